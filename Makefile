@@ -1,0 +1,25 @@
+# make setup | demo [PHOTO=p.jpg] [OUT=dir] [GT=gt.png] | test | lint | lock
+
+PYTHON ?= python3
+OUT ?= demo-out
+export COMFYUI_PATH ?= $(CURDIR)/.host/ComfyUI
+
+.PHONY: setup demo test lint lock
+
+setup:
+	@$(PYTHON) scripts/setup.py
+
+demo: setup
+	@.venv/bin/python -m ugc_sr.restore.demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(GT),--gt "$(GT)") --out "$(OUT)"
+
+test: lint
+	.venv/bin/pytest
+
+lint: setup
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/pyright --pythonpath .venv/bin/python
+
+lock: setup
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate requirements.in --output-file requirements.lock

@@ -1,0 +1,30 @@
+"""Command line of the benchmarks: `python -m benchmarks parity --fixture DIR`."""
+
+import argparse
+import importlib
+import json
+
+from . import bootstrap
+
+BENCHMARKS = {
+    "parity": "Largest difference from the outputs of the original SeeSR networks, in float32 on the CPU.",
+}
+
+
+def main() -> None:
+    """Run one benchmark and print its results, one JSON object a line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="name", required=True)
+    parity = commands.add_parser("parity", help=BENCHMARKS["parity"])
+    parity.add_argument("--fixture", required=True, help="folder with spec.json and cases.safetensors")
+    options = vars(parser.parse_args())
+    name = options.pop("name")
+    bootstrap.package()
+    bootstrap.host(cpu=name == "parity")
+    benchmark = importlib.import_module(f".{name}", __package__)
+    for result in benchmark.run(**options):
+        print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

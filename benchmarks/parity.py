@@ -1,0 +1,114 @@
+"""Our networks in the host against recorded outputs of the original SeeSR networks."""
+
+import json
+import math
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.supported_models
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ugc_sr.host.adapter import LoadedAdapter, load_adapter
+from ugc_sr.host.controlnet import SemanticControlNet, load_controlnet
+from ugc_sr.host.guidance import apply_guidance
+from ugc_sr.models import architecture
+from ugc_sr.models.convert import unet_from_diffusers
+from ugc_sr.models.semantics import Semantics
+
+State = dict[str, Tensor]
+
+
+def run(fixture: str) -> Iterator[dict[str, Any]]:
+    """Yield, for each network, its largest absolute difference over all cases of the fixture."""
+    spec = json.loads((Path(fixture) / "spec.json").read_text())
+    cases = load_file(Path(fixture) / "cases.safetensors")
+    unet = random_weights(spec, "unet")
+    model = base_model(unet)
+    adapter = load_adapter(unet)
+    control = load_controlnet(random_weights(spec, "controlnet"))
+    differences: dict[str, list[float]] = defaultdict(list)
+    for entry in spec["cases"]:
+        prefix = f"case{entry['case']}."
+        case = {key.removeprefix(prefix): v for key, v in cases.items() if key.startswith(prefix)}
+        ours = predict(model, adapter, control, case, entry["t"], spec["conditioning_scale"])
+        for name, value in ours.items():
+            network = "controlnet" if name.startswith("control") else "unet"
+            expected = case[f"t{entry['t']}.{name}"]
+            differences[network].append((value - expected).abs().max().item())
+    for network, values in differences.items():
+        yield {"name": network, "max_abs_diff": max(values), "compared": len(values), "device": "cpu"}
+
+
+def random_weights(spec: dict[str, Any], network: str) -> State:
+    """The weights of a fixture, each made from its key's name and its shape."""
+    return {key: fill(f"{network}.{key}", shape) for key, shape in spec["keys"][network].items()}
+
+
+def fill(name: str, shape: list[int]) -> Tensor:
+    """The fixture's own recipe for one tensor."""
+    r = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
+    if len(shape) >= 2:
+        return r * (0.7 / math.prod(shape[1:]) ** 0.5)
+    return 1 + 0.1 * r if name.endswith("weight") else 0.05 * r
+
+
+def base_model(unet: State) -> "comfy.model_patcher.ModelPatcher":
+    """A MODEL of the host with the base of a UNet in SeeSR's layout, in float32."""
+    base, _ = unet_from_diffusers(unet)
+    config = comfy.supported_models.SD20(architecture.infer(base) | {"dtype": torch.float32})
+    model = comfy.model_base.BaseModel(config)
+    model.diffusion_model.load_state_dict(base)
+    return comfy.model_patcher.CoreModelPatcher(
+        model,
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+
+
+@torch.inference_mode()
+def predict(
+    model: "comfy.model_patcher.ModelPatcher",
+    adapter: LoadedAdapter,
+    control: SemanticControlNet,
+    case: State,
+    t: int,
+    scale: float,
+) -> State:
+    """What the host's networks say for one case, along the way that they take in a KSampler's step."""
+    features = case["features"]
+    semantics = Semantics(features, (1, features.shape[1]), tuple(case["hint"].shape[-2:]), encoder="fixture")
+    model = apply_guidance(model, adapter, semantics)
+    control = control.with_semantics(semantics).set_cond_hint(case["hint"], strength=scale)
+    comfy.model_management.load_models_gpu([model, *model.get_additional_models(), *control.get_models()])
+    sampling: Any = model.get_model_object("model_sampling")
+    batch = case["x"].shape[0]
+    timestep = torch.full((batch,), float(t))
+    sigma = sampling.sigma(timestep)
+    options = model.model_options["transformer_options"]
+    unet = model.get_model_object("diffusion_model")
+    model.pre_run()
+    try:
+        control.pre_run(model.model, sampling.percent_to_sigma)
+        model.prepare_state(sigma, model.model_options)
+        latent = case["x"][:, : control.control_model.in_channels]  # what a UNet sees behind it is its own
+        noisy = latent * (sigma.view(-1, 1, 1, 1) ** 2 + 1) ** 0.5  # undone by the host, for sigma
+        residuals = control.get_control(noisy, sigma, {"c_crossattn": case["text"]}, 1, options)
+        output, middle = residuals["output"], residuals["middle"]
+        outputs = {"control_first": output[0], "control_last": output[-1], "control_mid": middle[0]}
+        outputs["eps_unet_only"] = unet(case["x"], timestep, case["text"], transformer_options=options.copy())
+        # The UNet takes residuals off the lists as it goes.
+        outputs["eps"] = unet(
+            case["x"], timestep, case["text"], control=residuals, transformer_options=options.copy()
+        )
+    finally:
+        model.cleanup()
+        control.cleanup()
+    return outputs

@@ -1,0 +1,1 @@
+"""The port: everything that touches ComfyUI's internals."""

@@ -1,0 +1,109 @@
+"""SeeSR's image attentions as a module that the host owns, moves and frees."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.utils
+import torch
+from torch import Tensor, nn
+
+from ..models import weights
+from ..models.architecture import HEAD_DIM
+from ..models.convert import fold_tokens, unet_from_diffusers
+from ..models.weights import UnsupportedWeightsError
+from .attention import ImageAttention
+
+NODE = "Load Semantic Adapter"
+
+
+class SemanticAdapter(nn.ModuleDict):
+    """Image attentions by the place in the host's UNet after which they act, such as "input_4"."""
+
+    def __init__(self, state_dict: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+        """Lay out the modules that `state_dict` ("input_4.norm.weight"...) has weights for."""
+        sites = dict.fromkeys(key.partition(".")[0] for key in state_dict)
+        super().__init__({site: _image_attention(state_dict, site, dtype) for site in sites})
+
+    @property
+    def attentions(self) -> dict[str, ImageAttention]:
+        """The modules by place."""
+        return cast("dict[str, ImageAttention]", self._modules)
+
+    @property
+    def token_dim(self) -> int:
+        """Width of the tokens that the attentions take."""
+        return next(iter(self.attentions.values())).token_dim
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedAdapter:
+    """An adapter in the host's care."""
+
+    patcher: "comfy.model_patcher.ModelPatcher"
+    token_dim: int
+    name: str
+
+
+def load_adapter(state_dict: Mapping[str, Tensor], name: str = "adapter", fold: bool = True) -> LoadedAdapter:
+    """Load the image attentions of a UNet in SeeSR's layout; what else the file holds is left out.
+
+    Args:
+        state_dict: all of SeeSR's or SRlab's UNet file, or its image attentions alone.
+        name: of the file, for messages.
+        fold: let 512 wide projections of duplicated tokens take SAM2's 256 channels once.
+
+    Raises:
+        UnsupportedWeightsError: if the file is of another kind, or incomplete.
+    """
+    weights.require(state_dict, "adapter", NODE, name)
+    _, adapter = unet_from_diffusers(state_dict)
+    if fold:
+        adapter = fold_tokens(adapter)
+    module = SemanticAdapter(adapter, storage_dtype(adapter))
+    patcher = own(module)
+    weights.load(module, adapter, NODE, name, assign=patcher.is_dynamic())
+    return LoadedAdapter(patcher, module.token_dim, name)
+
+
+def storage_dtype(state_dict: Mapping[str, Tensor]) -> torch.dtype:
+    """The float type in which the host would keep these weights on its device."""
+    return comfy.model_management.unet_dtype(
+        model_params=comfy.utils.calculate_parameters(state_dict),
+        weight_dtype=comfy.utils.weight_dtype(state_dict),
+    )
+
+
+def own(module: nn.Module) -> "comfy.model_patcher.ModelPatcher":
+    """Hand a module to the host, to load, offload and free."""
+    module.eval().requires_grad_(False)
+    return comfy.model_patcher.CoreModelPatcher(
+        module,
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+
+
+def _image_attention(state_dict: Mapping[str, Tensor], site: str, dtype: torch.dtype) -> ImageAttention:
+    blocks = f"{site}.transformer_blocks."
+    numbers = {key.removeprefix(blocks).partition(".")[0] for key in state_dict if key.startswith(blocks)}
+    for key in (f"{site}.norm.weight", f"{site}.proj_in.weight", f"{blocks}0.attn2.to_k.weight"):
+        if key not in state_dict:
+            raise UnsupportedWeightsError(
+                f"The image attention {site} lacks '{key}'. The file is incomplete; get it again."
+            )
+    channels = state_dict[f"{site}.norm.weight"].shape[0]
+    if channels % HEAD_DIM:
+        raise UnsupportedWeightsError(
+            f"The image attention {site} is {channels} wide; expected a multiple of {HEAD_DIM}, "
+            "the width of a head."
+        )
+    return ImageAttention(
+        channels=channels,
+        token_dim=state_dict[f"{blocks}0.attn2.to_k.weight"].shape[1],
+        depth=len(numbers),
+        use_linear=state_dict[f"{site}.proj_in.weight"].ndim == 2,
+        dtype=dtype,
+    )

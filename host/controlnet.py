@@ -1,0 +1,250 @@
+"""The semantic ControlNet: the host's ControlNet with SeeSR's image attentions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import comfy.controlnet
+import comfy.model_management
+import torch
+from comfy.patcher_extension import CallbacksMP
+from torch import Tensor
+
+from ..models import weights
+from ..models.convert import controlnet_from_diffusers, fold_tokens
+from ..models.semantics import Semantics
+from ..sample.tiles import Tile, TilePlan
+from .adapter import storage_dtype
+from .attention import TokenCache, rows
+from .control_model import SemanticControlModel
+from .guidance import check_batch, check_sites, check_tokens
+
+LOADER = "Load Semantic ControlNet"
+NODE = "Apply Semantic ControlNet"
+PADDING = 64  # Prepare Photo fills the sides of the hint up to multiples of this
+
+
+class SemanticControlNet(comfy.controlnet.ControlNet):
+    """The host's control object; carries the semantics of the photo that it restores."""
+
+    control_model: SemanticControlModel
+    # The host leaves these untyped or None until a run.
+    cond_hint_original: Any
+    model_sampling_current: Any
+    previous_controlnet: Any
+    timestep_range: Any
+
+    def __init__(self, control_model: SemanticControlModel | None, name: str, **kwargs: Any) -> None:
+        super().__init__(control_model, **kwargs)
+        self.name = name
+        self.semantics: Semantics | None = None
+        self._tokens: TokenCache | None = None
+        self._embeddings: dict[tuple, Tensor] = {}
+
+    def copy(self) -> "SemanticControlNet":
+        """The same network for another place in a graph; nothing cached comes along."""
+        c = SemanticControlNet(
+            None, self.name, load_device=self.load_device, manual_cast_dtype=self.manual_cast_dtype
+        )
+        c.control_model = self.control_model
+        c.control_model_wrapped = self.control_model_wrapped
+        c.semantics = self.semantics
+        self.copy_to(c)
+        return c
+
+    def with_semantics(self, semantics: Semantics) -> "SemanticControlNet":
+        """A copy that attends to `semantics`.
+
+        Raises:
+            ValueError: if the network was trained on tokens of another width.
+        """
+        check_tokens(NODE, semantics, self.control_model.image_attentions.token_dim, self.name)
+        c = self.copy()
+        c.semantics = semantics
+        return c
+
+    def pre_run(self, model: Any, percent_to_timestep_function: Callable[[float], float]) -> None:
+        """Start a run with empty caches, and have the host empty them again however the run ends.
+
+        Raises:
+            ValueError: if no semantics were connected, or the model is of another architecture.
+        """
+        super().pre_run(model, percent_to_timestep_function)
+        if self.semantics is None:
+            raise ValueError(
+                f"'{self.name}' is a semantic ControlNet and needs the photo's semantics. "
+                f"Connect it to {NODE} instead of Apply ControlNet."
+            )
+        check_sites(NODE, model.diffusion_model, self.control_model.image_attentions, self.name)
+        self.clear()
+        self._tokens = TokenCache(self.semantics.tokens)
+        # The host cleans controls only after a run that ended well, but patchers after any.
+        patcher, key = model.current_patcher, f"ugcsr_control_{id(self)}"
+
+        def finish(_: Any) -> None:
+            patcher.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, key)
+            self.clear()
+
+        patcher.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, key)
+        patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, key, finish)
+
+    def cleanup(self) -> None:
+        """Forget everything about the last run."""
+        self.clear()
+        super().cleanup()
+
+    def clear(self) -> None:
+        """Free what was computed from the hint and the tokens."""
+        self._tokens = None
+        self._embeddings.clear()
+
+    def inference_memory_requirements(self, dtype: torch.dtype) -> float:
+        """Bytes of the cached hint embedding, keys and values, and of the controls before this one."""
+        values = 0
+        if self.cond_hint_original is not None:
+            images, _, height, width = self.cond_hint_original.shape
+            values += images * self.control_model.model_channels * height * width // self.compression_ratio**2
+        if self.semantics is not None:
+            images, tokens, _ = self.semantics.tokens.shape
+            attentions = self.control_model.image_attentions.attentions.values()
+            values += 2 * images * tokens * sum(attention.in_channels for attention in attentions)
+        size = comfy.model_management.dtype_size(dtype)
+        return values * size + super().inference_memory_requirements(dtype)
+
+    def get_control(
+        self, x_noisy: Tensor, t: Tensor, cond: Mapping, batched_number: int, transformer_options: Mapping
+    ) -> dict[str, list[Tensor]] | None:
+        """Residuals for x_noisy (chunks * tiles * B, C, h, w), which the host gives to the model next."""
+        previous = None
+        if self.previous_controlnet is not None:
+            previous = self.previous_controlnet.get_control(
+                x_noisy, t, cond, batched_number, transformer_options
+            )
+        start, end = self.timestep_range
+        if not end <= t[0] <= start:
+            return previous
+        dtype = self.manual_cast_dtype or self.control_model.dtype
+        context = cond.get("crossattn_controlnet", cond["c_crossattn"])
+        plan = transformer_options.get("ugcsr_tile") or _whole(x_noisy, batched_number)
+        cache = cast(TokenCache, self._tokens)  # made by pre_run
+        check_batch(NODE, "'semantics'", cache.tokens.shape[0], plan.batch)
+        sampling = self.model_sampling_current
+        control = self.control_model.control(
+            x=sampling.calculate_input(t, x_noisy).to(dtype),
+            embedding=rows(self._embedding(plan, x_noisy.device, dtype), x_noisy.shape[0]),
+            timesteps=sampling.timestep(t).to(dtype),
+            context=comfy.model_management.cast_to_device(context, x_noisy.device, dtype),
+            cache=cache,
+        )
+        return self.control_merge(control, previous, output_dtype=None)
+
+    def _embedding(self, plan: TilePlan, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The embedded hint (tiles * B, C, h, w) under the tiles of `plan`, each computed once for a run."""
+        keys = [(box, device, dtype) for box in plan.boxes]
+        self._embeddings = {k: v for k, v in self._embeddings.items() if k[0][2:] == plan.boxes[0][2:]}
+        if missing := [key for key in keys if key not in self._embeddings]:
+            hint = self.cond_hint_original
+            check_batch(NODE, "'hint'", hint.shape[0], plan.batch)
+            _check_size(hint, plan.full, self.compression_ratio)
+            cuts = torch.cat([key[0].scaled(self.compression_ratio).of(hint) for key in missing])
+            embedded = self.control_model.embed(cuts.to(device, dtype)).chunk(len(missing))
+            self._embeddings.update(zip(missing, embedded, strict=True))
+        return torch.cat([rows(self._embeddings[key], plan.batch) for key in keys])
+
+
+def load_controlnet(state_dict: Mapping[str, Tensor], name: str = "controlnet") -> SemanticControlNet:
+    """Load a ControlNet in SeeSR's layout; `name` is the file's, for messages.
+
+    Raises:
+        UnsupportedWeightsError: if the file is of another kind, or incomplete.
+    """
+    weights.require(state_dict, "controlnet", LOADER, name)
+    converted = fold_tokens(controlnet_from_diffusers(state_dict))
+    dtype = storage_dtype(converted)
+    device = comfy.model_management.get_torch_device()
+    model = SemanticControlModel(converted, dtype).eval().requires_grad_(False)
+    control = SemanticControlNet(
+        model,
+        name,
+        compression_ratio=model.compression,
+        load_device=device,
+        manual_cast_dtype=comfy.model_management.unet_manual_cast(dtype, device),
+    )
+    weights.load(model, converted, LOADER, name, assign=control.control_model_wrapped.is_dynamic())
+    return control
+
+
+def apply_controlnet(
+    conditionings: Sequence[list],
+    control: SemanticControlNet,
+    hint: Tensor,
+    semantics: Semantics,
+    strength: float = 1.0,
+    percent_range: tuple[float, float] = (0.0, 1.0),
+) -> list[list]:
+    """Each conditioning with the control added, as the host's Apply ControlNet does it.
+
+    Positive and negative share control objects, which lets the host batch them. The hint is the photo
+    at the size of the result, (B, 3, H, W) in [0, 1].
+
+    Raises:
+        ValueError: if control, hint and semantics don't belong together.
+    """
+    if not isinstance(control, SemanticControlNet):
+        raise ValueError(
+            f"{NODE}: 'control_net' is an ordinary {type(control).__name__}, which takes no semantics. "
+            f"Connect {LOADER}, or use Apply ControlNet."
+        )
+    control = control.with_semantics(semantics)
+    _check_photo(semantics, hint)
+    if strength == 0:
+        return list(conditionings)
+    applied: dict[comfy.controlnet.ControlBase | None, SemanticControlNet] = {}
+    results = []
+    for conditioning in conditionings:
+        result = []
+        for text, options in conditioning:
+            previous = options.get("control")
+            if previous not in applied:
+                applied[previous] = control.copy().set_cond_hint(hint, strength, percent_range)
+                applied[previous].set_previous_controlnet(previous)
+            own = {"control": applied[previous], "control_apply_to_uncond": False}
+            result.append([text, options | own])
+        results.append(result)
+    return results
+
+
+def _whole(x: Tensor, chunks: int) -> TilePlan:
+    height, width = x.shape[-2:]
+    return TilePlan((Tile(0, 0, height, width),), (height, width), x.shape[0] // chunks)
+
+
+def _check_size(hint: Tensor, latent: tuple[int, int], compression: int) -> None:
+    """Refuse a hint that isn't the size of what the latent restores.
+
+    Raises:
+        ValueError: naming both sizes.
+    """
+    height, width = (side * compression for side in latent)
+    if (height, width) != tuple(hint.shape[-2:]):
+        raise ValueError(
+            f"{NODE}: 'hint' is {hint.shape[-1]}x{hint.shape[-2]} but the sampler's latent is for "
+            f"{width}x{height}. Connect the hint of Prepare Photo to both VAE Encode and this node."
+        )
+
+
+def _check_photo(semantics: Semantics, hint: Tensor) -> None:
+    """Refuse tokens of a photo that, scaled and padded to multiples of 64, can't be the hint.
+
+    Raises:
+        ValueError: naming both sizes.
+    """
+    sides = list(zip(semantics.image_size, hint.shape[-2:], strict=True))
+    smallest = max((side - PADDING + 0.5) / photo for photo, side in sides)
+    largest = min((side + 0.5) / photo for photo, side in sides)
+    if smallest > largest:
+        height, width = semantics.image_size
+        raise ValueError(
+            f"{NODE}: the semantics were read from a {width}x{height} photo, which can't be scaled to the "
+            f"'hint' of {hint.shape[-1]}x{hint.shape[-2]}. Connect the same photo to Encode Semantics and "
+            "Prepare Photo."
+        )

@@ -1,0 +1,139 @@
+"""The bundled model in the host's terms: MODEL, CONDITIONING, VAE, adapter, CONTROL_NET and encoder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.model_sampling
+import comfy.sd
+import comfy.supported_models_base
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..models.architecture import infer
+from ..models.convert import unet_from_diffusers
+from ..models.nano import FOLD, LATENT_CHANNELS, LATENT_SCALE, Autoencoder
+from .adapter import LoadedAdapter, load_adapter
+from .controlnet import SemanticControlNet, load_controlnet
+from .encoder import LoadedEncoder, load_encoder
+
+WEIGHTS = Path(__file__).parents[1] / "models" / "bundled" / "nano.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedNano:
+    """Every part of the bundled model, each behind the socket that the big path uses for it."""
+
+    model: comfy.model_patcher.ModelPatcher
+    conditioning: list
+    vae: comfy.sd.VAE
+    adapter: LoadedAdapter
+    control_net: SemanticControlNet
+    encoder: LoadedEncoder
+
+
+class NanoLatent(comfy.latent_formats.LatentFormat):
+    """A picture folded 4x4 into 48 channels; a preview is the mean of each fold."""
+
+    scale_factor = LATENT_SCALE
+    latent_channels = LATENT_CHANNELS
+    spacial_downscale_ratio = FOLD
+    latent_rgb_factors = [
+        [float(channel == color) / (FOLD**2 * LATENT_SCALE) for color in range(3)]
+        for channel in range(3)
+        for _ in range(FOLD**2)
+    ]
+
+
+class NanoConfig(comfy.supported_models_base.BASE):
+    """What the host wants to know of the architecture."""
+
+    latent_format = NanoLatent
+    supported_inference_dtypes = [torch.float32]
+    memory_usage_factor = 0.5
+
+    def __init__(self, unet_config: dict[str, Any]) -> None:
+        super().__init__(unet_config)
+        self.set_inference_dtype(torch.float32, None)
+
+
+class _Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.X0):
+    """Stable Diffusion's noise levels; the network answers with the clean latent."""
+
+
+class ResidualModel(comfy.model_base.BaseModel):
+    """Samples the residual to the latent that the sampler was given, its anchor.
+
+    The sampler's x is anchor + residual + noise. Samplers are linear in x, so taking the anchor
+    away in front of the network and adding it behind is the same as sampling the residual itself.
+    """
+
+    def __init__(self, config: NanoConfig, device: torch.device | None = None) -> None:
+        super().__init__(config, device=device)
+        self.model_sampling = _Sampling(config)
+        self.concat_keys = ("concat_image",)
+
+    def _apply_model(self, x: Tensor, t: Tensor, c_concat: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        anchor = c_concat.to(x)
+        return anchor + super()._apply_model(x - anchor, t, anchor / LATENT_SCALE, *args, **kwargs)
+
+
+class NanoVAE(comfy.sd.VAE):
+    """The host's VAE around our autoencoder: the fold, and the branch that removes damage on encoding."""
+
+    def __init__(self, state_dict: dict[str, Tensor]) -> None:
+        super().__init__(sd={"pixel_space_vae": torch.ones(())}, dtype=torch.float32)
+        self.first_stage_model = Autoencoder().eval().requires_grad_(False)
+        self.first_stage_model.load_state_dict(state_dict)
+        self.patcher = comfy.model_patcher.ModelPatcher(
+            self.first_stage_model,
+            load_device=self.device,
+            offload_device=comfy.model_management.vae_offload_device(),
+        )
+        self.downscale_ratio = self.upscale_ratio = FOLD
+        self.latent_channels = LATENT_CHANNELS
+        width = self.first_stage_model.head.out_channels
+        self.memory_used_encode = lambda shape, dtype: 8 * width * shape[2] * shape[3] / FOLD**2 * 4
+        self.memory_used_decode = lambda shape, dtype: 3 * shape[1] * shape[2] * shape[3] * 4
+        self.size = comfy.model_management.module_size(self.first_stage_model)
+
+
+def load_nano(path: Path = WEIGHTS) -> LoadedNano:
+    """Load every part from one file.
+
+    Raises:
+        FileNotFoundError: if the file is not there.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"Load Nano Model: {path.name} is missing from {path.parent}. Install the extension again."
+        )
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in load_file(path).items():
+        part, _, name = key.partition(".")
+        parts.setdefault(part, {})[name] = value.float()
+    return LoadedNano(
+        model=_load_model(parts["unet"]),
+        conditioning=[[parts["text"][""], {}]],
+        vae=NanoVAE(parts["vae"]),
+        adapter=load_adapter(parts["unet"]),
+        control_net=load_controlnet(parts["controlnet"]),
+        encoder=load_encoder(parts["encoder"]),
+    )
+
+
+def _load_model(unet: dict[str, Tensor]) -> comfy.model_patcher.ModelPatcher:
+    base, _ = unet_from_diffusers(unet)
+    model = ResidualModel(NanoConfig(infer(base)))
+    patcher = comfy.model_patcher.CoreModelPatcher(
+        model,
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+    model.load_model_weights(base, assign=patcher.is_dynamic())
+    return patcher

@@ -1,0 +1,1 @@
+"""Networks, their weights, and what they say about an image."""

@@ -1,0 +1,85 @@
+"""Sizes of a network in the host's layout, read back from the shapes of its weights."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from .weights import UnsupportedWeightsError
+
+HEAD_DIM = 64  # width of an attention head: Stable Diffusion 2's, and the bundled model's
+_BLOCK = re.compile(r"(input_blocks|output_blocks)\.(\d+)\.(.+)")
+_TRANSFORMER = re.compile(r"1\.transformer_blocks\.(\d+)\.")
+
+Block = dict[str, Tensor]
+
+
+def infer(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of the host's UNetModel or ControlNet that fit a state dict of its layout (no prefix).
+
+    Raises:
+        UnsupportedWeightsError: if weights that tell a size are missing.
+    """
+    try:
+        return _infer(state_dict)
+    except KeyError as missing:
+        raise UnsupportedWeightsError(
+            f"The file is incomplete: a block of the network lacks {missing}. Get it again."
+        ) from None
+
+
+def _infer(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    inputs, outputs, middle = _blocks(state_dict)
+    levels = _levels(inputs)
+    model_channels, in_channels = inputs[0]["0.weight"].shape[:2]
+    arguments = {
+        "image_size": 32,  # the host's constructors ask for it and don't use it
+        "in_channels": in_channels,
+        "model_channels": model_channels,
+        "num_res_blocks": [len(level) for level in levels],
+        "channel_mult": [level[-1]["0.out_layers.3.weight"].shape[0] // model_channels for level in levels],
+        "use_spatial_transformer": True,
+        "transformer_depth": [_depth(block) for level in levels for block in level],
+        "transformer_depth_middle": _depth(middle),
+        "context_dim": middle["1.transformer_blocks.0.attn2.to_k.weight"].shape[1],
+        "use_linear_in_transformer": middle["1.proj_in.weight"].ndim == 2,
+        "num_head_channels": HEAD_DIM,
+    }
+    if outputs:
+        arguments["out_channels"] = state_dict["out.2.weight"].shape[0]
+        arguments["transformer_depth_output"] = [_depth(outputs[n]) for n in sorted(outputs, reverse=True)]
+    return arguments
+
+
+def _blocks(state_dict: Mapping[str, Tensor]) -> tuple[dict[int, Block], dict[int, Block], Block]:
+    """Weights of the input blocks, of the output blocks, and of the middle block."""
+    sides: dict[str, dict[int, Block]] = {
+        "input_blocks": defaultdict(dict),
+        "output_blocks": defaultdict(dict),
+    }
+    for key, weight in state_dict.items():
+        if match := _BLOCK.fullmatch(key):
+            side, block, rest = match.groups()
+            sides[side][int(block)][rest] = weight
+    middle = {
+        k.removeprefix("middle_block."): w for k, w in state_dict.items() if k.startswith("middle_block.")
+    }
+    return sides["input_blocks"], sides["output_blocks"], middle
+
+
+def _levels(inputs: dict[int, Block]) -> list[list[Block]]:
+    """Residual blocks of each resolution; a downsampler ends a level."""
+    levels: list[list[Block]] = [[]]
+    for _, block in sorted(inputs.items())[1:]:
+        if "0.op.weight" in block:
+            levels.append([])
+        else:
+            levels[-1].append(block)
+    return levels
+
+
+def _depth(block: Block) -> int:
+    depths = [int(match[1]) + 1 for key in block if (match := _TRANSFORMER.match(key))]
+    return max(depths, default=0)

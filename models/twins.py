@@ -1,0 +1,98 @@
+"""The diffusers twins of the host's networks, in SeeSR's layout: for training, and as an oracle in tests.
+
+SeeSR (arXiv 2311.16518) adds an `image_attentions` transformer after every text transformer of
+Stable Diffusion's UNet and ControlNet. Here it hangs on a forward hook of the text transformer, so
+that every parameter keeps SeeSR's name.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from torch import Tensor, nn
+
+HEAD_DIM = 64
+
+
+class _Tokens:
+    """The tokens that the image attentions of one network attend to during a forward."""
+
+    value: Tensor | None = None
+
+
+class SemanticUNet(UNet2DConditionModel):
+    """Stable Diffusion's UNet with image attentions; call `add_image_attentions` once after construction."""
+
+    def add_image_attentions(self, token_dim: int) -> "SemanticUNet":
+        """Add an image attention of `token_dim` wide tokens after every text attention."""
+        self._tokens = _add_image_attentions(self, token_dim)
+        return self
+
+    def restore(self, x: Tensor, timestep: Tensor, text: Tensor, tokens: Tensor, control: "Residuals") -> Tensor:
+        """Predict from x (B, C, h, w), text (B, L, D), tokens (B, N, token_dim) and ControlNet residuals."""
+        with _attending(self._tokens, tokens):
+            return self(
+                x,
+                timestep,
+                text,
+                down_block_additional_residuals=control[0],
+                mid_block_additional_residual=control[1],
+                return_dict=False,
+            )[0]
+
+
+class SemanticControlNet(ControlNetModel):
+    """A ControlNet with image attentions; call `add_image_attentions` once after construction."""
+
+    def add_image_attentions(self, token_dim: int) -> "SemanticControlNet":
+        """Add an image attention of `token_dim` wide tokens after every text attention."""
+        self._tokens = _add_image_attentions(self, token_dim)
+        return self
+
+    def control(self, x: Tensor, timestep: Tensor, text: Tensor, tokens: Tensor, hint: Tensor) -> "Residuals":
+        """Residuals for the UNet's skips and middle, from the hint (B, 3, H, W) in [0, 1]."""
+        with _attending(self._tokens, tokens):
+            return self(x, timestep, text, hint, return_dict=False)
+
+
+Residuals = tuple[tuple[Tensor, ...], Tensor]
+
+
+@contextmanager
+def _attending(holder: _Tokens, tokens: Tensor) -> Iterator[None]:
+    holder.value = tokens
+    try:
+        yield
+    finally:
+        holder.value = None
+
+
+def _add_image_attentions(network: nn.Module, token_dim: int) -> _Tokens:
+    holder = _Tokens()
+    up_blocks = getattr(network, "up_blocks", [])
+    for block in (*network.down_blocks, network.mid_block, *up_blocks):
+        if not getattr(block, "attentions", None):
+            continue
+        block.image_attentions = nn.ModuleList(
+            _image_attention(attention, token_dim, holder) for attention in block.attentions
+        )
+    return holder
+
+
+def _image_attention(attention: Transformer2DModel, token_dim: int, holder: _Tokens) -> Transformer2DModel:
+    channels = attention.in_channels
+    image_attention = Transformer2DModel(
+        channels // HEAD_DIM,
+        HEAD_DIM,
+        in_channels=channels,
+        cross_attention_dim=token_dim,
+        norm_num_groups=attention.norm.num_groups,
+        use_linear_projection=attention.use_linear_projection,
+    )
+
+    def attend(module: nn.Module, arguments: tuple, output: tuple[Tensor]) -> tuple[Tensor]:
+        return image_attention(output[0], encoder_hidden_states=holder.value, return_dict=False)
+
+    attention.register_forward_hook(attend)
+    return image_attention

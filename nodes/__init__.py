@@ -1,0 +1,33 @@
+"""What users see: every node of the extension, in the order of the graph."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .guidance import (
+    ApplySemanticControlNet,
+    ApplySemanticGuidance,
+    LoadSemanticAdapter,
+    LoadSemanticControlNet,
+)
+from .image import FinishImage, MatchColor, PrepareImage
+from .nano import LoadNanoModel
+from .sampling import TileDiffusion
+from .semantics import EncodeSemantics, LoadSAM2Encoder
+
+
+class Extension(ComfyExtension):
+    """The table of contents."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [
+            LoadNanoModel,
+            LoadSAM2Encoder,
+            LoadSemanticAdapter,
+            LoadSemanticControlNet,
+            PrepareImage,
+            EncodeSemantics,
+            ApplySemanticGuidance,
+            ApplySemanticControlNet,
+            TileDiffusion,
+            MatchColor,
+            FinishImage,
+        ]

@@ -1,0 +1,216 @@
+"""Nodes that let a model see what a photo shows."""
+
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..host import paths
+from ..host.adapter import LoadedAdapter, load_adapter
+from ..host.controlnet import SemanticControlNet, apply_controlnet, load_controlnet
+from ..host.guidance import apply_guidance
+from ..image import check_image, from_socket
+from ..models.semantics import Semantics
+from . import sockets
+
+
+class LoadSemanticAdapter(io.ComfyNode):
+    """Loads the image attentions of a SeeSR or SRlab UNet."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="UGCSR_LoadSemanticAdapter",
+            display_name="Load Semantic Adapter",
+            category="ugc_sr/loaders",
+            description="Load the part of a SeeSR or SRlab UNet that looks at semantics.",
+            search_aliases=["seesr", "srlab", "image attention", "semantic unet"],
+            inputs=[
+                io.Combo.Input(
+                    "adapter_name",
+                    options=paths.names("adapter"),
+                    tooltip="UNet file of SeeSR or SRlab (.safetensors) in models/model_patches; whole, or "
+                    "its image attentions alone. The base model comes from a checkpoint as usual.",
+                ),
+            ],
+            outputs=[sockets.Adapter.Output("adapter", display_name="adapter")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, adapter_name: str) -> bool | str:
+        """True, or where to put the file that is missing."""
+        return paths.problem("adapter", adapter_name) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, adapter_name: str) -> str:
+        """Load again when the file changes."""
+        return paths.fingerprint("adapter", adapter_name)
+
+    @classmethod
+    def execute(cls, adapter_name: str) -> io.NodeOutput:
+        """Read the file."""
+        return io.NodeOutput(load_adapter(paths.load_weights("adapter", adapter_name), adapter_name))
+
+
+class ApplySemanticGuidance(io.ComfyNode):
+    """Lets a model attend to what a photo shows."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="UGCSR_ApplySemanticGuidance",
+            display_name="Apply Semantic Guidance",
+            category="ugc_sr",
+            description="Guide every step of the restoration by what the photo shows. Guidances add up.",
+            search_aliases=["seesr", "srlab", "semantics", "image attention", "sam2 guidance"],
+            inputs=[
+                io.Model.Input("model", tooltip="Model that the adapter was trained on; LoRAs keep acting."),
+                sockets.Adapter.Input("adapter", tooltip="From Load Semantic Adapter or Load Nano Model."),
+                sockets.Semantics.Input("semantics", tooltip="From Encode Semantics, of the small photo."),
+                _strength(maximum=2.0),
+                *_range(),
+            ],
+            outputs=[io.Model.Output(tooltip="The model, guided.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        adapter: LoadedAdapter,
+        semantics: Semantics,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+    ) -> io.NodeOutput:
+        """Clone the model and add the guidance."""
+        return io.NodeOutput(apply_guidance(model, adapter, semantics, strength, start_percent, end_percent))
+
+
+class LoadSemanticControlNet(io.ComfyNode):
+    """Loads a ControlNet with image attentions."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="UGCSR_LoadSemanticControlNet",
+            display_name="Load Semantic ControlNet",
+            category="ugc_sr/loaders",
+            description="Load a ControlNet that looks at semantics, as SeeSR and SRlab publish it.",
+            search_aliases=["seesr", "srlab", "controlnet loader"],
+            inputs=[
+                io.Combo.Input(
+                    "control_net_name",
+                    options=paths.names("controlnet"),
+                    tooltip="ControlNet file of SeeSR or SRlab (.safetensors) in models/controlnet. "
+                    "The core loader would drop its image attentions without a word.",
+                ),
+            ],
+            outputs=[io.ControlNet.Output("control_net", display_name="control_net")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, control_net_name: str) -> bool | str:
+        """True, or where to put the file that is missing."""
+        return paths.problem("controlnet", control_net_name) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, control_net_name: str) -> str:
+        """Load again when the file changes."""
+        return paths.fingerprint("controlnet", control_net_name)
+
+    @classmethod
+    def execute(cls, control_net_name: str) -> io.NodeOutput:
+        """Read the file."""
+        weights = paths.load_weights("controlnet", control_net_name)
+        return io.NodeOutput(load_controlnet(weights, control_net_name))
+
+
+class ApplySemanticControlNet(io.ComfyNode):
+    """Holds the restoration to the photo's structure."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="UGCSR_ApplySemanticControlNet",
+            display_name="Apply Semantic ControlNet",
+            category="ugc_sr",
+            description="Hold the restoration to the structure of the photo, helped by what the photo shows.",
+            search_aliases=["seesr", "srlab", "controlnet", "apply controlnet"],
+            inputs=[
+                io.Conditioning.Input("positive", tooltip="What the result should look like."),
+                io.Conditioning.Input("negative", tooltip="What it should not look like; unused at cfg 1."),
+                io.ControlNet.Input("control_net", tooltip="From its loader or Load Nano Model."),
+                io.Image.Input(
+                    "hint",
+                    tooltip="The photo at the size of the result, from Prepare Photo, as for VAE Encode.",
+                ),
+                sockets.Semantics.Input("semantics", tooltip="From Encode Semantics, of the small photo."),
+                _strength(maximum=10.0),
+                *_range(),
+            ],
+            outputs=[
+                io.Conditioning.Output("positive", display_name="positive"),
+                io.Conditioning.Output("negative", display_name="negative"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        positive: list,
+        negative: list,
+        control_net: SemanticControlNet,
+        hint: Tensor,
+        semantics: Semantics,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+    ) -> io.NodeOutput:
+        """Add the control to both conditionings."""
+        check_image(hint, node="Apply Semantic ControlNet", socket="hint")
+        positive, negative = apply_controlnet(
+            (positive, negative),
+            control_net,
+            from_socket(hint)[:, :3],
+            semantics,
+            strength,
+            (start_percent, end_percent),
+        )
+        return io.NodeOutput(positive, negative)
+
+
+def _strength(maximum: float) -> io.Float.Input:
+    return io.Float.Input(
+        "strength",
+        default=1.0,
+        min=0.0,
+        max=maximum,
+        step=0.01,
+        tooltip="How much the photo's content weighs. 1 is what the weights were trained for, 0 is off.",
+    )
+
+
+def _range() -> tuple[io.Float.Input, io.Float.Input]:
+    return (
+        io.Float.Input(
+            "start_percent",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.001,
+            tooltip="Part of the sampling after which it begins to act; 0 acts from the first step.",
+        ),
+        io.Float.Input(
+            "end_percent",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.001,
+            tooltip="Part of the sampling after which it stops; the late steps draw the fine detail.",
+        ),
+    )

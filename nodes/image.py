@@ -1,0 +1,115 @@
+"""Nodes before and after the sampler: size, transparency, colour."""
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..image import check_image, from_socket, to_socket
+from ..sample.color import METHODS, match
+from ..sample.frame import Frame, finish, fit
+from . import sockets
+
+
+class PrepareImage(io.ComfyNode):
+    """Enlarges a photo to its final size on a canvas that the networks accept."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="UGCSR_PrepareImage",
+            display_name="Prepare Photo",
+            category="image/super-resolution",
+            description="Enlarge a photo of any size to exactly its final size, and mirror its edges out to "
+            "a multiple of 64. Finish Photo cuts it back and returns the transparency.",
+            search_aliases=["super resolution", "upscale", "pad image"],
+            inputs=[
+                io.Image.Input(
+                    "image", tooltip="The damaged photo, RGB or RGBA, of any size, one or a batch."
+                ),
+                io.Float.Input(
+                    "scale",
+                    default=4.0,
+                    min=0.125,
+                    max=16.0,
+                    step=0.25,
+                    round=0.001,
+                    tooltip="Size of the restored photo / size of this one. 1 restores without enlarging.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="hint", tooltip="The enlarged photo on its padded canvas."),
+                sockets.Frame.Output(
+                    display_name="frame", tooltip="Exact size and transparency, for Finish Photo."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, scale: float) -> io.NodeOutput:
+        check_image(image, node="Prepare Photo")
+        hint, frame = fit(from_socket(image), scale)
+        return io.NodeOutput(to_socket(hint), frame)
+
+
+class FinishImage(io.ComfyNode):
+    """Cuts the restored photo out of its canvas and returns its transparency."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="UGCSR_FinishImage",
+            display_name="Finish Photo",
+            category="image/super-resolution",
+            description="Cut the restored photo to its exact size and put its transparency back.",
+            search_aliases=["super resolution", "crop padding", "join alpha"],
+            inputs=[
+                io.Image.Input("image", tooltip="The restored photo, still on the canvas of Prepare Photo."),
+                sockets.Frame.Input("frame", tooltip="From the Prepare Photo that this photo began with."),
+            ],
+            outputs=[io.Image.Output(tooltip="The restored photo: RGBA if the photo that came in was.")],
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, frame: Frame) -> io.NodeOutput:
+        check_image(image, node="Finish Photo")
+        return io.NodeOutput(to_socket(finish(from_socket(image), frame)))
+
+
+class MatchColor(io.ComfyNode):
+    """Gives one image the colours of another."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="UGCSR_MatchColor",
+            display_name="Match Color",
+            category="image/super-resolution",
+            description="Remove the colour shift of a restored photo: keep its detail, take the colours of "
+            "the photo it came from.",
+            search_aliases=["color fix", "colour transfer", "wavelet", "adain"],
+            inputs=[
+                io.Image.Input("image", tooltip="The restored photo, whose detail is kept."),
+                io.Image.Input(
+                    "reference",
+                    tooltip="The photo with the right colours, such as hint of Prepare Photo. Resized if "
+                    "needed.",
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=list(METHODS),
+                    default="wavelet",
+                    tooltip="wavelet: colours of every region, detail finer than about 60 px kept; the safe "
+                    "choice. adain: one shift and contrast for each colour channel of the whole photo. lab: "
+                    "hues and lightness of the whole photo, contrast kept.",
+                ),
+            ],
+            outputs=[io.Image.Output(tooltip="The restored photo with the colours of the reference.")],
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, reference: Tensor, method: str) -> io.NodeOutput:
+        check_image(image, node="Match Color")
+        check_image(reference, node="Match Color", socket="reference")
+        photo = from_socket(image)
+        matched = match(photo[:, :3], from_socket(reference)[:, :3], method)
+        return io.NodeOutput(to_socket(torch.cat([matched, photo[:, 3:]], dim=1)))

@@ -1,0 +1,50 @@
+"""The bundled model, ready to wire."""
+
+from comfy_api.latest import io
+
+from ..host.nano import WEIGHTS, load_nano
+from .sockets import Adapter, Encoder
+
+
+class LoadNanoModel(io.ComfyNode):
+    """Loads every part of the model that ships with the extension."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="UGCSR_LoadNanoModel",
+            display_name="Load Nano Model",
+            category="ugc_sr/loaders",
+            description=(
+                "The small restoration model that ships with the extension: no download, no GPU needed. "
+                "Restores photos at scale 4 in one step (KSampler: 1 step, cfg 1, euler, simple, denoise 1)."
+            ),
+            search_aliases=["nano", "bundled model", "super resolution", "restore photo", "upscale"],
+            inputs=[],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="Restores the latent that VAE Encode makes."),
+                io.Conditioning.Output(
+                    display_name="conditioning",
+                    tooltip="Stands in for a prompt: the model reads no text. Connect it to both inputs of "
+                    "Apply Semantic ControlNet.",
+                ),
+                io.Vae.Output(display_name="vae", tooltip="Encoding already removes noise and blocking."),
+                Adapter.Output(display_name="adapter", tooltip="For Apply Semantic Guidance."),
+                io.ControlNet.Output(display_name="control_net", tooltip="For Apply Semantic ControlNet."),
+                Encoder.Output(display_name="encoder", tooltip="For Encode Semantics."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls) -> float:
+        """Load again when the file changes."""
+        return WEIGHTS.stat().st_mtime if WEIGHTS.is_file() else 0.0
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        """Load the file."""
+        nano = load_nano()
+        return io.NodeOutput(
+            nano.model, nano.conditioning, nano.vae, nano.adapter, nano.control_net, nano.encoder
+        )

@@ -1,0 +1,74 @@
+"""Nodes that read what a photo shows."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..host import paths
+from ..host.encoder import LoadedEncoder, encode, load_encoder
+from ..image import check_image, from_socket
+from . import sockets
+
+
+class LoadSAM2Encoder(io.ComfyNode):
+    """Loads the image encoder of a SAM2.1 checkpoint of any size."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="UGCSR_LoadSAM2Encoder",
+            display_name="Load SAM2 Encoder",
+            category="ugc_sr/loaders",
+            search_aliases=["sam2", "segment anything", "semantics loader", "image encoder"],
+            description="Load the part of SAM2.1 that reads a photo. Its mask decoder is not needed.",
+            inputs=[
+                io.Combo.Input(
+                    "encoder_name",
+                    options=paths.names("encoder"),
+                    tooltip="SAM2.1 checkpoint (.safetensors) in models/detection or models/sam2. "
+                    "SRlab's weights were trained with the tiny one; the others fit but restore otherwise.",
+                ),
+            ],
+            outputs=[sockets.Encoder.Output("encoder", display_name="encoder")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, encoder_name: str | None = None) -> bool | str:
+        """True, or where to put the file that is missing."""
+        return paths.problem("encoder", encoder_name) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, encoder_name: str | None = None) -> str:
+        return paths.fingerprint("encoder", encoder_name)
+
+    @classmethod
+    def execute(cls, encoder_name: str) -> io.NodeOutput:
+        return io.NodeOutput(load_encoder(paths.load_weights("encoder", encoder_name), encoder_name))
+
+
+class EncodeSemantics(io.ComfyNode):
+    """Reads a whole photo into semantic tokens."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="UGCSR_EncodeSemantics",
+            display_name="Encode Semantics",
+            category="ugc_sr",
+            search_aliases=["sam2", "segment anything", "image tokens", "read photo"],
+            description="Read what a photo shows, once for the whole photo, to guide its restoration.",
+            inputs=[
+                sockets.Encoder.Input("encoder", tooltip="From Load SAM2 Encoder or Load Nano Model."),
+                io.Image.Input(
+                    "image",
+                    tooltip="The small photo as it came, not the enlarged one. Transparency is ignored.",
+                ),
+            ],
+            outputs=[sockets.Semantics.Output("semantics", display_name="semantics")],
+        )
+
+    @classmethod
+    def execute(cls, encoder: LoadedEncoder, image: Tensor) -> io.NodeOutput:
+        check_image(image, node="Encode Semantics")
+        return io.NodeOutput(encode(encoder, from_socket(image)[:, :3]))

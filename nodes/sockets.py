@@ -1,0 +1,8 @@
+"""Socket types of our own; behind each travels the one dataclass named beside it."""
+
+from comfy_api.latest import io
+
+Semantics = io.Custom("UGCSR_SEMANTICS")  # models.semantics.Semantics
+Encoder = io.Custom("UGCSR_ENCODER")  # host.encoder.LoadedEncoder
+Adapter = io.Custom("UGCSR_ADAPTER")  # host.adapter.LoadedAdapter
+Frame = io.Custom("UGCSR_FRAME")  # sample.frame.Frame

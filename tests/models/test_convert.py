@@ -1,0 +1,186 @@
+"""Conversion of SeeSR's layout; the host's own table is the oracle where the host is there."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from ugc_sr.models.convert import controlnet_from_diffusers, fold_tokens, unet_from_diffusers
+from ugc_sr.models.weights import UnsupportedWeightsError
+
+SD2 = {"channels": (64, 64, 128, 128), "layers": 2, "attention": (0, 1, 2)}
+NANO = {"channels": (64, 128, 192), "layers": 2, "attention": (2,)}
+NANO_SHALLOW = NANO | {"layers": 1}
+CONFIGS = [SD2, NANO, NANO_SHALLOW]
+
+
+def module(name, bias=True):
+    return [f"{name}.weight", *([f"{name}.bias"] if bias else [])]
+
+
+def resnet(name):
+    parts = ("norm1", "conv1", "time_emb_proj", "norm2", "conv2", "conv_shortcut")
+    return [key for part in parts for key in module(f"{name}.{part}")]
+
+
+def attention(name):
+    keys = [key for part in ("norm", "proj_in", "proj_out") for key in module(f"{name}.{part}")]
+    block = f"{name}.transformer_blocks.0"
+    for part in ("norm1", "norm2", "norm3", "attn1.to_out.0", "attn2.to_out.0", "ff.net.0.proj", "ff.net.2"):
+        keys += module(f"{block}.{part}")
+    return keys + [f"{block}.attn{n}.to_{part}.weight" for n in (1, 2) for part in "qkv"]
+
+
+def level(name, layers, attends, resampler):
+    keys = [key for i in range(layers) for key in resnet(f"{name}.resnets.{i}")]
+    kinds = ("attentions", "image_attentions") if attends else ()
+    keys += [key for kind in kinds for i in range(layers) for key in attention(f"{name}.{kind}.{i}")]
+    return keys + (module(f"{name}.{resampler}.0.conv") if resampler else [])
+
+
+def encoder(config):
+    levels, last = len(config["channels"]), len(config["channels"]) - 1
+    keys = [
+        key
+        for part in ("conv_in", "time_embedding.linear_1", "time_embedding.linear_2")
+        for key in module(part)
+    ]
+    for n in range(levels):
+        down = "downsamplers" if n < last else None
+        keys += level(f"down_blocks.{n}", config["layers"], n in config["attention"], down)
+    keys += resnet("mid_block.resnets.0") + resnet("mid_block.resnets.1")
+    return keys + attention("mid_block.attentions.0") + attention("mid_block.image_attentions.0")
+
+
+def unet(config):
+    """Keys of a diffusers UNet with image attentions; each tensor tells its own number."""
+    last = len(config["channels"]) - 1
+    keys = encoder(config) + module("conv_norm_out") + module("conv_out")
+    for n in range(last + 1):
+        up = "upsamplers" if n < last else None
+        keys += level(f"up_blocks.{n}", config["layers"] + 1, last - n in config["attention"], up)
+    return {key: torch.tensor([number]) for number, key in enumerate(keys)}
+
+
+def controlnet(config, hint_blocks):
+    residuals = 1 + len(config["channels"]) * (config["layers"] + 1) - 1
+    keys = encoder(config) + module("controlnet_mid_block")
+    keys += [key for n in range(residuals) for key in module(f"controlnet_down_blocks.{n}")]
+    embedding = ["conv_in", *(f"blocks.{n}" for n in range(hint_blocks)), "conv_out"]
+    keys += [key for part in embedding for key in module(f"controlnet_cond_embedding.{part}")]
+    return {key: torch.tensor([number]) for number, key in enumerate(keys)}
+
+
+def host_table(config):
+    """The host's own diffusers name -> ldm name."""
+    import comfy.utils
+
+    layers, levels = config["layers"], len(config["channels"])
+    depth = [int(n in config["attention"]) for n in range(levels)]
+    return comfy.utils.unet_to_diffusers(
+        {
+            "num_res_blocks": [layers] * levels,
+            "channel_mult": config["channels"],
+            "transformer_depth": [d for d in depth for _ in range(layers)],
+            "transformer_depth_output": [d for d in depth for _ in range(layers + 1)],
+            "transformer_depth_middle": 1,
+        }
+    )
+
+
+@pytest.mark.comfy
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_unet_is_named_as_the_host_names_it(config):
+    state_dict, table = unet(config), host_table(config)
+    base, adapter = unet_from_diffusers(state_dict)
+    expected_base, expected_adapter = {}, {}
+    for key, weight in state_dict.items():
+        if ".image_attentions." not in key:
+            expected_base[table[key]] = weight
+            continue
+        section, number, rest = table[key.replace(".image_attentions.", ".attentions.")].split(".", 2)
+        site = "middle_0" if section == "middle_block" else f"{section.removesuffix('_blocks')}_{number}"
+        expected_adapter[f"{site}.{rest.removeprefix('1.')}"] = weight
+    assert base == expected_base
+    assert adapter == expected_adapter
+
+
+@pytest.mark.comfy
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_body_of_a_controlnet_is_named_as_the_host_names_it(config):
+    state_dict, table = controlnet(config, hint_blocks=6), host_table(config)
+    converted = controlnet_from_diffusers(state_dict)
+    ours = {key for key in state_dict if ".image_attentions." in key or key.startswith("controlnet_")}
+    for key in state_dict.keys() - ours:
+        assert converted[table[key]] is state_dict[key]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_no_key_is_lost_or_shared(config):
+    base, adapter = unet_from_diffusers(unet(config))
+    assert len(base) + len(adapter) == len(unet(config))
+    assert len(controlnet_from_diffusers(controlnet(config, 4))) == len(controlnet(config, 4))
+
+
+def test_every_level_with_text_attention_gets_its_image_attentions():
+    _, adapter = unet_from_diffusers(unet(SD2))
+    sites = {key.split(".")[0] for key in adapter}
+    down, up = (1, 2, 4, 5, 7, 8), range(3, 12)
+    assert sites == {f"input_{n}" for n in down} | {"middle_0"} | {f"output_{n}" for n in up}
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_image_attentions_alone_find_the_same_places_as_in_the_whole_file(config):
+    state_dict = unet(config)
+    alone = {key: weight for key, weight in state_dict.items() if ".image_attentions." in key}
+    base, adapter = unet_from_diffusers(alone)
+    assert base == {}
+    assert adapter == unet_from_diffusers(state_dict)[1]
+
+
+@pytest.mark.parametrize("blocks", [4, 6])
+def test_the_hint_block_may_have_any_depth(blocks):
+    converted = controlnet_from_diffusers(controlnet(NANO, blocks))
+    numbers = {int(key.split(".")[1]) for key in converted if key.startswith("input_hint_block.")}
+    assert numbers == set(range(0, 2 * blocks + 3, 2))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "class_embedding.linear_1.weight",
+        "conv_in.lora.up.weight",
+        "down_blocks.0.resnets.0.conv9.weight",
+        "down_blocks.9.downsamplers.0.conv.weight",
+        "mid_block.attentions.1.norm.weight",
+        "up_blocks.1.image_attentions.0.transformer_blocks.0.attn3.to_k.weight",
+        "conv_in.scale",
+        "controlnet_mid_block.weight",
+    ],
+)
+def test_a_key_without_a_place_is_named(key):
+    with pytest.raises(UnsupportedWeightsError, match=f"The key '{key}' has no place"):
+        unet_from_diffusers(unet(SD2) | {key: torch.zeros(1)})
+
+
+def test_folding_sums_the_halves_in_float32_and_touches_only_token_projections():
+    to_k = "image_attentions.0.transformer_blocks.0.attn2.to_k.weight"
+    weight = torch.randn(64, 512, dtype=torch.float16)
+    state_dict = {
+        f"down_blocks.1.{to_k}": weight,
+        f"down_blocks.1.{to_k}".replace("to_k", "to_q"): weight,
+        f"down_blocks.1.{to_k}".replace("image_attentions", "attentions"): weight,
+        "input_4.transformer_blocks.0.attn2.to_v.weight": weight,
+        "image_attentions.middle_0.transformer_blocks.0.attn2.to_v.weight": weight,
+        "image_attentions.middle_0.transformer_blocks.1.attn2.to_v.weight": weight[:, :96],
+    }
+    folded = fold_tokens(state_dict)
+    assert [w.shape[1] for w in folded.values()] == [256, 512, 512, 256, 256, 96]
+    expected = (weight[:, :256].float() + weight[:, 256:].float()).half()
+    assert_close(folded[f"down_blocks.1.{to_k}"], expected, rtol=0, atol=0)
+
+
+def test_a_folded_projection_of_features_is_the_whole_projection_of_them_twice():
+    weight, features = torch.randn(64, 512), torch.randn(10, 256)
+    key = "input_4.transformer_blocks.0.attn2.to_k.weight"
+    twice = torch.cat([features, features], dim=-1)
+    assert_close(features @ fold_tokens({key: weight})[key].T, twice @ weight.T, rtol=1e-4, atol=1e-4)

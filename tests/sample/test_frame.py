@@ -1,0 +1,114 @@
+import math
+import random
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from ugc_sr.sample.frame import Frame, finish, fit
+
+SIZES = [(1, 1), (1, 130), (130, 1), (2, 3), (63, 65), (64, 64), (127, 129)]
+SIZES += [(random.Random(i).randint(1, 130), random.Random(-i - 1).randint(1, 130)) for i in range(43)]
+
+
+@pytest.mark.parametrize("scale", [0.5, 1, 1.5, 2, 2.37, 4])
+def test_output_is_exactly_the_rounded_size(scale):
+    assert len(set(SIZES)) >= 45
+    for height, width in SIZES:
+        hint, frame = fit(torch.rand(1, 3, height, width), scale)
+        out = finish(hint, frame)
+        expected = math.floor(height * scale + 0.5), math.floor(width * scale + 0.5)
+        assert tuple(out.shape) == (1, 3, *expected), (height, width)
+        assert hint.shape[2] % 64 == 0
+        assert hint.shape[3] % 64 == 0
+        assert hint.shape[2] - expected[0] < 64
+        assert hint.shape[3] - expected[1] < 64
+
+
+def test_halves_round_up():
+    _, frame = fit(torch.rand(1, 3, 5, 7), scale=0.5)
+    assert (frame.height, frame.width) == (3, 4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (33, 64), (50, 70)])
+def test_at_scale_one_the_photo_comes_back_bit_for_bit(size):
+    image = torch.rand(2, 4, *size)
+    hint, frame = fit(image, scale=1)
+    assert torch.equal(finish(hint, frame), image)
+
+
+def test_the_padding_mirrors_without_repeating_the_edge():
+    row = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    hint, _ = fit(row.expand(1, 3, 4, 4), scale=1, multiple=16)
+    period = [0.1, 0.2, 0.3, 0.4, 0.3, 0.2]
+    assert_close(hint[0, 0, 0], torch.tensor((period * 3)[:16]))
+    assert_close(hint[0, 0, 15], hint[0, 0, 0])
+
+
+def test_a_photo_of_one_pixel_fills_its_canvas():
+    image = torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1)
+    hint, frame = fit(image, scale=4)
+    assert_close(hint, image.expand(1, 3, 64, 64))
+    assert finish(hint, frame).shape == (1, 3, 4, 4)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1, 2.37, 4])
+def test_opaque_stays_opaque_and_clear_stays_clear(scale):
+    image = torch.rand(2, 4, 21, 34)
+    image[0, 3], image[1, 3] = 1, 0
+    out = finish(*fit(image, scale))
+    assert_close(out[0, 3], torch.ones_like(out[0, 3]), rtol=0, atol=1e-6)
+    assert_close(out[1, 3], torch.zeros_like(out[1, 3]), rtol=0, atol=1e-6)
+
+
+def test_a_gradient_of_transparency_survives():
+    ramp = (torch.arange(32) + 0.5) / 32
+    image = torch.cat([torch.rand(1, 3, 20, 32), ramp.expand(1, 1, 20, 32)], dim=1)
+    alpha = finish(*fit(image, scale=4))[0, 3]
+    expected = ((torch.arange(128) + 0.5) / 128).expand(80, 128)
+    assert_close(alpha[:, 8:-8], expected[:, 8:-8], rtol=0, atol=1e-3)
+    assert_close(alpha, expected, rtol=0, atol=0.02)
+
+
+def test_the_hint_stays_in_range():
+    hint, _ = fit((torch.rand(1, 3, 20, 20) > 0.5).float(), scale=3)
+    assert hint.min() >= 0
+    assert hint.max() <= 1
+
+
+def test_a_photo_of_a_batch_comes_out_as_it_would_alone():
+    image = torch.rand(3, 4, 11, 17)
+    together = finish(*fit(image, scale=1.5))
+    for k in range(3):
+        assert torch.equal(together[k : k + 1], finish(*fit(image[k : k + 1], scale=1.5)))
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "message"),
+    [
+        (
+            (4000, 3000),
+            16,
+            r"'scale' 16 would make 48000x64000 px of a photo of 3000x4000 px, 3072 megapixels",
+        ),
+        ((2, 20), 0.125, r"'scale' 0.125 would make 3x0 px of a photo of 20x2 px; expected at least 1x1"),
+    ],
+)
+def test_a_scale_out_of_bounds_is_refused(size, scale, message):
+    image = torch.zeros(1, 1, 1, 1).expand(1, 3, *size)
+    with pytest.raises(ValueError, match=message):
+        fit(image, scale)
+
+
+def test_an_image_of_another_canvas_is_refused():
+    _, frame = fit(torch.rand(1, 3, 20, 70), scale=1)
+    with pytest.raises(
+        ValueError, match=r"'image' is 256x128 px but 'frame' belongs to a canvas of 128x64 px"
+    ):
+        finish(torch.rand(1, 3, 128, 256), frame)
+
+
+def test_transparency_of_another_batch_is_refused():
+    frame = Frame(height=2, width=2, top=0, left=0, alpha=torch.ones(2, 1, 2, 2), canvas=(64, 64))
+    with pytest.raises(ValueError, match="'image' holds 3 photos but 'frame' has the transparency of 2"):
+        finish(torch.rand(3, 3, 64, 64), frame)

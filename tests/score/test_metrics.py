@@ -1,0 +1,253 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.signal import convolve2d
+from skimage import data
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from ugc_sr.score.metrics import METRICS, evaluate, gmsd, hf_ratio, lr_consistency, psnr_rgb, psnr_y, ssim_y
+
+SYMMETRIC = ("psnr_y", "psnr_rgb", "ssim_y", "gmsd")
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return torch.from_numpy(data.astronaut()[40:136, 180:292].copy()).permute(2, 0, 1)[None] / 255
+
+
+@pytest.fixture(scope="module")
+def noisy(photo):
+    return damaged(photo, noise=0.05)
+
+
+def damaged(photo, noise, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    damage = noise * torch.randn(photo.shape, generator=generator)
+    return ((photo + damage).clamp(0, 1) * 255).round() / 255
+
+
+def blurred(photo, sigma):
+    return torch.from_numpy(np.stack([gaussian_filter(channel, sigma) for channel in photo[0].numpy()]))[None]
+
+
+def as_bytes(image):
+    return (image[0].permute(1, 2, 0) * 255).round().byte().numpy()
+
+
+def studio_luma(image, border=4):
+    """By scikit-image, whose BT.601 is MATLAB's: 16..235, not rounded."""
+    return rgb2ycbcr(as_bytes(image))[border:-border, border:-border, 0]
+
+
+def test_psnr_y_agrees_with_scikit_image(photo, noisy):
+    expected = peak_signal_noise_ratio(studio_luma(photo), studio_luma(noisy), data_range=255)
+    assert psnr_y(noisy, photo).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_psnr_rgb_agrees_with_scikit_image(photo, noisy):
+    expected = peak_signal_noise_ratio(as_bytes(photo), as_bytes(noisy), data_range=255)
+    assert psnr_rgb(noisy, photo).item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_ssim_y_agrees_with_scikit_image_where_the_window_fits(photo, noisy):
+    _, full = structural_similarity(
+        studio_luma(photo),
+        studio_luma(noisy),
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    # scikit-image takes the same 11x11 window (truncate 3.5), and goes on beyond the border
+    assert ssim_y(noisy, photo).item() == pytest.approx(full[5:-5, 5:-5].mean(), abs=1e-6)
+
+
+def test_luma_is_studio_range_and_so_reads_higher_than_full_range():
+    """The trap of 20 log10(255/219) = 1.32 dB: the same error counts for less in 16..235."""
+    black, grey = torch.zeros(1, 3, 32, 32), torch.full((1, 3, 32, 32), 10 / 255)
+    full_range = 20 * math.log10(255 / 10)
+    assert psnr_rgb(grey, black).item() == pytest.approx(full_range, abs=1e-6)
+    assert psnr_y(grey, black).item() - full_range == pytest.approx(20 * math.log10(255 / 219), abs=1e-4)
+
+
+def test_images_are_rounded_to_bytes_first(photo):
+    for name in ("psnr_y", "psnr_rgb", "ssim_y", "gmsd", "hf_ratio"):
+        exact = METRICS[name].measure(photo, photo)
+        hidden = METRICS[name].measure(photo + 0.4 / 255, photo)  # less than a file can hold
+        beyond = METRICS[name].measure((photo * 2 - 0.5), (photo * 2 - 0.5).clamp(0, 1))
+        assert torch.equal(exact, hidden), name
+        assert torch.equal(exact, beyond), name
+
+
+def test_luma_is_not_rounded_after_the_conversion():
+    black = torch.zeros(1, 3, 32, 32)
+    blue = black.clone()
+    blue[:, 2] = 4 / 255  # 0.39 of luma: rounded it would be lost
+    assert psnr_y(blue, black).item() == pytest.approx(20 * math.log10(255 / (4 * 24.966 / 255)), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["psnr_y", "ssim_y"])
+def test_the_border_does_not_count(photo, name):
+    framed = photo.clone()
+    framed[..., :4, :] = framed[..., -4:, :] = 0
+    framed[..., :, :4] = framed[..., :, -4:] = 0
+    measure = METRICS[name].measure
+    assert torch.equal(measure(framed, photo), measure(photo, photo))
+    framed[..., 4, 20] = 1 - framed[..., 4, 20].round()
+    assert measure(framed, photo).item() < measure(photo, photo).item()
+
+
+def test_an_equal_image_scores_best(photo):
+    scores = evaluate(photo, photo, lr=F.avg_pool2d(photo, 4))
+    assert scores["psnr_y"] == scores["psnr_rgb"] == 100
+    assert scores["ssim_y"] == pytest.approx(1, abs=1e-12)
+    assert scores["gmsd"] == pytest.approx(0, abs=1e-12)
+    assert scores["hf_ratio"] == 1
+    assert scores["lr_consistency"] > 55  # the small photo was rounded to bytes
+
+
+@pytest.mark.parametrize("name", SYMMETRIC)
+def test_swapping_result_and_original_changes_nothing(photo, noisy, name):
+    measure = METRICS[name].measure
+    assert_close(measure(noisy, photo), measure(photo, noisy), atol=1e-12, rtol=0)
+
+
+def test_detail_turns_round_when_swapped(photo, noisy):
+    assert hf_ratio(noisy, photo).item() * hf_ratio(photo, noisy).item() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", SYMMETRIC)
+@pytest.mark.parametrize(
+    "ladder",
+    [
+        lambda photo: [damaged(photo, noise) for noise in (0.01, 0.03, 0.08, 0.2)],
+        lambda photo: [blurred(photo, sigma) for sigma in (0.5, 1, 2, 4)],
+    ],
+    ids=["noise", "blur"],
+)
+def test_more_damage_scores_worse(photo, name, ladder):
+    metric = METRICS[name]
+    scores = [metric.measure(step, photo).item() for step in (photo, *ladder(photo))]
+    assert scores == sorted(scores, reverse=metric.better == "higher")
+    assert len(set(scores)) == len(scores)
+
+
+def test_detail_falls_with_blur_and_rises_with_noise(photo):
+    blur = [hf_ratio(blurred(photo, sigma), photo).item() for sigma in (0.5, 1, 2)]
+    noise = [hf_ratio(damaged(photo, amount), photo).item() for amount in (0.02, 0.05, 0.1)]
+    assert 1 > blur[0] > blur[1] > blur[2] > 0
+    assert 1 < noise[0] < noise[1] < noise[2]
+
+
+def test_detail_is_what_a_blur_of_two_pixels_removes(photo, noisy):
+    """Against scipy's Gaussian of the same reach and border."""
+
+    def energy(image):
+        y = studio_luma(F.pad(image, (4, 4, 4, 4)))
+        return np.square(y - gaussian_filter(y, 2, mode="mirror", truncate=4)).mean()
+
+    assert hf_ratio(noisy, photo).item() == pytest.approx(energy(noisy) / energy(photo), rel=1e-6)
+
+
+def test_two_flat_images_have_the_same_detail():
+    assert hf_ratio(torch.full((1, 3, 20, 20), 0.2), torch.full((1, 3, 20, 20), 0.7)).item() == 1
+
+
+def test_gmsd_ignores_a_change_of_brightness_but_not_of_edges(photo):
+    dimmed = photo * 0.5 + 0.25
+    brighter = damaged(photo * 0.5 + 0.25 + 8 / 255, noise=0)
+    assert gmsd(brighter, dimmed).item() < 0.02 < gmsd(blurred(dimmed, 2), dimmed).item()
+
+
+def test_gmsd_follows_the_paper_step_by_step(photo, noisy):
+    """Written again in numpy after the authors' description: conv2 'same', every second pixel, std of N-1."""
+
+    def gradient(image):
+        grey = as_bytes(image)[:95, :111].astype(float) @ [0.299, 0.587, 0.114]  # odd sides
+        small = convolve2d(grey, np.full((2, 2), 0.25), mode="full")[1::2, 1::2]
+        kernel = np.array([[1, 0, -1]] * 3) / 3
+        return np.hypot(convolve2d(small, kernel, mode="same"), convolve2d(small, kernel.T, mode="same"))
+
+    a, b = gradient(photo), gradient(noisy)
+    expected = ((2 * a * b + 170) / (a**2 + b**2 + 170)).std(ddof=1)
+    assert gmsd(noisy[..., :95, :111], photo[..., :95, :111]).item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_an_invented_detail_shows_in_lr_consistency_only_when_it_survives_averaging(photo):
+    lr = F.avg_pool2d(photo, 4)
+    checks = photo.clone()
+    checks[..., ::2] += 0.02
+    checks[..., 1::2] -= 0.02  # cancels over 4 px
+    moved = photo.roll(4, dims=-1)
+    assert lr_consistency(checks, lr).item() > 45 > lr_consistency(moved, lr).item()
+
+
+@pytest.mark.parametrize(
+    ("size", "lr_size"), [((100, 67), (40, 27)), ((4, 4), (1, 1)), ((13, 30), (100, 240))]
+)
+def test_any_scale_may_be_compared_with_the_small_photo(size, lr_size):
+    flat = (torch.full((1, 3, *s), 0.4) for s in (size, lr_size))
+    assert lr_consistency(*flat).item() == 100
+
+
+def test_items_of_a_batch_are_averaged_from_their_own_scores(photo, noisy):
+    both = evaluate(torch.cat([photo, noisy]), torch.cat([photo, photo]))
+    single = [evaluate(x, photo) for x in (photo, noisy)]
+    assert both == pytest.approx({k: (single[0][k] + single[1][k]) / 2 for k in both}, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 40), (19, 19)])
+def test_small_images_have_finite_scores(size):
+    a, b = torch.rand(2, 1, 3, *size)
+    assert all(math.isfinite(v) for v in evaluate(a, b, lr=F.interpolate(b, size=size)).values())
+
+
+@pytest.mark.parametrize("name", SYMMETRIC)
+def test_scores_keep_the_precision_of_float64_for_half_precision_images(photo, name):
+    measure = METRICS[name].measure
+    assert measure(photo.half(), photo.half()).dtype == torch.float64
+    assert torch.equal(measure(photo.half(), photo), measure(photo, photo))
+
+
+def test_every_metric_says_how_it_is_measured():
+    for metric in METRICS.values():
+        assert metric.better in ("higher", "lower", "near 1")
+        assert metric.reference in ("gt", "lr")
+        assert metric.space
+        assert metric.source
+
+
+@pytest.mark.parametrize(
+    ("sr", "references", "message"),
+    [
+        (
+            torch.rand(1, 3, 32, 32),
+            {"gt": torch.rand(1, 3, 32, 30)},
+            "32x32 px and the original 30x32 px; expected equal",
+        ),
+        (
+            torch.rand(1, 3, 15, 64),
+            {"gt": torch.rand(1, 3, 15, 64)},
+            "are 64x15 px; metrics need at least 16 px",
+        ),
+        (torch.rand(1, 4, 32, 32), {"gt": torch.rand(1, 4, 32, 32)}, r"RGB images .* got \(1, 4, 32, 32\)"),
+        (torch.rand(2, 3, 32, 32), {"gt": torch.rand(1, 3, 32, 32)}, "result is 32x32 px in a batch of 2"),
+        (torch.rand(3, 32, 32), {"gt": torch.rand(3, 32, 32)}, r"RGB images .* got \(3, 32, 32\)"),
+        (torch.full((1, 3, 32, 32), math.nan), {"gt": torch.rand(1, 3, 32, 32)}, "finite RGB"),
+        (
+            torch.rand(1, 3, 32, 32),
+            {"lr": torch.rand(1, 3, 8, 16)},
+            "32x32 px.*no enlargement .* 16x8 px",
+        ),
+    ],
+)
+def test_images_that_cannot_be_compared_are_refused(sr, references, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(sr, **references)

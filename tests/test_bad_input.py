@@ -1,0 +1,136 @@
+"""What can go wrong in a person's graph: one error in the graph's words, and the host goes on."""
+
+import re
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+pytestmark = pytest.mark.comfy
+
+
+def node(class_type, **inputs):
+    return {"class_type": class_type, "inputs": inputs}
+
+
+@pytest.fixture
+def model_folders(host_server):
+    """The host's model folders, where a test may leave a file."""
+    return host_server.log.parent / "models"
+
+
+@pytest.fixture
+def graph(client, photo, quickstart):
+    """The quick-start graph for a small photo."""
+    return quickstart(client.upload(photo))
+
+
+@pytest.fixture
+def refused(client, graph, host_server):
+    """Checks that a graph gives one error, which matches, and that the next graph runs."""
+
+    def check(bad, match):
+        before = len(host_server.log.read_text())
+        with pytest.raises(RuntimeError, match=match):
+            client.run(bad)
+        said = host_server.log.read_text()[before:]
+        assert len(re.findall(r"!!! Exception during processing|Failed to validate prompt", said)) == 1
+        assert len(client.run(graph)["13"]["images"]) == 1
+
+    return check
+
+
+def relinked(graph, into, socket, source):
+    """The graph with another node in front of one socket."""
+    linked = graph[into] | {"inputs": graph[into]["inputs"] | {socket: ["90", 0]}}
+    return graph | {"90": source, into: linked}
+
+
+def with_image(graph, into, socket, kind):
+    """The graph with an odd image on one socket."""
+    return relinked(graph, into, socket, node("OddImage", kind=kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        ("NaN", r"holds NaN or infinite values"),
+        ("five channels", r"has 5 channels; expected 3 \(RGB\) or 4 \(RGBA\)"),
+        ("no photos", r"is empty: 0 photos of 40x24 px"),
+        ("no rows", r"is empty: 1 photos of 40x0 px"),
+        ("no batch", r"has shape \(24, 40, 3\); expected \(batch, height, width, channels\)"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("into", "socket", "head"),
+    [
+        ("3", "image", "Prepare Photo: 'image' "),
+        ("4", "image", "Encode Semantics: 'image' "),
+        ("6", "hint", "Apply Semantic ControlNet: 'hint' "),
+        ("11", "reference", "Match Color: 'reference' "),
+    ],
+)
+def test_an_odd_image_is_refused_by_the_first_node_that_reads_it(
+    refused, graph, into, socket, head, kind, problem
+):
+    refused(with_image(graph, into, socket, kind), "^" + head + problem)
+
+
+def test_semantics_of_a_photo_of_another_shape_are_refused(refused, graph):
+    refused(with_image(graph, "4", "image", "panorama"), r"200x24")
+
+
+def test_an_output_of_thousands_of_megapixels_is_refused(refused, graph):
+    refused(with_image(graph, "3", "image", "large"), r"Prepare Photo: .*scale")
+
+
+def test_a_scale_beyond_the_widget_is_refused(refused, graph):
+    bad = graph | {"3": node("UGCSR_PrepareImage", image=["1", 0], scale=1000.0)}
+    refused(bad, r"Prepare.*bigger than max.*scale")
+
+
+def test_a_photo_of_one_pixel_is_restored(client, quickstart, tmp_path):
+    Image.new("RGB", (1, 1), (200, 90, 40)).save(tmp_path / "pixel.png")
+    outputs = client.run(quickstart(client.upload(tmp_path / "pixel.png")))
+    (tmp_path / "sr.png").write_bytes(client.fetch(outputs["13"]["images"][0]))
+    assert Image.open(tmp_path / "sr.png").size == (4, 4)
+
+
+# widget -> its loader, the folder it reads, and the node and socket of the quick start that it feeds
+LOADERS = {
+    "adapter_name": ("UGCSR_LoadSemanticAdapter", "model_patches", "5", "adapter"),
+    "control_net_name": ("UGCSR_LoadSemanticControlNet", "controlnet", "6", "control_net"),
+    "encoder_name": ("UGCSR_LoadSAM2Encoder", "sam2", "4", "encoder"),
+}
+WRONG_FILES = {
+    "lora.safetensors": {"unet.down.lora_up.weight": torch.zeros(4, 4)},
+    "empty.safetensors": {},
+    "truncated.safetensors": b"\x40\x00\x00\x00\x00\x00\x00\x00{",
+    "pickle.safetensors": b"\x80\x02}q\x00.",
+    "nothing.safetensors": b"",
+}
+
+
+def load_with(graph, widget, file):
+    """The quick-start graph with its weights from a file."""
+    class_type, _, into, socket = LOADERS[widget]
+    return relinked(graph, into, socket, node(class_type, **{widget: file}))
+
+
+@pytest.mark.parametrize("widget", LOADERS)
+@pytest.mark.parametrize("file", WRONG_FILES)
+def test_a_wrong_weights_file_is_named(refused, graph, model_folders, widget, file):
+    folder = model_folders / LOADERS[widget][1]
+    folder.mkdir(parents=True, exist_ok=True)
+    content = WRONG_FILES[file]
+    if isinstance(content, bytes):
+        (folder / file).write_bytes(content)
+    else:
+        save_file(content, folder / file)
+    refused(load_with(graph, widget, file), re.escape(file))
+
+
+@pytest.mark.parametrize("widget", LOADERS)
+def test_a_missing_weights_file_is_named(refused, graph, widget):
+    refused(load_with(graph, widget, "gone.safetensors"), r"There is no file 'gone\.safetensors' in models/")

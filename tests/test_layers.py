@@ -1,0 +1,105 @@
+"""The layer table: which folder may import what, read from the source."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# folder or module -> our layers, then packages besides the standard library, that it may import
+LAYERS = {
+    "__init__": ({"nodes"}, {"comfy_api"}),  # comfy_api for type checkers only
+    "nodes": ({"host", "models", "sample", "score", "degrade", "image"}, {"comfy_api", "torch"}),
+    "host": (
+        {"models", "sample", "image"},
+        {"comfy", "comfy_api", "comfy_execution", "folder_paths", "torch", "safetensors"},
+    ),
+    "models": ({"image"}, {"torch", "safetensors"}),
+    "sample": ({"image"}, {"torch"}),
+    "degrade": ({"image"}, {"torch", "PIL", "av", "kornia", "numpy"}),
+    "score": ({"image"}, {"torch", "PIL"}),
+    "train": (
+        {"models", "degrade", "score", "sample", "image"},
+        {"torch", "PIL", "diffusers", "numpy", "safetensors"},
+    ),
+    "restore": ({"score", "image"}, {"torch", "PIL", "aiohttp"}),
+    "image": (set(), {"torch"}),
+    # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
+    "benchmarks": (set(), {"ugc_sr", "torch", "comfy", "safetensors", "PIL"}),
+}
+# The one file of a layer that owns a package.
+OWNERS = {"models/segmenter.py": {"sam2"}, "models/twins.py": {"diffusers"}, "train/loop.py": {"accelerate"}}
+
+# A missing or conflicting one of these must not take all nodes with it.
+HEAVY = {"accelerate", "diffusers", "kornia", "sam2", "transformers"}
+MAY_IMPORT_HEAVY_AT_ONCE = ("train/", "models/twins.py")
+
+
+def package_files():
+    return [path for layer in LAYERS for path in (*ROOT.glob(f"{layer}.py"), *(ROOT / layer).rglob("*.py"))]
+
+
+def imports(source, file):
+    """(name, is it ours, does it run when the module is imported) of every import in `source`."""
+    found = []
+
+    def visit(node, at_once):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                found.extend((alias.name.split(".")[0], False, at_once) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom) and child.level:
+                depth = len(Path(file).parts) - child.level  # folders between the root and the import
+                stem = [*Path(file).parts[:depth], *(child.module or "").split(".")]
+                names = [part for part in stem if part][:1] or [alias.name for alias in child.names]
+                found.extend((name, True, at_once) for name in names)
+            elif isinstance(child, ast.ImportFrom):
+                found.append((child.module.split(".")[0], False, at_once))
+            visit(child, at_once and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    visit(ast.parse(source), True)
+    return found
+
+
+def violations(source, file):
+    """What a file (path from the root) imports against the table."""
+    layer = Path(file).parts[0].removesuffix(".py")
+    layers, packages = LAYERS[layer]
+    allowed = packages | OWNERS.get(file, set())
+    problems = []
+    for name, ours, at_once in imports(source, file):
+        if name not in (layers | {layer} if ours else allowed | sys.stdlib_module_names):
+            problems.append(f"{file}: {layer} may not import {name}")
+        elif name in HEAVY and at_once and not file.startswith(MAY_IMPORT_HEAVY_AT_ONCE):
+            problems.append(f"{file}: {name} must be imported inside the function that needs it")
+    return problems
+
+
+@pytest.mark.parametrize("path", package_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_imports_only_what_its_layer_may(path):
+    assert violations(path.read_text(), str(path.relative_to(ROOT))) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("sample/tiles.py", "import comfy.utils"),
+        ("models/weights.py", "def f():\n    from ..host import paths"),
+        ("models/weights.py", "from .. import nodes"),
+        ("models/segmenter.py", "from sam2.modeling.backbones.hieradet import Hiera"),
+        ("models/semantics.py", "def f():\n    import sam2"),
+        ("degrade/blur.py", "import kornia.filters"),
+        ("host/guidance.py", "from ugc_sr.models.convert import fold_tokens"),
+        ("nodes/image.py", "if True:\n    from ..train import loop"),
+        ("image.py", "from .sample import tiles"),
+        ("restore/demo.py", "import requests"),
+    ],
+)
+def test_a_planted_violation_is_found(file, source):
+    assert len(violations(source, file)) == 1
+
+
+def test_every_folder_of_code_is_a_layer():
+    folders = {path.parent.name for path in ROOT.glob("*/*.py")} - {"scripts", "tests"}
+    assert folders <= set(LAYERS)
