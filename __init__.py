@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from comfy_api.latest import ComfyExtension
+    from comfy_api.latest import ComfyExtension  # noqa: TID251 - for type checkers only
 
 
 async def comfy_entrypoint() -> ComfyExtension:

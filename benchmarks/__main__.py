@@ -8,6 +8,7 @@ from . import bootstrap
 
 BENCHMARKS = {
     "parity": "Largest difference from the outputs of the original SeeSR networks, in float32 on the CPU.",
+    "quality": "The bundled model against bicubic enlargement, on the held-out photos.",
 }
 
 
@@ -17,6 +18,9 @@ def main() -> None:
     commands = parser.add_subparsers(dest="name", required=True)
     parity = commands.add_parser("parity", help=BENCHMARKS["parity"])
     parity.add_argument("--fixture", required=True, help="folder with spec.json and cases.safetensors")
+    quality = commands.add_parser("quality", help=BENCHMARKS["quality"])
+    quality.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
+    quality.add_argument("--pictures", help="folder to keep every picture in")
     options = vars(parser.parse_args())
     name = options.pop("name")
     bootstrap.package()

@@ -84,7 +84,8 @@ def predict(
 ) -> State:
     """What the host's networks say for one case, along the way that they take in a KSampler's step."""
     features = case["features"]
-    semantics = Semantics(features, (1, features.shape[1]), tuple(case["hint"].shape[-2:]), encoder="fixture")
+    height, width = case["hint"].shape[-2:]
+    semantics = Semantics(features, (1, features.shape[1]), (height, width), encoder="fixture")
     model = apply_guidance(model, adapter, semantics)
     control = control.with_semantics(semantics).set_cond_hint(case["hint"], strength=scale)
     comfy.model_management.load_models_gpu([model, *model.get_additional_models(), *control.get_models()])
@@ -100,7 +101,7 @@ def predict(
         model.prepare_state(sigma, model.model_options)
         latent = case["x"][:, : control.control_model.in_channels]  # what a UNet sees behind it is its own
         noisy = latent * (sigma.view(-1, 1, 1, 1) ** 2 + 1) ** 0.5  # undone by the host, for sigma
-        residuals = control.get_control(noisy, sigma, {"c_crossattn": case["text"]}, 1, options)
+        residuals: Any = control.get_control(noisy, sigma, {"c_crossattn": case["text"]}, 1, options)
         output, middle = residuals["output"], residuals["middle"]
         outputs = {"control_first": output[0], "control_last": output[-1], "control_mid": middle[0]}
         outputs["eps_unet_only"] = unet(case["x"], timestep, case["text"], transformer_options=options.copy())

@@ -44,7 +44,9 @@ def make_pairs(photos: list[Path], folder: Path, recipe: Recipe, seed: int) -> N
         save(lr, folder / "lr" / target)
         digest = hashlib.sha256((folder / "lr" / target).read_bytes()).hexdigest()
         lines.append(
-            json.dumps({"name": target, "lr_sha256": digest, "degradation": json.loads(degradation.to_json())})
+            json.dumps(
+                {"name": target, "lr_sha256": digest, "degradation": json.loads(degradation.to_json())}
+            )
         )
     temporary = folder / "manifest.part"
     temporary.write_text("\n".join(lines) + "\n")

@@ -27,9 +27,9 @@ def gaussian_kernel(sigma_x: float, sigma_y: float, angle: float) -> Tensor:
     return kernel / kernel.sum()
 
 
-def blur(image: Tensor, sigma_x: float, sigma_y: float, angle: float = 0.0) -> Tensor:
-    """Convolve (B, 3, H, W) with `gaussian_kernel`; borders are replicated."""
-    kernel = gaussian_kernel(sigma_x, sigma_y, angle).to(image)
+def blur(image: Tensor, sigma: float, stretch: float = 1.0, angle: float = 0.0) -> Tensor:
+    """Blur (B, 3, H, W) by `sigma` pixels, `stretch` times that across `angle`; borders are replicated."""
+    kernel = gaussian_kernel(sigma, sigma * stretch, angle).to(image)
     radius = kernel.shape[0] // 2
     channels = image.shape[1]
     padded = F.pad(image, (radius,) * 4, mode="replicate")

@@ -11,9 +11,13 @@ from torch import Tensor
 from .blur import blur
 from .jpeg import jpeg
 from .noise import gaussian_noise, shot_noise
-from .resize import resize
+from .resize import rescale, resize
 
 Value = float | int | str | bool
+
+SHRINK = "shrink"  # to the final size
+EFFECTS: dict[str, Callable[..., Tensor]] = {"blur": blur, "rescale": rescale, "jpeg": jpeg}
+NOISE: dict[str, Callable[..., Tensor]] = {"gaussian_noise": gaussian_noise, "shot_noise": shot_noise}
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Uniform:
     high: float
 
     def draw(self, rng: random.Random) -> float:
+        """A number from the range."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return rng.randint(self.low, self.high)
         return rng.uniform(self.low, self.high)
@@ -37,6 +42,7 @@ class Choice:
     weights: tuple[float, ...]
 
     def draw(self, rng: random.Random) -> Value:
+        """One of the options."""
         return rng.choices(self.options, self.weights)[0]
 
 
@@ -122,61 +128,16 @@ def apply(degradation: Degradation, hr: Tensor) -> Tensor:
         )
     image = hr
     for draw in degradation.draws:
-        if draw.op not in OPS:
-            raise ValueError(f"degrade: unknown op {draw.op!r}; known are {', '.join(OPS)}.")
-        generator = torch.Generator(device=hr.device).manual_seed(draw.seed)
-        image = OPS[draw.op](image, (height, width), generator, **draw.parameters)
+        if draw.op == SHRINK:
+            image = resize(image, height, width, str(draw.parameters["mode"]))
+        elif draw.op in NOISE:
+            generator = torch.Generator(device=hr.device).manual_seed(draw.seed)
+            image = NOISE[draw.op](image, generator=generator, **draw.parameters)
+        elif draw.op in EFFECTS:
+            image = EFFECTS[draw.op](image, **draw.parameters)
+        else:
+            known = ", ".join((SHRINK, *EFFECTS, *NOISE))
+            raise ValueError(f"degrade: unknown op {draw.op!r}; known are {known}.")
     if image.shape[2:] != (height, width):
         image = resize(image, height, width, "area")
     return image.mul(255).round().clamp(0, 255).div(255)
-
-
-def _shrink(image: Tensor, target: tuple[int, int], generator: torch.Generator, *, mode: str) -> Tensor:
-    return resize(image, *target, mode)
-
-
-def _rescale(
-    image: Tensor, target: tuple[int, int], generator: torch.Generator, *, factor: float, mode: str
-) -> Tensor:
-    height, width = (max(1, round(size * factor)) for size in image.shape[2:])
-    return resize(image, height, width, mode)
-
-
-def _blur(
-    image: Tensor,
-    target: tuple[int, int],
-    generator: torch.Generator,
-    *,
-    sigma: float,
-    stretch: float = 1.0,
-    angle: float = 0.0,
-) -> Tensor:
-    return blur(image, sigma, sigma * stretch, angle)
-
-
-def _gaussian_noise(
-    image: Tensor, target: tuple[int, int], generator: torch.Generator, *, sigma: float, grey: bool
-) -> Tensor:
-    return gaussian_noise(image, sigma, grey, generator)
-
-
-def _shot_noise(
-    image: Tensor, target: tuple[int, int], generator: torch.Generator, *, sigma: float, grey: bool
-) -> Tensor:
-    return shot_noise(image, sigma, grey, generator)
-
-
-def _jpeg(
-    image: Tensor, target: tuple[int, int], generator: torch.Generator, *, quality: int, subsampling: str
-) -> Tensor:
-    return jpeg(image, quality, subsampling)
-
-
-OPS: dict[str, Callable[..., Tensor]] = {
-    "shrink": _shrink,  # to the final size
-    "rescale": _rescale,  # by a factor of the present size
-    "blur": _blur,
-    "gaussian_noise": _gaussian_noise,
-    "shot_noise": _shot_noise,
-    "jpeg": _jpeg,
-}

@@ -24,7 +24,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="ugc",
             scale=4,
-            source="assumed, in the order of Real-ESRGAN (arXiv 2107.10833): blur, resize, noise, JPEG, twice",
+            source="assumed; blur, resize, noise, JPEG, twice, as in Real-ESRGAN (arXiv 2107.10833)",
             steps=(
                 Step(
                     "blur",

@@ -17,3 +17,9 @@ def resize(image: Tensor, height: int, width: int, mode: str) -> Tensor:
     if mode == "area":
         return interpolate(image, size=(height, width), mode="area")
     return interpolate(image, size=(height, width), mode=mode, antialias=True)
+
+
+def rescale(image: Tensor, factor: float, mode: str) -> Tensor:
+    """Resize (B, 3, H, W) by `factor`, to whole pixels and at least one."""
+    height, width = (max(1, round(size * factor)) for size in image.shape[2:])
+    return resize(image, height, width, mode)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import comfy.latent_formats
 import comfy.model_base
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..models.architecture import infer
 from ..models.convert import unet_from_diffusers
-from ..models.nano import FOLD, LATENT_CHANNELS, LATENT_SCALE, Autoencoder
+from ..models.nano import FOLD, LATENT_CHANNELS, LATENT_SCALE, Autoencoder, detail
 from .adapter import LoadedAdapter, load_adapter
 from .controlnet import SemanticControlNet, load_controlnet
 from .encoder import LoadedEncoder, load_encoder
@@ -43,7 +43,7 @@ class NanoLatent(comfy.latent_formats.LatentFormat):
     scale_factor = LATENT_SCALE
     latent_channels = LATENT_CHANNELS
     spacial_downscale_ratio = FOLD
-    latent_rgb_factors = [
+    latent_rgb_factors: ClassVar = [
         [float(channel == color) / (FOLD**2 * LATENT_SCALE) for color in range(3)]
         for channel in range(3)
         for _ in range(FOLD**2)
@@ -54,7 +54,7 @@ class NanoConfig(comfy.supported_models_base.BASE):
     """What the host wants to know of the architecture."""
 
     latent_format = NanoLatent
-    supported_inference_dtypes = [torch.float32]
+    supported_inference_dtypes: ClassVar = [torch.float32]
     memory_usage_factor = 0.5
 
     def __init__(self, unet_config: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ class ResidualModel(comfy.model_base.BaseModel):
 
     def _apply_model(self, x: Tensor, t: Tensor, c_concat: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         anchor = c_concat.to(x)
-        return anchor + super()._apply_model(x - anchor, t, anchor / LATENT_SCALE, *args, **kwargs)
+        return anchor + super()._apply_model(x - anchor, t, detail(anchor), *args, **kwargs)
 
 
 class NanoVAE(comfy.sd.VAE):
@@ -98,8 +98,8 @@ class NanoVAE(comfy.sd.VAE):
         self.downscale_ratio = self.upscale_ratio = FOLD
         self.latent_channels = LATENT_CHANNELS
         width = self.first_stage_model.head.out_channels
-        self.memory_used_encode = lambda shape, dtype: 8 * width * shape[2] * shape[3] / FOLD**2 * 4
-        self.memory_used_decode = lambda shape, dtype: 3 * shape[1] * shape[2] * shape[3] * 4
+        self.memory_used_encode = lambda shape, _: 8 * width * shape[2] * shape[3] / FOLD**2 * 4
+        self.memory_used_decode = lambda shape, _: 3 * shape[1] * shape[2] * shape[3] * 4
         self.size = comfy.model_management.module_size(self.first_stage_model)
 
 

@@ -17,7 +17,7 @@ TEXT_TOKENS = 4
 
 UNET = {
     "sample_size": 48,
-    "in_channels": 2 * LATENT_CHANNELS,  # noisy residual, anchor
+    "in_channels": 2 * LATENT_CHANNELS,  # noisy residual, detail of the anchor
     "out_channels": LATENT_CHANNELS,
     "block_out_channels": (64, 64, 128),
     "layers_per_block": 1,
@@ -43,6 +43,24 @@ CONTROLNET = {
 }
 
 
+_NEIGHBOURHOOD = 5  # latent cells
+_DEVIATION_GAIN = 4.0  # deviations inside a cell are about a quarter of those between cells
+
+
+def detail(anchor: Tensor) -> Tensor:
+    """What the UNet sees of a scaled anchor (B, 48, h, w): its structure, free of the local colour.
+
+    Each cell's mean against its neighbourhood's, and its pixels against that mean, at about unit
+    variance. On the plain anchor, whose channels are nearly equal, training hardly starts.
+    """
+    pixels = anchor.unflatten(1, (3, FOLD**2))
+    cells = pixels.mean(2)
+    around = F.avg_pool2d(
+        cells, _NEIGHBOURHOOD, stride=1, padding=_NEIGHBOURHOOD // 2, count_include_pad=False
+    )
+    return ((cells - around)[:, :, None] + _DEVIATION_GAIN * (pixels - cells[:, :, None])).flatten(1, 2)
+
+
 class Autoencoder(nn.Module):
     """Picture <-> latent; decoding is lossless, encoding also removes noise, blocking and blur."""
 
@@ -56,8 +74,8 @@ class Autoencoder(nn.Module):
             for _ in range(depth)
         )
         self.tail = nn.Conv2d(width, LATENT_CHANNELS, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        for parameter in self.tail.parameters():  # untrained, encoding only folds
+            nn.init.zeros_(parameter)
 
     def encode(self, picture: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> latent (B, 48, H/4, W/4); H and W are multiples of 4."""

@@ -7,9 +7,11 @@ that every parameter keeps SeeSR's name.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 HEAD_DIM = 64
@@ -29,7 +31,9 @@ class SemanticUNet(UNet2DConditionModel):
         self._tokens = _add_image_attentions(self, token_dim)
         return self
 
-    def restore(self, x: Tensor, timestep: Tensor, text: Tensor, tokens: Tensor, control: "Residuals") -> Tensor:
+    def restore(
+        self, x: Tensor, timestep: Tensor, text: Tensor, tokens: Tensor, control: "Residuals"
+    ) -> Tensor:
         """Predict from x (B, C, h, w), text (B, L, D), tokens (B, N, token_dim) and ControlNet residuals."""
         with _attending(self._tokens, tokens):
             return self(
@@ -68,7 +72,7 @@ def _attending(holder: _Tokens, tokens: Tensor) -> Iterator[None]:
         holder.value = None
 
 
-def _add_image_attentions(network: nn.Module, token_dim: int) -> _Tokens:
+def _add_image_attentions(network: Any, token_dim: int) -> _Tokens:
     holder = _Tokens()
     up_blocks = getattr(network, "up_blocks", [])
     for block in (*network.down_blocks, network.mid_block, *up_blocks):
@@ -80,7 +84,7 @@ def _add_image_attentions(network: nn.Module, token_dim: int) -> _Tokens:
     return holder
 
 
-def _image_attention(attention: Transformer2DModel, token_dim: int, holder: _Tokens) -> Transformer2DModel:
+def _image_attention(attention: Any, token_dim: int, holder: _Tokens) -> Transformer2DModel:
     channels = attention.in_channels
     image_attention = Transformer2DModel(
         channels // HEAD_DIM,
@@ -91,7 +95,7 @@ def _image_attention(attention: Transformer2DModel, token_dim: int, holder: _Tok
         use_linear_projection=attention.use_linear_projection,
     )
 
-    def attend(module: nn.Module, arguments: tuple, output: tuple[Tensor]) -> tuple[Tensor]:
+    def attend(_: nn.Module, __: tuple, output: tuple[Tensor]) -> tuple[Tensor]:
         return image_attention(output[0], encoder_hidden_states=holder.value, return_dict=False)
 
     attention.register_forward_hook(attend)

@@ -33,7 +33,8 @@ class PrepareImage(io.ComfyNode):
                     max=16.0,
                     step=0.25,
                     round=0.001,
-                    tooltip="Size of the restored photo / size of this one. 1 restores without enlarging.",
+                    tooltip="Size of the restored photo / size of this one. "
+                    "The bundled model was trained for 4.",
                 ),
             ],
             outputs=[

@@ -86,7 +86,7 @@ class Client:
             return answer.read()
 
 
-async def _events(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+async def _events(socket: aiohttp.ClientWebSocketResponse[bool]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     while True:
         message = await socket.receive(timeout=SILENCE_LIMIT_S)
         if message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):

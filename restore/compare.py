@@ -57,7 +57,9 @@ def compare(panels: Panels, detail_of: str) -> Image.Image:
 
 def _zoom(picture: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
     """A crop as large squares of its own pixels: nothing is smoothed that the file does not hold."""
-    edges = tuple(v * side for v, side in zip(box, picture.size * 2, strict=True))
+    left, top, right, bottom = box
+    width, height = picture.size
+    edges = left * width, top * height, right * width, bottom * height
     return picture.resize((PANEL_PX, PANEL_PX), Image.Resampling.NEAREST, box=edges)
 
 

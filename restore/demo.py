@@ -122,6 +122,8 @@ def _open(file: Path) -> Image.Image:
     try:
         with Image.open(file) as picture:
             return ImageOps.exif_transpose(picture).convert("RGB")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"There is no photo '{file}'.") from error
     except UnidentifiedImageError as error:
         raise ValueError(
             f"'{file}' is no picture that can be read. Give a JPEG, PNG or WebP file."

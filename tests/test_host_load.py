@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from ugc_sr.restore.api import Client
 from ugc_sr.restore.server import find_host, running_host
 

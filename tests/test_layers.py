@@ -27,7 +27,7 @@ LAYERS = {
     "restore": ({"score", "image"}, {"torch", "PIL", "aiohttp"}),
     "image": (set(), {"torch"}),
     # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
-    "benchmarks": (set(), {"ugc_sr", "torch", "comfy", "safetensors", "PIL"}),
+    "benchmarks": (set(), {"ugc_sr", "torch", "comfy", "numpy", "safetensors", "PIL"}),
 }
 # The one file of a layer that owns a package.
 OWNERS = {"models/segmenter.py": {"sam2"}, "models/twins.py": {"diffusers"}, "train/loop.py": {"accelerate"}}

@@ -20,7 +20,9 @@ def main() -> None:
     """Make the pairs if they are not there, train or resume, write `nano.safetensors`."""
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.train", description=__doc__)
     parser.add_argument("preset", choices=tuple(PRESETS))
-    parser.add_argument("--photos", type=Path, required=True, help="folder that scripts/fetch_photos.sh filled")
+    parser.add_argument(
+        "--photos", type=Path, required=True, help="folder that scripts/fetch_photos.sh filled"
+    )
     parser.add_argument("--run", type=Path, required=True, help="folder for pairs, checkpoints, logs, result")
     parser.add_argument("--workers", type=int, default=2, help="processes that make pairs")
     options = parser.parse_args()

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import safe_open
@@ -14,17 +15,18 @@ from torch import Tensor, nn
 
 from .presets import Stage
 
+Network = TypeVar("Network", bound=nn.Module)
 _LOG_EVERY = 50
 
 
 def fit(
-    network: nn.Module,
+    network: Network,
     loss: Callable[[int], Tensor],
     stage: Stage,
     run: Path,
     name: str,
     save_every_s: float = 120,
-) -> nn.Module:
+) -> Network:
     """Train `network` in place and return its averaged copy.
 
     Args:

@@ -1,14 +1,26 @@
 """Training of the bundled model, in two stages: the anchor, then the restoration on top of it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..image import resize
-from ..models.nano import CONTROLNET, LATENT_SCALE, TEXT_DIM, TEXT_TOKENS, TOKEN_DIM, UNET, Autoencoder
+from ..image import luma, resize
+from ..models.nano import (
+    CONTROLNET,
+    LATENT_CHANNELS,
+    LATENT_SCALE,
+    TEXT_DIM,
+    TEXT_TOKENS,
+    TOKEN_DIM,
+    UNET,
+    Autoencoder,
+    detail,
+)
 from ..models.segmenter import nano_encoder
 from ..models.twins import SemanticControlNet, SemanticUNet
 from .loop import fit
@@ -21,6 +33,8 @@ LAST_TIMESTEP = 999
 class Nano(nn.Module):
     """Everything that is bundled, in one module."""
 
+    sigmas: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.vae = Autoencoder()
@@ -31,9 +45,7 @@ class Nano(nn.Module):
         betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
         kept = torch.cumprod(1 - betas, 0)
         self.register_buffer("sigmas", ((1 - kept) / kept).sqrt().float(), persistent=False)
-        _open_gates(self.controlnet)
-        nn.init.zeros_(self.unet.conv_out.weight)  # so that training starts from the anchor
-        nn.init.zeros_(self.unet.conv_out.bias)
+        _start(self.unet, self.controlnet)
 
     def anchor(self, hint: Tensor) -> Tensor:
         """Latent (B, 48, h, w), scaled, of the hint (B, 3, 4h, 4w) in [0, 1]."""
@@ -45,7 +57,7 @@ class Nano(nn.Module):
         scale = (1 + sigma**2).rsqrt()
         text = self.text.expand(len(x), -1, -1)
         control = self.controlnet.control((x + anchor) * scale, timestep, text, tokens, hint)
-        known = torch.cat([x * scale, anchor / LATENT_SCALE], dim=1)
+        known = torch.cat([x * scale, detail(anchor)], dim=1)
         return self.unet.restore(known, timestep, text, tokens, control).float()
 
     def first_estimate(self, noise: Tensor, anchor: Tensor, hint: Tensor, tokens: Tensor) -> Tensor:
@@ -59,15 +71,20 @@ class Nano(nn.Module):
         return (self.vae.decode(latent / LATENT_SCALE) + 1) / 2
 
 
-def _open_gates(controlnet: SemanticControlNet) -> None:
-    """A ControlNet that is trained from scratch needs no silent start."""
-    gates = (
+@torch.no_grad()
+def _start(unet: SemanticUNet, controlnet: SemanticControlNet) -> None:
+    """Start near the anchor, with open gates and deaf to the noise, which says nothing at the first step."""
+    gates: Any = (
         controlnet.controlnet_cond_embedding.conv_out,
         controlnet.controlnet_mid_block,
         *controlnet.controlnet_down_blocks,
     )
-    for gate in gates:
+    for gate in gates:  # trained from scratch, a ControlNet needs no silent start
         nn.init.xavier_uniform_(gate.weight, gain=0.5)
+    for parameter in unet.conv_out.parameters():
+        parameter.mul_(0.1)
+    unet.conv_in.weight[:, :LATENT_CHANNELS].mul_(0.1)
+    controlnet.conv_in.weight.mul_(0.1)
 
 
 def train(preset: NanoPreset, pairs: Pairs, run: Path) -> Nano:
@@ -75,22 +92,25 @@ def train(preset: NanoPreset, pairs: Pairs, run: Path) -> Nano:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(preset.seed)
         model = Nano()
-    model.vae = train_anchor(model, preset, pairs, run).vae
+    for name in ("anchor", "polish"):
+        model.vae = train_anchor(model.vae, preset, name, pairs, run)
     model.vae.requires_grad_(False)
     return train_restore(model, preset, pairs, run)
 
 
-def train_anchor(model: Nano, preset: NanoPreset, pairs: Pairs, run: Path) -> nn.ModuleDict:
-    """Stage 1: L1 between the decoded anchor and the clean photo."""
+def train_anchor(vae: Autoencoder, preset: NanoPreset, name: str, pairs: Pairs, run: Path) -> Autoencoder:
+    """Stage 1: L1 between the decoded anchor and the clean photo; `name` is anchor or polish."""
+    stage = {"anchor": preset.anchor, "polish": preset.polish}[name]
+    vae.requires_grad_(True)
 
     def loss(step: int) -> Tensor:
-        rng = np.random.default_rng((preset.seed, 1, step))
-        hr, lr = pairs.batch(rng, preset.anchor.batch, preset.anchor.crop)
+        rng = np.random.default_rng((preset.seed, *name.encode(), step))
+        hr, lr = pairs.batch(rng, stage.batch, stage.crop)
         with torch.autocast("cpu", torch.bfloat16):
-            anchor = model.anchor(enlarge(lr))
-        return (model.picture(anchor) - hr).abs().mean() * LATENT_SCALE
+            picture = (vae.decode(vae.encode(enlarge(lr) * 2 - 1).float()) + 1) / 2
+        return (picture - hr).abs().mean() * LATENT_SCALE
 
-    return fit(nn.ModuleDict({"vae": model.vae}), loss, preset.anchor, run, "anchor")
+    return fit(vae, loss, stage, run, name)
 
 
 def train_restore(model: Nano, preset: NanoPreset, pairs: Pairs, run: Path) -> Nano:
@@ -113,7 +133,8 @@ def train_restore(model: Nano, preset: NanoPreset, pairs: Pairs, run: Path) -> N
             later = rng.random() < preset.later_step_share
             residual = _estimate(model, anchor, hint, tokens, generator, later)
         picture = model.picture(anchor + residual)
-        return ((picture - hr).abs().mean() + 0.5 * _edges(picture - hr)) * LATENT_SCALE
+        dull = (_texture(picture) - _texture(hr)).abs().mean()
+        return ((picture - hr).abs().mean() + preset.sharpness * dull) * LATENT_SCALE
 
     return fit(model, loss, preset.restore, run, "restore")
 
@@ -144,10 +165,15 @@ def _tokens(model: Nano, lr: Tensor, preset: NanoPreset, rng: np.random.Generato
     return tokens * kept
 
 
-def _edges(difference: Tensor) -> Tensor:
-    """Mean absolute gradient: rewards sharp edges where they belong."""
-    across = difference.diff(dim=3).abs().mean()
-    return across + difference.diff(dim=2).abs().mean()
+def _texture(picture: Tensor) -> Tensor:
+    """Standard deviation of fine luma detail around each place.
+
+    Pixel losses are smallest for blurred pictures; this one asks for as much detail as the clean
+    photo has there, wherever exactly it lies.
+    """
+    y = luma(picture)
+    fine = y - F.avg_pool2d(y, 5, stride=1, padding=2, count_include_pad=False)
+    return (F.avg_pool2d(fine.square(), 9, stride=4) + 1e-6).sqrt()
 
 
 def enlarge(lr: Tensor) -> Tensor:
@@ -157,11 +183,10 @@ def enlarge(lr: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def restore(model: Nano, lr: Tensor, seed: int = 0, tokens: Tensor | None = None) -> Tensor:
+def restore(model: Nano, lr: Tensor, seed: int = 0) -> Tensor:
     """One sampling step from pure noise: (B, 3, h, w) -> (B, 3, 4h, 4w), both in [0, 1]."""
     hint = enlarge(lr)
     anchor = model.anchor(hint)
-    tokens = model.encoder(lr) if tokens is None else tokens
     noise = torch.randn(anchor.shape, generator=torch.Generator().manual_seed(seed))
-    residual = model.first_estimate(noise, anchor, hint, tokens)
+    residual = model.first_estimate(noise, anchor, hint, model.encoder(lr))
     return model.picture(anchor + residual).clamp(0, 1)

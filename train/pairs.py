@@ -48,7 +48,7 @@ class Pairs:
             small = self.lr[index, top : top + crop, left : left + crop]
             rows = slice(SCALE * top, SCALE * (top + crop))
             columns = slice(SCALE * left, SCALE * (left + crop))
-            turns, flip = rng.integers(4), rng.random() < 0.5
+            turns, flip = int(rng.integers(4)), bool(rng.random() < 0.5)
             hr.append(_turn(self.hr[index, rows, columns], turns, flip))
             lr.append(_turn(small, turns, flip))
         return _to_tensor(np.stack(hr)), _to_tensor(np.stack(lr))
@@ -83,7 +83,10 @@ def _jobs(photos: list[Path], count: int) -> list[Job]:
         with Image.open(path) as photo:
             weights.append(min(6.0, photo.width * photo.height / 1e6) ** 0.5)
     share = count * SHARES["photo"] / sum(weights)
-    jobs = [Job("photo", path, round(share * w) + 1, i) for i, (path, w) in enumerate(zip(photos, weights, strict=True))]
+    jobs = [
+        Job("photo", path, round(share * w) + 1, i)
+        for i, (path, w) in enumerate(zip(photos, weights, strict=True))
+    ]
     for kind in ("leaves", "text"):
         for i in range(round(count * SHARES[kind] / _PER_SCENE)):
             jobs.append(Job(kind, photos[i % len(photos)], _PER_SCENE, len(jobs)))

@@ -129,5 +129,7 @@ def training_photos(folder: Path) -> list[Path]:
     paths = [folder / source.folder / name for source in TRAINING for name in source.names]
     for path in paths:
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing. Fetch the photos with  scripts/fetch_photos.sh {folder}")
+            raise FileNotFoundError(
+                f"{path} is missing. Fetch the photos with  scripts/fetch_photos.sh {folder}"
+            )
     return paths

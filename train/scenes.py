@@ -76,9 +76,9 @@ def _texture(rng: random.Random, palette: np.ndarray, box: tuple[int, int, int, 
     elif kind == "grain":
         grain = np.random.default_rng(rng.getrandbits(32)).standard_normal((height, width))
         blurred = np.asarray(
-            Image.fromarray(grain.astype(np.float32)).resize(
-                (max(1, width // rng.randint(1, 6)), max(1, height // rng.randint(1, 6)))
-            ).resize((width, height), Image.Resampling.BICUBIC)
+            Image.fromarray(grain.astype(np.float32))
+            .resize((max(1, width // rng.randint(1, 6)), max(1, height // rng.randint(1, 6))))
+            .resize((width, height), Image.Resampling.BICUBIC)
         )
         pattern = rng.uniform(5, 30) * blurred
     else:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+
 from ugc_sr.degrade.recipe import Degradation, Draw, apply
 from ugc_sr.degrade.recipes import RECIPES
 
@@ -23,7 +24,8 @@ def test_a_degradation_replays_to_the_same_pixels_from_its_json(name, photo):
 def test_the_result_is_the_shrunk_size_in_8_bit_steps(name, photo):
     lr = apply(RECIPES[name].draw(3), photo)
     assert lr.shape == (2, 3, 16, 20)
-    assert lr.min() >= 0 and lr.max() <= 1
+    assert lr.min() >= 0
+    assert lr.max() <= 1
     torch.testing.assert_close(lr * 255, (lr * 255).round(), atol=1e-4, rtol=0)
 
 

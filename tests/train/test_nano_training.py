@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.train import photos as photo_list
 from ugc_sr.train.loop import fit
@@ -46,7 +47,8 @@ def test_crops_of_a_photo_have_the_size_and_margin_of_the_arrays(tmp_path):
     hr, lr = _crops(Job("photo", tmp_path / "photo.png", count=3, seed=0))
     assert hr.shape == (3, HR_PX, HR_PX, 3)
     assert lr.shape == (3, HR_PX // SCALE, HR_PX // SCALE, 3)
-    assert MARGIN_PX % SCALE == 0 and all(recipe.scale == SCALE for recipe in RECIPES.values())
+    assert MARGIN_PX % SCALE == 0
+    assert all(recipe.scale == SCALE for recipe in RECIPES.values())
 
 
 def test_scenes_are_drawn_from_their_seed_alone():
@@ -71,7 +73,14 @@ def test_a_resumed_run_ends_in_the_same_weights(tmp_path):
                 return (network(x) - x).square().mean()
 
             try:
-                average = fit(network, loss, Stage(steps=10, learning_rate=0.1, warmup=2), folder, "stage", save_every_s=0)
+                average = fit(
+                    network,
+                    loss,
+                    Stage(steps=10, learning_rate=0.1, warmup=2),
+                    folder,
+                    "stage",
+                    save_every_s=0,
+                )
             except KeyboardInterrupt:
                 continue
         return average.state_dict()
@@ -86,4 +95,5 @@ def test_both_stages_run_and_leave_an_averaged_model(tmp_path, pairs):
     model = train(dataclasses.replace(preset, pairs=4), pairs, tmp_path)
     assert isinstance(model, Nano)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
-    assert (tmp_path / "anchor.safetensors").exists() and (tmp_path / "restore.safetensors").exists()
+    assert (tmp_path / "anchor.safetensors").exists()
+    assert (tmp_path / "restore.safetensors").exists()

@@ -1,0 +1,68 @@
+"""`make demo` from its command line, through the real host."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from ugc_sr.restore.demo import restore
+from ugc_sr.restore.server import CHECKOUT
+
+pytestmark = [pytest.mark.comfy, pytest.mark.slow]
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """Runs the command, as `make demo` does, outside the checkout."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "ugc_sr").symlink_to(CHECKOUT)
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "ugc_sr.restore.demo", *map(str, arguments)]
+        environment = os.environ | {"PYTHONPATH": str(tmp_path / "package")}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    return run
+
+
+def test_it_writes_the_photo_the_comparison_and_the_report(demo, tmp_path):
+    lying = Image.linear_gradient("L").resize((24, 40)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn right to see it upright
+    lying.save(tmp_path / "phone photo.jpg", exif=exif)
+    Image.linear_gradient("L").resize((160, 96)).convert("RGB").save(tmp_path / "gt.png")
+    result = demo(
+        "--photo", tmp_path / "phone photo.jpg", "--gt", tmp_path / "gt.png", "--out", tmp_path / "out"
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["size"] == {"lr": [40, 24], "gt": [160, 96], "sr": [160, 96]}
+    assert report["preset"] == "nano"
+    assert report["metrics"]["sr"].keys() == report["metrics"]["bicubic"].keys()
+    assert report["metrics"]["sr"].keys() == {"lr_consistency", "psnr_y", "ssim_y"}
+    assert Image.open(tmp_path / "out" / "sr.png").size == (160, 96)
+    assert (tmp_path / "out" / "compare.png").is_file()
+
+
+def test_an_original_of_another_size_is_refused_before_anything_starts(demo, tmp_path):
+    Image.new("RGB", (10, 10)).save(tmp_path / "lr.png")
+    result = demo("--photo", tmp_path / "lr.png", "--gt", tmp_path / "lr.png", "--out", tmp_path / "out")
+    assert result.returncode == 1
+    assert "is 10x10 px, but the result of this photo will be 40x40 px" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_picture_is_refused(tmp_path):
+    (tmp_path / "photo.jpg").write_text("no picture")
+    with pytest.raises(
+        ValueError, match=r"photo.jpg' is no picture that can be read. Give a JPEG, PNG or WebP"
+    ):
+        restore(tmp_path / "photo.jpg", tmp_path)
+
+
+def test_a_photo_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"There is no photo '.*gone.jpg'"):
+        restore(tmp_path / "gone.jpg", tmp_path)

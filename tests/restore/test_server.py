@@ -1,0 +1,51 @@
+"""Starting a host process, and what is told when that fails."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from ugc_sr.restore.server import find_host, running_host
+
+
+def test_a_folder_without_comfyui_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    with pytest.raises(
+        FileNotFoundError, match=r"There is no ComfyUI in .* Run make setup, or set COMFYUI_PATH"
+    ):
+        find_host()
+
+
+def test_a_host_that_dies_at_its_start_is_told_with_its_last_words(tmp_path):
+    (tmp_path / "main.py").write_text("raise SystemExit('no such flag')")
+    with (
+        pytest.raises(RuntimeError, match=r"ended with status 1 at its start:\nno such flag"),
+        running_host(tmp_path, tmp_path / "base", cpu=True),
+    ):
+        pass
+
+
+def test_a_host_ends_with_everything_that_it_started(tmp_path):
+    server = "import http.server, subprocess, sys\n"
+    server += "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    server += "open('child', 'w').write(str(child.pid))\n"
+    server += "port = int(sys.argv[sys.argv.index('--port') + 1])\n"
+    server += "class Answer(http.server.BaseHTTPRequestHandler):\n"
+    server += "    def do_GET(self):\n        self.send_response(200)\n        self.end_headers()\n"
+    server += "http.server.HTTPServer(('127.0.0.1', port), Answer).serve_forever()\n"
+    (tmp_path / "main.py").write_text(server)
+    with running_host(tmp_path, tmp_path / "base", cpu=True) as host:
+        assert host.boot_s < 30
+    assert host.process.poll() is not None
+    child = tmp_path / "child"
+    deadline = time.monotonic() + 5
+    while _runs(child.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(child.read_text())
+
+
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
