@@ -69,7 +69,6 @@ def versions(nano: LoadedNano, lr: Tensor) -> dict[str, Tensor]:
         "nano": restore(nano, lr),
         "nano, 4 steps": restore(nano, lr, steps=4),
         "nano, sampler off": restore(nano, lr, steps=0),
-        "nano, zero tokens": restore(nano, lr, tokens=zero),
         "nano, shuffled tokens": restore(nano, lr, tokens=_shuffle),
     }
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..image import luma, resize
+from ..image import resize
 from ..models.nano import (
     CONTROLNET,
     LATENT_CHANNELS,
@@ -95,7 +95,11 @@ def train(preset: NanoPreset, pairs: Pairs, run: Path) -> Nano:
     for name in ("anchor", "polish"):
         model.vae = train_anchor(model.vae, preset, name, pairs, run)
     model.vae.requires_grad_(False)
-    return train_restore(model, preset, pairs, run)
+    model = train_restore(model, preset, pairs, run)
+    with torch.no_grad():
+        for parameter in model.unet.conv_out.parameters():
+            parameter.mul_(preset.gain)
+    return model
 
 
 def train_anchor(vae: Autoencoder, preset: NanoPreset, name: str, pairs: Pairs, run: Path) -> Autoencoder:
@@ -133,8 +137,7 @@ def train_restore(model: Nano, preset: NanoPreset, pairs: Pairs, run: Path) -> N
             later = rng.random() < preset.later_step_share
             residual = _estimate(model, anchor, hint, tokens, generator, later)
         picture = model.picture(anchor + residual)
-        dull = (_texture(picture) - _texture(hr)).abs().mean()
-        return ((picture - hr).abs().mean() + preset.sharpness * dull) * LATENT_SCALE
+        return (picture - _sharpened(hr, preset.sharpening)).abs().mean() * LATENT_SCALE
 
     return fit(model, loss, preset.restore, run, "restore")
 
@@ -165,15 +168,9 @@ def _tokens(model: Nano, lr: Tensor, preset: NanoPreset, rng: np.random.Generato
     return tokens * kept
 
 
-def _texture(picture: Tensor) -> Tensor:
-    """Standard deviation of fine luma detail around each place.
-
-    Pixel losses are smallest for blurred pictures; this one asks for as much detail as the clean
-    photo has there, wherever exactly it lies.
-    """
-    y = luma(picture)
-    fine = y - F.avg_pool2d(y, 5, stride=1, padding=2, count_include_pad=False)
-    return (F.avg_pool2d(fine.square(), 9, stride=4) + 1e-6).sqrt()
+def _sharpened(hr: Tensor, amount: float) -> Tensor:
+    """Unsharp mask of the clean photo: as in Real-ESRGAN and SeeSR, the answer to losses that prefer blur."""
+    return hr + amount * (hr - F.avg_pool2d(hr, 5, stride=1, padding=2, count_include_pad=False))
 
 
 def enlarge(lr: Tensor) -> Tensor:

@@ -21,15 +21,16 @@ class NanoPreset:
     pairs: int = 26_000
     anchor: Stage = Stage(steps=4_000, learning_rate=8e-4)
     polish: Stage = Stage(steps=2_400, learning_rate=6e-4)  # the anchor once more, on a second cosine
-    restore: Stage = Stage(steps=850, learning_rate=8e-4, warmup=60)
+    restore: Stage = Stage(steps=700, learning_rate=8e-4, warmup=60)
     token_dropout: float = 0.1
-    sharpness: float = 0.6  # weight of fine texture beside the pixels
+    sharpening: float = 0.5  # share of its fine detail that the clean photo gains as a target of `restore`
+    gain: float = 0.6  # of the trained residual: keeps half of its loss of PSNR on training pairs
     later_step_share: float = 0.2  # of steps that train on the model's own first estimate
     seed: int = 0
 
 
 PRESETS = {
-    "nano": NanoPreset(),  # about 90 minutes on two CPU cores; figures in docs/quality.md
+    "nano": NanoPreset(),  # about an hour on two CPU cores; figures in docs/quality.md
     "nano-smoke": NanoPreset(
         pairs=64,
         anchor=Stage(steps=3, learning_rate=8e-4, batch=2, crop=16),
