@@ -5,20 +5,21 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..score.files import load
+from ..score.metrics import METRICS
 from .api import Client, Graph
+from .compare import compare
 from .server import CHECKOUT, Host, find_host, running_host
 
 WORKFLOW = Path(__file__).with_name("quickstart.api.json")
@@ -61,9 +62,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
             f"{expected[0]}x{expected[1]} px. Give an original of that size."
         )
     out.mkdir(parents=True, exist_ok=True)
-    cpu = shutil.which("nvidia-smi") is None  # asking torch would take seconds
-    # So does importing it for metrics and pictures; that goes on while ComfyUI starts.
-    Thread(target=import_module, args=(".compare", __package__), daemon=True).start()
+    cpu = not torch.cuda.is_available()
     with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
         print("starting ComfyUI ...", flush=True)
         with running_host(find_host(), Path(folder, "host"), cpu=cpu) as host:
@@ -82,11 +81,9 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
             "scale": _one(graph, "UGCSR_PrepareImage")["scale"],
             "size": {name: list(p.size) for name, p in (versions | {"sr": sr}).items() if name != "bicubic"},
             "seconds": {"boot": round(host.boot_s, 2), "prompt": round(prompt_s, 2)},
-            "device": "cpu" if cpu else "cuda",
+            "device": "cpu" if cpu else torch.cuda.get_device_name(),
             "metrics": _metrics(out / "sr.png", Path(folder), with_gt=original is not None),
         }
-    from .compare import compare
-
     labels = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}
     panels = versions | {"sr": sr}
     compare({labels[n]: panels[n] for n in labels if n in panels}, detail_of="SR (nano)").save(
@@ -145,9 +142,6 @@ def _one(graph: Graph, class_type: str) -> dict[str, Any]:
 
 
 def _metrics(sr: Path, folder: Path, *, with_gt: bool) -> dict[str, dict[str, float]]:
-    from ..score.files import load
-    from ..score.metrics import METRICS
-
     references = {name: load(folder / f"{name}.png") for name in (("lr", "gt") if with_gt else ("lr",))}
     scores = {}
     for name, file in {"sr": sr, "bicubic": folder / "bicubic.png"}.items():
