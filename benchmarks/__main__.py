@@ -20,7 +20,7 @@ def main() -> None:
     parity.add_argument("--fixture", required=True, help="folder with spec.json and cases.safetensors")
     quality = commands.add_parser("quality", help=BENCHMARKS["quality"])
     quality.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
-    quality.add_argument("--pictures", help="folder to keep every picture in")
+    quality.add_argument("--pictures", help="folder for one sheet of pictures a recipe")
     options = vars(parser.parse_args())
     name = options.pop("name")
     bootstrap.package()
