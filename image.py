@@ -14,6 +14,13 @@ def to_socket(image: Tensor) -> Tensor:
     return image.to(float32).clamp(0, 1).movedim(1, -1).contiguous()
 
 
+def opaque(image: Tensor) -> Tensor:
+    """IMAGE (B, H, W, 3 or 4) -> (B, 3, H, W) float32; what is transparent is laid on white."""
+    image = from_socket(image).to(float32)
+    rgb, alpha = image[:, :3], image[:, 3:]
+    return rgb * alpha + 1 - alpha if alpha.numel() else rgb
+
+
 def check_image(image: Tensor, node: str, socket: str = "image") -> None:
     """Refuse what would fail late or give a wrong picture without a word.
 

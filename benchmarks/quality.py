@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ugc_sr.degrade.recipe import apply
+from ugc_sr.degrade.degradation import apply
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.host.controlnet import apply_controlnet
 from ugc_sr.host.encoder import encode
@@ -24,6 +24,7 @@ from ugc_sr.sample.frame import finish, fit
 from ugc_sr.score.metrics import evaluate
 from ugc_sr.train.photos import HELD_OUT, HeldOut
 
+MEASURED = ("upload", "messenger", "reupload", "ugc")
 SIDE_PX = 512
 SEED = 1000  # photo k is damaged with seed 1000 + k
 SHOWN = ("stream", "mountain", "brushes", "dogs", "bark", "astronaut")  # of clear origin
@@ -41,12 +42,11 @@ def run(photos: str, pictures: str | None = None) -> Iterator[dict[str, Any]]:
             of clear origin; none if not given.
     """
     nano = load_nano()
-    for recipe in RECIPES.values():
+    for recipe in (RECIPES[name] for name in MEASURED):
         scores: dict[str, list[dict[str, float]]] = {}
         rows: list[Tensor] = []
         for index, (name, held_out) in enumerate(HELD_OUT.items()):
-            gt = crop(Path(photos), held_out)
-            lr = apply(recipe.draw(SEED + index), gt)
+            gt, lr = apply(recipe.draw(SEED + index), crop(Path(photos), held_out))
             restored = versions(nano, lr)
             for version, picture in restored.items():
                 scores.setdefault(version, []).append(evaluate(picture, gt=gt, lr=lr))

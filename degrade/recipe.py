@@ -1,143 +1,111 @@
-"""A recipe draws degradations; a degradation is plain data that replays to the same pixels."""
+"""A recipe: what may happen to a photo, how likely and how strongly, as data."""
 
 import json
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-import torch
-from torch import Tensor
+from .degradation import Degradation
+from .schema import check_entries, check_keys, demand, entries_from_data, entries_to_data
+from .steps import Entry, Step, change_steps, draw_all
 
-from .blur import blur
-from .jpeg import jpeg
-from .noise import gaussian_noise, shot_noise
-from .resize import rescale, resize
-
-Value = float | int | str | bool
-
-SHRINK = "shrink"  # to the final size
-EFFECTS: dict[str, Callable[..., Tensor]] = {"blur": blur, "rescale": rescale, "jpeg": jpeg}
-NOISE: dict[str, Callable[..., Tensor]] = {"gaussian_noise": gaussian_noise, "shot_noise": shot_noise}
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """A number between `low` and `high`, both whole numbers: a whole number."""
-
-    low: float
-    high: float
-
-    def draw(self, rng: random.Random) -> float:
-        """A number from the range."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return rng.randint(self.low, self.high)
-        return rng.uniform(self.low, self.high)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of `options`, with `weights` that need not add up to 1."""
-
-    options: tuple[Value, ...]
-    weights: tuple[float, ...]
-
-    def draw(self, rng: random.Random) -> Value:
-        """One of the options."""
-        return rng.choices(self.options, self.weights)[0]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One entry of a recipe: `op` happens with `probability`, its parameters come from `parameters`."""
-
-    op: str
-    parameters: Mapping[str, Uniform | Choice | Value]
-    probability: float = 1.0
-
-
-@dataclass(frozen=True)
-class Draw:
-    """One op with every parameter settled; `seed` feeds the ops that need noise."""
-
-    op: str
-    parameters: Mapping[str, Value]
-    seed: int
-
-
-@dataclass(frozen=True)
-class Degradation:
-    """What one photo goes through: the draws in order, the final factor, and where they came from."""
-
-    recipe: str
-    seed: int
-    scale: int
-    draws: tuple[Draw, ...]
-
-    def to_json(self) -> str:
-        """The whole degradation as one line of JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Degradation":
-        """The inverse of `to_json`."""
-        data = json.loads(text)
-        draws = tuple(Draw(**draw) for draw in data.pop("draws"))
-        return cls(draws=draws, **data)
+MAX_SCALE = 16
+PARTS = ("clean", "steps", "target")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A distribution of degradations; `source` says where its numbers come from."""
+    """A distribution of degradations.
+
+    Args:
+        name: it goes into the draws: the same steps under another name draw otherwise.
+        scale: size of the clean photo / size of the damaged one, unless `draw` is told otherwise.
+        steps: the damage, in order.
+        source: where the numbers come from; 'assumed' where they are ours.
+        clean: what happens to the photo before it is damaged and so belongs to the target: captions,
+            stickers, colour filters.
+        target: what happens to the target alone: sharpening.
+
+    Raises:
+        ValueError: naming the field, if an effect or parameter is unknown, missing or out of range.
+    """
 
     name: str
     scale: int
-    steps: tuple[Step, ...]
+    steps: tuple[Entry, ...]
     source: str
+    clean: tuple[Entry, ...] = ()
+    target: tuple[Entry, ...] = ()
 
-    def draw(self, seed: int) -> Degradation:
-        """Settle every parameter. The same seed gives the same degradation."""
+    def __post_init__(self) -> None:
+        head = f"recipe {self.name!r}"
+        demand(isinstance(self.name, str) and self.name.strip(), head, "name must be a text", self.name)
+        demand(isinstance(self.source, str), head, "source must be a text", self.source)
+        whole = isinstance(self.scale, int) and not isinstance(self.scale, bool)
+        allowed = whole and 1 <= self.scale <= MAX_SCALE
+        demand(allowed, head, f"scale must be a whole number in 1..{MAX_SCALE}", self.scale)
+        for part in PARTS:
+            check_entries(getattr(self, part), f"{head}: {part}")
+
+    def draw(self, seed: int, scale: int | None = None) -> Degradation:
+        """Settle every parameter. The same seed gives the same draws, whatever the scale."""
         rng = random.Random(f"{self.name}:{seed}")
-        draws = []
-        for step in self.steps:
-            if rng.random() >= step.probability:
-                continue
-            parameters = {
-                name: value.draw(rng) if isinstance(value, Uniform | Choice) else value
-                for name, value in step.parameters.items()
-            }
-            draws.append(Draw(step.op, parameters, seed=rng.getrandbits(32)))
-        return Degradation(self.name, seed, self.scale, tuple(draws))
+        clean, steps, target = (tuple(draw_all(part, rng)) for part in (self.clean, self.steps, self.target))
+        return Degradation(self.name, seed, scale or self.scale, steps, clean, target)
 
+    def sharpened(self) -> "Recipe":
+        """The same recipe with a target sharpened as in Real-ESRGAN; crisper results, lower PSNR."""
+        return replace(self, target=(*self.target, Step("usm", {})))
 
-def apply(degradation: Degradation, hr: Tensor) -> Tensor:
-    """Damage (B, 3, H, W) RGB in [0, 1] and shrink it by the degradation's scale.
+    def differentiable(self) -> "Recipe":
+        """The same recipe with JPEG computed in PyTorch: it stays on the GPU and lets gradients through.
 
-    Every photo of the batch goes through the same draws with its own noise; the result is
-    rounded to 8 bits once, at the end.
+        Raises:
+            ValueError: if a step is a codec that PyTorch can't compute.
+        """
+        swapped = {
+            part: change_steps(getattr(self, part), self._on_device) for part in ("clean", "steps", "target")
+        }
+        return replace(self, **swapped)
 
-    Returns:
-        (B, 3, H // scale, W // scale) in [0, 1], multiples of 1/255.
+    def _on_device(self, step: Step) -> Step:
+        if step.op in ("webp", "avif", "video", "caption", "sticker"):
+            raise ValueError(f"recipe {self.name!r} uses {step.op}, which PyTorch can't compute.")
+        if step.op != "jpeg":
+            return step
+        computed = {"codec": "kornia", "subsampling": "4:2:0"}  # it knows no other
+        return replace(step, parameters={**step.parameters, **computed})
 
-    Raises:
-        ValueError: if the photo is smaller than the scale, or an op is unknown.
-    """
-    height, width = hr.shape[2] // degradation.scale, hr.shape[3] // degradation.scale
-    if not height or not width:
-        raise ValueError(
-            f"degrade: a photo of {hr.shape[3]}x{hr.shape[2]} can't be shrunk by {degradation.scale}."
-        )
-    image = hr
-    for draw in degradation.draws:
-        if draw.op == SHRINK:
-            image = resize(image, height, width, str(draw.parameters["mode"]))
-        elif draw.op in NOISE:
-            generator = torch.Generator(device=hr.device).manual_seed(draw.seed)
-            image = NOISE[draw.op](image, generator=generator, **draw.parameters)
-        elif draw.op in EFFECTS:
-            image = EFFECTS[draw.op](image, **draw.parameters)
-        else:
-            known = ", ".join((SHRINK, *EFFECTS, *NOISE))
-            raise ValueError(f"degrade: unknown op {draw.op!r}; known are {known}.")
-    if image.shape[2:] != (height, width):
-        image = resize(image, height, width, "area")
-    return image.mul(255).round().clamp(0, 255).div(255)
+    def to_json(self) -> str:
+        """The recipe as JSON to read and edit."""
+        return json.dumps(self.to_data(), indent=2, ensure_ascii=False)
+
+    def to_data(self) -> dict[str, Any]:
+        """The recipe as what JSON can hold; parts without steps are left out."""
+        parts = {part: entries_to_data(getattr(self, part)) for part in PARTS if getattr(self, part)}
+        return {"name": self.name, "scale": self.scale, "source": self.source, **parts}
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: naming the bad field.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"recipe: not JSON: {error}.") from None
+        return cls.from_data(data)
+
+    @classmethod
+    def from_data(cls, data: Any) -> "Recipe":
+        """The inverse of `to_data`.
+
+        Raises:
+            ValueError: naming the field that is missing, unknown or wrong.
+        """
+        head = f"recipe {data['name']!r}" if isinstance(data, dict) and "name" in data else "recipe"
+        check_keys(data, head, required=("name", "scale", "source", "steps"), optional=("clean", "target"))
+        parts = {part: entries_from_data(data.get(part, []), f"{head}: {part}") for part in PARTS}
+        return cls(name=data["name"], scale=data["scale"], source=data["source"], **parts)

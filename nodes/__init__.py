@@ -1,7 +1,11 @@
-"""What users see: every node of the extension, in the order of the graph."""
+"""What users see: every node of the extension, in the order of the graph.
+
+What only a queued graph needs, the nodes import when it runs: a start of ComfyUI pays for the list alone.
+"""
 
 from comfy_api.latest import ComfyExtension, io
 
+from .degrade import DegradeImage, ReplayDegradation
 from .guidance import (
     ApplySemanticControlNet,
     ApplySemanticGuidance,
@@ -10,6 +14,8 @@ from .guidance import (
 )
 from .image import FinishImage, MatchColor, PrepareImage
 from .nano import LoadNanoModel
+from .pairs import SaveTrainingPairs
+from .recipes import EditRecipe, LoadRecipe, PreviewDegradation
 from .sampling import TileDiffusion
 from .semantics import EncodeSemantics, LoadSAM2Encoder
 
@@ -30,4 +36,10 @@ class Extension(ComfyExtension):
             TileDiffusion,
             MatchColor,
             FinishImage,
+            LoadRecipe,
+            EditRecipe,
+            DegradeImage,
+            ReplayDegradation,
+            PreviewDegradation,
+            SaveTrainingPairs,
         ]

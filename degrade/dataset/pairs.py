@@ -1,0 +1,164 @@
+"""A data set on disk: hr/NAME.png, lr/NAME.png, one line a pair in manifest.jsonl, settings in dataset.json.
+
+A pair counts when its line stands in the manifest. That is written last, so whatever ends a run, every
+pair in the manifest is whole.
+"""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..degradation import Pair
+from .record import SIDES, Record, replace_file, write_pair
+
+
+class PairFolder:
+    """A data set to add pairs to; one writer at a time. Use it in a `with` statement.
+
+    Args:
+        folder: made if it isn't there. What an interrupted run left half done is cleared away.
+        settings: what all its pairs are made by, kept in dataset.json; None where that differs from pair
+            to pair.
+
+    Raises:
+        ValueError: if pairs in it were made by other settings, or its files aren't ours.
+        RuntimeError: if another run is writing into it.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any] | None = None) -> None:
+        self.folder = folder
+        self.pairs: dict[str, tuple[str | None, int | None]] = {}  # name -> source, seed
+        self.mix: Counter[str] = Counter()  # pairs of each origin
+        self._dataset = folder / "dataset.json"
+        for side in SIDES:
+            (folder / side).mkdir(parents=True, exist_ok=True)
+        self._open_manifest()
+        try:
+            self._recover()
+            self._settings = self._agree(settings)
+            self._note()
+        except BaseException:
+            self._manifest.close()
+            raise
+
+    def __enter__(self) -> "PairFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, record: Record, pair: Pair) -> None:
+        """Write a pair and its line.
+
+        Raises:
+            OSError: if the disk is full; the manifest is then as it was before.
+        """
+        self.append(write_pair(self.folder, record, pair))
+
+    def append(self, line: str) -> None:
+        """Add the line of a pair whose files are written.
+
+        Raises:
+            OSError: if the disk is full; the manifest is then as it was before.
+        """
+        self._write(line.encode())
+        self._count(json.loads(line))
+
+    def close(self) -> None:
+        """Note how many pairs there are of each origin, and let others write."""
+        try:
+            self._note()
+        finally:
+            self._manifest.close()
+
+    def _open_manifest(self) -> None:
+        self._manifest = (self.folder / "manifest.jsonl").open("a+b", buffering=0)
+        if sys.platform == "win32":
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(self._manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._manifest.close()
+            raise RuntimeError(
+                f"{self.folder}: another run is writing there. Wait for its end, or use another folder."
+            ) from None
+
+    def _write(self, rest: bytes) -> None:
+        end = self._manifest.seek(0, os.SEEK_END)
+        try:
+            while rest:
+                rest = rest[self._manifest.write(rest) :]
+        except OSError:
+            self._manifest.truncate(end)
+            raise
+
+    def _recover(self) -> None:
+        """Drop half a last line, lines of files that are gone, and temporary files."""
+        for place in ("", *SIDES):
+            for temporary in (self.folder / place).glob(".*.part"):
+                temporary.unlink(missing_ok=True)
+        both = set.intersection(*({file.name for file in os.scandir(self.folder / side)} for side in SIDES))
+        kept = []
+        self._manifest.seek(0)
+        content = self._manifest.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        for number, line in enumerate(whole.splitlines(keepends=True), start=1):
+            entry = self._parse(line, number)
+            if entry["name"] in both:
+                kept.append(line)
+                self._count(entry)
+        if len(whole) < len(content):
+            self._manifest.truncate(len(whole))
+        if sum(map(len, kept)) < len(whole):
+            self._manifest.truncate(0)
+            self._write(b"".join(kept))
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            entry = json.loads(line)
+            return {**entry, "name": entry["name"]}
+        except (ValueError, TypeError, KeyError):
+            where = f"{self._manifest.name}, line {number}"
+            raise ValueError(f"{where}: expected a pair in JSON. Mend or delete the line.") from None
+
+    def _count(self, line: Mapping[str, Any]) -> None:
+        self.pairs[line["name"]] = (line.get("source"), line.get("seed"))
+        self.mix[line.get("origin", "recipe")] += 1
+
+    def _agree(self, wanted: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The settings to keep: those that the pairs were made by, if there are pairs.
+
+        Raises:
+            ValueError: if that is not what is wanted.
+        """
+        try:
+            found = json.loads(self._dataset.read_text(encoding="utf-8")) if self._dataset.exists() else {}
+            found.pop("mix", None)
+        except (ValueError, AttributeError, TypeError):
+            raise ValueError(f"{self._dataset}: expected settings in JSON. Mend or delete it.") from None
+        if wanted is None:
+            return found
+        for name, value in wanted.items():
+            if self.pairs and found.get(name) != value:
+                was, now = _brief(found.get(name)), _brief(value)
+                raise ValueError(
+                    f"{self.folder}: its pairs were made with {name} {was}, these would be with "
+                    f"{now if now != was else 'a changed one of that name'}. "
+                    "Use the same settings, or another folder."
+                )
+        return dict(wanted)
+
+    def _note(self) -> None:
+        text = json.dumps({**self._settings, "mix": dict(sorted(self.mix.items()))}, indent=2) + "\n"
+        if not self._dataset.exists() or self._dataset.read_text(encoding="utf-8") != text:
+            replace_file(self._dataset, text.encode())
+
+
+def _brief(setting: Any) -> str:
+    return repr(setting["name"]) if isinstance(setting, dict) else str(setting)

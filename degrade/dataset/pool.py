@@ -1,0 +1,92 @@
+"""Jobs done by worker processes of this machine."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+
+import torch
+
+from .jobs import Job, Outcome, Outcomes, Plan, Stopped, work
+from .memory import keep_memory
+
+
+def local(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
+    """Work in `workers` processes, each with one thread of PyTorch; one worker is this process itself.
+
+    Once `stopped` says so, what is at work is finished and the rest left.
+    """
+    workers = min(workers, len(jobs))
+    if workers > 1:
+        try:
+            yield from _pool(plan, jobs, workers, stopped)
+        except BrokenProcessPool:
+            yield Outcome(fatal="a worker was killed, perhaps for want of memory; fewer --workers need less")
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker, so that the sums come out the same
+    try:
+        for job in jobs:
+            if stopped():
+                return
+            yield work(plan, job)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _pool(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
+    # Fresh processes: forked ones would inherit locks of PyTorch's threads.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    waiting: deque[Future[Outcome]] = deque()
+    try:
+        for job in jobs:
+            if stopped():
+                break
+            with _without_interrupts():
+                waiting.append(pool.submit(work, plan, job))
+            if len(waiting) > 3 * workers:  # enough to keep all at work, few enough to end soon
+                yield waiting.popleft().result()
+        while waiting:
+            if stopped():
+                for future in waiting:
+                    future.cancel()  # does nothing to those at work
+            if waiting[0].cancelled():
+                return
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back, so that a process that starts meanwhile never gets one; it reaches us afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the parent decides
+    torch.set_num_threads(1)
+    keep_memory()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent can't tell its workers; without this they would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

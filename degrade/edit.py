@@ -1,0 +1,83 @@
+"""Recipes changed by lines that a person types: `steps[3].parameters.quality = {"uniform": [30, 60]}`."""
+
+import json
+import re
+from typing import Any
+
+from .recipe import Recipe
+
+_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d+\])*")
+
+
+def edit(recipe: Recipe, changes: str, name: str = "") -> Recipe:
+    """A recipe with some fields of its JSON form changed, top to bottom.
+
+    Args:
+        recipe: stays as it is.
+        changes: one `path = JSON value` a line. An index just behind the last entry of a list adds one,
+            the value null removes the field or entry. Empty lines and those that begin with # are skipped.
+        name: name of the result; if empty, the old name with ' (edited)' behind it where something
+            changed. A line `name = "..."` has the last word.
+
+    Raises:
+        ValueError: naming the line that can't be read, the field that is not there, or what is wrong with
+            the recipe that comes out.
+    """
+    data = recipe.to_data()
+    before = json.dumps(data)
+    for number, line in enumerate(changes.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            _change(data, line.strip(), f"changes, line {number}")
+    changed = json.dumps(data) != before
+    if data.get("name") == recipe.name:
+        data["name"] = name or (f"{recipe.name} (edited)" if changed else recipe.name)
+    return Recipe.from_data(data)
+
+
+def _change(data: dict[str, Any], line: str, where: str) -> None:
+    path, equals, text = (part.strip() for part in line.partition("="))
+    if not equals or not _PATH.fullmatch(path):
+        raise ValueError(
+            f"{where}: expected 'path = JSON value', such as 'steps[0].probability = 0.5'; got {line!r}."
+        )
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{where}: {text!r} is not a JSON value ({error}). Put texts in double quotes; "
+            "true, false and null are small."
+        ) from None
+    *parents, last = [int(i) if i else name for name, i in re.findall(r"([A-Za-z_]\w*)|\[(\d+)\]", path)]
+    place: Any = data
+    for key in parents:
+        place = place[_there(place, key, where, path)]
+    if value is None:
+        del place[_there(place, last, where, path)]
+    elif isinstance(place, list) and last == len(place):
+        place.append(value)
+    elif isinstance(place, dict) and isinstance(last, str):
+        place[last] = value  # a field that a recipe doesn't know is refused with the recipe
+    else:
+        place[_there(place, last, where, path)] = value
+
+
+def _there(place: Any, key: str | int, where: str, path: str) -> Any:
+    """`key`, if `place` has such a field or entry.
+
+    Raises:
+        ValueError: saying what there is instead.
+    """
+    if isinstance(place, list) and isinstance(key, int):
+        if key < len(place):
+            return key
+        has = f"the list has {len(place)} entries, counted from 0"
+    elif isinstance(place, dict) and isinstance(key, str):
+        if key in place:
+            return key
+        has = "there is " + (", ".join(place) or "nothing")
+    else:
+        has = {dict: "it is no list but has names", list: "it is a list; give a number"}.get(
+            type(place), "it is a plain value"
+        )
+    shown = f"[{key}]" if isinstance(key, int) else repr(key)
+    raise ValueError(f"{where}: {path!r} leads nowhere: no {shown}, {has}.")

@@ -1,0 +1,53 @@
+"""The table of contents: every effect by the name that recipes use."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from .avif import avif
+from .blur import defocus_blur, gaussian_blur, generalized_blur, motion_blur, plateau_blur, sinc_blur
+from .chroma import chroma_subsample
+from .denoise import denoise
+from .filter import color_filter
+from .jpeg import jpeg
+from .mosaic import demosaic
+from .noise import correlated_noise, gaussian_noise, poisson_noise, sensor_noise, shot_noise
+from .overlay import caption, sticker
+from .resize import fake_hd, rescale, shrink
+from .screen import screenshot
+from .sharpen import sharpen, usm
+from .video import video
+from .webp import webp
+
+EFFECTS: dict[str, Callable[..., Tensor]] = {
+    function.__name__: function
+    for function in (
+        gaussian_blur,
+        generalized_blur,
+        plateau_blur,
+        sinc_blur,
+        defocus_blur,
+        motion_blur,
+        rescale,
+        shrink,
+        fake_hd,
+        gaussian_noise,
+        shot_noise,
+        poisson_noise,
+        correlated_noise,
+        sensor_noise,
+        demosaic,
+        denoise,
+        sharpen,
+        usm,
+        chroma_subsample,
+        jpeg,
+        webp,
+        avif,
+        video,
+        screenshot,
+        caption,
+        sticker,
+        color_filter,
+    )
+}

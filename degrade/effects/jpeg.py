@@ -1,0 +1,44 @@
+"""JPEG by libjpeg (Pillow), the codec of real uploads, or by kornia where gradients must flow."""
+
+from functools import partial
+from typing import Annotated
+
+from PIL import Image
+from torch import Tensor
+
+from .effect import OneOf, Range, effect
+from .picture import round_trip, save
+
+SUBSAMPLING = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
+
+
+@effect
+def jpeg(
+    image: Tensor,
+    quality: Annotated[int, Range(1, 100)],
+    subsampling: Annotated[str, OneOf(tuple(SUBSAMPLING))] = "4:2:0",
+    codec: Annotated[str, OneOf(("libjpeg", "kornia"))] = "libjpeg",
+) -> Tensor:
+    """Save as JPEG and open again: 8x8 blocks, ringing, washed-out colour edges.
+
+    libjpeg rounds to 8 bits and goes by way of the CPU. kornia stays on the image's device and passes
+    gradients (arXiv 2309.06978); its rounding is soft, its colour always 4:2:0, its result not of 8 bits
+    and in a batch the same to 1e-6 only.
+
+    Raises:
+        ValueError: for kornia with another subsampling.
+    """
+    if codec == "libjpeg":
+        return round_trip(image, partial(encode, quality=quality, subsampling=subsampling))
+    if subsampling != "4:2:0":
+        raise ValueError(
+            f"jpeg: codec kornia knows subsampling 4:2:0 only, got {subsampling}. Use codec libjpeg."
+        )
+    from kornia.enhance import jpeg_codec_differentiable
+
+    return jpeg_codec_differentiable(image.clamp(0, 1), image.new_tensor([quality]))
+
+
+def encode(picture: Image.Image, quality: int, subsampling: str) -> bytes:
+    """The JPEG file of an RGB picture."""
+    return save(picture, "JPEG", quality=quality, subsampling=SUBSAMPLING[subsampling])

@@ -1,0 +1,81 @@
+"""Blur kernels: (K, K) float32 that sum to 1; numbers follow the conventions of BasicSR."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def gaussian(size: int, sigma_x: float, sigma_y: float, angle: float) -> Tensor:
+    """Gaussian of deviations `sigma_x`, `sigma_y` in pixels, turned by `angle` radians from x to y (down).
+
+    Raises:
+        ValueError: if `size` is even; this holds for every kernel here that takes a size.
+    """
+    return _normalised(torch.exp(-0.5 * _distance(size, sigma_x, sigma_y, angle)))
+
+
+def generalized_gaussian(size: int, sigma_x: float, sigma_y: float, angle: float, beta: float) -> Tensor:
+    """Gaussian whose exponent is raised to `beta`: 1 is the Gaussian, less peaks, more flattens the top."""
+    return _normalised(torch.exp(-0.5 * _distance(size, sigma_x, sigma_y, angle) ** beta))
+
+
+def plateau(size: int, sigma_x: float, sigma_y: float, angle: float, beta: float) -> Tensor:
+    """Flat top with a slow fall: 1 / (1 + d^(2 beta)), d in deviations."""
+    return _normalised(1 / (1 + _distance(size, sigma_x, sigma_y, angle) ** beta))
+
+
+def sinc(size: int, cutoff: float) -> Tensor:
+    """Ideal round low-pass filter, cut off at `cutoff` radians a pixel (pi: none) and at the aperture."""
+    x, y = _grid(size)
+    radius = (x**2 + y**2).sqrt()
+    centre = size // 2
+    radius[centre, centre] = 1  # its limit is put in below
+    kernel = cutoff * torch.special.bessel_j1(cutoff * radius) / (2 * math.pi * radius)
+    kernel[centre, centre] = cutoff**2 / (4 * math.pi)
+    return _normalised(kernel)
+
+
+def disc(radius: float) -> Tensor:
+    """Disc of `radius` pixels with a soft rim one pixel wide: a point out of focus."""
+    x, y = _grid(2 * math.ceil(radius) + 1)
+    return _normalised((radius + 0.5 - (x**2 + y**2).sqrt()).clamp(0, 1))
+
+
+def line(length: float, angle: float) -> Tensor:
+    """Line of `length` pixels at `angle` radians from x to y (down): a point that moved in the exposure."""
+    x, y = _grid(2 * math.ceil(length / 2) + 1)
+    along = x * math.cos(angle) + y * math.sin(angle)
+    across = y * math.cos(angle) - x * math.sin(angle)
+    return _normalised((length / 2 + 0.5 - along.abs()).clamp(0, 1) * (1 - across.abs()).clamp(min=0))
+
+
+def aperture(size: int) -> Tensor:
+    """The round Gaussian that OpenCV derives from an aperture of more than nine pixels alone."""
+    sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8
+    return gaussian(size, sigma, sigma, 0.0)
+
+
+def spanning(sigma_x: float, sigma_y: float) -> int:
+    """The size that spans three deviations on each side."""
+    return 2 * math.ceil(3 * max(sigma_x, sigma_y)) + 1
+
+
+def _grid(size: int) -> tuple[Tensor, Tensor]:
+    if size % 2 == 0:
+        raise ValueError(f"blur: size must be odd, got {size}.")
+    axis = torch.arange(size, dtype=torch.float64) - size // 2
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return x, y
+
+
+def _distance(size: int, sigma_x: float, sigma_y: float, angle: float) -> Tensor:
+    """Squared distance from the centre in deviations."""
+    x, y = _grid(size)
+    u = x * math.cos(angle) + y * math.sin(angle)
+    v = y * math.cos(angle) - x * math.sin(angle)
+    return (u / sigma_x) ** 2 + (v / sigma_y) ** 2
+
+
+def _normalised(kernel: Tensor) -> Tensor:
+    return (kernel / kernel.sum()).float()

@@ -1,0 +1,149 @@
+"""Lettering as on short videos, as a premultiplied RGBA layer: (H, W, 4) float32 in 0..1."""
+
+from colorsys import hls_to_rgb
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL.ImageFont import FreeTypeFont
+
+STYLES = ("plain", "outline", "box", "shadow")
+Colour = tuple[int, int, int, int]
+
+WHITE, BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
+_GLASS = (0, 0, 0, 150)  # lets the photo through
+
+# In font sizes.
+_BOLD = 0.026  # the built-in font is thin; its own outline makes it bold
+_OUTLINE = 0.09
+_LINE = 1.22
+_SIDE = 0.35  # of a box beside the text
+
+
+def ink(hue: float, lightness: float = 0.55) -> Colour:
+    """A vivid colour; 0 and 1 are red, 1/3 is green."""
+    red, green, blue = (round(255 * part) for part in hls_to_rgb(hue % 1, lightness, 0.9))
+    return red, green, blue, 255
+
+
+def is_light(colour: Colour) -> bool:
+    """Whether dark letters read better on it."""
+    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 150
+
+
+@lru_cache(maxsize=64)
+def font(size: int) -> FreeTypeFont:
+    """Pillow's built-in scalable font, `size` px high."""
+    return ImageFont.load_default(size)  # type: ignore[return-value]
+
+
+def check_letters(text: str) -> None:
+    """Refuse what the font would draw as empty boxes.
+
+    Raises:
+        ValueError: naming the letters.
+    """
+    if missing := "".join(sorted({letter for letter in text if not (letter.isspace() or _known(letter))})):
+        raise ValueError(
+            f"caption or sticker: the built-in font has no {missing!r} (text {text!r}). "
+            "Use English letters, digits and punctuation."
+        )
+
+
+def lettered(text: str, size: int, room: tuple[int, int], style: str, hue: float) -> np.ndarray | None:
+    """`text` as a layer that fits into `room` (height, width) px; None if it can't be a pixel high.
+
+    Raises:
+        ValueError: for letters that the font lacks.
+    """
+    check_letters(text)
+    words = text.split()
+    while words and size >= 1:
+        lines = _wrapped(words, size, room[1] - 2 * _pad(size))
+        height = round(_LINE * size * len(lines)) + 2 * _pad(size)
+        width = round(max(font(size).getlength(line) for line in lines)) + 2 * _pad(size)
+        if height <= room[0] and width <= room[1]:
+            return _layer(lines, size, (width, height), style, hue)
+        size = min(size - 1, round(0.92 * size))
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _known(letter: str) -> bool:
+    return _pixels(letter) != _pixels("\uffff")  # which no font has
+
+
+def _pixels(letter: str) -> bytes:
+    sheet = Image.new("L", (64, 64))
+    ImageDraw.Draw(sheet).text((16, 48), letter, 255, font(32), anchor="ls")
+    return sheet.tobytes()
+
+
+def _pad(size: int) -> int:
+    return round(_SIDE * size) + 1
+
+
+def _wrapped(words: list[str], size: int, width: int) -> list[str]:
+    """Greedy lines no wider than `width` px, but for single words that are."""
+    lines = [words[0]]
+    for word in words[1:]:
+        longer = f"{lines[-1]} {word}"
+        if font(size).getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _layer(lines: list[str], size: int, extent: tuple[int, int], style: str, hue: float) -> np.ndarray:
+    layer = np.zeros((extent[1], extent[0], 4), np.float32)
+    letters = ink(2 * hue - 1, 0.6) if hue >= 0.5 else WHITE
+    if style == "box":
+        box = WHITE if hue < 0.25 else _GLASS if hue < 0.5 else ink(2 * hue - 1, 0.5)
+        letters = BLACK if is_light(box) else WHITE
+        _paint(layer, _boxes(lines, size, extent), box)
+    elif style == "shadow":
+        cast = _written(lines, size, extent, _OUTLINE, shift=0.06)
+        _paint(layer, cast.filter(ImageFilter.GaussianBlur(0.07 * size)), (0, 0, 0, 200))
+    elif style == "outline":
+        rim = BLACK if is_light(letters) else WHITE
+        _paint(layer, _written(lines, size, extent, _OUTLINE), rim)
+    _paint(layer, _written(lines, size, extent, _BOLD), letters)
+    return layer
+
+
+def _paint(layer: np.ndarray, mask: Image.Image, colour: Colour) -> None:
+    """Lay a colour over what is there. Pillow's own drawing on RGBA differs from version to version."""
+    alpha = np.asarray(mask, np.float32)[..., None] * (colour[3] / 255**2)
+    layer *= 1 - alpha
+    layer += alpha * (np.array([*colour[:3], 255], np.float32) / 255)
+
+
+def _boxes(lines: list[str], size: int, extent: tuple[int, int]) -> Image.Image:
+    """A rounded box behind each line, drawn larger and reduced, for Pillow draws no smooth corners."""
+    fine = 4
+    mask = Image.new("L", (extent[0] * fine, extent[1] * fine))
+    pen = ImageDraw.Draw(mask)
+    for number, line in enumerate(lines):
+        left = _start(line, size, extent) - _SIDE * size
+        top = _pad(size) + (_LINE * number - 0.08) * size
+        box = (left, top, extent[0] - left, top + (_LINE + 0.16) * size)
+        pen.rounded_rectangle([fine * edge for edge in box], radius=0.22 * fine * size, fill=255)
+    return mask.reduce(fine)
+
+
+def _start(line: str, size: int, extent: tuple[int, int]) -> float:
+    return (extent[0] - font(size).getlength(line)) / 2
+
+
+def _written(
+    lines: list[str], size: int, extent: tuple[int, int], stroke: float, shift: float = 0.0
+) -> Image.Image:
+    """The letters as a mask, each `stroke` fatter all round."""
+    mask = Image.new("L", extent)
+    pen = ImageDraw.Draw(mask)
+    for number, line in enumerate(lines):
+        baseline = _pad(size) + (_LINE * (number + 0.5) + 0.34) * size
+        place = _start(line, size, extent) + shift * size, baseline + shift * size
+        pen.text(place, line, 255, font(size), anchor="ls", stroke_width=stroke * size)
+    return mask

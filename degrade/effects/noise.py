@@ -1,0 +1,114 @@
+"""Sensor noise, on gamma-encoded RGB as in Real-ESRGAN (arXiv 2107.10833) and in linear light.
+
+Noise is drawn once and hits every photo of a batch alike, so that a photo comes out the same alone.
+"""
+
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from . import kernels
+from .blur import convolve
+from .effect import Range, effect
+from .light import to_linear, to_srgb
+from .poisson import poisson_counts
+
+Levels = Annotated[float, Range(0, 100)]
+
+GREY = (0.2989, 0.587, 0.114)  # what torchvision and BasicSR take for BT.601
+
+
+@effect
+def gaussian_noise(image: Tensor, sigma: Levels, grey: bool, generator: torch.Generator) -> Tensor:
+    """Add white noise of standard deviation `sigma` in grey levels of 255; `grey` hits all channels alike."""
+    return torch.add(image, _normal(image, 1 if grey else 3, generator), alpha=sigma / 255)
+
+
+@effect
+def shot_noise(image: Tensor, sigma: Levels, grey: bool, generator: torch.Generator) -> Tensor:
+    """Add noise that grows with the square root of the signal and is `sigma` grey levels of 255 at white.
+
+    The Gaussian limit of photon noise; `grey` draws one value a pixel.
+    """
+    return image + _normal(image, 1 if grey else 3, generator) * image.clamp(0, 1).sqrt() * (sigma / 255)
+
+
+@effect
+def correlated_noise(image: Tensor, sigma: Levels, generator: torch.Generator) -> Tensor:
+    """Add noise of a random colour to (B, 3, H, W), as in BSRGAN (arXiv 2103.14006).
+
+    The covariance of the channels is drawn too; none has a deviation of more than `sigma` levels of 255.
+    """
+    drawn = torch.rand((2, 3, 3), generator=generator, device=image.device, dtype=torch.float64).cpu()
+    turn = torch.linalg.svd(drawn[0]).U
+    covariance = (turn.mT @ drawn[1].diag().diag() @ turn).abs()
+    variances, axes = torch.linalg.eigh(covariance)
+    mixing = (axes * variances.abs().sqrt()).to(image) * (sigma / 255)
+    return image + torch.einsum("ij,bjhw->bihw", mixing, _normal(image, 3, generator))
+
+
+@effect
+def poisson_noise(
+    image: Tensor, scale: Annotated[float, Range(0, 5)], grey: bool, generator: torch.Generator
+) -> Tensor:
+    """Add photon noise, `scale` times, to (B, 3, H, W), counted as in Real-ESRGAN.
+
+    White is as many photons as the photo has 8-bit levels, rounded up to a power of two: 256 for most
+    photos, whose deviation at white is `scale` * 16 levels. `grey` counts the photons of the grey photo and
+    hits all channels alike.
+    """
+    seen = (image * image.new_tensor(GREY).view(3, 1, 1)).sum(dim=1, keepdim=True) if grey else image
+    levels = seen.mul(255).round_().clamp_(0, 255)
+    normal = _normal(image, seen.shape[1], generator)
+    noise = torch.cat([_photon_noise(photo, normal) for photo in levels.split(1)])
+    return torch.add(image, noise, alpha=scale)
+
+
+@effect
+def sensor_noise(
+    image: Tensor,
+    shot: Annotated[float, Range(0, 1)],
+    read: Annotated[float, Range(0, 0.1)],
+    chroma: Annotated[float, Range(0, 1)],
+    grain: Annotated[float, Range(0, 5)] = 1.5,
+    *,
+    generator: torch.Generator,
+) -> Tensor:
+    """Add the noise of a sensor to (B, 3, H, W) in linear light: variance `shot`^2 * light + `read`^2.
+
+    `shot` is the deviation at white, 1 / sqrt(photons that a pixel holds), and `read` the one in the dark,
+    both with white as 1. Of the variance, `chroma` is colour, in blotches of a Gaussian of `grain` pixels
+    (0: single pixels), as denoisers leave it; the rest is brightness.
+    """
+    light = to_linear(image)
+    sigma = (light.clamp(0, 1) * shot**2 + read**2).sqrt()
+    noise = (
+        _normal(image, 1, generator) * (1 - chroma) ** 0.5 + _blotches(image, grain, generator) * chroma**0.5
+    )
+    return to_srgb(light + sigma * noise)
+
+
+def _normal(image: Tensor, channels: int, generator: torch.Generator, margin: int = 0) -> Tensor:
+    """(1, channels, H, W) standard normal numbers for a photo, with `margin` more pixels on every side."""
+    shape = (1, channels, *(side + 2 * margin for side in image.shape[2:]))
+    return torch.randn(shape, generator=generator, device=image.device, dtype=image.dtype)
+
+
+def _photon_noise(levels: Tensor, normal: Tensor) -> Tensor:
+    """What counting photons adds to one photo, given as levels of 255."""
+    count = torch.bincount(levels.flatten().to(torch.uint8), minlength=256).count_nonzero()
+    white = 1 << (int(count) - 1).bit_length()
+    return poisson_counts(levels, white / 255, normal).div_(white).sub_(levels, alpha=1 / 255)
+
+
+def _blotches(image: Tensor, grain: float, generator: torch.Generator) -> Tensor:
+    """(1, 3, H, W) smooth noise of variance 1 in each channel and no brightness."""
+    margin = math.ceil(3 * grain)  # the noise is mirrored there
+    noise = _normal(image, 3, generator, margin)
+    if grain:
+        kernel = kernels.gaussian(kernels.spanning(grain, grain), grain, grain, 0.0)
+        noise = convolve(noise, kernel) / float(kernel.square().sum().sqrt())
+        noise = noise[:, :, margin : margin + image.shape[2], margin : margin + image.shape[3]]
+    return (noise - noise.mean(dim=1, keepdim=True)) * 1.5**0.5

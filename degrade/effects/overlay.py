@@ -1,0 +1,80 @@
+"""Captions and stickers, burned into a photo by its owner before the network damages it."""
+
+import math
+from typing import Annotated
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .effect import OneOf, Range, effect
+from .lettering import STYLES, lettered
+from .shapes import SHAPES, drawn
+
+_MARGIN = 0.04  # of the shorter side that stays free around captions and stickers
+
+
+@effect
+def caption(
+    image: Tensor,
+    text: str,
+    x: Annotated[float, Range(0, 1)],
+    y: Annotated[float, Range(0, 1)],
+    size: Annotated[float, Range(0.01, 0.3)],
+    style: Annotated[str, OneOf(STYLES)],
+    hue: Annotated[float, Range(0, 1)] = 0.0,
+    opacity: Annotated[float, Range(0, 1)] = 1.0,
+) -> Tensor:
+    """Text of `size` times the shorter side, wrapped, made smaller until it fits, wholly inside the photo.
+
+    `x` and `y` say where in the room that is left: 0.5 is the middle. `hue` below 0.5 is white (of a box:
+    white below 0.25, else black); from there to 1 it goes once round the colour wheel. The font is
+    Pillow's own, for Latin letters, digits and punctuation. An empty text changes nothing.
+    """
+    height, width = image.shape[2:]
+    margin = round(_MARGIN * min(height, width))
+    room = height - 2 * margin, width - 2 * margin
+    layer = lettered(text, round(size * min(height, width)), room, style, hue)
+    return image if layer is None else _laid(image, layer, (y, x), margin, opacity)
+
+
+@effect
+def sticker(
+    image: Tensor,
+    kind: Annotated[str, OneOf(tuple(SHAPES))],
+    x: Annotated[float, Range(0, 1)],
+    y: Annotated[float, Range(0, 1)],
+    size: Annotated[float, Range(0.03, 0.6)],
+    angle: Annotated[float, Range(-3.15, 3.15)] = 0.0,
+    hue: Annotated[float, Range(0, 1)] = 0.0,
+    text: str = "",
+) -> Tensor:
+    """A sticker of `size` times the shorter side, turned by `angle` radians, wholly inside the photo.
+
+    `x` and `y` as for captions; `hue` goes once round the colour wheel from red and picks an emoji's face;
+    `text` is what a price, a badge or a bubble says.
+    """
+    height, width = image.shape[2:]
+    margin = round(_MARGIN * min(height, width))
+    side = min(height, width) - 2 * margin
+    side = min(size * min(height, width), side / (abs(math.cos(angle)) + abs(math.sin(angle))))
+    layer = drawn(kind, max(1, int(side)), angle, hue, text)
+    return _laid(image, layer, (y, x), margin, opacity=1.0)
+
+
+def _laid(
+    image: Tensor, layer: np.ndarray, place: tuple[float, float], margin: int, opacity: float
+) -> Tensor:
+    """Lay premultiplied RGBA over (B, 3, H, W); `place` 0..1 down and right of the room in the margin."""
+    height, width = image.shape[2:]
+    layer = layer[:height, :width]
+    pixels = torch.from_numpy(layer).permute(2, 0, 1).to(image.device).to(image.dtype) * opacity
+    rows, columns = pixels.shape[1:]
+    top, left = (
+        max(0, margin + round(share * (total - 2 * margin - taken)))
+        for share, total, taken in zip(place, (height, width), (rows, columns), strict=True)
+    )
+    out = image.clone()
+    box = out[:, :, top : top + rows, left : left + columns]
+    box.mul_(1 - pixels[3]).add_(pixels[:3])
+    return out

@@ -1,0 +1,89 @@
+"""Resizing as cameras, editors and networks do it."""
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from .effect import OneOf, Range, effect
+
+MODES = ("area", "bilinear", "bicubic", "nearest", "lanczos")
+Mode = Annotated[str, OneOf(MODES)]
+
+LANCZOS_LOBES = 3
+BLOCK_PX = 64  # rows that one matrix makes
+
+
+@effect
+def rescale(
+    image: Tensor, factor: Annotated[float, Range(0.02, 8)], mode: Mode, antialias: bool = True
+) -> Tensor:
+    """Resize (B, 3, H, W) by `factor`, to whole pixels and at least one."""
+    height, width = _times(tuple(image.shape[2:]), factor)
+    return resize(image, height, width, mode, antialias)
+
+
+@effect
+def shrink(
+    image: Tensor,
+    mode: Mode,
+    factor: Annotated[float, Range(0.05, 8)] = 1.0,
+    antialias: bool = True,
+    *,
+    lr_size: tuple[int, int],
+) -> Tensor:
+    """Resize (B, 3, H, W) to `factor` times the size of the finished photo, just to it at 1."""
+    return resize(image, *_times(lr_size, factor), mode, antialias)
+
+
+@effect
+def fake_hd(image: Tensor, factor: Annotated[float, Range(1, 4)], down: Mode, up: Mode) -> Tensor:
+    """Keep the size of (B, 3, H, W) and lose its detail: shrunk by `factor`, then enlarged again."""
+    height, width = image.shape[2:]
+    return resize(resize(image, *_times((height, width), 1 / factor), down), height, width, up)
+
+
+def resize(image: Tensor, height: int, width: int, mode: str, antialias: bool = True) -> Tensor:
+    """Resize (B, C, H, W) to a size.
+
+    With `antialias` shrinking takes in every pixel, as in Pillow (bicubic with a = -0.5); without, it
+    samples between the nearest ones, as torch does by itself (a = -0.75) and Real-ESRGAN with it. 'area'
+    always takes in every pixel, 'nearest' never.
+
+    Raises:
+        ValueError: if `mode` is not one of `MODES`.
+    """
+    if mode not in MODES:
+        raise ValueError(f"resize: mode must be one of {', '.join(MODES)}, got {mode!r}.")
+    if tuple(image.shape[2:]) == (height, width):
+        return image
+    if mode == "lanczos":
+        return _lanczos(_lanczos(image, height, antialias).mT, width, antialias).mT.contiguous()
+    if mode in ("bilinear", "bicubic"):
+        return interpolate(image, size=(height, width), mode=mode, antialias=antialias)
+    # Plain 'nearest' of torch shifts the photo by half a pixel.
+    return interpolate(image, size=(height, width), mode="nearest-exact" if mode == "nearest" else mode)
+
+
+def _times(size: tuple[int, ...], factor: float) -> tuple[int, int]:
+    height, width = (max(1, round(side * factor)) for side in size)
+    return height, width
+
+
+def _lanczos(image: Tensor, height: int, antialias: bool) -> Tensor:
+    """Resize the rows of (B, C, H, W) by the windowed sinc of three lobes."""
+    ratio = image.shape[2] / height
+    stretch = max(1.0, ratio) if antialias else 1.0
+    reach = LANCZOS_LOBES * stretch
+    blocks = []
+    for start in range(0, height, BLOCK_PX):
+        centres = (torch.arange(start, min(start + BLOCK_PX, height), dtype=torch.float64) + 0.5) * ratio
+        low = max(0, int(centres[0] - reach))
+        high = min(image.shape[2], int(centres[-1] + reach) + 1)
+        places = torch.arange(low, high, dtype=torch.float64) + 0.5
+        x = (places - centres[:, None]) / stretch
+        weights = torch.where(x.abs() < LANCZOS_LOBES, torch.sinc(x) * torch.sinc(x / LANCZOS_LOBES), 0)
+        weights = weights / weights.sum(dim=1, keepdim=True)
+        blocks.append(weights.to(image) @ image[:, :, low:high])
+    return torch.cat(blocks, dim=2)

@@ -1,0 +1,115 @@
+"""One photo under many seeds, side by side and labelled: a recipe to look at."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn import functional as F
+
+from .degradation import Degradation, apply
+from .effects.picture import from_bytes, to_bytes
+from .labels import describe
+
+CELL_PX, GAP_PX = 384, 12
+TITLE_PX, LABEL_PX, LINE_PX, LABEL_LINES = 24, 17, 22, 2
+INK, PAPER = (238, 238, 238), (24, 24, 26)
+
+Cell = tuple[Image.Image, str, str]  # picture, heading, words
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def grid(
+    photo: Tensor,
+    degradations: Sequence[Degradation],
+    *,
+    columns: int,
+    crop: int,
+    cell: int = CELL_PX,
+    done: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Draw the clean photo and what each degradation makes of it.
+
+    The whole photo is damaged; every cell shows the same part of it, the pixels of the damaged photo as
+    squares.
+
+    Args:
+        photo: (1, 3, H, W) in [0, 1].
+        degradations: at least one, all of one scale, not larger than the photo.
+        columns: cells in a row.
+        crop: side of the part shown, in pixels of `photo`, where it has most detail; 0 for all of it.
+        cell: longer side of a cell in pixels.
+        done: told the number of finished cells.
+
+    Returns:
+        (1, 3, H, W) in [0, 1].
+    """
+    damaged = []
+    for degradation in degradations:
+        damaged.append(apply(degradation, photo).lr)
+        if done:
+            done(len(damaged))
+    scale = degradations[0].scale
+    box = _shown(photo, crop, scale)
+    cells: list[Cell] = [(_cell(photo, [scale * edge for edge in box], cell), "clean photo", "")]
+    for degradation, lr in zip(degradations, damaged, strict=True):
+        cells.append((_cell(lr, box, cell), f"seed {degradation.seed}", describe(degradation)))
+    title = f"{degradations[0].recipe}, scale {scale}"
+    return from_bytes(np.asarray(_sheet(cells, title, columns, cell))[None], photo)
+
+
+def _shown(photo: Tensor, crop: int, scale: int) -> tuple[int, int, int, int]:
+    """Top, left, height, width of the square of most detail, in pixels of the damaged photo."""
+    height, width = photo.shape[2] // scale, photo.shape[3] // scale
+    side = crop // scale
+    if not side or side >= max(height, width):
+        return 0, 0, height, width
+    tall, wide = min(side, height), min(side, width)
+    small = F.interpolate(photo.mean(dim=1, keepdim=True), (height, width), mode="area")
+    slope = F.pad(small.diff(dim=2), (0, 0, 0, 1)).abs() + F.pad(small.diff(dim=3), (0, 1)).abs()
+    # Running sums: a window of any size at the cost of a few additions a pixel.
+    sums = F.pad(slope[0, 0].double().cumsum(0).cumsum(1), (1, 0, 1, 0))
+    detail = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
+    place = int(detail.flatten().argmax())
+    top, left = divmod(place, detail.shape[1])
+    return top, left, tall, wide
+
+
+def _cell(photo: Tensor, box: Sequence[int], cell: int) -> Image.Image:
+    top, left, height, width = box
+    part = Image.fromarray(to_bytes(photo[:, :, top : top + height, left : left + width])[0])
+    factor = cell / max(part.size)
+    size = (max(1, round(part.width * factor)), max(1, round(part.height * factor)))
+    return part.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS)
+
+
+def _sheet(cells: Sequence[Cell], title: str, columns: int, cell: int) -> Image.Image:
+    columns = min(columns, len(cells))
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    tall = max(picture.height for picture, _, _ in cells)
+    head, foot = 2 * TITLE_PX, (1 + LABEL_LINES) * LINE_PX
+    size = (GAP_PX + columns * (cell + GAP_PX), head + len(rows) * (tall + foot + GAP_PX))
+    sheet = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((GAP_PX, GAP_PX), title, fill=INK, font=ImageFont.load_default(size=TITLE_PX))
+    font = ImageFont.load_default(size=LABEL_PX)
+    for row, members in enumerate(rows):
+        top = head + row * (tall + foot + GAP_PX)
+        for column, (picture, heading, words) in enumerate(members):
+            left = GAP_PX + column * (cell + GAP_PX)
+            sheet.paste(picture, (left, top))
+            text = "\n".join([heading, *_lines(words, font, cell)[:LABEL_LINES]])
+            draw.multiline_text((left, top + tall + 4), text, fill=INK, font=font, spacing=4)
+    return sheet
+
+
+def _lines(words: str, font: Font, width: int) -> list[str]:
+    """Words broken into lines that are no wider than `width` pixels where a space allows it."""
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

@@ -1,0 +1,190 @@
+"""The two-stage chain of Real-ESRGAN (arXiv 2107.10833) and the settings of those that took it over."""
+
+import math
+from dataclasses import dataclass, replace
+
+from ..recipe import Recipe
+from ..steps import Branch, Choice, Either, Entry, Step, Uniform
+
+Range = tuple[float, float]
+
+_SIZES = tuple(range(7, 22, 2))  # of kernels, in pixels; the published code has them fixed
+_MODE = Choice(("area", "bilinear", "bicubic"))
+_ANGLE = Uniform(-math.pi, math.pi)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the two stages, in the words of the published settings."""
+
+    blur_prob: float
+    kernel_prob: tuple[float, ...]  # Gaussian, generalized, plateau; each round, then stretched
+    sinc_prob: float
+    blur_sigma: Range
+    betag_range: Range
+    betap_range: Range
+    resize_prob: tuple[float, float, float]  # up, down, keep
+    resize_range: Range
+    gaussian_noise_prob: float
+    noise_range: Range  # grey levels of 255
+    poisson_scale_range: Range
+    gray_noise_prob: float
+    jpeg_range: Range
+
+    def blur(self) -> Step | Either:
+        """One of seven families of kernels."""
+        sigma = Uniform(*self.blur_sigma)
+        families = []
+        for op, beta in (
+            ("gaussian_blur", None),
+            ("generalized_blur", self.betag_range),
+            ("plateau_blur", self.betap_range),
+        ):
+            shape = {} if beta is None else {"beta": _around_one(*beta)}
+            for turned in ({}, {"sigma_y": sigma, "angle": _ANGLE}):
+                families.append(Step(op, {"size": Choice(_SIZES), "sigma_x": sigma, **turned, **shape}))
+        weights = [(1 - self.sinc_prob) * weight for weight in self.kernel_prob]
+        branches = [Branch(weight, (step,)) for weight, step in zip(weights, families, strict=True) if weight]
+        small, large = (tuple(size for size in _SIZES if (size < 13) is least) for least in (True, False))
+        for sizes, lowest in ((small, math.pi / 3), (large, math.pi / 5)):
+            weight = self.sinc_prob * len(sizes) / len(_SIZES)
+            step = Step("sinc_blur", {"size": Choice(sizes), "cutoff": Uniform(lowest, math.pi)})
+            branches.append(Branch(weight, (step,)))
+        if self.blur_prob == 1:
+            return Either(tuple(branches))
+        blurred = [Branch(branch.weight * self.blur_prob, branch.steps) for branch in branches]
+        return Either((*blurred, Branch(1 - self.blur_prob, ())))
+
+    def factor(self) -> Choice:
+        """Enlarge, reduce or keep."""
+        low, high = self.resize_range
+        return Choice((Uniform(1.0, high), Uniform(low, 1.0), 1.0), self.resize_prob)
+
+    def noise(self) -> Either:
+        """Gaussian or Poisson noise, in colour or grey."""
+        grey = Choice((True, False), (self.gray_noise_prob, 1 - self.gray_noise_prob))
+        gaussian = Step("gaussian_noise", {"sigma": Uniform(*self.noise_range), "grey": grey})
+        poisson = Step("poisson_noise", {"scale": Uniform(*self.poisson_scale_range), "grey": grey})
+        probability = self.gaussian_noise_prob
+        return Either((Branch(probability, (gaussian,)), Branch(1 - probability, (poisson,))))
+
+    def jpeg(self) -> Step:
+        """JPEG with halved chroma."""
+        return Step("jpeg", {"quality": Uniform(*self.jpeg_range)})
+
+
+def _around_one(low: float, high: float) -> Choice:
+    """A shape below or above 1, alike often; with `high` below 1 both are below, as published."""
+    return Choice((Uniform(min(low, 1.0), 1.0), Uniform(min(high, 1.0), max(high, 1.0))))
+
+
+def two_stages(first: Stage, second: Stage, final_sinc_prob: float) -> tuple[Entry, ...]:
+    """Both stages in the published order; sizes of the second are relative to the final one."""
+    resize = {"mode": _MODE, "antialias": False}
+    cutoff = Uniform(math.pi / 3, math.pi)
+    last = (
+        Step("shrink", resize),
+        Step("sinc_blur", {"size": Choice(_SIZES), "cutoff": cutoff}, final_sinc_prob),
+    )
+    return (
+        first.blur(),
+        Step("rescale", {"factor": first.factor(), **resize}),
+        first.noise(),
+        first.jpeg(),
+        second.blur(),
+        Step("shrink", {"factor": second.factor(), **resize}),
+        second.noise(),
+        Either((Branch(0.5, (*last, second.jpeg())), Branch(0.5, (second.jpeg(), *last)))),
+    )
+
+
+_FIRST = Stage(
+    blur_prob=1,
+    kernel_prob=(0.45, 0.25, 0.12, 0.03, 0.12, 0.03),
+    sinc_prob=0.1,
+    blur_sigma=(0.2, 3),
+    betag_range=(0.5, 4),
+    betap_range=(1, 2),
+    resize_prob=(0.2, 0.7, 0.1),
+    resize_range=(0.15, 1.5),
+    gaussian_noise_prob=0.5,
+    noise_range=(1, 30),
+    poisson_scale_range=(0.05, 3),
+    gray_noise_prob=0.4,
+    jpeg_range=(30, 95),
+)
+_SECOND = replace(
+    _FIRST,
+    blur_prob=0.8,
+    blur_sigma=(0.2, 1.5),
+    resize_prob=(0.3, 0.4, 0.3),
+    resize_range=(0.3, 1.2),
+    noise_range=(1, 25),
+    poisson_scale_range=(0.05, 2.5),
+)
+_SLIGHT = Stage(
+    blur_prob=1,
+    kernel_prob=(0.6, 0.2, 0.1, 0.05, 0.05, 0),
+    sinc_prob=0.05,
+    blur_sigma=(0.01, 0.02),
+    betag_range=(0.01, 0.02),
+    betap_range=(0.01, 0.02),
+    resize_prob=(0.4, 0.4, 0.2),
+    resize_range=(0.95, 1.05),
+    gaussian_noise_prob=0.03,
+    noise_range=(0.01, 0.03),
+    poisson_scale_range=(0.01, 0.1),
+    gray_noise_prob=0.1,
+    jpeg_range=(80, 100),
+)
+
+REAL_ESRGAN_X4 = Recipe(
+    name="real_esrgan_x4",
+    scale=4,
+    source="Real-ESRGAN (arXiv 2107.10833), options/train_realesrgan_x4plus.yml",
+    steps=two_stages(_FIRST, _SECOND, final_sinc_prob=0.8),
+)
+SRLAB_WILD = Recipe(
+    name="srlab_wild",
+    scale=4,
+    source="SRlab (arXiv 2504.09887), utils_data/make_paired_data.py, the commented block, which is SeeSR's; "
+    "drawn for every photo, not once a batch",
+    steps=REAL_ESRGAN_X4.steps,
+)
+SRLAB_SYNTHETIC = Recipe(
+    name="srlab_synthetic",
+    scale=4,
+    source="SRlab (arXiv 2504.09887), utils_data/make_paired_data.py, the active block; drawn for every "
+    "photo, not once a batch",
+    steps=(
+        Either(
+            (
+                Branch(0.5, (Step("shrink", {"mode": "bicubic", "antialias": False}),)),
+                Branch(0.5, two_stages(_SLIGHT, replace(_SLIGHT, blur_prob=0.1), final_sinc_prob=0.4)),
+            )
+        ),
+    ),
+)
+MILD = Recipe(
+    name="mild",
+    scale=4,
+    source="SRlab and SeeSR, dataloaders/params_realesrgan.yml, milder settings in the manner of PASD",
+    steps=two_stages(
+        replace(
+            _FIRST,
+            resize_range=(0.3, 1.5),
+            noise_range=(1, 15),
+            poisson_scale_range=(0.05, 2),
+            jpeg_range=(60, 95),
+        ),
+        replace(
+            _SECOND,
+            blur_prob=0.5,
+            resize_range=(0.6, 1.2),
+            noise_range=(1, 12),
+            poisson_scale_range=(0.05, 1),
+            jpeg_range=(60, 100),
+        ),
+        final_sinc_prob=0.8,
+    ),
+)

