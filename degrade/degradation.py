@@ -121,7 +121,8 @@ def apply(degradation: Degradation, photo: Tensor) -> Pair:
             f"a photo of {photo.shape[3]}x{photo.shape[2]} px can't be shrunk by {scale}; "
             "use a larger photo or a smaller scale."
         )
-    photo = photo[:, :, : height * scale, : width * scale]
+    # In one layout, for torch sums the same numbers otherwise in another.
+    photo = photo[:, :, : height * scale, : width * scale].contiguous()
     pairs = [_apply(degradation, one, (height, width)) for one in photo.split(1)]
     return pairs[0] if len(pairs) == 1 else Pair(*(torch.cat(side) for side in zip(*pairs, strict=True)))
 

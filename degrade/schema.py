@@ -159,7 +159,7 @@ def _value(data: Any, where: str) -> Any:
         bounds = data["uniform"]
         pair = isinstance(bounds, list) and len(bounds) == 2
         demand(pair, f"{where}.uniform", "must be a range [low, high]", bounds)
-        return Uniform(*bounds, data.get("power", 1.0))
+        return Uniform(bounds[0], bounds[1], data.get("power", 1.0))
     if set(data) == {"words"}:
         return Words(data["words"])
     if "choice" in data and set(data) <= {"choice", "weights"} and isinstance(data["choice"], list):

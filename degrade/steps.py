@@ -68,7 +68,7 @@ class Step:
         """One settled effect, or none."""
         if rng.random() >= self.probability:
             return
-        settled: dict[str, Value] = {}
+        settled: dict[str, Any] = {}
         for name, parameter in parameters(EFFECTS[self.op]).items():
             value = self.parameters.get(name, parameter.default)
             settled[name] = value.draw(rng, parameter.kind) if isinstance(value, Distribution) else value

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from .jobs import Job, Outcome, Outcomes, Plan, Stopped, work
+from .memory import keep_memory
 
 JOBS_A_BLOCK = 4  # Ray hands out blocks; larger ones would come back late
 
@@ -49,6 +50,7 @@ def ray_data(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) ->
 
     def do(row: dict[str, Any]) -> dict[str, Any]:
         torch.set_num_threads(1)
+        keep_memory()
         return {"outcome": json.dumps(asdict(work(plan, Job(**json.loads(row["job"])))))}
 
     try:

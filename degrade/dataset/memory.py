@@ -12,8 +12,8 @@ def keep_memory() -> None:
     """Keep what this process frees for its next photo, instead of giving it back to the system at once.
 
     Effects make and drop tensors of some MB all the time; getting their pages anew from the system costs
-    some 7 % of the time of a chain. For processes of our own: it holds for the whole process. Does nothing
-    where the C library is not GNU's.
+    7 to 25 % of the time of a chain (measured). For processes of our own: it holds for the whole process.
+    Does nothing where the C library is not GNU's.
     """
     if sys.platform != "linux":
         return

@@ -134,7 +134,9 @@ def _by_fourier(parts: Sequence[Tensor], kernel: Tensor) -> Iterator[Tensor]:
     height, width = parts[0].shape[1:]
     reach = kernel.shape[0] - 1
     sizes = [_fast(side + reach) for side in (height, width)]
-    spectrum = torch.fft.rfft2(kernel.flip(0, 1).to(parts[0]), s=sizes)  # as networks and OpenCV turn it
+    turned = kernel.flip(0, 1).to(parts[0])  # as networks and OpenCV have it
+    # Row by row, then all columns: a 2-D transform would go through the empty rows as well.
+    spectrum = torch.fft.fft(torch.fft.rfft(turned, n=sizes[1]), n=sizes[0], dim=0)
     for part in parts:
         padded = _mirrored(part, reach // 2, sizes)
         whole = torch.fft.irfft2(torch.fft.rfft2(padded).mul_(spectrum), s=sizes)

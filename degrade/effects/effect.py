@@ -52,7 +52,7 @@ class Parameter:
     allowed: Range | OneOf | None
     default: Value | None  # None: it must be given
 
-    def problem(self, value: object) -> str | None:
+    def problem(self, value: Any) -> str | None:
         """What is wrong with `value`, as 'must be ..., got ...'; None if nothing is."""
         kinds = (int, float) if self.kind is float else (self.kind,)
         right = isinstance(value, kinds) and (self.kind is bool or not isinstance(value, bool))

@@ -45,4 +45,5 @@ def save(picture: Image.Image, kind: str, **options: int | str) -> bytes:
 
 
 def _decode(file: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
+    picture = Image.open(io.BytesIO(file))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))

@@ -53,6 +53,15 @@ def test_a_photo_comes_out_the_same_alone_and_anywhere_in_a_batch(name, photo):
 
 
 @pytest.mark.parametrize("name", RECIPES)
+def test_a_photo_comes_out_the_same_from_any_memory_layout(name, photo):
+    other = photo.movedim(1, -1).contiguous().movedim(-1, 1)
+    for seed in range(6):
+        assert bytes_of(apply(RECIPES[name].draw(seed), other)) == bytes_of(
+            apply(RECIPES[name].draw(seed), photo)
+        )
+
+
+@pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("scale", [None, 1, 3])
 def test_both_sides_have_their_exact_size_in_8_bit_steps(name, scale, photo):
     for seed in range(4):
