@@ -1,6 +1,7 @@
 """Two folders of photos by the numbers of their damage: does a recipe make what the real photos show?"""
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from .dataset.files import PhotoError, load_photo
 from .dataset.listing import find_photos
+from .dataset.record import replace_file
 from .measure import STATISTICS, measure
 
 Figures = dict[str, Any]  # {"name": file, statistic: value, ...}
@@ -50,7 +52,7 @@ def main(options: argparse.Namespace) -> int:
     if options.json in (None, "-"):
         sys.stdout.write(text)
     else:
-        Path(options.json).write_text(text, encoding="utf-8")
+        replace_file(Path(options.json), text.encode())
     return int(bool(problems))
 
 
@@ -144,7 +146,9 @@ def plot(a: Sequence[Figures], b: Sequence[Figures], names: tuple[str, str], fil
         panel.set_xlabel(statistic.unit)
         panel.set_ylabel("share of photos below")
         panel.legend(fontsize=8)
-    figure.savefig(file, dpi=100)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    replace_file(file, buffer.getvalue())
 
 
 def _iqr(values: Tensor) -> float:

@@ -8,7 +8,8 @@ from PIL import Image
 
 from .command import find_recipe
 from .dataset.files import load_photo
-from .effects.picture import to_bytes
+from .dataset.record import replace_file
+from .effects.picture import save, to_bytes
 from .grid import CELL_PX, grid
 
 JPEG_QUALITY = 85
@@ -58,4 +59,5 @@ def _draw(options: argparse.Namespace) -> None:
         crop=options.crop,
         cell=options.cell,
     )
-    Image.fromarray(to_bytes(sheet)[0]).save(options.output, quality=JPEG_QUALITY)
+    kind = "PNG" if options.output.suffix.lower() == ".png" else "JPEG"
+    replace_file(options.output, save(Image.fromarray(to_bytes(sheet)[0]), kind, quality=JPEG_QUALITY))
