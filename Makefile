@@ -13,7 +13,7 @@ demo: setup
 	@.venv/bin/python -m ugc_sr.restore.demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(GT),--gt "$(GT)") --out "$(OUT)"
 
 test: lint
-	OMP_NUM_THREADS=1 .venv/bin/pytest  # tiny networks run faster so, and leave a core to the host
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest  # tiny networks run faster so, and leave a core to the host
 
 lint: setup
 	.venv/bin/ruff check

@@ -4,7 +4,6 @@ import importlib.util
 import math
 import random
 import sys
-from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
 
@@ -14,6 +13,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import rgb_to_grayscale
 
+from ugc_sr.degrade.recipes.real_esrgan import Settings, Stage
+
 from .bootstrap import ROOT
 
 FOLDER = ROOT / ".host" / "basicsr"
@@ -21,97 +22,6 @@ FAMILIES = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso
 SIZES = range(7, 22, 2)
 LARGEST = 21
 MODES = ("area", "bilinear", "bicubic")
-
-Range = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Settings of one stage, under their published names."""
-
-    kernel_prob: tuple[float, ...]
-    sinc_prob: float
-    blur_sigma: Range
-    betag_range: Range
-    betap_range: Range
-    resize_prob: tuple[float, float, float]
-    resize_range: Range
-    gaussian_noise_prob: float
-    noise_range: Range
-    poisson_scale_range: Range
-    gray_noise_prob: float
-    jpeg_range: Range
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of the whole chain; `bicubic_prob` is how often it is nothing but a bicubic reduction."""
-
-    first: Stage
-    second: Stage
-    second_blur_prob: float
-    final_sinc_prob: float
-    bicubic_prob: float = 0.0
-
-
-# Real-ESRGAN: options/train_realesrgan_x4plus.yml; SRlab's wild settings are the same.
-_FIRST = Stage(
-    kernel_prob=(0.45, 0.25, 0.12, 0.03, 0.12, 0.03),
-    sinc_prob=0.1,
-    blur_sigma=(0.2, 3),
-    betag_range=(0.5, 4),
-    betap_range=(1, 2),
-    resize_prob=(0.2, 0.7, 0.1),
-    resize_range=(0.15, 1.5),
-    gaussian_noise_prob=0.5,
-    noise_range=(1, 30),
-    poisson_scale_range=(0.05, 3),
-    gray_noise_prob=0.4,
-    jpeg_range=(30, 95),
-)
-_SECOND = replace(
-    _FIRST,
-    blur_sigma=(0.2, 1.5),
-    resize_prob=(0.3, 0.4, 0.3),
-    resize_range=(0.3, 1.2),
-    noise_range=(1, 25),
-    poisson_scale_range=(0.05, 2.5),
-)
-# SRlab: utils_data/make_paired_data.py, the active block.
-_SLIGHT = Stage(
-    kernel_prob=(0.6, 0.2, 0.1, 0.05, 0.05, 0),
-    sinc_prob=0.05,
-    blur_sigma=(0.01, 0.02),
-    betag_range=(0.01, 0.02),
-    betap_range=(0.01, 0.02),
-    resize_prob=(0.4, 0.4, 0.2),
-    resize_range=(0.95, 1.05),
-    gaussian_noise_prob=0.03,
-    noise_range=(0.01, 0.03),
-    poisson_scale_range=(0.01, 0.1),
-    gray_noise_prob=0.1,
-    jpeg_range=(80, 100),
-)
-# SRlab and SeeSR: dataloaders/params_realesrgan.yml.
-_MILD = (
-    replace(_FIRST, resize_range=(0.3, 1.5), noise_range=(1, 15), poisson_scale_range=(0.05, 2)),
-    replace(_SECOND, resize_range=(0.6, 1.2), noise_range=(1, 12), poisson_scale_range=(0.05, 1)),
-)
-_WILD = Settings(_FIRST, _SECOND, second_blur_prob=0.8, final_sinc_prob=0.8)
-
-SETTINGS = {
-    "srlab_wild": _WILD,
-    "real_esrgan_x4": _WILD,
-    "srlab_synthetic": Settings(
-        _SLIGHT, _SLIGHT, second_blur_prob=0.1, final_sinc_prob=0.4, bicubic_prob=0.5
-    ),
-    "mild": Settings(
-        replace(_MILD[0], jpeg_range=(60, 95)),
-        replace(_MILD[1], jpeg_range=(60, 100)),
-        second_blur_prob=0.5,
-        final_sinc_prob=0.8,
-    ),
-}
 
 
 @cache
@@ -158,7 +68,7 @@ class Chain:
         factor = _factor(settings.first)
         out = interpolate(out, scale_factor=factor, mode=random.choice(MODES))
         out = self._compressed(self._noisy(out, settings.first), settings.first)
-        if random.random() < settings.second_blur_prob:
+        if random.random() < settings.second.blur_prob:
             out = self.filter(out, kernels[1])
         factor = _factor(settings.second)
         again = (int(size[0] * factor), int(size[1] * factor))

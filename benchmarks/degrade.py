@@ -21,9 +21,10 @@ from ugc_sr.degrade.dataset.memory import keep_memory
 from ugc_sr.degrade.degradation import apply
 from ugc_sr.degrade.effects import EFFECTS, kernels
 from ugc_sr.degrade.recipes import RECIPES
+from ugc_sr.degrade.recipes.real_esrgan import SETTINGS
 
 from . import bootstrap
-from .baseline import SETTINGS, Chain, basicsr
+from .baseline import Chain, basicsr
 
 SIDE_PX = 512
 CORES = 2

@@ -129,9 +129,9 @@ def _crops(job: Job) -> tuple[np.ndarray, np.ndarray]:
             continue
         recipe = RECIPES[rng.choices(tuple(MIX), tuple(MIX.values()))[0]]
         pair = apply(recipe.draw(rng.getrandbits(32)), _to_tensor(crop[None]))
-        for side, margin, photos in ((pair.hr, MARGIN_PX, hr), (pair.lr, MARGIN_PX // SCALE, lr)):
-            pixels = side.mul(255).round().byte()[0].permute(1, 2, 0).numpy()
-            photos.append(pixels[margin:-margin, margin:-margin])
+        for photo, margin, crops in ((pair.hr, MARGIN_PX, hr), (pair.lr, MARGIN_PX // SCALE, lr)):
+            pixels = photo.mul(255).round().byte()[0].permute(1, 2, 0).numpy()
+            crops.append(pixels[margin:-margin, margin:-margin])
         if len(hr) == job.count:
             break
     return np.stack(hr), np.stack(lr)

@@ -78,24 +78,38 @@ def _around_one(low: float, high: float) -> Choice:
     return Choice((Uniform(min(low, 1.0), 1.0), Uniform(min(high, 1.0), max(high, 1.0))))
 
 
-def two_stages(first: Stage, second: Stage, final_sinc_prob: float) -> tuple[Entry, ...]:
-    """Both stages in the published order; sizes of the second are relative to the final one."""
-    resize = {"mode": _MODE, "antialias": False}
-    cutoff = Uniform(math.pi / 3, math.pi)
-    last = (
-        Step("shrink", resize),
-        Step("sinc_blur", {"size": Choice(_SIZES), "cutoff": cutoff}, final_sinc_prob),
-    )
-    return (
-        first.blur(),
-        Step("rescale", {"factor": first.factor(), **resize}),
-        first.noise(),
-        first.jpeg(),
-        second.blur(),
-        Step("shrink", {"factor": second.factor(), **resize}),
-        second.noise(),
-        Either((Branch(0.5, (*last, second.jpeg())), Branch(0.5, (second.jpeg(), *last)))),
-    )
+@dataclass(frozen=True)
+class Settings:
+    """Both stages in the published order; `bicubic_prob` is how often a bicubic reduction is all there is."""
+
+    first: Stage
+    second: Stage
+    final_sinc_prob: float
+    bicubic_prob: float = 0.0
+
+    def steps(self) -> tuple[Entry, ...]:
+        """Blur, resize, noise, JPEG, twice; sizes of the second stage are relative to the final one."""
+        resize = {"mode": _MODE, "antialias": False}
+        cutoff = Uniform(math.pi / 3, math.pi)
+        last = (
+            Step("shrink", resize),
+            Step("sinc_blur", {"size": Choice(_SIZES), "cutoff": cutoff}, self.final_sinc_prob),
+        )
+        jpeg = self.second.jpeg()
+        chain = (
+            self.first.blur(),
+            Step("rescale", {"factor": self.first.factor(), **resize}),
+            self.first.noise(),
+            self.first.jpeg(),
+            self.second.blur(),
+            Step("shrink", {"factor": self.second.factor(), **resize}),
+            self.second.noise(),
+            Either((Branch(0.5, (*last, jpeg)), Branch(0.5, (jpeg, *last)))),
+        )
+        if not self.bicubic_prob:
+            return chain
+        bicubic = Step("shrink", {"mode": "bicubic", "antialias": False})
+        return (Either((Branch(self.bicubic_prob, (bicubic,)), Branch(1 - self.bicubic_prob, chain))),)
 
 
 _FIRST = Stage(
@@ -138,38 +152,14 @@ _SLIGHT = Stage(
     jpeg_range=(80, 100),
 )
 
-REAL_ESRGAN_X4 = Recipe(
-    name="real_esrgan_x4",
-    scale=4,
-    source="Real-ESRGAN (arXiv 2107.10833), options/train_realesrgan_x4plus.yml",
-    steps=two_stages(_FIRST, _SECOND, final_sinc_prob=0.8),
-)
-SRLAB_WILD = Recipe(
-    name="srlab_wild",
-    scale=4,
-    source="SRlab (arXiv 2504.09887), utils_data/make_paired_data.py, the commented block, which is SeeSR's; "
-    "drawn for every photo, not once a batch",
-    steps=REAL_ESRGAN_X4.steps,
-)
-SRLAB_SYNTHETIC = Recipe(
-    name="srlab_synthetic",
-    scale=4,
-    source="SRlab (arXiv 2504.09887), utils_data/make_paired_data.py, the active block; drawn for every "
-    "photo, not once a batch",
-    steps=(
-        Either(
-            (
-                Branch(0.5, (Step("shrink", {"mode": "bicubic", "antialias": False}),)),
-                Branch(0.5, two_stages(_SLIGHT, replace(_SLIGHT, blur_prob=0.1), final_sinc_prob=0.4)),
-            )
-        ),
+_WILD = Settings(_FIRST, _SECOND, final_sinc_prob=0.8)
+SETTINGS = {
+    "real_esrgan_x4": _WILD,
+    "srlab_wild": _WILD,
+    "srlab_synthetic": Settings(
+        _SLIGHT, replace(_SLIGHT, blur_prob=0.1), final_sinc_prob=0.4, bicubic_prob=0.5
     ),
-)
-MILD = Recipe(
-    name="mild",
-    scale=4,
-    source="SRlab and SeeSR, dataloaders/params_realesrgan.yml, milder settings in the manner of PASD",
-    steps=two_stages(
+    "mild": Settings(
         replace(
             _FIRST,
             resize_range=(0.3, 1.5),
@@ -187,4 +177,26 @@ MILD = Recipe(
         ),
         final_sinc_prob=0.8,
     ),
+}
+
+
+def _recipe(name: str, source: str) -> Recipe:
+    return Recipe(name, scale=4, steps=SETTINGS[name].steps(), source=source)
+
+
+REAL_ESRGAN_X4 = _recipe(
+    "real_esrgan_x4", "Real-ESRGAN (arXiv 2107.10833), options/train_realesrgan_x4plus.yml"
+)
+SRLAB_WILD = _recipe(
+    "srlab_wild",
+    "SRlab (arXiv 2504.09887), utils_data/make_paired_data.py, the commented block, which is SeeSR's; drawn "
+    "for every photo, not once a batch",
+)
+SRLAB_SYNTHETIC = _recipe(
+    "srlab_synthetic",
+    "SRlab (arXiv 2504.09887), utils_data/make_paired_data.py, the active block; drawn for every photo, not "
+    "once a batch",
+)
+MILD = _recipe(
+    "mild", "SRlab and SeeSR, dataloaders/params_realesrgan.yml, milder settings in the manner of PASD"
 )

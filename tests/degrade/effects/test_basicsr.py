@@ -5,12 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ugc_sr.benchmarks.baseline import SETTINGS, Chain, basicsr
+from ugc_sr.benchmarks.baseline import Chain, basicsr
 from ugc_sr.degrade.effects import kernels
 from ugc_sr.degrade.effects.blur import convolve
 from ugc_sr.degrade.effects.noise import gaussian_noise, poisson_noise
 from ugc_sr.degrade.effects.resize import resize
 from ugc_sr.degrade.effects.sharpen import usm
+from ugc_sr.degrade.recipes.real_esrgan import SETTINGS
 
 degradations, process = basicsr("degradations"), basicsr("img_process_util")
 
