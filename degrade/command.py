@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--join", type=Path, metavar="DIR", help="add the pairs of DIR/hr (gt, hq) and DIR/lr (lq), checked")
     add("--sharpen-target", action="store_true", help="sharpen hr as in Real-ESRGAN; lr stays the same")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where the effects run; cpu if not given")
+    add("--jpeg", choices=("libjpeg", "kornia"), default="libjpeg", help="kornia: computed on the device")
     add("--engine", choices=tuple(ENGINES), default="local", help="ray: on the cluster of RAY_ADDRESS")
 
 
@@ -76,6 +77,8 @@ def _plan(options: argparse.Namespace) -> Plan:
     recipe = find_recipe(options.recipe)
     if options.sharpen_target:
         recipe = recipe.sharpened()
+    if options.jpeg == "kornia":
+        recipe = recipe.differentiable()
     scale = options.scale or recipe.scale
     if scale > MAX_SCALE:
         raise ValueError(f"--scale must be at most {MAX_SCALE}, got {scale}.")

@@ -355,3 +355,18 @@ def test_the_demo_photo_is_what_its_recipe_makes_of_the_original():
     # Sums that round otherwise move a coefficient of a few JPEG blocks to the next step.
     assert (difference > 2 / 255).float().mean() < 0.01
     assert difference.max() <= 8 / 255
+
+
+def test_jpeg_by_kornia_is_recorded_and_replays(photos, tmp_path):
+    assert make(photos(2), tmp_path / "out", "--recipe", "messenger", "--jpeg", "kornia") == 0
+    for line in map(json.loads, lines(tmp_path / "out")):
+        jpegs = [draw for draw in line["degradation"]["draws"] if draw["op"] == "jpeg"]
+        assert {draw["parameters"]["codec"] for draw in jpegs} == {"kornia"}
+        hr, lr = (load_photo(tmp_path / "out" / side / line["name"]) for side in ("hr", "lr"))
+        assert torch.equal(apply(Degradation.from_data(line["degradation"]), hr).lr, lr)
+
+
+def test_jpeg_by_kornia_is_refused_for_recipes_with_other_codecs(photos, tmp_path, capsys):
+    assert make(photos(1), tmp_path / "out", "--recipe", "ugc", "--jpeg", "kornia") == 2
+    assert "recipe 'ugc' uses" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
