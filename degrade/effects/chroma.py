@@ -3,9 +3,10 @@
 from typing import Annotated
 
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import pad
 
 from .effect import OneOf, effect
+from .resize import resize
 
 LAYOUTS = ("4:2:0", "4:2:2")  # halved both ways; halved across
 LUMA = (0.299, 0.587, 0.114)  # BT.601
@@ -29,5 +30,5 @@ def chroma_subsample(image: Tensor, layout: Annotated[str, OneOf(LAYOUTS)]) -> T
     halved = 0.5 * (colour[..., ::2] + colour[..., 1::2])
     if layout == "4:2:0":
         halved = 0.5 * (halved[:, :, ::2] + halved[:, :, 1::2])
-    smooth = interpolate(halved, size=colour.shape[2:], mode="bilinear")
+    smooth = resize(halved, *colour.shape[2:], mode="bilinear", antialias=False)
     return grey + smooth[:, :, :height, :width]

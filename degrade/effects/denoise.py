@@ -4,10 +4,11 @@ from typing import Annotated
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate, pad
+from torch.nn.functional import avg_pool2d, pad
 
 from .chroma import LUMA, luma
 from .effect import Range, effect
+from .resize import resize
 
 _TEXTURE = 0.05  # contrast that strength 1 still takes for noise; assumed
 
@@ -44,7 +45,7 @@ def _fit(guide: Tensor, signal: Tensor, radius: int, texture: float) -> tuple[Te
     covariance = product - mean * mean[:, :1]
     slope = covariance / (covariance[:, :1].clamp(min=0) + texture)
     line = _mean(torch.cat((slope, mean - slope * mean[:, :1]), 1), round(radius / step))
-    line = interpolate(line, size=whole.shape[2:], mode="bilinear")[:, :, :height, :width]
+    line = resize(line, *whole.shape[2:], mode="bilinear", antialias=False)[:, :, :height, :width]
     slope, offset = line.chunk(2, 1)
     return slope, offset
 

@@ -61,6 +61,24 @@ def test_a_photo_comes_out_the_same_from_any_memory_layout(name, photo):
         )
 
 
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_number_of_threads_changes_nothing(name, photo, threads):
+    large = photo.repeat(1, 1, 6, 6)  # enough for torch to share out
+    for seed in range(6):
+        results = []
+        for number in (1, 2, 3):
+            threads(number)
+            results.append(bytes_of(apply(RECIPES[name].draw(seed), large)))
+        assert results[0] == results[1] == results[2], seed
+
+
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("scale", [None, 1, 3])
 def test_both_sides_have_their_exact_size_in_8_bit_steps(name, scale, photo):
