@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..score.files import load
+from ..score.files import json_safe, load
 from ..score.metrics import METRICS
 from .api import Client, Graph
 from .compare import compare
@@ -89,7 +89,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
     compare({labels[n]: panels[n] for n in labels if n in panels}, detail_of="SR (nano)").save(
         out / "compare.png"
     )
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (out / "report.json").write_text(json.dumps(json_safe(report), indent=2, allow_nan=False) + "\n")
     return report
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .files import report
+from .files import json_safe, report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,7 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         scores = report(options.sr, options.gt, options.lr)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{error}\n")
-    text = table(scores) if options.json is None else json.dumps(scores, indent=2, allow_nan=False) + "\n"
+    text = (
+        table(scores)
+        if options.json is None
+        else json.dumps(json_safe(scores), indent=2, allow_nan=False) + "\n"
+    )
     if options.json in (None, "-"):
         sys.stdout.write(text)
     else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageOps
@@ -19,8 +21,9 @@ def report(sr: Path, gt: Path | None = None, lr: Path | None = None) -> dict:
     """Scores of a file, or of every picture of a folder, with their means and the protocol.
 
     Returns:
-        {"images": [{"name", metric: value, ...}], "mean": {metric: value}, "unscored": originals without a
-        result, "protocol": {metric: how it is measured}}.
+        {"images": [{"name", metric: value, ...}], "mean": {metric: value}, "no_mean": metrics that some
+        results are too small for, "unscored": originals without a result, "protocol": {metric: how it is
+        measured}}. A PSNR of equal pictures is infinite, and so is a mean over it.
 
     Raises:
         ValueError: if a result has no partner, or they don't belong together.
@@ -36,20 +39,32 @@ def report(sr: Path, gt: Path | None = None, lr: Path | None = None) -> dict:
     for result in results:
         files = {role: found[result] for role, found in partners.items()}
         try:
-            scores = evaluate(load(result), **{role: load(file) for role, file in files.items()})
+            loaded = {role: load(file) for role, file in files.items()}
+            scores = evaluate(load(result), gt=loaded.get("gt"), lr=loaded.get("lr"))
         except ValueError as error:
             raise ValueError(
                 f"'{result.name}' against {', '.join(map(repr, map(str, files.values())))}: {error}"
             ) from error
         images.append({"name": result.name, **scores})
-    measured = [name for name in METRICS if name in images[0]]
+    measured = [name for name in METRICS if any(name in scores for scores in images)]
+    complete = [name for name in measured if all(name in scores for scores in images)]
     unscored = set(_pictures(gt)) - set(partners["gt"].values()) if gt is not None else set()
     return {
         "images": images,
-        "mean": {name: sum(scores[name] for scores in images) / len(images) for name in measured},
+        "mean": {name: sum(scores[name] for scores in images) / len(images) for name in complete},
+        "no_mean": [name for name in measured if name not in complete],
         "unscored": sorted(file.name for file in unscored),
         "protocol": {name: _protocol(name) for name in measured},
     }
+
+
+def json_safe(scores: Any) -> Any:
+    """The same lists, dicts and values with "inf" for infinite numbers, which JSON can't say."""
+    if isinstance(scores, dict):
+        return {name: json_safe(value) for name, value in scores.items()}
+    if isinstance(scores, list | tuple):
+        return [json_safe(value) for value in scores]
+    return str(scores) if isinstance(scores, float) and math.isinf(scores) else scores
 
 
 def load(file: Path) -> Tensor:

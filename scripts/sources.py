@@ -30,6 +30,9 @@ BASICSR_SDIST_SHA256 = "b89b595a87ef964cda9913b4d99380ddb6554c965577c0c10cb7b78e
 BASICSR_FILES = (
     "LICENSE.txt",
     "basicsr/data/degradations.py",
+    "basicsr/metrics/metric_util.py",
+    "basicsr/metrics/psnr_ssim.py",
+    "basicsr/utils/color_util.py",
     "basicsr/utils/diffjpeg.py",
     "basicsr/utils/img_process_util.py",
 )

@@ -11,9 +11,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from ugc_sr.score.metrics import METRICS, evaluate, gmsd, hf_ratio, lr_consistency, psnr_rgb, psnr_y, ssim_y
+from ugc_sr.score.measures import gmsd, hf_ratio, lr_consistency, ms_ssim_y, psnr_rgb, psnr_y, ssim_y
+from ugc_sr.score.metrics import CHALLENGE, METRICS, challenge_score, evaluate
 
-SYMMETRIC = ("psnr_y", "psnr_rgb", "ssim_y", "gmsd")
+SYMMETRIC = ("psnr_y", "psnr_rgb", "ssim_y", "gmsd", "color_difference")
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,13 @@ def test_images_are_rounded_to_bytes_first(photo):
         assert torch.equal(exact, beyond), name
 
 
+def test_the_least_difference_of_one_pixel_keeps_psnr_finite():
+    black = torch.zeros(1, 3, 1024, 1024)
+    blue = black.clone()
+    blue[:, 2, 500, 500] = 1 / 255
+    assert psnr_y(blue, black).item() == pytest.approx(128.4, abs=0.5)
+
+
 def test_luma_is_not_rounded_after_the_conversion():
     black = torch.zeros(1, 3, 32, 32)
     blue = black.clone()
@@ -106,10 +114,11 @@ def test_the_border_does_not_count(photo, name):
 
 def test_an_equal_image_scores_best(photo):
     scores = evaluate(photo, photo, lr=F.avg_pool2d(photo, 4))
-    assert scores["psnr_y"] == scores["psnr_rgb"] == 100
+    assert scores["psnr_y"] == scores["psnr_rgb"] == math.inf
     assert scores["ssim_y"] == pytest.approx(1, abs=1e-12)
     assert scores["gmsd"] == pytest.approx(0, abs=1e-12)
     assert scores["hf_ratio"] == 1
+    assert scores["color_difference"] == 0
     assert scores["lr_consistency"] > 55  # the small photo was rounded to bytes
 
 
@@ -123,7 +132,7 @@ def test_detail_turns_round_when_swapped(photo, noisy):
     assert hf_ratio(noisy, photo).item() * hf_ratio(photo, noisy).item() == pytest.approx(1, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", SYMMETRIC)
+@pytest.mark.parametrize("name", ["psnr_y", "psnr_rgb", "ssim_y", "gmsd"])
 @pytest.mark.parametrize(
     "ladder",
     [
@@ -194,7 +203,7 @@ def test_an_invented_detail_shows_in_lr_consistency_only_when_it_survives_averag
 )
 def test_any_scale_may_be_compared_with_the_small_photo(size, lr_size):
     flat = (torch.full((1, 3, *s), 0.4) for s in (size, lr_size))
-    assert lr_consistency(*flat).item() == 100
+    assert lr_consistency(*flat).item() == math.inf
 
 
 def test_items_of_a_batch_are_averaged_from_their_own_scores(photo, noisy):
@@ -219,9 +228,45 @@ def test_scores_keep_the_precision_of_float64_for_half_precision_images(photo, n
 def test_every_metric_says_how_it_is_measured():
     for metric in METRICS.values():
         assert metric.better in ("higher", "lower", "near 1")
-        assert metric.reference in ("gt", "lr")
+        assert metric.reference in ("gt", "lr", "borders")
         assert metric.space
         assert metric.source
+        assert metric.dtype
+        assert metric.shows
+
+
+def test_ms_ssim_needs_room_for_its_window_at_the_fifth_scale():
+    small, least = torch.rand(1, 3, 168, 300), torch.rand(1, 3, 169, 300)
+    assert "ms_ssim_y" not in evaluate(small, small)
+    assert evaluate(least, least)["ms_ssim_y"] == pytest.approx(1, abs=1e-12)
+    with pytest.raises(ValueError, match="are 300x168 px; MS-SSIM needs at least 169 px"):
+        ms_ssim_y(small, small)
+
+
+def test_ms_ssim_is_never_negative(photo):
+    large = F.interpolate(photo, size=(180, 180))
+    assert 0 <= ms_ssim_y(1 - large, large).item() < 0.1
+
+
+def test_the_challenge_score_adds_up_what_is_there_and_names_the_rest():
+    values = {"psnr_y": 30.0, "ssim_y": 0.8, "lpips": 0.2, "musiq": 70.0, "maniqa": 0.5, "clipiqa": 0.7}
+    assert challenge_score({**values, "gmsd": 9.0}) == (pytest.approx(30 + 8 - 2 + 7 + 5 + 7), ())
+    assert challenge_score({"ssim_y": 0.8, "lpips": 0.2}) == (
+        pytest.approx(6),
+        ("psnr_y", "musiq", "maniqa", "clipiqa"),
+    )
+    assert challenge_score({}) == (0, tuple(CHALLENGE))
+
+
+def test_an_equal_image_has_an_infinite_challenge_score(photo):
+    total, missing = challenge_score(evaluate(photo, photo))
+    assert total == math.inf
+    assert missing == ("lpips", "musiq", "maniqa", "clipiqa")
+
+
+def test_the_challenge_score_refuses_what_is_not_a_number():
+    with pytest.raises(ValueError, match="lpips is NaN; leave out"):
+        challenge_score({"psnr_y": 30.0, "lpips": math.nan})
 
 
 @pytest.mark.parametrize(

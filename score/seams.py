@@ -1,0 +1,72 @@
+"""Steps along the borders of tiles, which a picture that was restored in tiles must not show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SEGMENT_PX = 8  # assumed: long enough for texture to cancel, short enough for a seam with a change of sign
+BESIDE_PX = (2, 5)  # assumed: nearest and farthest step to compare with; the nearest neighbour may be blended
+FLOOR = 0.25  # of 255, assumed: keeps the ratio of flat places near 1
+
+
+@dataclass(frozen=True)
+class Borders:
+    """Where tiles meet: a border at row or column k lies between pixels k - 1 and k."""
+
+    rows: tuple[int, ...] = ()
+    columns: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a plan without borders.
+
+        Raises:
+            ValueError: if there is nothing to measure.
+        """
+        if not self.rows and not self.columns:
+            raise ValueError("The tile plan has no borders; a picture made in one piece has no seams.")
+
+
+def seam_score(image: Tensor, borders: Borders) -> Tensor:
+    """Steps of (B, 3, H, W) RGB in [0, 255] across the borders over those beside them: (B,), 1 without seams.
+
+    A step is the difference of neighbours, averaged over 8 px along the border: grain cancels, an offset
+    between two tiles stays. A strong edge of the photo that lies on a border counts too.
+
+    Raises:
+        ValueError: if a border lies outside the image, or others leave no room beside it.
+    """
+    for name, places, size in (
+        ("row", borders.rows, image.shape[-2]),
+        ("column", borders.columns, image.shape[-1]),
+    ):
+        outside = [place for place in places if not 0 < place < size]
+        if outside:
+            raise ValueError(f"A tile border at {name} {outside[0]} lies outside the image of {size} px.")
+    sides = ((image, borders.columns), (image.transpose(-1, -2), borders.rows))
+    steps = [_steps(turned, places) for turned, places in sides if places]
+    across, beside = (torch.cat(part, dim=1).mean(dim=1) for part in zip(*steps, strict=True))
+    return (across + FLOOR) / (beside + FLOOR)
+
+
+def _steps(image: Tensor, places: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Mean step across each column border and beside it, both (B, borders).
+
+    Raises:
+        ValueError: if there is no place beside a border.
+    """
+    # A last segment that is not full would count for less.
+    steps = F.avg_pool2d(image.diff(dim=-1), (min(SEGMENT_PX, image.shape[-2]), 1)).abs().mean(dim=(1, 2))
+    near, far = BESIDE_PX
+    across, beside = [], []
+    for place in places:
+        at = [place - 1 + sign * d for d in range(near, far + 1) for sign in (-1, 1)]
+        at = [i for i in at if 0 <= i < steps.shape[1] and i + 1 not in places]
+        if not at:
+            raise ValueError(f"The tile border at {place} has other borders on every pixel beside it.")
+        across.append(steps[:, place - 1])
+        beside.append(steps[:, at].mean(dim=1))
+    return torch.stack(across, dim=1), torch.stack(beside, dim=1)

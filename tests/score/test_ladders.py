@@ -1,0 +1,104 @@
+"""Each metric orders the kinds of damage that it says it shows, and is symmetric or not as it says."""
+
+import io
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from skimage import data
+from torch.nn import functional as F
+
+from ugc_sr.score.metrics import METRICS
+from ugc_sr.score.seams import Borders
+
+COLUMN = 96
+BORDERS = Borders(columns=(COLUMN,))
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return torch.from_numpy(data.astronaut()[20:212, 140:340].copy()).permute(2, 0, 1)[None].double() / 255
+
+
+def blur(photo, amount):
+    return torch.from_numpy(gaussian_filter(photo.numpy(), (0, 0, amount, amount)))
+
+
+def noise(photo, amount):
+    return photo + amount * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
+
+
+def jpeg(photo, amount):
+    pixels = (photo[0].movedim(0, -1) * 255).round().byte().numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "jpeg", quality=100 - amount)
+    return torch.from_numpy(np.array(Image.open(file))).movedim(-1, 0)[None].double() / 255
+
+
+def cast(photo, amount):
+    """Warmer, at the same mean of R, G and B."""
+    return photo + amount * torch.tensor([1.0, 0, -1]).view(1, 3, 1, 1)
+
+
+def seam(photo, amount):
+    stepped = photo.clone()
+    stepped[..., COLUMN:] += amount
+    return stepped
+
+
+def invention(photo, amount):
+    """A dark disc of 24 px that is not in the original, more and more opaque."""
+    rows, columns = torch.meshgrid(*(torch.arange(n) - 90 for n in photo.shape[-2:]), indexing="ij")
+    disc = ((rows**2 + columns**2) < 144).double() * amount
+    return photo * (1 - disc) + 0.1 * disc
+
+
+LADDERS = {
+    blur: (0.6, 1.2, 2.5, 5),
+    noise: (0.01, 0.03, 0.08, 0.2),
+    jpeg: (5, 30, 70, 92),
+    cast: (0.01, 0.03, 0.06, 0.12),
+    seam: (0.02, 0.05, 0.1, 0.2),
+    invention: (0.1, 0.3, 0.6, 1),
+}
+CLAIMS = [
+    (name, damage)
+    for name, metric in METRICS.items()
+    for damage in LADDERS
+    if damage.__name__ in metric.shows
+]
+
+
+def badness(name, sr, photo):
+    metric = METRICS[name]
+    reference = {"gt": photo, "lr": F.avg_pool2d(photo, 4), "borders": BORDERS}[metric.reference]
+    score = metric.measure(sr, reference).item()
+    if metric.better == "near 1":
+        return abs(math.log(score))
+    return score if metric.better == "lower" else -score
+
+
+@pytest.mark.parametrize(("name", "damage"), CLAIMS, ids=lambda part: getattr(part, "__name__", part))
+def test_more_damage_scores_worse(photo, name, damage):
+    scores = [badness(name, step, photo) for step in (photo, *(damage(photo, x) for x in LADDERS[damage]))]
+    assert all(a < b for a, b in pairwise(scores)), scores
+
+
+def test_every_claim_has_a_ladder_and_every_ladder_a_metric():
+    claimed = {kind for metric in METRICS.values() for kind in metric.shows}
+    assert claimed == {damage.__name__ for damage in LADDERS}
+
+
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.reference == "gt"])
+def test_a_metric_is_symmetric_if_it_says_so(photo, name):
+    other = noise(blur(photo, 1), 0.02)
+    forth, back = (METRICS[name].measure(*pair).item() for pair in ((other, photo), (photo, other)))
+    assert (forth == pytest.approx(back, abs=1e-9)) is METRICS[name].symmetric
+
+
+def test_a_metric_without_an_original_does_not_claim_symmetry():
+    assert not any(metric.symmetric for metric in METRICS.values() if metric.reference != "gt")

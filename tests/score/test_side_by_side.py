@@ -1,0 +1,149 @@
+"""The same pictures measured by us and by the packages that others report their figures with."""
+
+import importlib.util
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import piq
+import pytest
+import pytorch_msssim
+import torch
+from scipy.ndimage import gaussian_filter
+from skimage import data
+
+from ugc_sr.image import luma
+from ugc_sr.score.measures import gmsd, ms_ssim_y, psnr_y, ssim_y
+
+BASICSR = Path(__file__).parents[2] / ".host" / "basicsr"
+BORDER = 4
+SIZES = [(192, 200), (187, 211), (169, 176)]  # even, odd, the least that MS-SSIM takes
+
+
+@pytest.fixture(scope="module", params=SIZES, ids=lambda size: f"{size[1]}x{size[0]}")
+def photo(request):
+    height, width = request.param
+    crop = data.astronaut()[20 : 20 + height, 140 : 140 + width].copy()
+    return torch.from_numpy(crop).movedim(-1, 0)[None].double() / 255
+
+
+@pytest.fixture(scope="module", params=["noise", "blur", "cast", "negative"])
+def damaged(request, photo):
+    """In float, not rounded to bytes: that is the metrics' own task."""
+    return {
+        "noise": photo + 0.05 * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0)),
+        "blur": torch.from_numpy(gaussian_filter(photo.numpy(), (0, 0, 1.5, 1.5))),
+        "cast": photo * torch.tensor([0.9, 1.0, 1.15]).view(1, 3, 1, 1),
+        "negative": 1 - photo,
+    }[request.param]
+
+
+@pytest.fixture(scope="module")
+def basicsr():
+    """BasicSR's `calculate_psnr` and `calculate_ssim`, with stand-ins for the packages around them."""
+    names = ("basicsr", "basicsr.utils", "basicsr.utils.registry", "basicsr.utils.color_util")
+    names += ("basicsr.metrics", "basicsr.metrics.metric_util", "basicsr.metrics.psnr_ssim")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setitem(sys.modules, name, ModuleType(name))
+        registry = type("Registry", (), {"register": lambda self: lambda function: function})
+        sys.modules["basicsr.utils.registry"].METRIC_REGISTRY = registry()
+        color = _run("basicsr.utils.color_util")
+        sys.modules["basicsr.utils"].bgr2ycbcr = color.bgr2ycbcr
+        _run("basicsr.metrics.metric_util")
+        yield _run("basicsr.metrics.psnr_ssim")
+
+
+def _run(name):
+    spec = importlib.util.spec_from_file_location(name, BASICSR / f"{name.split('.')[-1]}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def stored(image):
+    """What an 8-bit file holds of it, in [0, 1]."""
+    return (image.clamp(0, 1) * 255).round() / 255
+
+
+def bgr(image):
+    """As OpenCV reads the file."""
+    return (stored(image)[0].movedim(0, -1) * 255).round().byte().numpy()[..., ::-1]
+
+
+def inner_luma(image):
+    return 255 * luma(stored(image))[..., BORDER:-BORDER, BORDER:-BORDER]
+
+
+def test_psnr_is_that_of_basicsr(basicsr, photo, damaged):
+    expected = basicsr.calculate_psnr(bgr(damaged), bgr(photo), crop_border=BORDER, test_y_channel=True)
+    assert psnr_y(damaged, photo).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_ssim_is_that_of_basicsr(basicsr, photo, damaged):
+    expected = basicsr.calculate_ssim(bgr(damaged), bgr(photo), crop_border=BORDER, test_y_channel=True)
+    assert ssim_y(damaged, photo).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_equal_images_have_the_same_infinite_psnr(basicsr, photo):
+    expected = basicsr.calculate_psnr(bgr(photo), bgr(photo), crop_border=BORDER, test_y_channel=True)
+    assert psnr_y(photo, photo).item() == expected == math.inf
+
+
+@pytest.mark.parametrize("trap", [{"crop_border": 0}, {"crop_border": 8}])
+def test_another_border_gives_another_psnr(basicsr, photo, trap):
+    framed = photo.clone()
+    framed[..., :6, :] = 0
+    other = basicsr.calculate_psnr(bgr(framed), bgr(photo), test_y_channel=True, **trap)
+    assert abs(psnr_y(framed, photo).item() - other) > 1
+
+
+def test_ssim_is_that_of_pytorch_msssim(photo, damaged):
+    pair = inner_luma(damaged), inner_luma(photo)
+    assert ssim_y(damaged, photo).item() == pytest.approx(
+        pytorch_msssim.ssim(*pair, data_range=255).item(), abs=1e-4
+    )
+
+
+def test_ms_ssim_is_that_of_pytorch_msssim(photo, damaged):
+    pair = inner_luma(damaged), inner_luma(photo)
+    expected = pytorch_msssim.ms_ssim(*pair, data_range=255).item()
+    assert ms_ssim_y(damaged, photo).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_gmsd_is_that_of_piq(photo, damaged):
+    # where one side is odd, piq pads both
+    even = [image[..., : image.shape[-2] // 2 * 2, : image.shape[-1] // 2 * 2] for image in (damaged, photo)]
+    expected = piq.gmsd(*(stored(image) for image in even)).item()
+    assert gmsd(*even).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_luma_of_yiq_costs_up_to_1_32_db(photo):
+    """piq measures luma of YIQ, 0 to 255: the same error reads lower than in the studio range's 16 to 235."""
+    grey = photo.mean(dim=1, keepdim=True).expand_as(photo)
+    damaged = stored(grey + 0.05 * torch.randn(photo.shape[-2:], generator=torch.Generator().manual_seed(0)))
+    inner = [stored(image)[..., BORDER:-BORDER, BORDER:-BORDER] for image in (damaged, grey)]
+    yiq = piq.psnr(*inner, convert_to_greyscale=True).item()
+    assert psnr_y(damaged, grey).item() - yiq == pytest.approx(20 * math.log10(255 / 219), abs=1e-3)
+
+
+def test_rounding_to_bytes_is_part_of_the_protocol(photo):
+    """0.3 of a step everywhere is no error in a file, and 58 dB before it is written."""
+    shifted = photo * 0.9 + 0.05
+    near = stored(shifted) + 0.3 / 255
+    unrounded = piq.psnr(near.clamp(0, 1), stored(shifted)).item()
+    assert unrounded == pytest.approx(20 * math.log10(255 / 0.3), abs=0.1)
+    assert psnr_y(near, shifted).item() == math.inf
+
+
+def test_luma_is_not_rounded_again_as_basicsr_does_not(basicsr, photo, damaged):
+    ours = inner_luma(damaged) - inner_luma(photo)
+    rounded = inner_luma(damaged).round() - inner_luma(photo).round()
+    psnr = [20 * math.log10(255) - 10 * math.log10(d.square().mean()) for d in (ours, rounded)]
+    expected = basicsr.calculate_psnr(bgr(damaged), bgr(photo), crop_border=BORDER, test_y_channel=True)
+    assert abs(psnr[0] - expected) < 1e-4
+    assert np.isfinite(psnr[1])
+    assert abs(psnr[1] - expected) > abs(psnr[0] - expected)
