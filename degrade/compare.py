@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..files import replace_file
+from ..score.damage import STATISTICS, measure
 from .dataset.files import PhotoError, load_photo
 from .dataset.listing import find_photos
-from .dataset.record import replace_file
-from .measure import STATISTICS, measure
 
 Figures = dict[str, Any]  # {"name": file, statistic: value, ...}
 
@@ -133,7 +133,7 @@ def plot(a: Sequence[Figures], b: Sequence[Figures], names: tuple[str, str], fil
         from matplotlib.figure import Figure
     except ImportError as error:
         raise RuntimeError(
-            '--plot needs matplotlib. Install it with  pip install "ugc-super-resolution[compare]"'
+            '--plot needs matplotlib. Install it with  pip install "ugc-super-resolution[plots]"'
         ) from error
     figure = Figure(figsize=(16, 7), layout="constrained")
     panels = list(figure.subplots(2, 4).flat)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..files import replace_file
 from .command import find_recipe
 from .dataset.files import load_photo
-from .dataset.record import replace_file
 from .effects.picture import save, to_bytes
 from .grid import CELL_PX, grid
 

@@ -6,6 +6,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor, cat
 
 from ..degrade.recipes import RECIPES
+from ..files import replace_file
 from ..host import folders
 from ..host.progress import progress, say
 from ..image import check_image, opaque, to_socket
@@ -148,7 +149,6 @@ class EditRecipe(io.ComfyNode):
 
     @classmethod
     def execute(cls, recipe: "str | Recipe", changes: str, save_as: str) -> io.NodeOutput:
-        from ..degrade.dataset.record import replace_file
         from ..degrade.edit import edit
 
         try:

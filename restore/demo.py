@@ -18,8 +18,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..score.files import json_safe, load
 from ..score.metrics import METRICS
+from ..score.sheet import compare
 from .api import Client, Graph
-from .compare import compare
 from .server import CHECKOUT, Host, find_host, running_host
 
 WORKFLOW = Path(__file__).with_name("quickstart.api.json")

@@ -31,10 +31,12 @@ BASICSR_FILES = (
     "LICENSE.txt",
     "basicsr/data/degradations.py",
     "basicsr/metrics/metric_util.py",
+    "basicsr/metrics/niqe.py",
     "basicsr/metrics/psnr_ssim.py",
     "basicsr/utils/color_util.py",
     "basicsr/utils/diffjpeg.py",
     "basicsr/utils/img_process_util.py",
+    "basicsr/utils/matlab_functions.py",
 )
 
 

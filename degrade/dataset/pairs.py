@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...files import replace_file
 from ..degradation import Pair
-from .record import SIDES, Record, replace_file, write_pair
+from .record import SIDES, Record, write_pair
 
 
 class PairFolder:

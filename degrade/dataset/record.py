@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from ...files import replace_file
 from ..degradation import Degradation, Pair
 from ..effects.picture import save, to_bytes
 
@@ -68,14 +68,3 @@ def encode_png(photo: Tensor) -> bytes:
     # Run lengths alone pack photos better than the default matching of level 1, and faster: 512x512 px in
     # 14 ms and 272 kB against 18 ms and 308 kB; level 6 takes 65 ms for 260 kB (measured).
     return save(Image.fromarray(to_bytes(photo)[0]), "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

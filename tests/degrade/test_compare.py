@@ -8,8 +8,8 @@ from PIL import Image
 from scipy.stats import wasserstein_distance
 
 from ugc_sr.degrade.compare import add_arguments, compare, main, wasserstein
-from ugc_sr.degrade.measure import STATISTICS
 from ugc_sr.image import resize
+from ugc_sr.score.damage import STATISTICS
 
 
 def save(path, noise=0.0, side=48):
@@ -109,4 +109,4 @@ def test_a_plot_shows_both_sides(folders):
 def test_without_matplotlib_a_plot_says_what_to_install(folders, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert run(folders / "a", folders / "b", "--plot", folders / "plot.png") == 2
-    assert 'pip install "ugc-super-resolution[compare]"' in capsys.readouterr().err
+    assert 'pip install "ugc-super-resolution[plots]"' in capsys.readouterr().err

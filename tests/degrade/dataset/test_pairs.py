@@ -9,8 +9,9 @@ from PIL import Image
 
 from ugc_sr.degrade.dataset.files import load_photo
 from ugc_sr.degrade.dataset.pairs import PairFolder
-from ugc_sr.degrade.dataset.record import Record, encode_png, replace_file
+from ugc_sr.degrade.dataset.record import Record, encode_png
 from ugc_sr.degrade.degradation import Degradation, Pair
+from ugc_sr.files import replace_file
 
 PAIR = Pair(torch.rand(1, 3, 8, 8).mul(255).round() / 255, torch.rand(1, 3, 2, 2).mul(255).round() / 255)
 DEGRADATION = Degradation("mine", seed=7, scale=4, draws=())

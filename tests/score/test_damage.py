@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from ugc_sr.degrade.measure import STATISTICS, measure
 from ugc_sr.image import resize
+from ugc_sr.score.damage import STATISTICS, measure
 
 
 def of(name, photo):

@@ -2,7 +2,7 @@
 
 from PIL import Image, ImageDraw
 
-from ugc_sr.restore.compare import GAP_PX, PANEL_PX, _detailed_boxes, compare
+from ugc_sr.score.sheet import GAP_PX, PANEL_PX, _detailed_boxes, compare
 
 
 def test_the_zoomed_boxes_hold_the_detail_and_do_not_overlap():
