@@ -1,8 +1,6 @@
 """Our networks in the host against recorded outputs of the original SeeSR networks."""
 
 import json
-import math
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,13 +21,26 @@ from ugc_sr.models import architecture
 from ugc_sr.models.convert import unet_from_diffusers
 from ugc_sr.models.semantics import Semantics
 
+from .networks import fill
+
+LIMIT = 1e-5
+
 State = dict[str, Tensor]
 
 
 def run(fixture: str) -> Iterator[dict[str, Any]]:
-    """Yield, for each network, its largest absolute difference over all cases of the fixture."""
-    spec = json.loads((Path(fixture) / "spec.json").read_text())
-    cases = load_file(Path(fixture) / "cases.safetensors")
+    """Yield, for each network, its largest absolute difference over all cases of the fixture.
+
+    Raises:
+        FileNotFoundError: if the folder isn't a fixture.
+    """
+    for file in ("spec.json", "cases.safetensors"):
+        if not Path(fixture, file).is_file():
+            raise FileNotFoundError(
+                f"'{fixture}' has no {file}; expected a parity fixture: spec.json and cases.safetensors."
+            )
+    spec = json.loads(Path(fixture, "spec.json").read_text())
+    cases = load_file(Path(fixture, "cases.safetensors"))
     unet = random_weights(spec, "unet")
     model = base_model(unet)
     adapter = load_adapter(unet)
@@ -44,7 +55,15 @@ def run(fixture: str) -> Iterator[dict[str, Any]]:
             expected = case[f"t{entry['t']}.{name}"]
             differences[network].append((value - expected).abs().max().item())
     for network, values in differences.items():
-        yield {"name": network, "max_abs_diff": max(values), "compared": len(values), "device": "cpu"}
+        largest = torch.tensor(values).max().item()  # not a number, if one of them isn't
+        yield {
+            "name": network,
+            "max_abs_diff": largest,
+            "limit": LIMIT,
+            "passed": largest < LIMIT,
+            "compared": len(values),
+            "device": "cpu",
+        }
 
 
 def random_weights(spec: dict[str, Any], network: str) -> State:
@@ -52,18 +71,10 @@ def random_weights(spec: dict[str, Any], network: str) -> State:
     return {key: fill(f"{network}.{key}", shape) for key, shape in spec["keys"][network].items()}
 
 
-def fill(name: str, shape: list[int]) -> Tensor:
-    """The fixture's own recipe for one tensor."""
-    r = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
-    if len(shape) >= 2:
-        return r * (0.7 / math.prod(shape[1:]) ** 0.5)
-    return 1 + 0.1 * r if name.endswith("weight") else 0.05 * r
-
-
-def base_model(unet: State) -> "comfy.model_patcher.ModelPatcher":
-    """A MODEL of the host with the base of a UNet in SeeSR's layout, in float32."""
+def base_model(unet: State, dtype: torch.dtype = torch.float32) -> "comfy.model_patcher.ModelPatcher":
+    """A MODEL of the host with the base of a UNet in SeeSR's layout."""
     base, _ = unet_from_diffusers(unet)
-    config = comfy.supported_models.SD20(architecture.infer(base) | {"dtype": torch.float32})
+    config = comfy.supported_models.SD20(architecture.infer(base) | {"dtype": dtype})
     model = comfy.model_base.BaseModel(config)
     model.diffusion_model.load_state_dict(base)
     return comfy.model_patcher.CoreModelPatcher(

@@ -11,7 +11,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..sample.tiles import Tile, TilePlan, blend, split
+from ..sample.tiles import GRIDS, Grid, Tile, TilePlan, blend
 from .tile_conds import cropped_hints, cut_cond
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ SMALLEST = 16  # latent cells; a UNet with three halvings still sees 2x2
 Conds = list[list[dict[str, Any]] | None]
 
 
-def tile_diffusion(model: Any, tile: int, overlap: int, batch: int) -> Any:
+def tile_diffusion(model: Any, tile: int, overlap: int, batch: int, grid: str = "even") -> Any:
     """Clone of MODEL that samples in tiles, whatever the sampler.
 
     Wraps CALC_COND_BATCH, inside which controls, masks, hooks and memory checks all see tiles, and
@@ -35,9 +35,10 @@ def tile_diffusion(model: Any, tile: int, overlap: int, batch: int) -> Any:
         tile: side of a tile, in latent cells.
         overlap: what neighbours share at least, in latent cells.
         batch: tiles evaluated at once.
+        grid: how the tiles are laid out, a key of GRIDS.
     """
-    split(tile, tile, tile=tile, overlap=overlap)  # refuses sizes that no latent could be cut by
-    tiling = Tiling(tile=tile, overlap=overlap, batch=batch)
+    tiling = Tiling(tile=tile, overlap=overlap, batch=batch, grid=GRIDS[grid])
+    tiling.grid.split(tile, tile, tile, overlap)  # refuses sizes that no latent could be cut by
     tiled = model.clone()
     for kind, wrapper in (
         (WrappersMP.PREPARE_SAMPLING, tiling.prepare_sampling),
@@ -60,11 +61,12 @@ class TileRun:
     tile: int
     overlap: int
     batch: int
+    grid: Grid
     encoded_hints: dict[Any, Tensor] = field(default_factory=dict)
 
     def boxes(self, height: int, width: int) -> list[Tile]:
         """Tiles of a latent."""
-        return split(height, width, tile=self.tile, overlap=self.overlap)
+        return self.grid.split(height, width, self.tile, self.overlap)
 
     def batches(self, boxes: list[Tile]) -> Iterator[tuple[Tile, ...]]:
         """Batches that differ by one tile at most: 9 tiles, 4 at once, go as 3 + 3 + 3."""
@@ -95,6 +97,7 @@ class Tiling:
     tile: int
     overlap: int
     batch: int
+    grid: Grid
 
     def prepare_sampling(
         self, executor: Any, model: Any, shape: Any, conds: Any, model_options: Any = None, **options: Any
@@ -139,7 +142,7 @@ class Tiling:
             comfy.model_management.soft_empty_cache()
 
     def _run(self) -> TileRun:
-        return TileRun(tile=self.tile, overlap=self.overlap, batch=self.batch)
+        return TileRun(tile=self.tile, overlap=self.overlap, batch=self.batch, grid=self.grid)
 
     def _evaluate(
         self,
@@ -173,7 +176,7 @@ class Tiling:
                     )
                 yield from torch.stack(out).unflatten(1, (len(stack), -1)).unbind(1)
 
-        return list(blend(boxes, cuts(), height, width).unbind(0))
+        return list(blend(boxes, cuts(), height, width, run.grid.weights).unbind(0))
 
 
 def _cut_all(conds: list[dict[str, Any]], plan: TilePlan, device: torch.device) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from .image import FinishImage, MatchColor, PrepareImage
 from .nano import LoadNanoModel
 from .pairs import SaveTrainingPairs
 from .recipes import EditRecipe, LoadRecipe, PreviewDegradation
-from .sampling import TileDiffusion
+from .sampling import LRStart, TileDiffusion
+from .score import CompareSheet, ScoreImage
 from .semantics import EncodeSemantics, LoadSAM2Encoder
 
 
@@ -34,6 +35,7 @@ class Extension(ComfyExtension):
             ApplySemanticGuidance,
             ApplySemanticControlNet,
             TileDiffusion,
+            LRStart,
             MatchColor,
             FinishImage,
             LoadRecipe,
@@ -42,4 +44,6 @@ class Extension(ComfyExtension):
             ReplayDegradation,
             PreviewDegradation,
             SaveTrainingPairs,
+            ScoreImage,
+            CompareSheet,
         ]

@@ -4,7 +4,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..host.start import lr_start
 from ..host.tiling import latent_ratio, tile_diffusion
+from ..sample.tiles import GRIDS
 
 
 class TileDiffusion(io.ComfyNode):
@@ -48,12 +50,24 @@ class TileDiffusion(io.ComfyNode):
                     tooltip="Tiles computed at once. Changes speed and memory, not the picture. Halved by "
                     "itself when memory runs out.",
                 ),
+                io.Combo.Input(
+                    "grid",
+                    options=list(GRIDS),
+                    default="even",
+                    optional=True,
+                    advanced=True,
+                    tooltip="even: tiles spread evenly over the photo. seesr: laid out and blended exactly "
+                    "as SeeSR and SRlab do it, to compare with their results; a photo of no more pixels than "
+                    "a tile is sampled whole.",
+                ),
             ],
             outputs=[io.Model.Output(tooltip="The model, sampling in tiles.")],
         )
 
     @classmethod
-    def execute(cls, model: Any, tile_size: int, overlap: int, tile_batch: int) -> io.NodeOutput:
+    def execute(
+        cls, model: Any, tile_size: int, overlap: int, tile_batch: int, grid: str = "even"
+    ) -> io.NodeOutput:
         if overlap >= tile_size:
             raise ValueError(
                 f"Tile Diffusion: 'overlap' must be smaller than 'tile_size', {tile_size} px; got {overlap} "
@@ -61,4 +75,34 @@ class TileDiffusion(io.ComfyNode):
             )
         ratio = latent_ratio(model)
         tile, shared = tile_size // ratio, overlap // ratio
-        return io.NodeOutput(tile_diffusion(model, tile=tile, overlap=shared, batch=tile_batch))
+        return io.NodeOutput(tile_diffusion(model, tile=tile, overlap=shared, batch=tile_batch, grid=grid))
+
+
+class LRStart(io.ComfyNode):
+    """Starts the sampling from the photo under noise, as SeeSR does."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="UGCSR_LRStart",
+            display_name="LR Start",
+            category="ugc_sr",
+            description="Start from the photo as SeeSR does: under the most noise of the schedule, more than "
+            "the first step is told. With an empty latent, start from noise alone as SRlab does. Both are "
+            "exact with sampler ddpm, scheduler ddim_uniform and a number of steps that divides 1000, such "
+            "as 50, 20 or 10; with others ddim_uniform takes more and smaller steps, 31 for 30. Without this "
+            "node a KSampler starts from nearly the same.",
+            search_aliases=["start point", "LR embedding", "LRE", "SeeSR", "SRlab", "start from photo"],
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    tooltip="Model that restores the photo. A KSampler must follow, with 'denoise' 1 and "
+                    "VAE Encode of the hint as 'latent_image', or an empty latent.",
+                ),
+            ],
+            outputs=[io.Model.Output(tooltip="The model, sampling from the photo under noise.")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any) -> io.NodeOutput:
+        return io.NodeOutput(lr_start(model))

@@ -39,6 +39,10 @@ class Client:
         """Every node that the host knows, by id."""
         return json.loads(self._request("/object_info"))
 
+    def version(self) -> str:
+        """The host's version."""
+        return json.loads(self._request("/system_stats"))["system"]["comfyui_version"]
+
     def run(self, graph: Graph, progress: Progress | None = None) -> dict[str, dict[str, Any]]:
         """Queue a graph and follow it to its end.
 

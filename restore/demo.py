@@ -86,7 +86,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
         }
     labels = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}
     panels = versions | {"sr": sr}
-    compare({labels[n]: panels[n] for n in labels if n in panels}, detail_of="SR (nano)").save(
+    compare([(label, panels[name]) for name, label in labels.items() if name in panels]).save(
         out / "compare.png"
     )
     (out / "report.json").write_text(json.dumps(json_safe(report), indent=2, allow_nan=False) + "\n")

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,7 @@ def running_host(
     cpu: bool,
     extensions: Mapping[str, Path] | None = None,
     environment: Mapping[str, str] | None = None,
+    flags: Sequence[str] = (),
 ) -> Iterator[Host]:
     """Start a host, yield it when it answers, end it.
 
@@ -66,6 +67,7 @@ def running_host(
         cpu: leave the GPU alone.
         extensions: custom nodes by name; this checkout alone if not given.
         environment: variables that it gets on top of ours.
+        flags: of its command line, besides ours.
 
     Raises:
         RuntimeError: if it ends, or doesn't answer in time; with the end of its log.
@@ -76,7 +78,7 @@ def running_host(
         (nodes / name).symlink_to(folder, target_is_directory=True)
     port = _free_port()
     command = [sys.executable, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
-    command += ["--listen", "127.0.0.1", *FLAGS, *(["--cpu"] if cpu else [])]
+    command += ["--listen", "127.0.0.1", *FLAGS, *(["--cpu"] if cpu else []), *flags]
     log = base / "host.log"
     started = time.monotonic()
     with log.open("wb") as output:

@@ -1,7 +1,7 @@
 """Tile geometry, and blending of what was computed tile by tile."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -44,12 +44,34 @@ def split(height: int, width: int, tile: int, overlap: int) -> list[Tile]:
     Raises:
         ValueError: if `tile` isn't positive or `overlap` isn't smaller than it.
     """
-    if tile < 1:
-        raise ValueError(f"tile must be at least 1; got {tile}.")
-    if not 0 <= overlap < tile:
-        raise ValueError(f"overlap must be in [0, {tile}), the tile size; got {overlap}.")
+    _check(tile, overlap)
     rows, columns = _offsets(height, tile, overlap), _offsets(width, tile, overlap)
     return [Tile(top, left, min(tile, height), min(tile, width)) for top in rows for left in columns]
+
+
+def split_seesr(height: int, width: int, tile: int, overlap: int) -> list[Tile]:
+    """The tiles of SeeSR (arXiv 2311.16518) and SRlab, whose neighbours share `overlap` or more.
+
+    A latent of no more cells than a tile stays whole, whatever its sides. Else tiles are squares, no
+    larger than its shorter side, every `tile - overlap` cells; the last is moved back inside.
+
+    Raises:
+        ValueError: as `split`, and if the shorter side isn't larger than `overlap`.
+    """
+    _check(tile, overlap)
+    if height * width <= tile**2:
+        return [Tile(0, 0, height, width)]
+    side = min(tile, height, width)
+    if overlap >= side:
+        raise ValueError(
+            f"Tiles of 'grid' seesr are no wider than the shorter side of the latent, {side} cells of "
+            f"{width}x{height}, but would share {overlap}. Choose a smaller 'overlap', or 'grid' even."
+        )
+    rows, columns = (
+        [min(start, length - side) for start in range(0, length - overlap, side - overlap)]
+        for length in (height, width)
+    )
+    return [Tile(top, left, side, side) for top in rows for left in columns]
 
 
 def weights(height: int, width: int) -> Tensor:
@@ -58,13 +80,35 @@ def weights(height: int, width: int) -> Tensor:
     Never clamped: a floor makes the corners of neighbouring tiles weigh the same as their edges,
     which showed as an error of 2.5e-2 along the borders of the image.
     """
-    return torch.outer(_bump(height), _bump(width))
+    return torch.outer(_bump(height, (height - 1) / 2), _bump(width, (width - 1) / 2))
 
 
-def blend(tiles: Sequence[Tile], cuts: Iterable[Tensor], height: int, width: int) -> Tensor:
+def weights_seesr(height: int, width: int) -> Tensor:
+    """The same bump as SeeSR and SRlab place it: half a cell lower than the middle of the tile."""
+    return torch.outer(_bump(height, height / 2), _bump(width, (width - 1) / 2))
+
+
+class Grid(NamedTuple):
+    """How tiles are laid out, and how they weigh where they overlap."""
+
+    split: Callable[[int, int, int, int], list[Tile]]
+    weights: Callable[[int, int], Tensor]
+
+
+GRIDS = {"even": Grid(split, weights), "seesr": Grid(split_seesr, weights_seesr)}
+
+
+def blend(
+    tiles: Sequence[Tile],
+    cuts: Iterable[Tensor],
+    height: int,
+    width: int,
+    weights: Callable[[int, int], Tensor] = weights,
+) -> Tensor:
     """Weighted mean (..., height, width) of `cuts` (..., tile height, tile width), one for each tile.
 
-    Sums in float32 or better and returns the cuts' dtype; `cuts` may be a generator.
+    Sums in float32 or better and returns the cuts' dtype; `cuts` may be a generator. `weights` makes
+    those of a tile from its height and width.
 
     Raises:
         ValueError: without tiles.
@@ -83,6 +127,13 @@ def blend(tiles: Sequence[Tile], cuts: Iterable[Tensor], height: int, width: int
     return (total / norm).to(dtype)
 
 
+def _check(tile: int, overlap: int) -> None:
+    if tile < 1:
+        raise ValueError(f"tile must be at least 1; got {tile}.")
+    if not 0 <= overlap < tile:
+        raise ValueError(f"overlap must be in [0, {tile}), the tile size; got {overlap}.")
+
+
 def _offsets(length: int, tile: int, overlap: int) -> list[int]:
     if length <= tile:
         return [0]
@@ -90,6 +141,6 @@ def _offsets(length: int, tile: int, overlap: int) -> list[int]:
     return [round(i * (length - tile) / last) for i in range(last + 1)]
 
 
-def _bump(length: int) -> Tensor:
-    position = (torch.arange(length, dtype=torch.float32) - (length - 1) / 2) / length
+def _bump(length: int, middle: float) -> Tensor:
+    position = (torch.arange(length, dtype=torch.float32) - middle) / length
     return torch.exp(-(position**2) / (2 * VARIANCE))

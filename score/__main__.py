@@ -1,55 +1,94 @@
-"""`python -m ugc_sr.score SR --gt GT --json -`: scores of files or folders."""
+"""`python -m ugc_sr.score SR --gt GT`: scores of files or folders, as a table, as JSON, as a page."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .files import json_safe, report
+from ..files import replace_file
+from .extras import EXTRAS
+from .files import json_safe, report, table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table, or write JSON."""
-    parser = argparse.ArgumentParser(prog="python -m ugc_sr.score", description="Score restored photos.")
-    parser.add_argument("sr", type=Path, help="a result, or a folder of them")
+    """Print a table, or write JSON; exit with 2 and one line on stderr where something is wrong."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.tile is None) != (options.overlap is None):
+        parser.error("--tile and --overlap go together; give both, as they are on Tile Diffusion.")
+    tiles = None if options.tile is None else (options.tile, options.overlap)
+    screen = options.json == "-"
+    try:
+        files = {
+            name: Path(given)
+            for name in ("json", "html")
+            if (given := vars(options)[name]) not in (None, "-")
+        }
+        for file in files.values():
+            _check_writable(file)
+        scores = report(options.sr, options.gt, options.lr, tiles=tiles, extras=options.extra)
+        text = json.dumps(json_safe(scores), indent=2, allow_nan=False) + "\n"
+        if "html" in files:
+            from .report import page
+
+            replace_file(
+                files["html"], page(scores, options.sr, options.gt, options.lr).encode("utf-8", "replace")
+            )
+        if "json" in files:
+            replace_file(files["json"], text.encode())
+    except (ValueError, OSError, RuntimeError) as error:
+        parser.exit(2, f"{error}\n")
+    if screen or "json" not in files:
+        sys.stdout.write(text if screen else table(scores))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ugc_sr.score",
+        description="Score restored photos: against their originals, against the small photos that they were "
+        "made from, and on their own.",
+    )
+    parser.add_argument("sr", type=Path, metavar="SR", help="a result, or a folder of them")
     parser.add_argument(
         "--gt", type=Path, help="the original, or a folder of originals named like the results"
     )
     parser.add_argument("--lr", type=Path, help="the small photo, or a folder of them named like the results")
     parser.add_argument(
+        "--tile", type=int, metavar="PX", help="tile size on Tile Diffusion, to measure seams; with --overlap"
+    )
+    parser.add_argument("--overlap", type=int, metavar="PX", help="overlap on Tile Diffusion")
+    parser.add_argument(
+        "--extra",
+        nargs="+",
+        default=[],
+        choices=tuple(EXTRAS),
+        metavar="NAME",
+        help="measure these too, by packages and weights of their own licences: "
+        + ", ".join(f"{name} ({extra.licence})" for name, extra in EXTRAS.items()),
+    )
+    parser.add_argument(
         "--json", metavar="FILE", help="write a JSON report here instead of a table; - is the screen"
     )
-    options = parser.parse_args(arguments)
-    if options.gt is None and options.lr is None:
-        parser.error("give --gt, --lr or both: every metric compares the result with something.")
-    try:
-        scores = report(options.sr, options.gt, options.lr)
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"{error}\n")
-    text = (
-        table(scores)
-        if options.json is None
-        else json.dumps(json_safe(scores), indent=2, allow_nan=False) + "\n"
-    )
-    if options.json in (None, "-"):
-        sys.stdout.write(text)
-    else:
-        Path(options.json).write_text(text, encoding="utf-8")
+    parser.add_argument("--html", metavar="FILE", help="write a page with plots and the worst places here")
+    return parser
 
 
-def table(scores: dict) -> str:
-    """A report as text: one line a picture, the means last."""
-    lines = [("", *scores["mean"])]
-    for row in (*scores["images"], {"name": f"mean of {len(scores['images'])}", **scores["mean"]}):
-        lines.append((row["name"], *(f"{row[name]:.4f}" for name in scores["mean"])))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join(
-        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]) + "\n"
-        for cells in lines
-    )
+def _check_writable(file: Path) -> None:
+    """Find out before the work, not after it.
+
+    Raises:
+        ValueError: if the file can't be written there.
+    """
+    if file.is_dir():
+        raise ValueError(f"'{file}' is a folder; give the name of a file to write.")
+    if not file.parent.is_dir():
+        raise ValueError(f"There is no folder '{file.parent}' to write '{file.name}' into. Make it first.")
+    if not os.access(file.parent, os.W_OK):
+        raise ValueError(f"'{file}' can't be written: no permission in '{file.parent}'.")
 
 
 if __name__ == "__main__":

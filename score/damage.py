@@ -31,7 +31,7 @@ class Statistic:
 
 def noise(photo: Tensor) -> float:
     """Standard deviation of the finest luma noise, in flat places."""
-    return _noise(_grey(photo))
+    return _noise(grey_levels(photo))
 
 
 def grain(photo: Tensor) -> float:
@@ -39,7 +39,7 @@ def grain(photo: Tensor) -> float:
 
     White noise measures the same as by `noise`; texture measures more.
     """
-    return _GRAIN_PX * _noise(F.avg_pool2d(_grey(photo), _GRAIN_PX))
+    return _GRAIN_PX * _noise(F.avg_pool2d(grey_levels(photo), _GRAIN_PX))
 
 
 def _noise(grey: Tensor) -> float:
@@ -64,7 +64,7 @@ def _noise(grey: Tensor) -> float:
 
 def sharpness(photo: Tensor) -> float:
     """Strength of the detail finer than 3 px / that of all finer than 9 px; noise counts as detail."""
-    grey = _grey(photo)
+    grey = grey_levels(photo)
     fine, all_ = ((grey - _box(grey, side)).square().mean().sqrt().item() for side in (3, 9))
     return fine / all_ if all_ else 0.0
 
@@ -75,7 +75,7 @@ def overshoot(photo: Tensor) -> float:
     At an edge, the brightest pixel within 6 px of it against the plateau behind, and the darkest alike;
     mean over the steepest edges between two plateaus. 0 for a photo that has no such edges.
     """
-    grey = _grey(photo)[0, 0]
+    grey = grey_levels(photo)[0, 0]
     lips = torch.cat([_lips(grey), _lips(grey.T)])
     return lips.mean().item() if len(lips) >= _LEAST_EDGES else 0.0
 
@@ -85,7 +85,7 @@ def _lips(grey: Tensor) -> Tensor:
     windows = grey.unfold(1, _WINDOW_PX, 1)  # (h, w - 16, 17)
     middle = _WINDOW_PX // 2
     step = windows[..., middle + 2] - windows[..., middle - 2]
-    steep = step.abs() > max(_EDGE_LEVELS, _quantile(step.abs(), 0.95) - 1)
+    steep = step.abs() > max(_EDGE_LEVELS, _quantile(step.abs()[None], 0.95).item() - 1)
     edges = windows[steep]
     edges = torch.where(step[steep][:, None] < 0, edges.flip(1), edges)  # from dark to bright
     low, high = edges[:, :_PLATEAU_PX], edges[:, -_PLATEAU_PX:]
@@ -102,18 +102,36 @@ def blockiness(photo: Tensor) -> float:
 
     The grid is looked for in all eight places each way, because a crop moves it.
     """
-    grey = _grey(photo)[0, 0]
-    return (_grid_steps(grey) + _grid_steps(grey.T)) / 2
+    grey = grey_levels(photo)
+    return grid_steps(grey, grid_of=grey).item()
 
 
-def _grid_steps(grey: Tensor) -> float:
-    steps = grey.diff(dim=1).abs()
+def grid_steps(grey: Tensor, grid_of: Tensor) -> Tensor:
+    """Steps between neighbours on a grid of 8 px / those elsewhere: (B,), 1 without blocks.
+
+    Args:
+        grey: (B, 1, H, W) in grey levels of 255, at least 9 px a side.
+        grid_of: of the same size; the grid lies where this one has most steps, each way by itself.
+    """
+    sides = ((grey, grid_of), (grey.mT, grid_of.mT))
+    ratios = [_ratio_at(_phases(g).argmax(dim=1, keepdim=True), _phases(x)) for x, g in sides]
+    return (ratios[0] + ratios[1]) / 2
+
+
+def _phases(grey: Tensor) -> Tensor:
+    """Mean step between columns at each of the eight places that a grid may have: (B, 8)."""
+    steps = grey[:, 0].diff(dim=-1).abs()
     # Edges of what the photo shows are large but rare; they would drown the grid.
-    columns = steps.clamp(max=max(2.0, _quantile(steps, 0.8))).mean(dim=0)
-    columns = columns[: len(columns) // 8 * 8]
-    phases = columns.view(-1, 8).mean(dim=0).sort().values
-    usual = phases[:7].mean().item()
-    return phases[7].item() / usual if usual else 1.0
+    most = _quantile(steps, 0.8).clamp(min=2.0)
+    columns = torch.minimum(steps, most[:, None, None]).mean(dim=1)
+    return columns[:, : columns.shape[1] // 8 * 8].unflatten(1, (-1, 8)).mean(dim=1)
+
+
+def _ratio_at(place: Tensor, phases: Tensor) -> Tensor:
+    """The step at a place (B, 1) / the mean of the seven others."""
+    step = phases.gather(1, place)[:, 0]
+    usual = (phases.sum(dim=1) - step) / 7
+    return torch.where(usual > 0, step / usual, 1.0)
 
 
 def saturation(photo: Tensor) -> float:
@@ -123,7 +141,7 @@ def saturation(photo: Tensor) -> float:
 
 def detail(photo: Tensor) -> float:
     """PSNR of the photo shrunk 1.5 times and enlarged again: high where its size promises too much."""
-    grey = _grey(photo)
+    grey = grey_levels(photo)
     height, width = grey.shape[2:]
     small = resize(grey, round(height / 1.5), round(width / 1.5))
     error = (resize(small, height, width) - grey).square().mean().item()
@@ -155,8 +173,8 @@ def measure(photo: Tensor) -> dict[str, float]:
     return {name: statistic.measure(middle) for name, statistic in STATISTICS.items()}
 
 
-def _grey(photo: Tensor) -> Tensor:
-    """Luma of (1, 3, H, W) in grey levels of 255, full range, as JPEG means it."""
+def grey_levels(photo: Tensor) -> Tensor:
+    """BT.601 luma of (B, 3, H, W) RGB in [0, 1], full range as JPEG means it: (B, 1, H, W) in [0, 255]."""
     weights = photo.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
     return (photo * weights).sum(dim=1, keepdim=True) * 255
 
@@ -165,5 +183,7 @@ def _box(grey: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(grey, side, stride=1, padding=side // 2, count_include_pad=False)
 
 
-def _quantile(values: Tensor, share: float) -> float:
-    return values.flatten().kthvalue(max(1, round(share * values.numel()))).values.item()
+def _quantile(values: Tensor, share: float) -> Tensor:
+    """Of each item of (B, ...): (B,)."""
+    flat = values.flatten(1)
+    return flat.kthvalue(max(1, round(share * flat.shape[1])), dim=1).values

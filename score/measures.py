@@ -1,7 +1,8 @@
-"""Full-reference measures; each pins its colour space, border and number format.
+"""The measures behind METRICS; each pins its colour space, border and number format.
 
 All take RGB in [0, 1] and first round it to the 8 bits of a file, as the challenge does, so that a picture
-scores the same from memory and from disk. They return one float64 value for each image of the batch.
+scores the same from memory and from disk. They return one float64 value for each image of the batch, NaN
+where the measure has no meaning.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..image import luma
+from .blur import blur, gaussian
 from .color import ciede2000, lab
+from .damage import LEAST_PX, grey_levels, grid_steps
+from .niqe import PATCH_PX, shipped, unnaturalness
 from .seams import Borders, seam_score
 
+BYTES = "uint8 images, float64 arithmetic"
 BORDER = 4  # pixels, as in the challenge
 LEAST_SIDE = 16  # pixels: below, windows and borders leave too little to measure
 # Of the five scales of MS-SSIM, finest first (Wang 2003, section 3.2).
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 NO_ERROR = 1e-20  # of 255 squared: averages of equal pixels differ by the rounding of float64
 MS_SSIM_LEAST_SIDE = 169  # pixels: the window of 11 px at the fifth scale, and the border
+NIQE_LEAST_SIDE = 2 * PATCH_PX  # pixels: four patches have a covariance
+BLOCKS_LEAST_SIDE = LEAST_PX  # pixels
 
 
 def psnr_y(sr: Tensor, gt: Tensor) -> Tensor:
@@ -29,12 +36,12 @@ def psnr_y(sr: Tensor, gt: Tensor) -> Tensor:
 
     Infinite for equal images, like every PSNR here.
     """
-    return _psnr(*(_inside(_luma(x), BORDER) for x in _pair(sr, gt)))
+    return _psnr(*(_inside(_luma(x), BORDER) for x in stored_pair(sr, gt)))
 
 
 def psnr_rgb(sr: Tensor, gt: Tensor) -> Tensor:
     """PSNR in dB over the three channels of the whole image."""
-    return _psnr(*(255 * x for x in _pair(sr, gt)))
+    return _psnr(*(255 * x for x in stored_pair(sr, gt)))
 
 
 def ssim_y(sr: Tensor, gt: Tensor) -> Tensor:
@@ -43,7 +50,7 @@ def ssim_y(sr: Tensor, gt: Tensor) -> Tensor:
     A side of 16 to 18 px has no place for the window inside the border of 4 px: it is narrower then.
     """
     border = min(BORDER, (min(sr.shape[-2:]) - 11) // 2)
-    x, y = (_inside(_luma(image), border) for image in _pair(sr, gt))
+    x, y = (_inside(_luma(image), border) for image in stored_pair(sr, gt))
     return _similarity(x, y)[0]
 
 
@@ -55,7 +62,7 @@ def ms_ssim_y(sr: Tensor, gt: Tensor) -> Tensor:
     Raises:
         ValueError: if a side is shorter than 169 px, which leaves no place for the window at the last scale.
     """
-    pair = _pair(sr, gt)
+    pair = stored_pair(sr, gt)
     if min(sr.shape[-2:]) < MS_SSIM_LEAST_SIDE:
         raise ValueError(
             f"The images are {_size(sr)}; MS-SSIM needs at least {MS_SSIM_LEAST_SIDE} px a side. "
@@ -75,8 +82,8 @@ def gmsd(sr: Tensor, gt: Tensor) -> Tensor:
     prewitt = torch.tensor([[1.0, 0, -1]] * 3, dtype=torch.float64, device=sr.device) / 3
     kernels = torch.stack((prewitt, prewitt.T))[:, None]
     magnitudes = []
-    for image in _pair(sr, gt):
-        grey = 255 * (image * image.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)
+    for image in stored_pair(sr, gt):
+        grey = grey_levels(image)
         # As in the authors' MATLAB code: zeros beyond the edges, both here and for the gradients.
         half = F.avg_pool2d(F.pad(grey, (0, grey.shape[-1] % 2, 0, grey.shape[-2] % 2)), 2)
         magnitudes.append(F.conv2d(half, kernels, padding=1).square().sum(dim=1).sqrt())
@@ -87,7 +94,7 @@ def gmsd(sr: Tensor, gt: Tensor) -> Tensor:
 
 def hf_ratio(sr: Tensor, gt: Tensor) -> Tensor:
     """Energy of the finest detail (luma less its blur of sigma 2 px) over the original's; 1 is right."""
-    a, b = (_detail(_luma(x)).square().mean(dim=(1, 2, 3)) for x in _pair(sr, gt))
+    a, b = (_detail(_luma(x)).square().mean(dim=(1, 2, 3)) for x in stored_pair(sr, gt))
     flat = 1e-6  # keeps the ratio of two flat images at 1
     return (a + flat) / (b + flat)
 
@@ -98,13 +105,13 @@ def color_difference(sr: Tensor, gt: Tensor) -> Tensor:
     The blur acts on sRGB values, as colour matching does, so that lost or invented texture of the right mean
     is no colour difference.
     """
-    a, b = (lab(_blur(x, sigma=5, radius=15)) for x in _pair(sr, gt))
+    a, b = (lab(blur(x, sigma=5, radius=15)) for x in stored_pair(sr, gt))
     return ciede2000(a, b).mean(dim=(1, 2))
 
 
 def seams(sr: Tensor, borders: Borders) -> Tensor:
     """Steps across the borders of tiles over those beside them; 1 without seams."""
-    return seam_score(255 * _large_enough(_bytes(sr)), borders)
+    return seam_score(255 * _large_enough(stored(sr)), borders)
 
 
 def lr_consistency(sr: Tensor, lr: Tensor) -> Tensor:
@@ -125,11 +132,58 @@ def lr_consistency(sr: Tensor, lr: Tensor) -> Tensor:
             f"{lr_width}x{lr_height} px. Give the small photo that it was made from."
         )
     size = min(height, lr_height), min(width, lr_width)
-    return _psnr(*(F.interpolate(_luma(_bytes(x)), size=size, mode="area") for x in (sr, lr)))
+    return _psnr(*(F.interpolate(_luma(stored(x)), size=size, mode="area") for x in (sr, lr)))
 
 
-def _pair(sr: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
-    pair = _bytes(sr), _bytes(gt)
+def blockiness(sr: Tensor) -> Tensor:
+    """Steps between neighbours on the grid of 8 px with most of them / those elsewhere; 1 without blocks."""
+    grey = grey_levels(_large_enough(stored(sr), BLOCKS_LEAST_SIDE))
+    return grid_steps(grey, grid_of=grey)
+
+
+def lr_blockiness(sr: Tensor, lr: Tensor) -> Tensor:
+    """The same for what is left of the small photo's own blocks: 1 where nothing is.
+
+    The result's steps are those between the means of scale x scale px, on the grid of 8 * scale px that lies
+    where the small photo has its blocks. NaN if the scale is no whole number or a side of the small photo is
+    shorter than 32 px.
+    """
+    result, small = (grey_levels(stored(x)) for x in (sr, lr))
+    scale = sr.shape[-2] // lr.shape[-2]
+    whole = tuple(sr.shape[-2:]) == tuple(scale * side for side in lr.shape[-2:])
+    if not whole or min(lr.shape[-2:]) < BLOCKS_LEAST_SIDE:
+        return result.new_full((len(sr),), torch.nan)
+    return grid_steps(F.avg_pool2d(result, scale), grid_of=small.expand(len(sr), -1, -1, -1))
+
+
+def niqe(sr: Tensor) -> Tensor:
+    """NIQE with our own parameters; NaN where fewer than two patches have any texture."""
+    return unnaturalness(rounded_luma(_large_enough(sr, NIQE_LEAST_SIDE)), shipped())
+
+
+def stored(image: Tensor) -> Tensor:
+    """What an 8-bit file keeps, still in [0, 1], float64.
+
+    Raises:
+        ValueError: for other than finite RGB.
+    """
+    if image.ndim != 4 or image.shape[1] != 3 or not image.isfinite().all():
+        raise ValueError(f"Expected finite RGB images (batch, 3, height, width), got {tuple(image.shape)}.")
+    return (255 * image.detach().double().clamp(0, 1)).round() / 255
+
+
+def rounded_luma(image: Tensor) -> Tensor:
+    """BT.601 studio luma in whole levels, as MATLAB's rgb2ycbcr gives it: (B, 1, H, W) in [16, 235]."""
+    return _luma(stored(image)).round()
+
+
+def stored_pair(sr: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as 8-bit files keep them.
+
+    Raises:
+        ValueError: if they are too small, or differ in shape.
+    """
+    pair = stored(sr), stored(gt)
     if sr.shape != gt.shape:
         raise ValueError(
             f"The result is {_size(sr)} and the original {_size(gt)}; expected equal sizes. "
@@ -139,26 +193,15 @@ def _pair(sr: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
     return pair
 
 
-def _large_enough(image: Tensor) -> Tensor:
-    if min(image.shape[-2:]) < LEAST_SIDE:
-        raise ValueError(f"The images are {_size(image)}; metrics need at least {LEAST_SIDE} px a side.")
+def _large_enough(image: Tensor, least: int = LEAST_SIDE) -> Tensor:
+    if min(image.shape[-2:]) < least:
+        raise ValueError(f"The images are {_size(image)}; expected at least {least} px a side.")
     return image
 
 
 def _size(image: Tensor) -> str:
     batch, _, height, width = image.shape
     return f"{width}x{height} px" + (f" in a batch of {batch}" if batch > 1 else "")
-
-
-def _bytes(image: Tensor) -> Tensor:
-    """What an 8-bit file keeps, still in [0, 1], float64.
-
-    Raises:
-        ValueError: for other than finite RGB.
-    """
-    if image.ndim != 4 or image.shape[1] != 3 or not image.isfinite().all():
-        raise ValueError(f"Expected finite RGB images (batch, 3, height, width), got {tuple(image.shape)}.")
-    return (255 * image.detach().double().clamp(0, 1)).round() / 255
 
 
 def _luma(image: Tensor) -> Tensor:
@@ -176,29 +219,15 @@ def _psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _detail(y: Tensor) -> Tensor:
-    return y - _blur(y, sigma=2, radius=8)
-
-
-def _blur(x: Tensor, sigma: float, radius: int) -> Tensor:
-    """Gaussian blur of every channel of (B, C, H, W), mirrored at the edges."""
-    single = F.pad(x, (radius,) * 4, mode="reflect").flatten(0, 1)[:, None]
-    return _gaussian(single, sigma=sigma, radius=radius).view_as(x)
+    return y - blur(y, sigma=2, radius=8)
 
 
 def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean SSIM of (B, 1, H, W) in [0, 255], and of its contrast and structure alone, where a window fits."""
-    mean_x, mean_y, xx, yy, xy = (_gaussian(v, sigma=1.5, radius=5) for v in (x, y, x * x, y * y, x * y))
+    mean_x, mean_y, xx, yy, xy = (gaussian(v, sigma=1.5, radius=5) for v in (x, y, x * x, y * y, x * y))
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     means, covariance = mean_x * mean_y, xy - mean_x * mean_y
     squares, variances = mean_x**2 + mean_y**2, xx - mean_x**2 + yy - mean_y**2
     contrast = (2 * covariance + c2) / (variances + c2)
     ssim = (2 * means + c1) / (squares + c1) * contrast
     return ssim.mean(dim=(1, 2, 3)), contrast.mean(dim=(1, 2, 3))
-
-
-def _gaussian(x: Tensor, sigma: float, radius: int) -> Tensor:
-    """Blur of (B, 1, H, W) where the kernel fits: 2 * radius pixels fewer each way."""
-    at = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
-    kernel = (-(at**2) / (2 * sigma**2)).exp()
-    kernel = kernel / kernel.sum()
-    return F.conv2d(F.conv2d(x, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))

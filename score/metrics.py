@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
 from . import measures
+from .extras import EXTRAS
 from .seams import Borders
 
-BYTES = "uint8 images, float64 arithmetic"
 CHALLENGE_SOURCE = "score_release.py of the NTIRE 2025 short-form UGC challenge"
 
 
@@ -20,8 +19,8 @@ CHALLENGE_SOURCE = "score_release.py of the NTIRE 2025 short-form UGC challenge"
 class Metric:
     """One column of a report, and the protocol that its figures hold for."""
 
-    measure: Callable[[Tensor, Any], Tensor]
-    reference: str  # "gt", "lr" or "borders": what the result is compared with, or measured at
+    measure: Callable[..., Tensor]  # of the result and, unless that is "nothing", its reference
+    reference: str  # "gt", "lr", "borders" or "nothing": what the result is compared with, or measured at
     better: str  # "higher", "lower" or "near 1"
     space: str
     crop: int  # pixels left out at every border
@@ -29,7 +28,7 @@ class Metric:
     symmetric: bool  # swapping result and reference changes nothing
     shows: tuple[str, ...]  # kinds of damage that it orders by their amount
     least_side: int = 1  # pixels; smaller results have no such score
-    dtype: str = BYTES
+    dtype: str = measures.BYTES
 
 
 METRICS = {
@@ -124,6 +123,39 @@ METRICS = {
         symmetric=False,
         shows=("seam",),
     ),
+    "blockiness": Metric(
+        measures.blockiness,
+        reference="nothing",
+        better="lower",
+        space="BT.601 full-range grey",
+        crop=0,
+        source="own",
+        symmetric=False,
+        shows=("jpeg",),
+        least_side=measures.BLOCKS_LEAST_SIDE,
+    ),
+    "lr_blockiness": Metric(
+        measures.lr_blockiness,
+        reference="lr",
+        better="near 1",
+        space="BT.601 full-range grey, averaged down after rounding",
+        crop=0,
+        source="own",
+        symmetric=False,
+        shows=("lr_blocks",),
+        least_side=measures.BLOCKS_LEAST_SIDE,
+    ),
+    "niqe": Metric(
+        measures.niqe,
+        reference="nothing",
+        better="lower",
+        space="BT.601 studio luma, rounded",
+        crop=0,
+        source="Mittal, Soundararajan, Bovik 2013; own parameters, so not comparable with NIQE of others",
+        symmetric=False,
+        shows=("noise",),  # blur and JPEG only once they are visible
+        least_side=measures.NIQE_LEAST_SIDE,
+    ),
 }
 
 # Score of the challenge: how much a unit of each metric counts. LPIPS and what follows need weights that are
@@ -134,7 +166,7 @@ CHALLENGE = {"psnr_y": 1.0, "ssim_y": 10.0, "lpips": -10.0, "musiq": 0.1, "maniq
 def evaluate(
     sr: Tensor, gt: Tensor | None = None, lr: Tensor | None = None, borders: Borders | None = None
 ) -> dict[str, float]:
-    """Every metric that the given references and the size allow, averaged over the batch.
+    """Every metric that the given references and the images allow, averaged over the batch.
 
     Args:
         sr: the result, (B, 3, H, W) RGB in [0, 1].
@@ -143,18 +175,36 @@ def evaluate(
         borders: where the tiles meet that the result was made in.
 
     Returns:
-        {metric: value}; a PSNR of equal images is infinite. Results too small for MS-SSIM have none.
+        {metric: value}; a PSNR of equal images is infinite. What has no value for one of the images is left
+        out: some metrics of small ones, NIQE of flat ones, blocks of the small photo at a broken scale.
 
     Raises:
         ValueError: if the images are too small to measure, or don't belong together.
     """
-    references = {"gt": gt, "lr": lr, "borders": borders}
+    given = {
+        role: [reference]
+        for role, reference in (("gt", gt), ("lr", lr), ("borders", borders))
+        if reference is not None
+    }
+    given["nothing"] = []
     scores = {}
     for name, metric in METRICS.items():
-        reference = references[metric.reference]
-        if reference is not None and min(sr.shape[-2:]) >= metric.least_side:
-            scores[name] = metric.measure(sr, reference).mean().item()
-    return scores
+        if metric.reference in given and min(sr.shape[-2:]) >= metric.least_side:
+            scores[name] = metric.measure(sr, *given[metric.reference]).mean().item()
+    if not scores:
+        raise ValueError(
+            f"A result of {sr.shape[-1]}x{sr.shape[-2]} px is too small to be measured without an original; "
+            f"expected at least {measures.BLOCKS_LEAST_SIDE} px a side."
+        )
+    return {name: value for name, value in scores.items() if not math.isnan(value)}
+
+
+def badness(name: str, value: float) -> float:
+    """A key to sort by: higher is worse, whichever way the metric or extra of that name counts."""
+    better = (METRICS | EXTRAS)[name].better
+    if better == "near 1":
+        return abs(math.log(value)) if value > 0 else math.inf
+    return value if better == "lower" else -value
 
 
 def challenge_score(values: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:

@@ -8,9 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..sample.tiles import split
+
 SEGMENT_PX = 8  # assumed: long enough for texture to cancel, short enough for a seam with a change of sign
 BESIDE_PX = (2, 5)  # assumed: nearest and farthest step to compare with; the nearest neighbour may be blended
 FLOOR = 0.25  # of 255, assumed: keeps the ratio of flat places near 1
+CANVAS_PX, CELL_PX = 64, 8  # what Prepare Photo pads to, and a latent cell of Stable Diffusion
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,38 @@ class Borders:
         """
         if not self.rows and not self.columns:
             raise ValueError("The tile plan has no borders; a picture made in one piece has no seams.")
+
+
+def tile_borders(height: int, width: int, tile: int, overlap: int) -> Borders:
+    """Where the tiles of Prepare Photo and Tile Diffusion begin and end inside a photo: there steps can show.
+
+    Args:
+        height: of the restored photo, in pixels.
+        width: likewise.
+        tile: side of a tile in pixels, as on Tile Diffusion.
+        overlap: least width in pixels that neighbouring tiles share.
+
+    Raises:
+        ValueError: if the photo is one tile, or no photo can be cut like that.
+    """
+    cells, shared = tile // CELL_PX, overlap // CELL_PX
+    if not 0 <= shared < cells:
+        raise ValueError(
+            f"The tiles are {tile} px with an overlap of {overlap} px; expected an overlap that is "
+            f"at least {CELL_PX} px smaller and not negative. Give both as they are on Tile Diffusion."
+        )
+    canvas = [-(-side // CANVAS_PX) * (CANVAS_PX // CELL_PX) for side in (height, width)]
+    tiles = [box.scaled(CELL_PX) for box in split(*canvas, tile=cells, overlap=shared)]
+    ends = (
+        {end for box in tiles for end in (box.top, box.top + box.height) if 0 < end < height},
+        {end for box in tiles for end in (box.left, box.left + box.width) if 0 < end < width},
+    )
+    if not any(ends):
+        raise ValueError(
+            f"A photo of {width}x{height} px is one tile of {tile} px and has no seams. "
+            "Leave the tile size out."
+        )
+    return Borders(*(tuple(sorted(places)) for places in ends))
 
 
 def seam_score(image: Tensor, borders: Borders) -> Tensor:

@@ -1,87 +1,142 @@
-"""One picture that shows what restoring did: its versions side by side, whole and zoomed into detail."""
+"""One picture that compares pictures of one scene: side by side, whole and zoomed in."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..image import luma
+from .lettering import font_for, shortened
+from .picture import from_picture
 
-Panels = dict[str, Image.Image]  # label -> picture; the first has the size of the result or is an enlargement
+Panel = tuple[str, Image.Image]  # label, picture
+Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the sides
 
-PANEL_PX = 420  # width of one picture
-CROPS = 2
-CROP_SHARE = 5  # a zoomed crop is a fifth of the shorter side, ...
-CROP_LEAST_PX = 96  # ... but shows at least this much of the result
-GAP_PX, LABEL_PX, FONT_PX = 12, 34, 20
-INK, PAPER, MARK = (238, 238, 238), (24, 24, 26), (255, 196, 0)
+FIND = ("detail", "difference")
+PANEL_PX, TALLEST_PX = 420, 840  # width of a column, and the most height that a whole picture gets
+CROP_SHARE = 5  # a crop is a fifth of the shorter side, ...
+CROP_LEAST_PX = 96  # ... but shows at least this much of the largest picture
+GAP_PX, LABEL_PX, FONT_PX, TITLE_PX = 12, 34, 20, 26
+INK, FAINT, PAPER, MARK = (238, 238, 238), (160, 160, 165), (24, 24, 26), (255, 196, 0)
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
-def compare(panels: Panels, detail_of: str) -> Image.Image:
-    """Draw one column a version; below, the same crops of each.
+def compare(
+    panels: Sequence[Panel], *, crops: int = 2, crop_px: int = 0, find: str = "detail", title: str = ""
+) -> Image.Image:
+    """Draw one column a picture; below, the same crops of each, as large squares of its own pixels.
 
     Args:
-        panels: label -> picture, all showing the same scene; sizes may differ.
-        detail_of: label of the version whose richest regions are zoomed into.
+        panels: label and picture, at least one; all of one scene, of any size.
+        crops: how many; fewer where no more find room without overlapping.
+        crop_px: side of a crop in pixels of the largest picture; 0 is a fifth of its shorter side.
+        find: crops are taken where the last picture has most "detail", or where the others have most
+            "difference" from it.
+        title: a line above all.
+
+    Raises:
+        ValueError: if the pictures differ in shape, or there is nothing to differ from.
     """
-    boxes = _detailed_boxes(panels[detail_of])
-    width, height = panels[detail_of].size
-    shown = PANEL_PX, max(1, round(PANEL_PX * height / width))
+    largest = max((picture for _, picture in panels), key=lambda picture: picture.width * picture.height)
+    _check_shapes(panels, largest)
+    boxes = places(interest([p for _, p in panels], largest.size, find), crops, crop_px) if crops else []
+    share = min(PANEL_PX / largest.width, TALLEST_PX / largest.height)
+    shown = max(1, round(largest.width * share)), max(1, round(largest.height * share))
+    head = TITLE_PX + 2 * GAP_PX if title.strip() else 0
     rows = [shown[1], *[PANEL_PX] * len(boxes)]
-    sheet = Image.new(
-        "RGB",
-        (GAP_PX + (PANEL_PX + GAP_PX) * len(panels), LABEL_PX + sum(rows) + GAP_PX * (len(rows) + 1)),
-        PAPER,
-    )
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=FONT_PX)
-    for column, (label, picture) in enumerate(panels.items()):
-        left, top = GAP_PX + column * (PANEL_PX + GAP_PX), LABEL_PX + GAP_PX
-        draw.text((left, GAP_PX), f"{label}  {picture.width}x{picture.height}", fill=INK, font=font)
-        enlarged = picture.width < shown[0]
-        whole = picture.resize(shown, Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)
-        sheet.paste(whole, (left, top))
-        for box in boxes:
-            x0, y0, x1, y1 = (
-                round(v * share) for v, share in zip(box, (shown[0], shown[1]) * 2, strict=True)
-            )
-            draw.rectangle((left + x0, top + y0, left + x1, top + y1), outline=MARK, width=2)
-        top += shown[1] + GAP_PX
-        for box in boxes:
-            sheet.paste(_zoom(picture, box), (left, top))
-            top += PANEL_PX + GAP_PX
+    width = GAP_PX + (PANEL_PX + GAP_PX) * len(panels)
+    sheet = Image.new("RGB", (width, head + LABEL_PX + sum(rows) + GAP_PX * (len(rows) + 1)), PAPER)
+    font = font_for(title, TITLE_PX)
+    line = shortened(title, font, width - 2 * GAP_PX)
+    ImageDraw.Draw(sheet).text((GAP_PX, GAP_PX), line, fill=INK, font=font)
+    for column, panel in enumerate(panels):
+        _draw_column(sheet, (GAP_PX + column * (PANEL_PX + GAP_PX), head), panel, shown, boxes)
     return sheet
 
 
-def _zoom(picture: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
-    """A crop as large squares of its own pixels: nothing is smoothed that the file does not hold."""
-    left, top, right, bottom = box
-    width, height = picture.size
-    edges = left * width, top * height, right * width, bottom * height
-    return picture.resize((PANEL_PX, PANEL_PX), Image.Resampling.NEAREST, box=edges)
+def level(sheets: Sequence[Image.Image]) -> list[Image.Image]:
+    """The same sheets, all as high as the highest: a place for crops may be missing on some."""
+    height = max(sheet.height for sheet in sheets)
+    papers = [Image.new("RGB", (sheet.width, height), PAPER) for sheet in sheets]
+    for paper, sheet in zip(papers, sheets, strict=True):
+        paper.paste(sheet)
+    return papers
 
 
-def _detailed_boxes(picture: Image.Image) -> list[tuple[float, float, float, float]]:
-    """The squares of most contrast that do not overlap: left, top, right, bottom as shares of the sides."""
-    width, height = picture.size
-    side = min(max(min(width, height) // CROP_SHARE, CROP_LEAST_PX), width, height)
+def _check_shapes(panels: Sequence[Panel], largest: Image.Image) -> None:
+    for label, picture in panels:
+        # A size that was divided by a scale is known to within a pixel.
+        slack = largest.width + largest.height
+        if abs(picture.width * largest.height - picture.height * largest.width) > slack:
+            raise ValueError(
+                f"'{label}' is {picture.width}x{picture.height} px, which is another shape than "
+                f"{largest.width}x{largest.height} px; expected pictures of one scene, cut alike. "
+                "Crop or resize it to fit the others."
+            )
+
+
+def _draw_column(
+    sheet: Image.Image, corner: tuple[int, int], panel: Panel, shown: tuple[int, int], boxes: list[Box]
+) -> None:
+    (label, picture), (left, top) = panel, corner
+    draw = ImageDraw.Draw(sheet)
+    font = font_for(label, FONT_PX)
+    size = f"{picture.width}x{picture.height}"
+    room = PANEL_PX - GAP_PX - font.getlength(size)
+    draw.text((left, top + GAP_PX), shortened(label, font, room), fill=INK, font=font)
+    draw.text((left + PANEL_PX, top + GAP_PX), size, fill=FAINT, font=font_for(size, FONT_PX), anchor="ra")
+    top += LABEL_PX + GAP_PX
+    middle = left + (PANEL_PX - shown[0]) // 2
+    sheet.paste(cut(picture, WHOLE, shown), (middle, top))
+    for box in boxes:
+        x0, y0, x1, y1 = (round(edge * side) for edge, side in zip(box, shown * 2, strict=True))
+        draw.rectangle((middle + x0, top + y0, middle + x1, top + y1), outline=MARK, width=2)
+    top += shown[1] + GAP_PX
+    for box in boxes:
+        sheet.paste(cut(picture, box, (PANEL_PX, PANEL_PX)), (left, top))
+        top += PANEL_PX + GAP_PX
+
+
+def cut(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
+    """A part, enlarged as squares of its own pixels: nothing is smoothed that the file does not hold."""
+    left, top, right, bottom = (edge * side for edge, side in zip(box, picture.size * 2, strict=True))
+    enlarged = right - left < size[0]
+    way = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+    return picture.resize(size, way, box=(left, top, right, bottom))
+
+
+def interest(pictures: Sequence[Image.Image], size: tuple[int, int], find: str) -> Tensor:
+    """How much there is to see at every pixel of the largest picture, at least 0: (1, 1, H, W).
+
+    Raises:
+        ValueError: if there is nothing to differ from.
+    """
+    *others, last = (
+        from_picture(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)) for picture in pictures
+    )
+    if find == "difference":
+        if not others:
+            raise ValueError("One picture alone has no difference. Give another one, or find 'detail'.")
+        return sum(((other - last).square() for other in others), torch.zeros_like(last)).sum(1, keepdim=True)
+    y = luma(last)
+    return F.pad(y.diff(dim=3), (0, 1, 0, 0)).square() + F.pad(y.diff(dim=2), (0, 0, 0, 1)).square()
+
+
+def places(seen: Tensor, crops: int, crop_px: int) -> list[Box]:
+    """The squares of most interest that do not overlap."""
+    height, width = seen.shape[-2:]
+    side = min(crop_px or max(min(width, height) // CROP_SHARE, CROP_LEAST_PX), width, height)
     step = max(side // 4, 1)
-    energy = F.avg_pool2d(_squared_gradient(picture), side, stride=step)[0, 0]
+    sums = F.avg_pool2d(seen, side, stride=step)[0, 0]
     boxes = []
-    while len(boxes) < CROPS and energy.max() >= 0:
-        row, column = divmod(int(energy.argmax()), energy.shape[1])
+    while len(boxes) < crops and sums.max() >= 0:
+        row, column = divmod(int(sums.argmax()), sums.shape[1])
         left, top = column * step, row * step
         boxes.append((left / width, top / height, (left + side) / width, (top + side) / height))
         reach = -(-side // step)
-        energy[max(0, row - reach + 1) : row + reach, max(0, column - reach + 1) : column + reach] = -1
+        sums[max(0, row - reach + 1) : row + reach, max(0, column - reach + 1) : column + reach] = -1
     return boxes
-
-
-def _squared_gradient(picture: Image.Image) -> Tensor:
-    """(1, 1, H, W) of luma."""
-    rgb = picture.convert("RGB")
-    pixels = torch.frombuffer(bytearray(rgb.tobytes()), dtype=torch.uint8).view(rgb.height, rgb.width, 3)
-    y = luma(pixels.movedim(-1, 0)[None].float() / 255)
-    return F.pad(y.diff(dim=3), (0, 1, 0, 0)).square() + F.pad(y.diff(dim=2), (0, 0, 0, 1)).square()

@@ -12,10 +12,12 @@ pytestmark = pytest.mark.comfy
 NODE_IDS = {
     "UGCSR_ApplySemanticControlNet",
     "UGCSR_ApplySemanticGuidance",
+    "UGCSR_CompareSheet",
     "UGCSR_DegradeImage",
     "UGCSR_EditRecipe",
     "UGCSR_EncodeSemantics",
     "UGCSR_FinishImage",
+    "UGCSR_LRStart",
     "UGCSR_LoadNanoModel",
     "UGCSR_LoadRecipe",
     "UGCSR_LoadSAM2Encoder",
@@ -26,6 +28,7 @@ NODE_IDS = {
     "UGCSR_PreviewDegradation",
     "UGCSR_ReplayDegradation",
     "UGCSR_SaveTrainingPairs",
+    "UGCSR_ScoreImage",
     "UGCSR_TileDiffusion",
 }
 # Found before site-packages, so that it is as if sam2 were not installed.

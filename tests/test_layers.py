@@ -41,6 +41,7 @@ OWNERS = {
     "degrade/dataset/cluster.py": {"ray"},
     "degrade/compare.py": {"matplotlib"},
     "train/loop.py": {"accelerate"},
+    "benchmarks/reference.py": {"diffusers"},
     "score/extras.py": {"lpips", "pyiqa"},
     "score/plots.py": {"matplotlib"},
     "tune/study.py": {"optuna"},

@@ -1,9 +1,14 @@
 """Tile Diffusion on the real host; `pointwise` looks at one cell at a time, so tiles can't change it."""
 
+import gc
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from ugc_sr.sample.tiles import GRIDS
+from ugc_sr.score.seams import Borders, seam_score
 
 pytestmark = pytest.mark.comfy
 
@@ -84,10 +89,10 @@ def patcher(denoiser):
     return comfy.model_patcher.CoreModelPatcher(model, load_device=device, offload_device=device)
 
 
-def tiled(model, tile=16, overlap=8, batch=4):
+def tiled(model, tile=16, overlap=8, batch=4, **grid):
     from ugc_sr.host.tiling import tile_diffusion
 
-    return tile_diffusion(model, tile=tile, overlap=overlap, batch=batch)
+    return tile_diffusion(model, tile=tile, overlap=overlap, batch=batch, **grid)
 
 
 def prompts(batch=1, width=8, **options):
@@ -161,6 +166,16 @@ def test_a_model_that_looks_at_single_cells_does_not_notice_the_tiles(pointwise,
     latent, conds = torch.randn(2, 4, *size), prompts(batch=2)
     expected = sample(pointwise, latent, conds)
     agree(sample(tiled(pointwise, batch=batch), latent, conds), expected)
+
+
+@pytest.mark.parametrize("size", [(40, 24), (17, 33), (9, 60)])
+def test_nor_the_tiles_of_seesr(pointwise, size):
+    latent, conds = torch.randn(2, 4, *size), prompts(batch=2)
+    expected = sample(pointwise, latent, conds)
+    pointwise.model.diffusion_model.stacks.clear()
+    agree(sample(tiled(pointwise, batch=1, grid="seesr"), latent, conds), expected)
+    side = min(16, *size)
+    assert set(pointwise.model.diffusion_model.stacks) == {(4, 4, side, side)}  # two images, two prompts
 
 
 @pytest.mark.parametrize("images", [1, 2])
@@ -295,19 +310,45 @@ def test_an_image_of_a_batch_comes_out_as_it_would_alone(tiny_model):
         agree(together[k : k + 1], alone)
 
 
-def test_a_flat_field_shows_no_seam(neighbourly):
-    """2x2 tiles that share 16 cells: steps below 1e-4 of the level; larger than it if they only touch."""
-    latent = torch.full((1, 4, 48, 48), 0.5)
+CONTENT = {
+    "flat": lambda h, w: torch.full((1, 4, h, w), 0.5),
+    "gradient": lambda h, w: (torch.linspace(0, 0.5, h).view(-1, 1) + torch.linspace(0, 0.5, w)).expand(
+        1, 4, h, w
+    ),
+    "texture": lambda h, w: torch.rand(1, 4, h, w),
+}
 
-    def steps(overlap):
-        model = tiled(neighbourly, tile=32 if overlap else 24, overlap=overlap)
-        out = sample(model, latent, prompts(), noise=torch.zeros_like(latent), cfg=1.0, steps=1)[
-            ..., 8:-8, 8:-8
-        ]
-        return max(out.diff(dim=d).abs().max() / out.abs().mean() for d in (2, 3))
 
-    assert steps(overlap=16) < 1e-4
-    assert steps(overlap=0) > 1
+def seams(network, latent, overlap, grid="even"):
+    """Steps across the borders of tiles of 32 over those beside them, against the same without tiles."""
+    height, width = latent.shape[2:]
+    boxes = GRIDS[grid].split(height, width, 32, overlap)
+    borders = Borders(  # inwards of the picture's own border
+        rows=tuple({y - 8 for box in boxes for y in (box.top, box.top + 32) if 8 < y < height - 8}),
+        columns=tuple({x - 8 for box in boxes for x in (box.left, box.left + 32) if 8 < x < width - 8}),
+    )
+
+    def score(model):
+        noise = torch.zeros_like(latent)
+        out = sample(model, latent, prompts(), noise=noise, cfg=1.0, steps=1)
+        return seam_score(255 * out[..., 8:-8, 8:-8], borders).item()
+
+    return score(tiled(network, tile=32, overlap=overlap, grid=grid)) / score(network)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("content", CONTENT)
+@pytest.mark.parametrize(
+    "size", [(32, 48), (48, 48), (50, 60), (64, 64), (80, 80)], ids="{0[0]}x{0[1]}".format
+)
+def test_no_seam_shows_across_2_to_16_tiles(neighbourly, size, content, grid):
+    assert abs(seams(neighbourly, CONTENT[content](*size), overlap=16, grid=grid) - 1) < 0.02
+
+
+@pytest.mark.parametrize("content", CONTENT)
+def test_tiles_that_only_touch_show_their_seams(neighbourly, content):
+    """Each darkens towards its borders alike: no step across them, and large ones beside."""
+    assert abs(seams(neighbourly, CONTENT[content](64, 64), overlap=0) - 1) > 0.05
 
 
 def test_a_flat_field_shows_no_seam_with_a_real_network(tiny_model):
@@ -430,6 +471,45 @@ def test_an_interrupt_stops_after_the_tiles_at_hand(pointwise):
     assert control.cond_hint_original is hint
 
 
+def test_an_interrupt_in_the_middle_leaves_nothing_behind(
+    tiny_model, tiny_adapter, tiny_controlnet, semantics
+):
+    """Two steps of four tiles, one at a time; the interrupt comes during the sixth of their forwards."""
+    import comfy.model_management
+
+    from ugc_sr.host.attention import TokenCache
+    from ugc_sr.host.controlnet import SemanticControlNet
+
+    model, conds = semantic(
+        tiny_model, prompts(width=96), tiny_adapter, tiny_controlnet, wide_semantics(semantics, SIZE), SIZE
+    )
+    model, latent = tiled(model, **SMALL, batch=1), torch.randn(1, 4, *SIZE)
+    forwards, kept = [], []
+
+    def cached():
+        """Tensors in all caches that are alive."""
+        alive = [x for x in gc.get_objects() if issubclass(type(x), TokenCache | SemanticControlNet)]
+        return sum(len(x._embeddings if isinstance(x, SemanticControlNet) else x) for x in alive)
+
+    def look(*_):
+        forwards.append(1)
+        if len(forwards) == 6:
+            kept.append(cached())
+            comfy.model_management.interrupt_current_processing()
+
+    unet = tiny_model.get_model_object("diffusion_model")
+    hook = unet.register_forward_pre_hook(look)
+    try:
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            sample(model, latent, conds, cfg=1.0)
+    finally:
+        hook.remove()
+    assert len(forwards) == 6
+    assert kept[0] > 0
+    assert cached() == 0
+    assert "ugcsr_tile_run" not in model.model_options["transformer_options"]
+
+
 def test_the_model_that_came_in_stays_untiled(pointwise):
     tiled(pointwise)
     sample(pointwise, torch.zeros(1, 4, 32, 32), prompts(), cfg=1.0, steps=1)
@@ -451,6 +531,21 @@ def test_the_node_counts_in_pixels_of_the_model_at_hand(pointwise, ratio, stack)
     node = TileDiffusion.execute(pointwise, tile_size=256, overlap=128, tile_batch=2)
     sample(node.result[0], torch.zeros(1, 4, 48, 48), prompts(), cfg=1.0, steps=1)
     assert set(pointwise.model.diffusion_model.stacks) == {stack}
+
+
+@pytest.mark.parametrize(("grid", "stack"), [("even", (1, 4, 20, 32)), ("seesr", (1, 4, 20, 20))])
+def test_the_node_lays_out_the_grid_that_was_chosen(pointwise, grid, stack):
+    from ugc_sr.nodes.sampling import TileDiffusion
+
+    node = TileDiffusion.execute(pointwise, tile_size=256, overlap=128, tile_batch=1, grid=grid)
+    sample(node.result[0], torch.zeros(1, 4, 20, 70), prompts(), cfg=1.0, steps=1)
+    assert set(pointwise.model.diffusion_model.stacks) == {stack}
+
+
+def test_a_photo_too_narrow_for_the_tiles_of_seesr_is_refused(pointwise):
+    model = tiled(pointwise, grid="seesr")
+    with pytest.raises(ValueError, match="shorter side of the latent, 8 cells of 40x8, but would share 8"):
+        sample(model, torch.zeros(1, 4, 8, 40), prompts())
 
 
 def test_gligen_is_refused():

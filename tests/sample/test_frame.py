@@ -25,6 +25,16 @@ def test_output_is_exactly_the_rounded_size(scale):
         assert hint.shape[3] - expected[1] < 64
 
 
+def test_two_hundred_photos_at_scales_of_their_own_come_out_at_exactly_the_rounded_size():
+    drawn = random.Random(0)
+    for _ in range(200):
+        height, width, scale = drawn.randint(1, 160), drawn.randint(1, 160), round(drawn.uniform(0.5, 4), 3)
+        hint, frame = fit(torch.rand(1, 4, height, width), scale)
+        assert (hint.shape[2] % 64, hint.shape[3] % 64) == (0, 0)
+        expected = math.floor(height * scale + 0.5), math.floor(width * scale + 0.5)
+        assert tuple(finish(hint, frame).shape) == (1, 4, *expected), (height, width, scale)
+
+
 def test_halves_round_up():
     _, frame = fit(torch.rand(1, 3, 5, 7), scale=0.5)
     assert (frame.height, frame.width) == (3, 4)

@@ -1,110 +1,243 @@
+"""Scores of files: pairing, reading, and what a report says of many pictures."""
+
 import json
+import math
+import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from scipy.stats import bootstrap
 
-from ugc_sr.score.__main__ import main
-from ugc_sr.score.files import load, report
-from ugc_sr.score.metrics import METRICS, evaluate
+from ugc_sr.score.extras import EXTRAS
+from ugc_sr.score.files import interval, json_safe, load, matched, partners, pictures, report, summary, table
+from ugc_sr.score.metrics import CHALLENGE, METRICS, challenge_score, evaluate
+from ugc_sr.score.seams import tile_borders
 
 
-def picture(seed=0, size=(32, 40), channels=3):
+def pixels(seed=0, size=(32, 40), channels=3):
     return np.random.default_rng(seed).integers(0, 256, (*size, channels), dtype=np.uint8)
 
 
-def save(pixels, path, **options):
+def save(array, path, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
+    Image.fromarray(array).save(path, **options)
     return path
+
+
+def names(found):
+    return {result.name: partner.name for result, partner in found.items()}
 
 
 @pytest.fixture
 def folders(tmp_path):
     for i, name in enumerate(("a", "b")):
-        gt = picture(i, size=(32, 40 + 8 * i))
+        gt = pixels(i, size=(32, 40 + 8 * i))
         save(gt, tmp_path / "gt" / f"{name}.png")
         save(np.roll(gt, 1 + i, axis=0), tmp_path / "sr" / f"{name}.webp", lossless=True)
         save(gt[::4, ::4].copy(), tmp_path / "lr" / f"{name}.png")
     return tmp_path
 
 
-def scores(capsys, *arguments):
-    main([*map(str, arguments), "--json", "-"])
-    return json.loads(capsys.readouterr().out)
-
-
-def test_the_command_prints_what_evaluate_returns(folders, capsys):
+def test_a_report_of_a_file_is_what_evaluate_returns(folders):
     sr, gt, lr = (folders / x for x in ("sr/a.webp", "gt/a.png", "lr/a.png"))
-    got = scores(capsys, sr, "--gt", gt, "--lr", lr)
+    got = report(sr, gt, lr)
     expected = evaluate(load(sr), load(gt), load(lr))
     assert got["images"] == [{"name": "a.webp", **expected}]
-    assert got["mean"] == expected
-    assert got["protocol"].keys() == METRICS.keys() - {"ms_ssim_y", "seams"}  # too small, not in tiles
+    assert got["mean"] == pytest.approx(expected)
+    assert got["protocol"].keys() == expected.keys()
     assert got["protocol"]["psnr_y"]["crop"] == 4
-
-
-def test_folders_are_matched_by_name_whatever_the_format(folders, capsys):
-    got = scores(capsys, folders / "sr", "--gt", folders / "gt", "--lr", folders / "lr")
-    assert [row["name"] for row in got["images"]] == ["a.webp", "b.webp"]
-    for name in got["protocol"]:
-        values = [row[name] for row in got["images"]]
-        assert got["mean"][name] == pytest.approx(sum(values) / 2)
+    assert got["interval"] == {}
     assert got["unscored"] == []
 
 
+def test_without_references_the_metrics_that_need_none_are_left(folders):
+    got = report(folders / "sr")
+    assert {METRICS[name].reference for name in got["mean"]} == {"nothing"}
+    assert got["challenge"] == {"score": None, "missing": list(CHALLENGE)}
+
+
+def test_partners_have_the_same_name_else_the_same_stem(folders):
+    assert names(partners(folders / "sr", folders / "gt")) == {"a.webp": "a.png", "b.webp": "b.png"}
+    save(pixels(), folders / "gt" / "a.webp")
+    assert names(partners(folders / "sr", folders / "gt")) == {"a.webp": "a.webp", "b.webp": "b.png"}
+    assert names(partners(folders / "sr" / "b.webp", folders / "gt")) == {"b.webp": "b.png"}
+
+
+def test_two_files_belong_together_whatever_their_names(folders):
+    assert names(partners(folders / "sr" / "a.webp", folders / "gt" / "b.png")) == {"a.webp": "b.png"}
+
+
+def test_hidden_files_and_folders_are_no_pictures(folders):
+    (folders / "gt" / "._a.png").write_bytes(b"resource fork")
+    (folders / "gt" / "c.png").mkdir()
+    assert [file.name for file in pictures(folders / "gt")] == ["a.png", "b.png"]
+
+
 def test_originals_without_a_result_are_named(folders):
-    save(picture(), folders / "gt" / "c.png")
-    assert report(folders / "sr", gt=folders / "gt")["unscored"] == ["c.png"]
+    save(pixels(), folders / "gt" / "c.png")
+    got = report(folders / "sr", gt=folders / "gt")
+    assert got["unscored"] == ["c.png"]
+    assert "originals without a result: c.png" in table(got)
 
 
-def test_without_an_original_only_the_small_photo_is_compared(folders, capsys):
-    assert list(scores(capsys, folders / "sr", "--lr", folders / "lr")["mean"]) == ["lr_consistency"]
+def test_seams_are_measured_where_a_picture_is_larger_than_a_tile(tmp_path):
+    small, large = (
+        save(pixels(i, size=(64, width)), tmp_path / f"{i}.png") for i, width in enumerate((64, 160))
+    )
+    got = report(tmp_path, tiles=(64, 16))
+    assert "seams" not in got["images"][0]
+    borders = tile_borders(64, 160, tile=64, overlap=16)
+    assert got["images"][1]["seams"] == evaluate(load(large), borders=borders)["seams"]
+    assert got["no_mean"] == ["seams"]
+    with pytest.raises(ValueError, match=r"64x64 px is one tile of 64 px"):
+        report(small, tiles=(64, 16))
 
 
-def test_equal_files_give_json_that_every_parser_reads(folders, capsys):
-    got = scores(capsys, folders / "gt", "--gt", folders / "gt")
-    assert got["mean"]["psnr_y"] == got["images"][1]["psnr_rgb"] == "inf"
+def test_an_extra_is_measured_and_explained_like_a_metric(folders, monkeypatch):
+    monkeypatch.setitem(EXTRAS, "musiq", made_up(lambda sr: 10 * sr.mean(dim=(1, 2, 3))))
+    got = report(folders / "sr", extras=["musiq"])
+    assert got["images"][0]["musiq"] == pytest.approx(
+        10 * load(folders / "sr" / "a.webp").mean().item(), rel=1e-5
+    )
+    assert got["challenge"]["score"] == pytest.approx(0.1 * got["mean"]["musiq"])
+    assert "musiq" not in got["challenge"]["missing"]
+    assert got["protocol"]["musiq"]["licence"] == "made up"
+    json.dumps(json_safe(got), allow_nan=False)
 
 
-def test_an_infinite_mean_is_said_in_the_table(folders, capsys):
-    main([str(folders / "gt"), "--gt", str(folders / "gt")])
-    assert capsys.readouterr().out.splitlines()[-1].split()[3:5] == ["inf", "1.0000"]
+def made_up(network):
+    """An extra whose package is there."""
+    return replace(EXTRAS["musiq"], load=lambda: network, package="torch", licence="made up")
 
 
-def test_a_metric_that_some_are_too_small_for_has_no_mean(folders, capsys):
-    for role in ("sr", "gt"):
-        save(picture(size=(180, 180)), folders / role / "large.png")
-    got = scores(capsys, folders / "sr", "--gt", folders / "gt")
-    assert ["ms_ssim_y" in row for row in got["images"]] == [False, False, True]
-    assert "ms_ssim_y" not in got["mean"]
-    assert got["no_mean"] == ["ms_ssim_y"]
-    assert "ms_ssim_y" in got["protocol"]
+def test_an_extra_that_needs_an_original_says_so_at_once(folders):
+    (folders / "sr" / "a.webp").write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match=r"lpips compares with the original; give it, or leave it out"):
+        report(folders / "sr" / "b.webp", extras=["lpips"])
 
 
-def test_a_table_has_a_line_for_each_picture_and_the_mean(folders, capsys):
-    main([str(folders / "sr"), "--gt", str(folders / "gt")])
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["psnr_y", "a.webp", "b.webp", "mean"]
-    assert len({len(line) for line in lines}) == 1
+def rows(*values, name="psnr_y"):
+    return [{"name": str(index), name: value} for index, value in enumerate(values)]
 
 
-def test_json_may_go_to_a_file(folders, capsys):
-    target = folders / "scores.json"
-    main([str(folders / "sr"), "--gt", str(folders / "gt"), "--json", str(target)])
-    assert capsys.readouterr().out == ""
-    assert json.loads(target.read_text(encoding="utf-8"))["mean"].keys() >= {"psnr_y", "ssim_y"}
+def test_a_mean_is_over_all_pictures_or_over_none():
+    scores = summary([{"name": "a", "psnr_y": 20.0, "niqe": 5.0}, {"name": "b", "psnr_y": 30.0}])
+    assert scores["mean"] == {"psnr_y": 25.0}
+    assert scores["no_mean"] == ["niqe"]
+    assert scores["protocol"].keys() == {"psnr_y", "niqe"}
 
 
-def test_pictures_are_read_upright_and_without_transparency(tmp_path):
-    pixels = picture(channels=4)
+def test_the_challenge_is_the_sum_over_the_means():
+    scores = summary(
+        [{"name": "a", "psnr_y": 20.0, "ssim_y": 0.5}, {"name": "b", "psnr_y": 30.0, "ssim_y": 0.7}]
+    )
+    expected, missing = challenge_score({"psnr_y": 25.0, "ssim_y": 0.6})
+    assert scores["challenge"] == {"score": pytest.approx(expected), "missing": list(missing)}
+
+
+def test_an_infinite_value_leaves_an_infinite_mean_without_interval():
+    scores = summary(rows(20.0, math.inf, 30.0))
+    assert scores["mean"] == {"psnr_y": math.inf}
+    assert scores["interval"] == {}
+    assert json_safe(scores)["images"][1]["psnr_y"] == "inf"
+
+
+def test_the_interval_is_the_same_every_time_and_holds_the_mean():
+    values = torch.randn(30, dtype=torch.float64).tolist()
+    low, high = interval(values)
+    assert [low, high] == interval(values)
+    assert low < sum(values) / 30 < high
+
+
+def test_the_interval_is_that_of_scipy():
+    values = torch.rand(25, dtype=torch.float64).exp().tolist()
+    theirs = bootstrap((values,), np.mean, method="percentile").confidence_interval
+    assert interval(values) == pytest.approx([theirs.low, theirs.high], rel=0.01)
+
+
+def test_the_interval_is_as_wide_as_the_spread_says():
+    values = torch.randn(200, dtype=torch.float64)
+    low, high = interval(values.tolist())
+    assert high - low == pytest.approx(2 * 1.96 * values.std().item() / 200**0.5, rel=0.1)
+
+
+def test_the_interval_holds_the_true_mean_about_95_times_of_100():
+    draws = torch.randn(100, 40, dtype=torch.float64)
+    held = sum(low <= 0 <= high for low, high in map(interval, draws.tolist()))
+    assert 88 <= held <= 99
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, math.inf]])
+def test_too_few_or_infinite_values_have_no_interval(values):
+    assert interval(values) is None
+
+
+def test_equal_values_have_an_interval_without_width():
+    assert interval([2.5, 2.5, 2.5]) == [2.5, 2.5]
+
+
+def test_a_table_of_many_has_a_line_a_picture_and_a_line_a_metric(folders):
+    got = report(folders / "sr", gt=folders / "gt")
+    per_picture, means, challenge = (block.splitlines() for block in table(got).split("\n\n"))
+    assert [line.split()[0] for line in per_picture[1:]] == ["a.webp", "b.webp"]
+    assert per_picture[0].split() == [line.split()[0] for line in means[1:]] == list(got["protocol"])
+    assert means[0].startswith("mean of 2")
+    for block in (per_picture, means):
+        assert len({len(line) for line in block}) == 1
+    low, high = got["interval"]["psnr_y"]
+    assert means[1].split()[1:] == [
+        *(f"{got['mean']['psnr_y']:.4f}", f"{low:.4f}", "to", f"{high:.4f}", "higher", "the", "original")
+    ]
+    assert challenge == [
+        f"challenge score {got['challenge']['score']:.4f}, without lpips, musiq, maniqa, clipiqa; "
+        "the command takes --gt and --extra"
+    ]
+
+
+def test_a_table_of_one_picture_has_a_line_a_metric_alone(folders):
+    text = table(report(folders / "gt" / "a.png", gt=folders / "gt" / "a.png"))
+    assert text.splitlines()[0].startswith("a.png ")
+    assert text.splitlines()[1].split()[:3] == ["psnr_y", "inf", "-"]
+
+
+def test_a_table_says_of_what_there_is_no_mean():
+    text = table(summary([{"name": "a", "psnr_y": 20.0, "niqe": 5.0}, {"name": "b", "psnr_y": 30.0}]))
+    assert re.search(r"^b +30\.0000 +-$", text, re.MULTILINE)
+    assert re.search(r"^niqe +- +- +lower", text, re.MULTILINE)
+
+
+def test_pictures_are_read_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
-    turned = load(save(pixels[..., :3], tmp_path / "turned.png", exif=exif))
+    array = pixels()
+    turned = load(save(array, tmp_path / "turned.png", exif=exif))
     assert turned.shape == (1, 3, 40, 32)
-    assert np.array_equal(turned[0, 0].numpy() * 255, np.rot90(pixels[..., 0], -1))
-    assert np.array_equal(load(save(pixels, tmp_path / "rgba.png"))[0, 2].numpy() * 255, pixels[..., 2])
+    assert np.array_equal((turned[0, 0] * 255).round().numpy(), np.rot90(array[..., 0], -1))
+
+
+def test_a_turned_picture_goes_with_an_upright_one(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    array = pixels()
+    sr = save(array, tmp_path / "turned.png", exif=exif)
+    gt = save(np.rot90(array, -1).copy(), tmp_path / "upright.png")
+    assert report(sr, gt=gt)["mean"]["psnr_rgb"] == math.inf
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_fine_where_there_is_none_to_see(tmp_path, mode):
+    picture = Image.fromarray(pixels()).convert("RGBA" if mode == "P" else mode)
+    file = tmp_path / "opaque.png"
+    picture.save(file)
+    assert load(file).shape == (1, 3, 32, 40)
+    picture.putpixel((3, 4), (*picture.getpixel((3, 4))[:-1], 254))
+    (picture.quantize(256) if mode == "P" else picture).save(file)
+    with pytest.raises(ValueError, match=r"opaque.png' is partly transparent.*Flatten it"):
+        load(file)
 
 
 def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
@@ -113,30 +246,41 @@ def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
         load(file)
 
 
-@pytest.mark.parametrize(
-    ("prepare", "arguments", "message"),
-    [
-        (lambda d: None, ("sr", "--gt", "nowhere"), "no file or folder '.*nowhere'"),
-        (lambda d: (d / "none").mkdir(), ("sr", "--gt", "none"), "No pictures in '.*none'; expected .bmp"),
-        (lambda d: (d / "gt/b.png").unlink(), ("sr", "--gt", "gt"), "'b.webp' has 0 partners named 'b'"),
-        (
-            lambda d: save(picture(), d / "gt/a.jpg"),
-            ("sr", "--gt", "gt"),
-            "has 2 partners named 'a'",
-        ),
-        (
-            lambda d: save(picture(size=(9, 9)), d / "gt/a.png"),
-            ("sr", "--gt", "gt"),
-            "'a.webp' against .*9x9",
-        ),
-        (lambda d: (d / "gt/a.png").write_bytes(b"text"), ("sr", "--gt", "gt"), "cannot identify image file"),
-        (lambda d: None, ("sr",), "give --gt, --lr or both"),
-    ],
-)
-def test_the_command_says_what_is_wrong_and_fails(folders, capsys, prepare, arguments, message):
-    prepare(folders)
-    paths = [a if a.startswith("--") else str(folders / a) for a in arguments]
-    with pytest.raises(SystemExit) as stop:
-        main(paths)
-    assert stop.value.code == 2
-    assert re.search(message, capsys.readouterr().err)
+def test_numbers_without_bound_are_refused_with_their_format(tmp_path):
+    file = save(np.full((32, 32), np.nan, dtype=np.float32), tmp_path / "nan.tiff")
+    with pytest.raises(ValueError, match=r"nan.tiff' is stored as F; expected 8 bits a channel"):
+        load(file)
+
+
+def test_a_file_that_ends_early_is_named(tmp_path):
+    for name in ("a.png", "a.jpg"):
+        file = save(pixels(size=(64, 64)), tmp_path / name)
+        file.write_bytes(file.read_bytes()[:-200])
+        with pytest.raises(ValueError, match=rf"{name}' can't be read"):
+            load(file)
+
+
+def test_a_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match=r"a.png' can't be read: .*1280 pixels"):
+        load(save(pixels(), tmp_path / "a.png"))
+
+
+def test_a_missing_file_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"There is no picture '.*nowhere.png'"):
+        load(tmp_path / "nowhere.png")
+
+
+def test_only_headers_are_read_to_match(folders):
+    file = folders / "gt" / "a.png"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert len(matched(folders / "sr", gt=folders / "gt")) == 2
+
+
+def test_a_name_of_bytes_that_are_no_text_can_be_printed(tmp_path):
+    file = os.fsencode(tmp_path) + b"/\xff.png"
+    try:
+        Image.fromarray(pixels()).save(os.fsdecode(file), format="PNG")
+    except OSError:
+        pytest.skip("this file system knows only names that are text")
+    table(report(tmp_path)).encode()

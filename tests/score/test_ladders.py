@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 from torch.nn import functional as F
 
-from ugc_sr.score.metrics import METRICS
+from ugc_sr.score.metrics import METRICS, badness
 from ugc_sr.score.seams import Borders
 
 COLUMN = 96
@@ -57,6 +57,17 @@ def invention(photo, amount):
     return photo * (1 - disc) + 0.1 * disc
 
 
+def small(photo):
+    """As it came in: 48x50 px, a JPEG."""
+    return jpeg(F.avg_pool2d(photo, 4), 70)
+
+
+def lr_blocks(photo, amount):
+    """Restored from the small photo with that share of its blocks left."""
+    left = F.interpolate(small(photo) - F.avg_pool2d(photo, 4), scale_factor=4, mode="bicubic")
+    return photo + amount * left
+
+
 LADDERS = {
     blur: (0.6, 1.2, 2.5, 5),
     noise: (0.01, 0.03, 0.08, 0.2),
@@ -64,6 +75,7 @@ LADDERS = {
     cast: (0.01, 0.03, 0.06, 0.12),
     seam: (0.02, 0.05, 0.1, 0.2),
     invention: (0.1, 0.3, 0.6, 1),
+    lr_blocks: (0.2, 0.4, 0.7, 1),
 }
 CLAIMS = [
     (name, damage)
@@ -73,18 +85,16 @@ CLAIMS = [
 ]
 
 
-def badness(name, sr, photo):
+def measured(name, sr, photo):
     metric = METRICS[name]
-    reference = {"gt": photo, "lr": F.avg_pool2d(photo, 4), "borders": BORDERS}[metric.reference]
-    score = metric.measure(sr, reference).item()
-    if metric.better == "near 1":
-        return abs(math.log(score))
-    return score if metric.better == "lower" else -score
+    lr = small(photo) if "lr_blocks" in metric.shows else F.avg_pool2d(photo, 4)
+    references = {"gt": [photo], "lr": [lr], "borders": [BORDERS], "nothing": []}
+    return badness(name, metric.measure(sr, *references[metric.reference]).item())
 
 
 @pytest.mark.parametrize(("name", "damage"), CLAIMS, ids=lambda part: getattr(part, "__name__", part))
 def test_more_damage_scores_worse(photo, name, damage):
-    scores = [badness(name, step, photo) for step in (photo, *(damage(photo, x) for x in LADDERS[damage]))]
+    scores = [measured(name, step, photo) for step in (photo, *(damage(photo, x) for x in LADDERS[damage]))]
     assert all(a < b for a, b in pairwise(scores)), scores
 
 
@@ -102,3 +112,17 @@ def test_a_metric_is_symmetric_if_it_says_so(photo, name):
 
 def test_a_metric_without_an_original_does_not_claim_symmetry():
     assert not any(metric.symmetric for metric in METRICS.values() if metric.reference != "gt")
+
+
+@pytest.mark.parametrize(
+    ("name", "worst_to_best"),
+    [
+        ("psnr_y", (20.0, 30.0, math.inf)),
+        ("gmsd", (0.3, 0.1, 0.0)),
+        ("lpips", (0.5, 0.1)),
+        ("clipiqa", (0.2, 0.9)),
+        ("hf_ratio", (0.0, 4.0, 0.5, 1.5, 0.9, 1.0)),
+    ],
+)
+def test_badness_sorts_whichever_way_a_metric_counts(name, worst_to_best):
+    assert sorted(worst_to_best, key=lambda value: -badness(name, value)) == list(worst_to_best)

@@ -1,4 +1,6 @@
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,19 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from ugc_sr.score.measures import gmsd, hf_ratio, lr_consistency, ms_ssim_y, psnr_rgb, psnr_y, ssim_y
+from ugc_sr.score.extras import EXTRAS
+from ugc_sr.score.measures import (
+    blockiness,
+    gmsd,
+    hf_ratio,
+    lr_blockiness,
+    lr_consistency,
+    ms_ssim_y,
+    niqe,
+    psnr_rgb,
+    psnr_y,
+    ssim_y,
+)
 from ugc_sr.score.metrics import CHALLENGE, METRICS, challenge_score, evaluate
 
 SYMMETRIC = ("psnr_y", "psnr_rgb", "ssim_y", "gmsd", "color_difference")
@@ -228,11 +242,20 @@ def test_scores_keep_the_precision_of_float64_for_half_precision_images(photo, n
 def test_every_metric_says_how_it_is_measured():
     for metric in METRICS.values():
         assert metric.better in ("higher", "lower", "near 1")
-        assert metric.reference in ("gt", "lr", "borders")
+        assert metric.reference in ("gt", "lr", "borders", "nothing")
         assert metric.space
         assert metric.source
         assert metric.dtype
         assert metric.shows
+
+
+def test_the_documentation_lists_every_metric_with_what_it_is_compared_with():
+    text = (Path(__file__).parents[2] / "docs" / "scoring.md").read_text(encoding="utf-8")
+    section = text[text.index("## Metrics") : text.index("### Traps")]
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|", section, re.MULTILINE)
+    said = {"original": "gt", "small photo": "lr", "tile plan": "borders", "nothing": "nothing"}
+    expected = {name: (metric.reference, metric.better) for name, metric in (METRICS | EXTRAS).items()}
+    assert {name: (said.get(against), better) for name, against, better in rows} == expected
 
 
 def test_ms_ssim_needs_room_for_its_window_at_the_fifth_scale():
@@ -246,6 +269,51 @@ def test_ms_ssim_needs_room_for_its_window_at_the_fifth_scale():
 def test_ms_ssim_is_never_negative(photo):
     large = F.interpolate(photo, size=(180, 180))
     assert 0 <= ms_ssim_y(1 - large, large).item() < 0.1
+
+
+def test_without_a_reference_a_picture_is_measured_on_its_own(photo):
+    assert evaluate(photo) == {"blockiness": blockiness(photo).item()}
+    large = F.interpolate(photo, scale_factor=2)
+    assert evaluate(large).keys() == {"blockiness", "niqe"}
+
+
+def test_what_needs_no_reference_is_measured_beside_the_rest(photo, noisy):
+    assert evaluate(noisy, photo)["blockiness"] == evaluate(noisy)["blockiness"]
+
+
+@pytest.mark.parametrize(("measure", "least"), [(blockiness, 32), (niqe, 192)])
+def test_a_picture_too_small_for_a_metric_is_refused_by_it(measure, least):
+    with pytest.raises(ValueError, match=f"are {least}x{least - 1} px; expected at least {least} px"):
+        measure(torch.rand(1, 3, least - 1, least))
+
+
+def blocky(lr, levels=8, shift=0):
+    """Every block of 8 px brighter or darker than its neighbours, cut off by `shift` px each way."""
+    rows, columns = ((torch.arange(n) + shift) // 8 % 2 for n in lr.shape[-2:])
+    return lr + levels / 255 * (rows[:, None] ^ columns)
+
+
+@pytest.mark.parametrize("shift", [0, 3])
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_blocks_left_in_the_result_are_found_on_their_enlarged_grid(photo, scale, shift):
+    clean = blurred(photo, 2)
+    lr = blocky(clean, shift=shift)
+    left, gone = (F.interpolate(x, scale_factor=scale, mode="bicubic") for x in (lr, clean))
+    assert lr_blockiness(left, lr).item() > 1.3
+    assert lr_blockiness(gone, lr).item() == pytest.approx(1, abs=0.1)
+
+
+def test_blocks_of_the_small_photo_need_a_whole_scale_and_room(photo):
+    broken = F.interpolate(photo, size=(144, 168))
+    assert evaluate(broken, lr=photo).keys() == {"lr_consistency", "blockiness"}
+    assert evaluate(photo, lr=photo[..., ::4, ::4]).keys() == {"lr_consistency", "blockiness"}
+    assert "lr_blockiness" in evaluate(photo, lr=photo[..., ::2, ::2])
+
+
+def test_one_small_photo_serves_a_batch(photo, noisy):
+    both, lr = torch.cat([photo, noisy]), F.avg_pool2d(photo, 2)
+    single = torch.cat([lr_blockiness(x, lr) for x in (photo, noisy)])
+    assert_close(lr_blockiness(both, lr), single)
 
 
 def test_the_challenge_score_adds_up_what_is_there_and_names_the_rest():
@@ -280,12 +348,14 @@ def test_the_challenge_score_refuses_what_is_not_a_number():
         (
             torch.rand(1, 3, 15, 64),
             {"gt": torch.rand(1, 3, 15, 64)},
-            "are 64x15 px; metrics need at least 16 px",
+            "are 64x15 px; expected at least 16 px",
         ),
         (torch.rand(1, 4, 32, 32), {"gt": torch.rand(1, 4, 32, 32)}, r"RGB images .* got \(1, 4, 32, 32\)"),
         (torch.rand(2, 3, 32, 32), {"gt": torch.rand(1, 3, 32, 32)}, "result is 32x32 px in a batch of 2"),
         (torch.rand(3, 32, 32), {"gt": torch.rand(3, 32, 32)}, r"RGB images .* got \(3, 32, 32\)"),
         (torch.full((1, 3, 32, 32), math.nan), {"gt": torch.rand(1, 3, 32, 32)}, "finite RGB"),
+        (torch.full((1, 3, 32, 32), math.nan), {}, "finite RGB"),
+        (torch.rand(1, 3, 31, 40), {}, "40x31 px is too small to be measured without an original; .* 32 px"),
         (
             torch.rand(1, 3, 32, 32),
             {"lr": torch.rand(1, 3, 8, 16)},

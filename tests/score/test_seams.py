@@ -3,8 +3,9 @@ import torch
 from skimage import data
 from torch.testing import assert_close
 
+from ugc_sr.sample.tiles import blend, split
 from ugc_sr.score.metrics import evaluate
-from ugc_sr.score.seams import Borders, seam_score
+from ugc_sr.score.seams import Borders, seam_score, tile_borders
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,8 @@ def test_each_image_of_a_batch_has_its_own_score(photo):
 
 
 def test_a_tile_plan_brings_the_score_into_the_table(photo):
-    assert list(evaluate(photo / 255, borders=Borders(rows=(100,)))) == ["seams"]
+    assert "seams" in evaluate(photo / 255, borders=Borders(rows=(100,)))
+    assert "seams" not in evaluate(photo / 255)
 
 
 @pytest.mark.parametrize(
@@ -81,3 +83,52 @@ def test_a_tile_plan_brings_the_score_into_the_table(photo):
 def test_a_plan_that_does_not_fit_is_refused(borders, message):
     with pytest.raises(ValueError, match=message):
         evaluate(torch.rand(1, 3, 32, 40), borders=Borders(**borders))
+
+
+def test_borders_lie_where_the_tiles_of_tile_diffusion_begin_and_end():
+    assert tile_borders(512, 832, tile=512, overlap=256) == Borders(columns=(160, 320, 512, 672))
+    assert tile_borders(1024, 512, tile=512, overlap=0) == Borders(rows=(512,))
+
+
+@pytest.mark.parametrize(
+    ("size", "tile", "overlap"), [((700, 500), 256, 64), ((1024, 1536), 512, 128), ((513, 300), 512, 0)]
+)
+def test_at_every_border_a_tile_begins_or_ends_and_nowhere_else(size, tile, overlap):
+    """Whole tiles differ by their offset: what is left of it after blending changes only at the borders."""
+    cells = [-(-side // 64) * 8 for side in size]  # of a canvas of whole 64 px
+    plan = split(*cells, tile=tile // 8, overlap=overlap // 8)
+    count = torch.zeros(cells)
+    for i, box in enumerate(plan):
+        box.of(count).add_(2.0**i)  # which tiles lie over a cell
+    covered = count.repeat_interleave(8, 0).repeat_interleave(8, 1)[: size[0], : size[1]]
+    changes = [covered.diff(dim=dim).ne(0).any(dim=1 - dim).nonzero()[:, 0] + 1 for dim in (0, 1)]
+    assert tile_borders(*size, tile=tile, overlap=overlap) == Borders(*(tuple(x.tolist()) for x in changes))
+
+
+def test_tiles_of_other_brightness_are_found_at_their_borders_unless_the_overlap_hides_them(photo):
+    """Blended as tiled sampling does it."""
+
+    def growth(tile, overlap):
+        plan = split(64, 64, tile=tile // 8, overlap=overlap // 8)
+        cuts = (12.0 * (i % 2) * torch.ones(1, box.height, box.width) for i, box in enumerate(plan))
+        offset = blend(plan, cuts, 64, 64).repeat_interleave(8, 1).repeat_interleave(8, 2)[None]
+        borders = tile_borders(512, 512, tile=tile, overlap=overlap)
+        return (seam_score(photo + offset, borders) / seam_score(photo, borders)).item()
+
+    assert growth(tile=256, overlap=0) > 1.3
+    assert growth(tile=288, overlap=96) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("tile", "overlap", "message"),
+    [
+        (512, 256, "photo of 500x300 px is one tile of 512 px and has no seams. Leave the tile size out"),
+        (256, 256, "tiles are 256 px with an overlap of 256 px; .* at least 8 px smaller"),
+        (15, 9, "tiles are 15 px with an overlap of 9 px"),
+        (4, 0, "tiles are 4 px"),
+        (256, -1, "overlap of -1 px"),
+    ],
+)
+def test_tiles_that_have_no_borders_are_refused(tile, overlap, message):
+    with pytest.raises(ValueError, match=message):
+        tile_borders(300, 500, tile=tile, overlap=overlap)

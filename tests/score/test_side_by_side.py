@@ -15,7 +15,8 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from ugc_sr.image import luma
-from ugc_sr.score.measures import gmsd, ms_ssim_y, psnr_y, ssim_y
+from ugc_sr.score.measures import gmsd, ms_ssim_y, niqe, psnr_y, ssim_y
+from ugc_sr.score.niqe import shipped
 
 BASICSR = Path(__file__).parents[2] / ".host" / "basicsr"
 BORDER = 4
@@ -42,9 +43,10 @@ def damaged(request, photo):
 
 @pytest.fixture(scope="module")
 def basicsr():
-    """BasicSR's `calculate_psnr` and `calculate_ssim`, with stand-ins for the packages around them."""
+    """BasicSR's metrics in one namespace, with stand-ins for the packages around them."""
     names = ("basicsr", "basicsr.utils", "basicsr.utils.registry", "basicsr.utils.color_util")
-    names += ("basicsr.metrics", "basicsr.metrics.metric_util", "basicsr.metrics.psnr_ssim")
+    names += ("basicsr.utils.matlab_functions", "basicsr.metrics", "basicsr.metrics.metric_util")
+    names += ("basicsr.metrics.psnr_ssim", "basicsr.metrics.niqe")
     with pytest.MonkeyPatch.context() as patch:
         for name in names:
             patch.setitem(sys.modules, name, ModuleType(name))
@@ -52,8 +54,11 @@ def basicsr():
         sys.modules["basicsr.utils.registry"].METRIC_REGISTRY = registry()
         color = _run("basicsr.utils.color_util")
         sys.modules["basicsr.utils"].bgr2ycbcr = color.bgr2ycbcr
+        _run("basicsr.utils.matlab_functions")
         _run("basicsr.metrics.metric_util")
-        yield _run("basicsr.metrics.psnr_ssim")
+        scores = _run("basicsr.metrics.psnr_ssim")
+        scores.niqe = _run("basicsr.metrics.niqe").niqe
+        yield scores
 
 
 def _run(name):
@@ -147,3 +152,20 @@ def test_luma_is_not_rounded_again_as_basicsr_does_not(basicsr, photo, damaged):
     assert abs(psnr[0] - expected) < 1e-4
     assert np.isfinite(psnr[1])
     assert abs(psnr[1] - expected) > abs(psnr[0] - expected)
+
+
+@pytest.mark.parametrize("size", [(384, 384), (300, 499)])
+@pytest.mark.parametrize(("dtype", "near"), [(np.float32, 1e-3), (np.float64, 1e-4)])
+def test_niqe_is_that_of_basicsr_with_our_parameters(basicsr, size, dtype, near):
+    """In float32, as BasicSR calls it, deviations are rounded; in float64 its clipped places are not flat."""
+    height, width = size
+    photo = torch.from_numpy(data.astronaut()[:height, :width].copy()).movedim(-1, 0)[None].double() / 255
+    noisy = 0.2 + 0.6 * photo + 0.03 * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
+    soft = torch.from_numpy(gaussian_filter(photo.numpy(), (0, 0, 1.5, 1.5)))
+    pristine, window = shipped(), np.zeros((7, 7))
+    window[3, 3] = 1
+    window = gaussian_filter(window, 7 / 6, radius=3, mode="constant")
+    for image in (photo, noisy, soft) if dtype == np.float32 else (noisy,):
+        y = (255 * luma(stored(image)))[0, 0].round().numpy().astype(dtype)
+        expected = basicsr.niqe(y, pristine.mean.numpy(), pristine.covariance.numpy(), window)
+        assert niqe(image).item() == pytest.approx(expected, rel=near)

@@ -1,0 +1,93 @@
+"""A MODEL clone whose runs start where SeeSR's and SRlab's do, noised further than the first step is told."""
+
+from collections.abc import Callable
+from copy import copy
+from functools import wraps
+from typing import Any
+
+from comfy.model_sampling import EPS, X0, ModelSamplingDiscrete
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
+from comfy.samplers import KSAMPLER
+from torch import Tensor
+
+from ..sample.start import first_timestep, from_lr, from_noise
+
+NODE = "LR Start"
+KEY = "ugcsr_start"
+
+
+def lr_start(model: Any) -> Any:
+    """Clone of MODEL that any sampler starts from the latent as SeeSR does, from an empty one as SRlab does.
+
+    The sampler itself is given another x to begin with. Noise and latent stay, because masks and
+    inpainting models read them too.
+    """
+    started = model.clone()
+    started.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
+    started.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _sample)
+    return started
+
+
+def _sample(
+    run: WrapperExecutor,
+    noise: Tensor,
+    latent: Tensor,
+    sampler: Any,
+    sigmas: Tensor,
+    *args: Any,
+    **kwargs: Any,
+) -> Tensor:
+    """Around a whole run: give the sampler its start.
+
+    Raises:
+        ValueError: if model, noise, levels or sampler leave no such start.
+    """
+    guider: Any = run.class_obj
+    sampling = guider.model_patcher.get_model_object("model_sampling")
+    _check_model(sampling)
+    _check_schedule(sampling, sigmas)
+    if not noise.any():
+        raise ValueError(
+            f"{NODE}: the sampler adds no noise, as one that goes on from another; expected one that starts. "
+            f"Set its 'add_noise' to enable, or connect the 'model' from before {NODE}."
+        )
+    if not isinstance(sampler, KSAMPLER):
+        raise ValueError(
+            f"{NODE}: the sampler is a {type(sampler).__name__}; expected one of those that KSampler offers. "
+            f"Choose another sampler, or remove {NODE}."
+        )
+    sampler = copy(sampler)
+    sampler.sampler_function = _starting(sampler.sampler_function, noise, float(sampling.sigma_max))
+    return run(noise, latent, sampler, sigmas, *args, **kwargs)
+
+
+def _starting(function: Callable[..., Tensor], noise: Tensor, noisiest: float) -> Callable[..., Tensor]:
+    @wraps(function)
+    def sample(model: Any, x: Tensor, sigmas: Tensor, **options: Any) -> Tensor:
+        latent = model.latent_image  # scaled as the denoiser wants it
+        own, sigma = noise.to(x), float(sigmas[0])
+        start = from_lr(latent, own, sigma, noisiest) if latent.any() else from_noise(own, sigma)
+        return function(model, start, sigmas, **options)
+
+    return sample
+
+
+def _check_model(sampling: Any) -> None:
+    noised = isinstance(sampling, ModelSamplingDiscrete) and isinstance(sampling, EPS)
+    if not noised or isinstance(sampling, X0):
+        kinds = ", ".join(kind.__name__ for kind in type(sampling).__bases__)
+        raise ValueError(
+            f"{NODE}: 'model' is sampled by {kinds}; expected a model that predicts noise or v at the "
+            f"noise levels of Stable Diffusion. Remove {NODE}; the bundled model needs none."
+        )
+
+
+def _check_schedule(sampling: Any, sigmas: Tensor) -> None:
+    steps = max(len(sigmas) - 1, 1)
+    begun = int((sampling.sigmas < float(sigmas[0])).sum())
+    least = first_timestep(steps, timesteps=len(sampling.sigmas))
+    if begun < least:
+        raise ValueError(
+            f"{NODE}: the sampler begins at timestep {begun}; expected {least} or above for {steps} steps. "
+            f"Set the sampler's 'denoise' to 1 and 'start_at_step' to 0, or remove {NODE}."
+        )

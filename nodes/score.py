@@ -1,0 +1,257 @@
+"""Nodes that measure restored photos, and lay them side by side."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from comfy_api.latest import io, ui
+from torch import Tensor, cat
+
+from ..host.progress import progress
+from ..image import check_image, from_socket, opaque, to_socket
+from ..score.sheet import FIND, compare, level
+
+PICTURES = 8  # the most that Compare Sheet takes
+
+
+class ScoreImage(io.ComfyNode):
+    """Measures restored photos."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="UGCSR_ScoreImage",
+            display_name="Score Photo",
+            category="image/score",
+            description="Measure how good a restored photo is: against the clean original, against the small "
+            "photo that it was made from, and on its own. The figures are those of the photo as Save Image "
+            "writes it.",
+            search_aliases=["score image", "psnr", "ssim", "niqe", "image quality", "metrics", "evaluate"],
+            inputs=[
+                io.Image.Input("sr", tooltip="The restored photo; one or a batch."),
+                io.Image.Input(
+                    "gt",
+                    optional=True,
+                    tooltip="The clean original at the size of sr, such as hr of Degrade Photo. One for all, "
+                    "or one for each photo of sr.",
+                ),
+                io.Image.Input(
+                    "lr",
+                    optional=True,
+                    tooltip="The small photo that sr was made from: shows what was made up. One for all, or "
+                    "one for each photo of sr.",
+                ),
+                io.Int.Input(
+                    "tile_size",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    step=64,
+                    tooltip="As on Tile Diffusion, to measure seams where tiles meet. Photos that fit in one "
+                    "tile have none. 0: not sampled in tiles.",
+                    advanced=True,
+                ),
+                io.Int.Input(
+                    "overlap",
+                    default=256,
+                    min=0,
+                    max=2048,
+                    step=32,
+                    tooltip="As on Tile Diffusion. Counts only with a tile_size.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    display_name="table", tooltip="The figures as text, a line a photo and their mean."
+                ),
+                io.String.Output(
+                    display_name="json",
+                    tooltip="The same with what each figure means, to keep or to compute.",
+                ),
+                io.Image.Output(display_name="picture", tooltip="The figures as a picture, to look at."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls, sr: Tensor, tile_size: int, overlap: int, gt: Tensor | None = None, lr: Tensor | None = None
+    ) -> io.NodeOutput:
+        from ..score.card import card
+        from ..score.files import json_safe, summary, table
+        from ..score.picture import from_picture
+
+        given = {"sr": sr, "gt": gt, "lr": lr}
+        photos = {socket: _as_saved(image, socket) for socket, image in given.items() if image is not None}
+        _check_size(photos)
+        try:
+            report = summary(_scores(_each(photos, like="sr"), tile_size, overlap))
+        except ValueError as error:
+            raise ValueError(f"Score Photo: {error}") from error
+        text, picture = table(report), to_socket(from_picture(card(report)))
+        shown = ui.PreviewImage(picture, cls=cls).as_dict() | ui.PreviewText(text).as_dict()
+        return io.NodeOutput(
+            text, json.dumps(json_safe(report), indent=2, allow_nan=False), picture, ui=shown
+        )
+
+
+class CompareSheet(io.ComfyNode):
+    """Draws pictures of one scene side by side."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="UGCSR_CompareSheet",
+            display_name="Compare Sheet",
+            category="image/score",
+            description="One picture to look at: versions of a photo side by side with labels, whole and "
+            "zoomed in at the same places, each as its own pixels.",
+            search_aliases=["compare images", "side by side", "contact sheet", "zoom", "before after"],
+            inputs=[
+                io.Autogrow.Input(
+                    "images",
+                    template=io.Autogrow.TemplatePrefix(
+                        io.Image.Input("image", tooltip="A version of the photo, of any size."),
+                        prefix="image",
+                        min=1,
+                        max=PICTURES,
+                    ),
+                    tooltip="Versions of the photo from left to right, the best one last. One photo each, or "
+                    "batches, which give a sheet for each photo.",
+                ),
+                io.String.Input(
+                    "labels",
+                    default="",
+                    multiline=True,
+                    tooltip="What to write above the pictures, one line each. Empty: picture 1 and so on.",
+                ),
+                io.Int.Input(
+                    "crops",
+                    default=2,
+                    min=0,
+                    max=4,
+                    tooltip="Places to zoom in on; 0 shows the whole photos alone.",
+                ),
+                io.Int.Input(
+                    "crop_size",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    tooltip="Side of such a place in pixels of the largest picture. 0: a fifth of its "
+                    "shorter side.",
+                ),
+                io.Combo.Input(
+                    "find",
+                    options=list(FIND),
+                    tooltip="Where to zoom in. detail: where the last picture has most of it. difference: "
+                    "where the others differ most from the last.",
+                ),
+                io.String.Input("title", default="", tooltip="A line above all; empty for none."),
+            ],
+            outputs=[io.Image.Output(display_name="sheet", tooltip="The sheet, to look at or to save.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, images: io.Autogrow.Type, labels: str, crops: int, crop_size: int, find: str, title: str
+    ) -> io.NodeOutput:
+        from ..score.picture import from_picture, to_picture
+
+        for socket, image in images.items():
+            check_image(image, node="Compare Sheet", socket=socket)
+        names = _labels(labels, len(images))
+        photos = {socket: opaque(image) for socket, image in images.items()}
+        sheets = []
+        try:
+            scenes = _each(photos, like=max(photos, key=lambda socket: len(photos[socket])))
+            done = progress(len(scenes))
+            for scene in scenes:
+                panels = [
+                    (name, to_picture(photo)) for name, photo in zip(names, scene.values(), strict=True)
+                ]
+                sheets.append(compare(panels, crops=crops, crop_px=crop_size, find=find, title=title))
+                done(len(sheets))
+        except ValueError as error:
+            raise ValueError(f"Compare Sheet: {error}") from error
+        return io.NodeOutput(to_socket(cat([from_picture(sheet) for sheet in level(sheets)])))
+
+
+def _scores(scenes: Sequence[Mapping[str, Tensor]], tile_size: int, overlap: int) -> list[dict[str, Any]]:
+    """The figures of each photo.
+
+    Raises:
+        ValueError: if photos are too small, don't belong together, or no photo can be cut into such tiles.
+    """
+    from ..score.metrics import evaluate
+    from ..score.seams import tile_borders
+
+    done = progress(len(scenes))
+    found = []
+    for number, scene in enumerate(scenes, 1):
+        height, width = scene["sr"].shape[-2:]
+        tiled = 0 < tile_size < max(height, width)
+        borders = tile_borders(height, width, tile_size, overlap) if tiled else None
+        found.append({"name": f"photo {number}", **evaluate(**scene, borders=borders)})
+        done(number)
+    return found
+
+
+def _as_saved(image: Tensor, socket: str) -> Tensor:
+    """IMAGE -> (B, 3, H, W) in 256 levels, cut down as Save Image does, so that node and file agree.
+
+    Raises:
+        ValueError: for what is no photo, or is partly transparent.
+    """
+    check_image(image, node="Score Photo", socket=socket)
+    photo = from_socket(image)
+    if photo.shape[1] == 4 and photo[:, 3].min() < 1:
+        raise ValueError(
+            f"Score Photo: '{socket}' is partly transparent; expected opaque photos. Put Split Image with "
+            "Alpha before it, and before what it is compared with."
+        )
+    return (255 * photo[:, :3]).clamp(0, 255).floor() / 255
+
+
+def _check_size(photos: Mapping[str, Tensor]) -> None:
+    if "gt" in photos and photos["gt"].shape[-2:] != photos["sr"].shape[-2:]:
+        (height, width), (tall, wide) = (photos[socket].shape[-2:] for socket in ("gt", "sr"))
+        raise ValueError(
+            f"Score Photo: 'gt' is {width}x{height} px and 'sr' {wide}x{tall} px; expected equal sizes. "
+            "Connect hr of Degrade Photo, or crop gt to what sr shows. Don't resize sr."
+        )
+
+
+def _each(batches: Mapping[str, Tensor], like: str) -> list[dict[str, Tensor]]:
+    """What belongs to each photo of the batch `like`; a batch of one serves all.
+
+    Raises:
+        ValueError: if there are other numbers of photos.
+    """
+    count = len(batches[like])
+    for socket, batch in batches.items():
+        if len(batch) not in (1, count):
+            raise ValueError(
+                f"'{socket}' holds {len(batch)} photos and '{like}' {count}; expected as many, or one "
+                "for all."
+            )
+    return [
+        {socket: batch[index % len(batch)][None] for socket, batch in batches.items()}
+        for index in range(count)
+    ]
+
+
+def _labels(text: str, count: int) -> list[str]:
+    """A label for each picture, by line.
+
+    Raises:
+        ValueError: if there are more lines than pictures: the wrong ones might be named.
+    """
+    lines = text.rstrip().splitlines()
+    if len(lines) > count:
+        raise ValueError(
+            f"Compare Sheet: 'labels' has {len(lines)} lines for {count} pictures; expected one line a "
+            "picture. Remove the lines of those that are not connected."
+        )
+    lines += [""] * (count - len(lines))
+    return [line.strip() or f"picture {number}" for number, line in enumerate(lines, 1)]

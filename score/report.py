@@ -1,0 +1,194 @@
+"""A report as one HTML file that needs no network: figures, plots, and the worst places to look at."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .card import GROUPS
+from .files import AGAINST, load, matched
+from .metrics import badness
+from .picture import to_picture
+from .plots import distribution, scatter
+from .sheet import cut, interest, places
+
+WORST = 6  # pictures that are shown
+CROP_PX, WHOLE_PX = 128, 256
+FIDELITY, PERCEPTION = "psnr_y", "niqe"  # axes of the scatter plot
+ROLES = {"sr": "result", "gt": "original", "lr": "small photo"}
+BETTER = {"higher": "↑ higher is better", "lower": "↓ lower is better", "near 1": "near 1 is best"}
+
+# What a person calls a metric, its unit, and what it tells.
+WORDS = {
+    "psnr_y": ("PSNR-Y", "dB", "How near the brightness of each pixel is to the original."),
+    "ssim_y": ("SSIM-Y", "", "How alike contrast and structure are from place to place; 1 is equal."),
+    "psnr_rgb": ("PSNR", "dB", "How near each pixel is to the original, colour included."),
+    "ms_ssim_y": ("MS-SSIM-Y", "", "SSIM at five sizes of detail together; 1 is equal."),
+    "gmsd": ("GMSD", "", "How unevenly edges were lost or made up; 0 is equal."),
+    "hf_ratio": (
+        "Finest detail",
+        "",
+        "Its amount over the original's: below 1 is soft, above 1 harsh or noisy.",
+    ),
+    "color_difference": ("Colour shift", "ΔE", "How far colours moved, detail aside; 0 is equal."),
+    "lr_consistency": (
+        "Faithfulness",
+        "dB",
+        "How near the result comes to the small photo when made small again.",
+    ),
+    "lr_blockiness": ("Old blocks", "", "What is left of the small photo's own JPEG blocks; 1 is nothing."),
+    "seams": ("Seams", "", "Steps along the borders of tiles over those beside them; 1 is none."),
+    "blockiness": ("Blocks", "", "Steps on the grid of JPEG blocks over those beside it; 1 is none."),
+    "niqe": ("NIQE", "", "How unlike clean photos its fine statistics are."),
+    "lpips": ("LPIPS", "", "How different a network (AlexNet) sees them; 0 is equal."),
+    "musiq": ("MUSIQ", "", "What a network expects people to rate it, of about 100."),
+    "maniqa": ("MANIQA", "", "What a network expects people to rate it, of about 1."),
+    "clipiqa": ("CLIP-IQA", "", "Whether CLIP finds it closer to a good photo than to a bad one; up to 1."),
+}
+
+
+def page(scores: dict[str, Any], sr: Path, gt: Path | None = None, lr: Path | None = None) -> str:
+    """The HTML of a report.
+
+    Args:
+        scores: what `files.report` returned for the same paths.
+        sr: the result, or a folder of them.
+        gt: the original or originals, if they were given.
+        lr: the small photo or photos, if they were given.
+
+    Raises:
+        RuntimeError: if matplotlib is missing.
+        ValueError: if a picture can't be read any more.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    ranking = worst(scores)
+    template = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    pairs = list(matched(sr, gt, lr).items())
+    return environment.from_string(template).render(
+        scores=scores,
+        given={ROLES[role]: str(path) for role, path in (("sr", sr), ("gt", gt), ("lr", lr)) if path},
+        groups=_groups(scores),
+        plots=_plots(scores),
+        trade_off=_trade_off(scores),
+        rows=_rows(scores, shown=ranking[:WORST]),
+        worst=[
+            {"number": index + 1, "name": scores["images"][index]["name"], **_look(*pairs[index])}
+            for index in ranking[:WORST]
+        ],
+        words=WORDS,
+        against=AGAINST,
+    )
+
+
+def worst(scores: dict[str, Any]) -> list[int]:
+    """Places of the pictures in the report, worst first: by their mean rank over the metrics with a mean."""
+    from scipy.stats import rankdata
+
+    images = scores["images"]
+    ranks = [rankdata([badness(name, row[name]) for row in images]) for name in scores["mean"]]
+    return sorted(range(len(images)), key=lambda index: (-sum(column[index] for column in ranks), index))
+
+
+def _groups(scores: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
+    """The means as cards, by what the results were compared with."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for name, value in scores["mean"].items():
+        how = scores["protocol"][name]
+        label, unit, tells = WORDS[name]
+        reference = how["reference"]
+        card = {
+            "label": label,
+            "value": _short(value),
+            "unit": unit,
+            "interval": " to ".join(map(_short, scores["interval"].get(name, ()))),
+            "better": BETTER[how["better"]],
+            "tells": tells,
+        }
+        groups.setdefault(next(title for title, kinds in GROUPS.items() if reference in kinds), []).append(
+            card
+        )
+    return groups
+
+
+def _plots(scores: dict[str, Any]) -> dict[str, str]:
+    """{metric: SVG} of those that vary over pictures in a finite way."""
+    return {
+        name: distribution(name, [row[name] for row in scores["images"]], scores["mean"][name], interval)
+        for name, interval in scores["interval"].items()
+    }
+
+
+def _trade_off(scores: dict[str, Any]) -> str:
+    """Fidelity against perception, or nothing where one of both has no interval."""
+    axes = FIDELITY, PERCEPTION
+    if not scores["interval"].keys() >= set(axes):
+        return ""
+    x, y = ([row[name] for row in scores["images"]] for name in axes)
+    down = [scores["protocol"][name]["better"] == "lower" for name in axes]
+    labels = [" ".join(WORDS[name][:2]).strip() for name in axes]
+    return scatter(x, y, labels=(labels[0], labels[1]), down=(down[0], down[1]))
+
+
+def _rows(scores: dict[str, Any], shown: Sequence[int]) -> list[dict[str, Any]]:
+    """One row a picture; of several, the worst value of each metric is marked."""
+    images = scores["images"]
+    lowest = {
+        name: max(badness(name, row[name]) for row in images if name in row) for name in scores["protocol"]
+    }
+    rows = []
+    for index, row in enumerate(images):
+        cells = [
+            (
+                _short(row[name]) if name in row else "–",
+                len(images) > 1 and name in row and badness(name, row[name]) == lowest[name],
+            )
+            for name in scores["protocol"]
+        ]
+        rows.append({"number": index + 1, "name": row["name"], "shown": index in shown, "cells": cells})
+    return rows
+
+
+def _look(result: Path, files: dict[str, Path]) -> dict[str, Any]:
+    """Crops at the place of the largest error, and where it lies; without a reference, of most detail."""
+    photos = {role: to_picture(load(file)) for role, file in {"sr": result, **files}.items()}
+    sr = photos["sr"]
+    compared = [photos[role] for role in ("gt", "lr") if role in photos][:1]
+    find = "difference" if compared else "detail"
+    (box,) = places(interest([*compared, sr], sr.size, find), 1, CROP_PX)
+    left, top, right, bottom = box
+    side = round((right - left) * sr.width)
+    whole = sr.copy()
+    whole.thumbnail((WHOLE_PX, WHOLE_PX))
+    return {
+        "why": "largest error" if compared else "most detail",
+        "place": f"{side} px at {round(left * sr.width)}, {round(top * sr.height)}",
+        "box": [f"{100 * share:.2f}%" for share in (left, top, right - left, bottom - top)],
+        "whole": _uri(whole, "JPEG", quality=85),
+        "crops": {
+            ROLES[role]: _uri(cut(photo, box, (side, side)), "PNG", optimize=True)
+            for role, photo in photos.items()
+        },
+    }
+
+
+def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _short(value: float) -> str:
+    """A figure for reading: four digits or so, exact ones are in the JSON."""
+    if math.isinf(value):
+        return "∞"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"

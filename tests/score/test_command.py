@@ -1,0 +1,154 @@
+"""python -m ugc_sr.score: what it writes where, and how it fails."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ugc_sr.score import files as score_files
+from ugc_sr.score.__main__ import main
+from ugc_sr.score.files import json_safe, report, table
+
+
+def picture(seed=0, size=(32, 40), channels=3):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, channels), dtype=np.uint8))
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    for role in ("sr", "gt", "lr"):
+        (tmp_path / role).mkdir()
+    for i, name in enumerate(("a", "b")):
+        gt = picture(i)
+        gt.save(tmp_path / "gt" / f"{name}.png")
+        gt.rotate(180).save(tmp_path / "sr" / f"{name}.webp", lossless=True)
+        gt.resize((10, 8)).save(tmp_path / "lr" / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_it_prints_the_table_of_the_report(folders, capsys):
+    main(["sr", "--gt", "gt", "--lr", "lr"])
+    expected = table(report(folders / "sr", folders / "gt", folders / "lr"))
+    assert capsys.readouterr().out == expected
+
+
+def test_it_prints_clean_json(folders):
+    found = subprocess.run(
+        [sys.executable, "-m", "ugc_sr.score", "sr", "--gt", "gt", "--json", "-"],
+        capture_output=True,
+        check=True,
+        cwd=folders,
+    )
+    assert json.loads(found.stdout) == json_safe(report(folders / "sr", folders / "gt"))
+
+
+def test_json_may_go_to_a_file(folders, capsys):
+    main(["sr", "--json", "scores.json"])
+    assert capsys.readouterr().out == ""
+    assert json.loads((folders / "scores.json").read_text())["mean"]["blockiness"] > 0
+
+
+def test_equal_files_give_json_that_every_parser_reads(folders, capsys):
+    main(["gt", "--gt", "gt", "--json", "-"])
+    got = json.loads(capsys.readouterr().out)
+    assert got["mean"]["psnr_y"] == got["images"][1]["psnr_rgb"] == "inf"
+
+
+def test_seams_need_the_plan_of_the_tiles(folders, capsys):
+    picture(size=(64, 200)).save("wide.png")
+    main(["wide.png", "--tile", "64", "--overlap", "16", "--json", "-"])
+    assert json.loads(capsys.readouterr().out)["mean"]["seams"] > 0
+
+
+def replaced(file, image):
+    return lambda: image.save(file)
+
+
+BROKEN = {
+    "nowhere": (None, "sr --gt nowhere", "no file or folder 'nowhere'"),
+    "empty": (lambda: _folder("none"), "sr --gt none", "No pictures in 'none'; expected .bmp"),
+    "no pairs": (
+        lambda: _folder("others", "x.png", "y.png"),
+        "sr --gt others",
+        "No picture of 'sr' is named like one of 'others'; expected pairs",
+    ),
+    "no partner": (
+        lambda: _folder("others", "a.png", "y.png"),
+        "sr --gt others",
+        "'b.webp' has 0 partners named 'b' in 'others'",
+    ),
+    "no small photo": (
+        lambda: _folder("others", "a.png", "y.png"),
+        "sr --gt gt --lr others",
+        "'b.webp' has 0 partners named 'b' in 'others'",
+    ),
+    "two partners": (replaced("gt/a.jpg", picture()), "sr --gt gt", "has 2 partners named 'a'"),
+    "size": (
+        replaced("gt/b.png", picture(size=(9, 9))),
+        "sr --gt gt",
+        r"'b.webp' is 40x32 px and 'gt/b.png' 9x9; expected equal sizes",
+    ),
+    "shape": (
+        replaced("lr/a.png", picture(size=(9, 40))),
+        "sr --lr lr",
+        r"'a.webp' against 'lr/a.png': .*no enlargement of a photo of 40x9 px",
+    ),
+    "no picture": (lambda: _write("gt/a.png", b"text"), "sr --gt gt", "'gt/a.png' is no picture that can be"),
+    "transparent": (
+        replaced("sr/a.webp", picture(channels=4)),
+        "sr --gt gt",
+        "'sr/a.webp' is partly transparent; .*Flatten it",
+    ),
+    "small": (replaced("tiny.png", picture(size=(8, 8))), "tiny.png", "'tiny.png': .*8x8 px"),
+    "tile alone": (None, "sr --tile 512", "--tile and --overlap go together"),
+    "one tile": (None, "sr --tile 512 --overlap 64", "40x32 px is one tile of 512 px"),
+    "overlap": (None, "sr --tile 64 --overlap 64", "an overlap of 64 px"),
+    "extra": (None, "sr --extra psnr", "invalid choice: 'psnr'"),
+    "extra without original": (None, "sr --extra lpips", "lpips compares with the original"),
+    "output folder": (None, "sr --json nowhere/x.json", "no folder 'nowhere' to write 'x.json' into"),
+    "output is a folder": (None, "sr --html gt", "'gt' is a folder; give the name of a file"),
+}
+
+
+def _folder(name, *names):
+    Path(name).mkdir()
+    for file in names:
+        picture().save(Path(name, file))
+
+
+def _write(name, content):
+    Path(name).write_bytes(content)
+
+
+@pytest.mark.parametrize(("prepare", "arguments", "message"), BROKEN.values(), ids=BROKEN)
+def test_it_says_what_is_wrong_in_a_line_and_fails(folders, capsys, prepare, arguments, message):
+    if prepare:
+        prepare()
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split())
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(message, err)
+    assert err.count("\n") == 1 or err.startswith("usage")
+
+
+def test_nothing_is_scored_before_all_is_known_to_fit(folders, monkeypatch):
+    monkeypatch.setattr(score_files, "evaluate", lambda *a, **k: pytest.fail("scored"))
+    picture(size=(9, 9)).save("gt/b.png")
+    for arguments in (["sr", "--gt", "gt"], ["sr", "--html", "nowhere/x.html"], ["sr", "--extra", "lpips"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+
+
+def test_a_folder_without_permission_is_found_out_first(folders, capsys, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(SystemExit):
+        main(["sr", "--json", "x.json"])
+    assert "'x.json' can't be written: no permission in '.'" in capsys.readouterr().err

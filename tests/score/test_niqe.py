@@ -1,0 +1,158 @@
+import io
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from scipy.ndimage import gaussian_filter
+from skimage import data
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from ugc_sr.score import fit_niqe
+from ugc_sr.score.measures import niqe, rounded_luma
+from ugc_sr.score.metrics import evaluate
+from ugc_sr.score.niqe import (
+    SHIPPED,
+    fit_asymmetric,
+    patch_features,
+    shipped,
+    unnaturalness,
+)
+from ugc_sr.train.photos import HELD_OUT
+
+
+def picture(pixels):
+    return torch.from_numpy(pixels.copy()).movedim(-1, 0)[None].double() / 255
+
+
+@pytest.fixture(scope="module", params=[data.astronaut, data.coffee, data.chelsea], ids=lambda f: f.__name__)
+def photo(request):
+    return picture(request.param()[:384, :448])
+
+
+def blur(photo, sigma):
+    return torch.from_numpy(gaussian_filter(photo.numpy(), (0, 0, sigma, sigma)))
+
+
+def noise(photo, amount):
+    return photo + amount * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
+
+
+def jpeg(photo, quality):
+    file = io.BytesIO()
+    Image.fromarray((photo[0].movedim(0, -1) * 255).byte().numpy()).save(file, "jpeg", quality=quality)
+    return picture(np.array(Image.open(file)))
+
+
+@pytest.mark.parametrize(
+    ("damage", "amounts"), [(blur, (1.5, 2.5, 5)), (noise, (0.02, 0.08, 0.2)), (jpeg, (20, 8, 4))]
+)
+def test_visible_damage_scores_worse_the_more_there_is(photo, damage, amounts):
+    scores = [niqe(x).item() for x in (photo, *(damage(photo, amount) for amount in amounts))]
+    assert scores == sorted(scores)
+    assert scores[-1] > 1.5 * scores[0]
+
+
+@pytest.mark.parametrize(("shape", "width"), [(1, 1), (2, 2**0.5)], ids=["Laplace", "Gauss"])
+@pytest.mark.parametrize("right", [1, 3])
+def test_the_shape_and_both_widths_of_drawn_pixels_are_found(shape, width, right):
+    size, generator = (1, 1, 500, 500), torch.Generator().manual_seed(0)
+    heights = torch.empty(size).exponential_(generator=generator) if shape == 1 else None
+    heights = torch.randn(size, generator=generator).abs() if heights is None else heights
+    positive = torch.rand(size, generator=generator) < right / (1 + right)  # keeps the density continuous
+    found = fit_asymmetric(torch.where(positive, right * heights, -heights).double())
+    assert [x.item() for x in found] == pytest.approx([shape, width, right * width], rel=0.03)
+
+
+def test_pictures_like_the_clean_ones_are_near_and_others_far():
+    generator = torch.Generator().manual_seed(0)
+    noises = (235 * torch.rand(2, 1, 384, 384, dtype=torch.float64, generator=generator)).round()
+    pristine = fit_niqe.fit(patch_features(noises)[0].flatten(0, 1).repeat(2, 1))
+    assert unnaturalness(noises, pristine).max() < 3
+    assert unnaturalness(F.avg_pool2d(noises, 5, stride=1, padding=2).round(), pristine).min() > 20
+
+
+def test_what_is_beyond_the_last_whole_patch_does_not_count(photo):
+    whole = photo[..., :288, :]
+    assert_close(niqe(F.pad(whole, (0, 30, 0, 90), value=0.9)), niqe(whole))
+
+
+def test_each_picture_of_a_batch_has_its_own_score(photo):
+    both = torch.cat([photo, blur(photo, 2)])
+    assert_close(niqe(both), torch.cat([niqe(x[None]) for x in both]))
+
+
+def test_flat_patches_do_not_count(photo):
+    """As a letterbox has them: the score is that of the rest."""
+    bars = torch.cat([torch.zeros_like(photo[..., :96, :]), photo[..., :192, :]], dim=-2)
+    y = rounded_luma(bars)
+    features, _ = patch_features(y)
+    flat = features.isnan().any(dim=-1)[0]
+    assert flat.view(3, 4)[0].all()
+    assert not flat.view(3, 4)[1:].any()
+    assert niqe(bars).isfinite().all()
+
+
+def test_a_flat_picture_has_no_score():
+    flat = torch.full((1, 3, 200, 200), 0.5)
+    assert math.isnan(niqe(flat).item())
+    assert evaluate(flat).keys() == {"blockiness"}
+
+
+def test_the_shipped_gaussian_is_one_and_says_what_it_was_fitted_to():
+    pristine = shipped()
+    assert pristine.mean.shape == (36,)
+    assert pristine.mean.dtype == torch.float64
+    assert_close(pristine.covariance, pristine.covariance.T)
+    assert torch.linalg.eigvalsh(pristine.covariance).min() > 0
+    fitted = fit_niqe.provenance(SHIPPED)
+    assert fitted["version"] == fit_niqe.VERSION
+    assert fitted["patches"] > 5 * 36
+    assert len(fitted["photos"]) > 20
+
+
+def test_no_held_out_photo_is_among_them():
+    assert not {held.path for held in HELD_OUT.values()} & set(fit_niqe.provenance(SHIPPED)["photos"])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Photos of 8 x 8 patches at half size, whose left half is dull."""
+    folder = tmp_path_factory.mktemp("photos")
+    for seed, name in enumerate(("a.png", "b.png")):
+        grain = np.random.default_rng(seed).normal(0, 60, (1600, 1600, 1))
+        grain[:, :800] /= 3
+        Image.fromarray((128 + grain).clip(0, 255).astype(np.uint8).repeat(3, axis=2)).save(folder / name)
+    return folder
+
+
+def test_fitting_takes_the_sharp_patches_and_names_its_photos(folder, tmp_path):
+    out = tmp_path / "out.safetensors"
+    fit_niqe.main([str(folder), str(out), "a.png", "b.png"])
+    assert fit_niqe.provenance(out) == {"version": 1, "patches": 64, "photos": ["a.png", "b.png"]}
+    y = torch.cat([fit_niqe.photo_luma(folder / name) for name in ("a.png", "b.png")])
+    sharp = patch_features(y)[0].view(2, 8, 8, 36)[:, :, 4:]
+    assert_close(load_file(out)["mean"], sharp.mean(dim=(0, 1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["nowhere.png"], "nowhere.png"),
+        (["a.png"], "32 sharp patches; expected more than 36. Give more or larger photos"),
+    ],
+)
+def test_photos_that_cannot_be_fitted_are_refused(folder, tmp_path, capsys, names, message):
+    with pytest.raises(SystemExit) as stop:
+        fit_niqe.main([str(folder), str(tmp_path / "out.safetensors"), *names])
+    assert stop.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_photo_without_a_sharp_patch_gives_none():
+    assert fit_niqe.sharp_patches(torch.full((1, 1, 200, 200), 128.0, dtype=torch.float64)).shape == (0, 36)
