@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import comfy.utils
 import folder_paths
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..models.weights import UnsupportedWeightsError
+from ..models import files
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,25 @@ KINDS = {
     "adapter": Kind(("model_patches",), wanted="the UNet of SeeSR or SRlab"),
     "controlnet": Kind(("controlnet",), wanted="the ControlNet of SeeSR or SRlab"),
 }
+_WEIGHTS = re.compile(rf"{files.STEM}(-\d+-of-\d+)?\.\w+")  # what diffusers calls a folder's weights
+_SHOWN = 3
 
 
 def names(kind: str) -> list[str]:
-    """Names of the .safetensors files of a kind, for a combo; empty when there is none."""
-    _register_sam2()
-    found = {name for folder in KINDS[kind].folders for name in folder_paths.get_filename_list(folder)}
-    return sorted(name for name in found if _is_safetensors(name))
+    """Names for a combo, the host's own folders first: .safetensors files, and diffusers' folders of them."""
+    listed = (name for folder in _listed(kind) for name in folder if _is_safetensors(name))
+    return list(dict.fromkeys(map(_entry, listed)))
+
+
+def unlisted(kind: str) -> str:
+    """What a tooltip adds about pickles that lie there and can't be chosen; else empty."""
+    found = _pickles(kind)
+    if not found:
+        return ""
+    shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+    return (
+        f" Not listed, because a pickle may run code: {shown}. Convert it once: {_command(kind, found[0])}."
+    )
 
 
 def problem(kind: str, name: str | None) -> str | None:
@@ -43,7 +55,7 @@ def problem(kind: str, name: str | None) -> str | None:
 
     `name` is None where the widget is linked to another node: the file is only known when the graph runs.
     """
-    return None if name is None or name in names(kind) else _missing(kind, name)
+    return None if name is None or _entry(name) in names(kind) else _missing(kind, name)
 
 
 def fingerprint(kind: str, name: str | None) -> str:
@@ -54,62 +66,98 @@ def fingerprint(kind: str, name: str | None) -> str:
     """
     if name is None:
         return ""
-    stat = _locate(kind, name).stat()
-    return f"{name}:{stat.st_mtime_ns}:{stat.st_size}"
+    stats = [part.stat() for part in files.parts(_locate(kind, name))]
+    return ":".join([name, *(f"{stat.st_mtime_ns}:{stat.st_size}" for stat in stats)])
 
 
 def load_weights(kind: str, name: str) -> dict[str, Tensor]:
-    """The tensors of a file, on the CPU.
+    """The tensors of a file, or of a folder of diffusers, on the CPU.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if there is no such file, or a part of it is missing.
         UnsupportedWeightsError: if it is not a whole safetensors file with tensors in it.
     """
     path = _locate(kind, name)
-    try:
-        with safe_open(path, framework="pt") as file:
-            empty = not file.keys()
-    except (SafetensorError, OSError) as error:
-        raise UnsupportedWeightsError(f"'{name}' {_damage(path)} ({error}).") from error
-    if empty:
-        raise UnsupportedWeightsError(f"'{name}' holds no tensors. Download it again.")
-    # The host's reader, because it maps the file instead of copying it where the host can.
-    return cast("dict[str, Tensor]", comfy.utils.load_torch_file(str(path), safe_load=True))
+    tensors: dict[str, Tensor] = {}
+    for part in files.parts(path):
+        files.check(part, name)
+        # The host's reader, because it maps the file instead of copying it where the host can.
+        tensors |= cast("dict[str, Tensor]", comfy.utils.load_torch_file(str(part), safe_load=True))
+    files.check_index(path, tensors)
+    return tensors
 
 
-def _damage(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(9)
-    if not start:
-        return "is an empty file. Download it again"
-    if start.startswith(b"PK\x03\x04") or start[:1] == b"\x80":
-        return (
-            "is a PyTorch pickle under another name, which may run code when opened. "
-            "Get the .safetensors file, or convert it on a computer that you trust"
-        )
-    if start[8:] == b"{":
-        return "is cut short or damaged. Download it again"
-    return "is not a safetensors file. Download it again"
+def _listed(kind: str) -> list[list[str]]:
+    """Names of all files in the folders of a kind, folder by folder."""
+    _register_sam2()
+    return [sorted(folder_paths.get_filename_list(folder)) for folder in KINDS[kind].folders]
+
+
+def _entry(name: str) -> str:
+    """The folder of diffusers that a file is the weights of, or its own name."""
+    path = Path(name)
+    return str(path.parent) if _WEIGHTS.fullmatch(path.name) and path.parent.name else name
+
+
+def _pickles(kind: str) -> list[str]:
+    """Files and folders of diffusers that only the converter opens."""
+    chosen = set(names(kind))
+    found = (
+        name for folder in _listed(kind) for name in folder if Path(name).suffix.lower() in files.PICKLED
+    )
+    return [entry for entry in dict.fromkeys(map(_entry, found)) if entry not in chosen]
+
+
+def _command(kind: str, entry: str) -> str:
+    """The command, run in custom_nodes, that makes a file of ours from a pickle or a folder of them."""
+    source = _find(kind, entry, ".bin") or Path(entry)
+    name = source.name if source.is_dir() else source.stem
+    return f'python -m ugc_sr.models convert "{source}" "{source.with_name(name + files.SAFE)}"'
 
 
 def _locate(kind: str, name: str) -> Path:
+    """A file, or a folder of diffusers.
+
+    Raises:
+        FileNotFoundError: if there is neither.
+    """
+    path = _find(kind, _entry(name), files.SAFE) if name else None
+    if path is None or not all(_is_safetensors(part.name) for part in files.parts(path)):
+        raise FileNotFoundError(_missing(kind, name))
+    return path
+
+
+def _find(kind: str, entry: str, suffix: str) -> Path | None:
+    """The first file of that name, or folder that looks like one of diffusers, in the order of search."""
     _register_sam2()
-    if name and _is_safetensors(name):
-        for folder in KINDS[kind].folders:
-            path = folder_paths.get_full_path(folder, name)
-            if path is not None:
-                return Path(path)
-    raise FileNotFoundError(_missing(kind, name))
+    inside = (f"{files.STEM}{suffix}", f"{files.STEM}{suffix}{files.INDEX}", "config.json")
+    for folder in KINDS[kind].folders:
+        if path := folder_paths.get_full_path(folder, entry):
+            return Path(path)
+        for name in inside:
+            if path := folder_paths.get_full_path(folder, str(Path(entry, name))):
+                return Path(path).parent
+    return None
 
 
-def _missing(kind: str, name: str) -> str:
+def _missing(kind: str, name: str | None) -> str:
     where = " or ".join(f"models/{folder}" for folder in KINDS[kind].folders)
+    pickles = _pickles(kind)
+    if name and _entry(name) in pickles:
+        return (
+            f"'{name}' in {where} is a pickle, which may run code when opened, so no node opens it. Convert "
+            f"it once, in a terminal in custom_nodes: {_command(kind, _entry(name))} - then press R and "
+            "choose the new file."
+        )
     found = f"There is no file '{name}' in {where}" if name else f"No file of {where} is chosen"
-    return f"{found}. Put {KINDS[kind].wanted}, saved as .safetensors, there; then press R and choose it."
+    return (
+        f"{found}. Put {KINDS[kind].wanted}, saved as .safetensors, there; then press R and choose it."
+        + unlisted(kind)
+    )
 
 
 def _is_safetensors(name: str) -> bool:
-    return name.lower().endswith(".safetensors")
+    return name.lower().endswith(files.SAFE)
 
 
 def _register_sam2() -> None:

@@ -103,12 +103,6 @@ def _convert(state_dict: Mapping[str, Tensor]) -> StateDict:
     return converted
 
 
-def _no_place(key: str) -> UnsupportedWeightsError:
-    return UnsupportedWeightsError(
-        f"the key '{key}' has no place in the layout of SeeSR's and SRlab's files."
-    )
-
-
 class _Structure(NamedTuple):
     """What one key can't say about where it goes."""
 

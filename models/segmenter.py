@@ -138,7 +138,7 @@ def _backbone(config: EncoderConfig) -> nn.Module:
 
 def _detect(state_dict: Mapping[str, Tensor], file: str) -> EncoderConfig:
     patch = state_dict.get(f"{PREFIX}trunk.patch_embed.proj.weight")
-    if patch is None:
+    if patch is None or weights.detect(state_dict) != "encoder":
         raise UnsupportedWeightsError(
             f"{NODE}: '{file}' is not a SAM2.1 checkpoint: {_description(state_dict)} "
             f"Expected Meta's layout with keys '{PREFIX}trunk.*', '{PREFIX}neck.*' and 'no_mem_embed': "
@@ -161,4 +161,4 @@ def _description(state_dict: Mapping[str, Tensor]) -> str:
     kind = weights.detect(state_dict)
     if kind in ("encoder", "unknown"):
         return f"it holds {len(state_dict)} tensors, such as '{next(iter(state_dict), '')}'."
-    return f"it is {weights.KINDS[kind].what}. {weights.KINDS[kind].advice}"
+    return f"it is {weights.describe(state_dict)}. {weights.KINDS[kind].advice}"

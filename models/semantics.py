@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+# What a tile attends to: tokens of the whole photo, of its own part of it, or both.
+VIEWS = ("global", "tile", "both")
+
+
+class TileReader(Protocol):
+    """Reads what single tiles of a restored photo show, while it is being sampled."""
+
+    def read(self, boxes: Sequence[tuple[int, int, int, int]], full: tuple[int, int]) -> list[Tensor]:
+        """Tokens (B, N, D) of each box (top, left, height, width) of a latent of `full` (rows, columns)."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what was read."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,12 +35,16 @@ class Semantics:
         grid: (rows, columns).
         image_size: (height, width) in pixels of the photo that was read.
         encoder: which encoder read it, for example "sam2.1_tiny" or "nano".
+        view: one of `VIEWS`. Without tiles the whole photo is the only tile, and all are one.
+        reader: reads the tiles, where `view` asks for them.
     """
 
     tokens: Tensor
     grid: tuple[int, int]
     image_size: tuple[int, int]
     encoder: str
+    view: str = "global"
+    reader: TileReader | None = None
 
     def __post_init__(self) -> None:
         """Check that the tokens fill the grid.
@@ -43,7 +65,26 @@ class Semantics:
             )
         if min(self.image_size) < 1:
             raise ValueError(f"Semantics: image_size must be (height, width) >= 1, got {self.image_size}.")
+        if self.view not in VIEWS or (self.view != "global" and self.reader is None):
+            raise ValueError(
+                f"Semantics: view must be one of {', '.join(VIEWS)}, and all but global need a reader of "
+                f"tiles; got {self.view} and {self.reader}."
+            )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Semantics:
         """The same semantics with the tokens elsewhere or in another float type."""
         return replace(self, tokens=self.tokens.to(device=device, dtype=dtype))
+
+    def pooled(self, factor: int) -> Semantics:
+        """Tokens averaged over squares of factor x factor, which overlap where the grid is no multiple."""
+        rows, columns = (-(-side // factor) for side in self.grid)
+        squares = self.tokens.transpose(1, 2).unflatten(2, self.grid)
+        means = F.adaptive_avg_pool2d(squares, (rows, columns)).flatten(2).transpose(1, 2)
+        return replace(self, tokens=means, grid=(rows, columns))
+
+    def can_become(self, size: tuple[int, int], padding: int = 0) -> bool:
+        """Whether the photo, scaled and then padded by `padding` pixels a side at most, can be so large."""
+        sides = list(zip(self.image_size, size, strict=True))
+        smallest = max((side - padding - 0.5) / photo for photo, side in sides)
+        largest = min((side + 0.5) / photo for photo, side in sides)
+        return smallest <= largest

@@ -1,9 +1,14 @@
 """What a weights file holds, read from its keys and shapes, and refusals in words."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+Shapes = Mapping[str, "torch.Size | tuple[int, ...]"]
 
 
 class UnsupportedWeightsError(ValueError):
@@ -20,13 +25,26 @@ class Kind(NamedTuple):
 KINDS = {
     "controlnet": Kind("a ControlNet with image attentions", "Load it with Load Semantic ControlNet."),
     "adapter": Kind("a UNet with image attentions", "Load it with Load Semantic Adapter."),
-    "encoder": Kind("a SAM2 checkpoint", "Load it with Load SAM2 Encoder."),
+    "encoder": Kind("a SAM2.1 checkpoint", "Load it with Load SAM2 Encoder."),
+    "sam2": Kind(
+        "a checkpoint of SAM2, the version before SAM2.1",
+        "SRlab was trained with SAM2.1: get sam2.1_hiera_tiny.",
+    ),
+    "sam1": Kind(
+        "a checkpoint of the first SAM", "Its tokens are of another kind: get sam2.1_hiera_tiny of SAM2.1."
+    ),
     "lora": Kind("a LoRA", "Load it with Load LoRA."),
     "plain controlnet": Kind("a ControlNet without image attentions", "Load it with Load ControlNet Model."),
     "checkpoint": Kind("a whole checkpoint", "Load it with Load Checkpoint."),
     "unet": Kind("a UNet without image attentions", "Load it with Load Diffusion Model."),
     "unknown": Kind("no kind of weights that this node knows", "Choose a SeeSR or SRlab file."),
 }
+
+
+FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "SDXL"}  # by the width of the text
+
+_TOKENS = re.compile(r".*image_attentions\..+\.attn2\.to_[kv]\.weight")
+_ATTENTION = re.compile(r"(.+\.)(attentions|image_attentions)\.(\d+)\..+")
 
 
 def detect(state_dict: Mapping[str, Tensor]) -> str:
@@ -37,12 +55,12 @@ def detect(state_dict: Mapping[str, Tensor]) -> str:
         return "controlnet" if image_attentions else "plain controlnet"
     if image_attentions:
         return "adapter"
-    if any("lora_" in key or ".lora." in key for key in keys):
+    if any(mark in key for key in keys for mark in ("lora_", ".lora.", "hada_w", "lokr_w")):
         return "lora"
     if any("input_hint_block" in key for key in keys):
         return "plain controlnet"
     if _any_starts(keys, "image_encoder.", "model.image_encoder."):
-        return "encoder"
+        return _segmenter(keys)
     if _any_starts(keys, "model.diffusion_model."):
         return "checkpoint"
     if _any_starts(keys, "down_blocks.0.resnets.", "input_blocks."):
@@ -50,18 +68,108 @@ def detect(state_dict: Mapping[str, Tensor]) -> str:
     return "unknown"
 
 
+def family(state_dict: Mapping[str, Tensor]) -> str | None:
+    """The base model that a UNet, ControlNet or checkpoint belongs to, by the width of its text; or None."""
+    widths = {
+        weight.shape[1]
+        for key, weight in state_dict.items()
+        if key.endswith(".attn2.to_k.weight") and ".image_attentions." not in key and weight.ndim == 2
+    }
+    return next((FAMILIES[width] for width in widths if width in FAMILIES), None)
+
+
+def describe(state_dict: Mapping[str, Tensor]) -> str:
+    """What a file is, in words: "a whole checkpoint of SDXL"."""
+    what, base = KINDS[detect(state_dict)].what, family(state_dict)
+    return f"{what} of {base}" if base else what
+
+
 def require(state_dict: Mapping[str, Tensor], kind: str, node: str, name: str) -> None:
-    """Refuse a file that isn't of `kind`, in the name of `node`.
+    """Refuse a file that isn't of `kind`, or only half of one, in the name of `node`.
 
     Raises:
-        UnsupportedWeightsError: saying what `name` holds instead, and where that belongs.
+        UnsupportedWeightsError: saying what `name` holds instead, and where that belongs; or what it lacks.
     """
     found = detect(state_dict)
     if found != kind:
+        published = "as Meta publishes it" if kind == "encoder" else "as SeeSR and SRlab publish it"
         raise UnsupportedWeightsError(
-            f"{node}: '{name}' is {KINDS[found].what} ({len(state_dict)} tensors); "
-            f"expected {KINDS[kind].what}, as SeeSR and SRlab publish it. {KINDS[found].advice}"
+            f"{node}: '{name}' is {describe(state_dict)} ({len(state_dict)} tensors); "
+            f"expected {KINDS[kind].what}, {published}. {KINDS[found].advice}"
         )
+    _require_pairs(state_dict, node, name)
+    _require_one_width(state_dict, node, name)
+    base = family(state_dict)
+    if base not in (None, "Stable Diffusion 2"):
+        raise UnsupportedWeightsError(
+            f"{node}: '{name}' was made for {base}. Get the weights of SeeSR or SRlab, which are for "
+            "Stable Diffusion 2."
+        )
+
+
+def _segmenter(keys: list[str]) -> str:
+    if any("image_encoder.patch_embed." in key for key in keys):
+        return "sam1"
+    # SAM2.1 differs from SAM2 by what its memory has learned besides
+    memory = any("memory_encoder." in key for key in keys)
+    return "sam2" if memory and not any("no_obj_embed_spatial" in key for key in keys) else "encoder"
+
+
+def _require_pairs(state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
+    """Refuse a network in which a text attention has no image attention, or the other way round.
+
+    Raises:
+        UnsupportedWeightsError: naming what is missing.
+    """
+    places: dict[str, set[tuple[str, int]]] = {"attentions": set(), "image_attentions": set()}
+    for key in state_dict:
+        if match := _ATTENTION.fullmatch(key):
+            places[match[2]].add((match[1], int(match[3])))
+    if not places["attentions"]:  # image attentions alone
+        return
+    for block, number in sorted(places["attentions"] ^ places["image_attentions"]):
+        lost = next(kind for kind, found in places.items() if (block, number) not in found)
+        raise UnsupportedWeightsError(
+            f"{node}: '{name}' lacks '{block}{lost}.{number}'. The file is incomplete; download it again."
+        )
+
+
+def _require_one_width(state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
+    """Refuse image attentions that take tokens of different widths, or no tokens at all.
+
+    Raises:
+        UnsupportedWeightsError: naming the first that differs.
+    """
+    projections = {key: weight for key, weight in state_dict.items() if _TOKENS.fullmatch(key)}
+    for key, weight in projections.items():
+        if weight.ndim != 2:
+            raise UnsupportedWeightsError(
+                f"{node}: '{key}' of '{name}' is {list(weight.shape)}; expected a matrix. "
+                "Use the file as published."
+            )
+    widths = {key: weight.shape[1] for key, weight in projections.items()}
+    first = next(iter(widths.values()), None)
+    for key, width in widths.items():
+        if width != first:
+            raise UnsupportedWeightsError(
+                f"{node}: the image attentions of '{name}' take tokens {first} wide, but '{key}' takes "
+                f"{width}. Use the file as published."
+            )
+
+
+@contextmanager
+def naming(node: str, name: str) -> Iterator[None]:
+    """Let every refusal inside tell which file it is about, in the name of `node`.
+
+    Raises:
+        UnsupportedWeightsError: the refusal.
+    """
+    try:
+        yield
+    except UnsupportedWeightsError as refusal:
+        if f"'{name}'" in str(refusal):
+            raise
+        raise UnsupportedWeightsError(f"{node}: '{name}': {refusal}") from refusal
 
 
 def load(
@@ -72,7 +180,16 @@ def load(
     Raises:
         UnsupportedWeightsError: naming the first key that doesn't fit.
     """
-    expected = module.state_dict()
+    compare({key: weight.shape for key, weight in module.state_dict().items()}, state_dict, node, name)
+    module.load_state_dict(state_dict, assign=assign)
+
+
+def compare(expected: Shapes, state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
+    """Refuse a file that isn't exactly of these keys and shapes.
+
+    Raises:
+        UnsupportedWeightsError: naming the first key that doesn't fit.
+    """
     for key in expected:
         if key not in state_dict:
             raise UnsupportedWeightsError(
@@ -84,12 +201,11 @@ def load(
                 f"{node}: '{name}' holds '{key}', which has no place in the network. "
                 "Use the file as published."
             )
-        if weight.shape != expected[key].shape:
+        if weight.shape != torch.Size(expected[key]):
             raise UnsupportedWeightsError(
-                f"{node}: '{key}' of '{name}' is {list(weight.shape)}; expected {list(expected[key].shape)}. "
+                f"{node}: '{key}' of '{name}' is {list(weight.shape)}; expected {list(expected[key])}. "
                 "Use the file as published."
             )
-    module.load_state_dict(state_dict, assign=assign)
 
 
 def _any_starts(keys: list[str], *prefixes: str) -> bool:

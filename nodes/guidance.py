@@ -11,6 +11,7 @@ from ..host.controlnet import SemanticControlNet, apply_controlnet, load_control
 from ..host.guidance import apply_guidance
 from ..image import check_image, from_socket
 from ..models.semantics import Semantics
+from ..models.weights import naming
 from . import sockets
 
 
@@ -24,14 +25,19 @@ class LoadSemanticAdapter(io.ComfyNode):
             node_id="UGCSR_LoadSemanticAdapter",
             display_name="Load Semantic Adapter",
             category="ugc_sr/loaders",
-            description="Load the part of a SeeSR or SRlab UNet that looks at semantics.",
+            description="Load the part of a SeeSR or SRlab UNet that looks at semantics. Their authors give "
+            "the files out on Google Drive alone, so download them through a browser: SRlab's folder "
+            "checkpoint-90000/unet (github.com/Moonsofang/NTIRE-2025-SRlab) or SeeSR's seesr/unet "
+            "(github.com/cswry/SeeSR). Put the folder unet with its config.json into "
+            "models/model_patches/srlab. Files that end in .bin or .pt: docs/weights.md.",
             search_aliases=["seesr", "srlab", "image attention", "semantic unet"],
             inputs=[
                 io.Combo.Input(
                     "adapter_name",
                     options=paths.names("adapter"),
-                    tooltip="UNet file of SeeSR or SRlab (.safetensors) in models/model_patches; whole, or "
-                    "its image attentions alone. The base model comes from a checkpoint as usual.",
+                    tooltip="UNet of SeeSR or SRlab in models/model_patches: a .safetensors file or their "
+                    "folder unet, whole or its image attentions alone. The base model comes from a "
+                    "checkpoint of Stable Diffusion 2 as usual." + paths.unlisted("adapter"),
                 ),
             ],
             outputs=[sockets.Adapter.Output("adapter", display_name="adapter")],
@@ -50,7 +56,8 @@ class LoadSemanticAdapter(io.ComfyNode):
     @classmethod
     def execute(cls, adapter_name: str) -> io.NodeOutput:
         """Read the file."""
-        return io.NodeOutput(load_adapter(paths.load_weights("adapter", adapter_name), adapter_name))
+        with naming("Load Semantic Adapter", adapter_name):
+            return io.NodeOutput(load_adapter(paths.load_weights("adapter", adapter_name), adapter_name))
 
 
 class ApplySemanticGuidance(io.ComfyNode):
@@ -71,6 +78,7 @@ class ApplySemanticGuidance(io.ComfyNode):
                 sockets.Semantics.Input("semantics", tooltip="From Encode Semantics, of the small photo."),
                 _strength(maximum=2.0),
                 *_range(),
+                _freeze(),
             ],
             outputs=[io.Model.Output(tooltip="The model, guided.")],
         )
@@ -84,9 +92,11 @@ class ApplySemanticGuidance(io.ComfyNode):
         strength: float,
         start_percent: float,
         end_percent: float,
+        freeze_after: float = 1.0,
     ) -> io.NodeOutput:
         """Clone the model and add the guidance."""
-        return io.NodeOutput(apply_guidance(model, adapter, semantics, strength, start_percent, end_percent))
+        guided = apply_guidance(model, adapter, semantics, strength, start_percent, end_percent, freeze_after)
+        return io.NodeOutput(guided)
 
 
 class LoadSemanticControlNet(io.ComfyNode):
@@ -99,14 +109,17 @@ class LoadSemanticControlNet(io.ComfyNode):
             node_id="UGCSR_LoadSemanticControlNet",
             display_name="Load Semantic ControlNet",
             category="ugc_sr/loaders",
-            description="Load a ControlNet that looks at semantics, as SeeSR and SRlab publish it.",
+            description="Load a ControlNet that looks at semantics, as SeeSR and SRlab publish it on Google "
+            "Drive: the folder controlnet beside the folder unet of Load Semantic Adapter. Put it with its "
+            "config.json into models/controlnet/srlab. Files that end in .bin or .pt: docs/weights.md.",
             search_aliases=["seesr", "srlab", "controlnet loader"],
             inputs=[
                 io.Combo.Input(
                     "control_net_name",
                     options=paths.names("controlnet"),
-                    tooltip="ControlNet file of SeeSR or SRlab (.safetensors) in models/controlnet. "
-                    "The core loader would drop its image attentions without a word.",
+                    tooltip="ControlNet of SeeSR or SRlab in models/controlnet: a .safetensors file or their "
+                    "folder controlnet. The core loader would drop its image attentions without a word."
+                    + paths.unlisted("controlnet"),
                 ),
             ],
             outputs=[io.ControlNet.Output("control_net", display_name="control_net")],
@@ -125,8 +138,9 @@ class LoadSemanticControlNet(io.ComfyNode):
     @classmethod
     def execute(cls, control_net_name: str) -> io.NodeOutput:
         """Read the file."""
-        weights = paths.load_weights("controlnet", control_net_name)
-        return io.NodeOutput(load_controlnet(weights, control_net_name))
+        with naming("Load Semantic ControlNet", control_net_name):
+            weights = paths.load_weights("controlnet", control_net_name)
+            return io.NodeOutput(load_controlnet(weights, control_net_name))
 
 
 class ApplySemanticControlNet(io.ComfyNode):
@@ -152,6 +166,7 @@ class ApplySemanticControlNet(io.ComfyNode):
                 sockets.Semantics.Input("semantics", tooltip="From Encode Semantics, of the small photo."),
                 _strength(maximum=10.0),
                 *_range(),
+                _freeze(),
             ],
             outputs=[
                 io.Conditioning.Output("positive", display_name="positive"),
@@ -160,7 +175,7 @@ class ApplySemanticControlNet(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
+    def execute(  # noqa: PLR0913 - one for each input of the node
         cls,
         positive: list,
         negative: list,
@@ -170,6 +185,7 @@ class ApplySemanticControlNet(io.ComfyNode):
         strength: float,
         start_percent: float,
         end_percent: float,
+        freeze_after: float = 1.0,
     ) -> io.NodeOutput:
         """Add the control to both conditionings."""
         check_image(hint, node="Apply Semantic ControlNet", socket="hint")
@@ -180,6 +196,7 @@ class ApplySemanticControlNet(io.ComfyNode):
             semantics,
             strength,
             (start_percent, end_percent),
+            freeze_after,
         )
         return io.NodeOutput(positive, negative)
 
@@ -213,4 +230,19 @@ def _range() -> tuple[io.Float.Input, io.Float.Input]:
             step=0.001,
             tooltip="Part of the sampling after which it stops; the late steps draw the fine detail.",
         ),
+    )
+
+
+def _freeze() -> io.Float.Input:
+    return io.Float.Input(
+        "freeze_after",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        step=0.001,
+        optional=True,
+        advanced=True,
+        tooltip="Part of the sampling after which the photo isn't looked at anew: what was seen then is used "
+        "again, which is faster. 1 is never. Needs up to 50 MB for each tile of 768 px, twice that with cfg. "
+        "Leave at 1 with tilers other than Tile Diffusion.",
     )

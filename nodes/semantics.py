@@ -6,8 +6,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..host import paths
-from ..host.encoder import LoadedEncoder, encode, load_encoder
+from ..host.encoder import LoadedEncoder, encode_views, load_encoder
 from ..image import check_image, from_socket
+from ..models.semantics import VIEWS
+from ..models.weights import naming
+from ..sample.frame import Frame
 from . import sockets
 
 
@@ -21,13 +24,17 @@ class LoadSAM2Encoder(io.ComfyNode):
             display_name="Load SAM2 Encoder",
             category="ugc_sr/loaders",
             search_aliases=["sam2", "segment anything", "semantics loader", "image encoder"],
-            description="Load the part of SAM2.1 that reads a photo. Its mask decoder is not needed.",
+            description="Load the part of SAM2.1 that reads a photo. Its mask decoder is not needed. Get "
+            "sam2.1_hiera_tiny.pt from github.com/facebookresearch/sam2 (156 MB, Apache-2.0) into "
+            "models/detection, and there convert it once, since no node opens a .pt: in custom_nodes run "
+            "python -m ugc_sr.models convert SRC DST. Sizes, addresses, checksums: docs/weights.md.",
             inputs=[
                 io.Combo.Input(
                     "encoder_name",
                     options=paths.names("encoder"),
                     tooltip="SAM2.1 checkpoint (.safetensors) in models/detection or models/sam2. "
-                    "SRlab's weights were trained with the tiny one; the others fit but restore otherwise.",
+                    "SRlab's weights were trained with the tiny one; the others fit but restore otherwise."
+                    + paths.unlisted("encoder"),
                 ),
             ],
             outputs=[sockets.Encoder.Output("encoder", display_name="encoder")],
@@ -44,7 +51,8 @@ class LoadSAM2Encoder(io.ComfyNode):
 
     @classmethod
     def execute(cls, encoder_name: str) -> io.NodeOutput:
-        return io.NodeOutput(load_encoder(paths.load_weights("encoder", encoder_name), encoder_name))
+        with naming("Load SAM2 Encoder", encoder_name):
+            return io.NodeOutput(load_encoder(paths.load_weights("encoder", encoder_name), encoder_name))
 
 
 class EncodeSemantics(io.ComfyNode):
@@ -57,18 +65,48 @@ class EncodeSemantics(io.ComfyNode):
             display_name="Encode Semantics",
             category="ugc_sr",
             search_aliases=["sam2", "segment anything", "image tokens", "read photo"],
-            description="Read what a photo shows, once for the whole photo, to guide its restoration.",
+            description="Read what a photo shows, as a whole and for each tile, to guide its restoration.",
             inputs=[
                 sockets.Encoder.Input("encoder", tooltip="From Load SAM2 Encoder or Load Nano Model."),
                 io.Image.Input(
                     "image",
                     tooltip="The small photo as it came, not the enlarged one. Transparency is ignored.",
                 ),
+                io.Combo.Input(
+                    "view",
+                    options=list(VIEWS),
+                    default="global",
+                    optional=True,
+                    tooltip="What each tile of Tile Diffusion sees: global, the whole photo, as SeeSR and "
+                    "SRlab restore; tile, its own part of it, as SRlab was trained; or both. The last two "
+                    "read the photo once more for each tile. Without tiles all are the same.",
+                ),
+                io.Combo.Input(
+                    "pool",
+                    options=[1, 2, 4],
+                    default=1,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Squares of so many by so many tokens become one. 1 is exact; 2 is faster.",
+                ),
+                sockets.Frame.Input(
+                    "frame",
+                    optional=True,
+                    tooltip="From the Prepare Photo of this photo; tells where a tile lies in it. Needed for "
+                    "the views tile and both.",
+                ),
             ],
             outputs=[sockets.Semantics.Output("semantics", display_name="semantics")],
         )
 
     @classmethod
-    def execute(cls, encoder: LoadedEncoder, image: Tensor) -> io.NodeOutput:
+    def execute(
+        cls,
+        encoder: LoadedEncoder,
+        image: Tensor,
+        view: str = "global",
+        pool: int = 1,
+        frame: Frame | None = None,
+    ) -> io.NodeOutput:
         check_image(image, node="Encode Semantics")
-        return io.NodeOutput(encode(encoder, from_socket(image)[:, :3]))
+        return io.NodeOutput(encode_views(encoder, from_socket(image)[:, :3], view, frame, pool))

@@ -16,6 +16,8 @@ FILES = {
     "checkpoint": ["model.diffusion_model.input_blocks.0.0.weight"],
     "unet": ["conv_in.weight", "down_blocks.0.resnets.0.norm1.weight"],
     "encoder": ["image_encoder.trunk.pos_embed", "no_mem_embed"],
+    "sam2": ["image_encoder.trunk.pos_embed", "no_mem_embed", "memory_encoder.out_proj.bias"],
+    "sam1": ["image_encoder.pos_embed", "image_encoder.patch_embed.proj.weight"],
     "unknown": ["a", "b"],
 }
 
@@ -34,6 +36,71 @@ def test_a_controlnet_in_the_hosts_layout_is_a_plain_one(prefixed):
     assert weights.detect({prefixed: torch.zeros(1)}) == "plain controlnet"
 
 
+@pytest.mark.parametrize(("version", "kind"), [("sam2", "sam2"), ("sam2.1", "encoder")])
+def test_the_two_versions_of_sam2_are_told_apart(version, kind):
+    from sam2.build_sam import build_sam2
+
+    model = build_sam2(f"configs/{version}/{version}_hiera_t.yaml", ckpt_path=None, device="cpu")
+    assert weights.detect(model.state_dict()) == kind
+
+
+@pytest.mark.parametrize(
+    ("width", "base"), [(768, "Stable Diffusion 1"), (1024, "Stable Diffusion 2"), (2048, "SDXL")]
+)
+@pytest.mark.parametrize(
+    "prefix",
+    ["model.diffusion_model.input_blocks.4.1.", "down_blocks.1.attentions.0.", "input_blocks.4.1."],
+)
+def test_the_base_model_is_known_by_the_width_of_its_text(prefix, width, base):
+    other = {f"{prefix}transformer_blocks.0.attn1.to_k.weight": torch.zeros(640, 640)}
+    text = {f"{prefix}transformer_blocks.0.attn2.to_k.weight": torch.zeros(640, width)}
+    assert weights.family(text | other) == base
+    assert weights.family(other) is None
+
+
+def test_tokens_of_image_attentions_are_no_text():
+    assert (
+        weights.family({"down_blocks.1.image_attentions.0.x.attn2.to_k.weight": torch.zeros(64, 768)}) is None
+    )
+
+
+@pytest.mark.parametrize(("width", "base"), [(768, "Stable Diffusion 1"), (2048, "SDXL")])
+def test_image_attentions_for_another_base_are_refused_with_its_name(width, base):
+    block = "down_blocks.1.{}.0.transformer_blocks.0.attn2.to_k.weight"
+    state_dict = {
+        block.format("attentions"): torch.zeros(640, width),
+        block.format("image_attentions"): torch.zeros(640, 512),
+    }
+    with pytest.raises(
+        UnsupportedWeightsError, match=f"'x' was made for {base}\\. Get the weights of SeeSR or SRlab"
+    ):
+        weights.require(state_dict, "adapter", "Node", "x")
+
+
+@pytest.mark.parametrize("lost", ["attentions", "image_attentions"])
+def test_a_network_with_half_of_its_attentions_is_refused(lost):
+    blocks = [("down_blocks.1", 0), ("down_blocks.1", 1)]
+    keys = [
+        f"{block}.{kind}.{n}.norm.weight"
+        for block, n in blocks
+        for kind in ("attentions", "image_attentions")
+    ]
+    keys.remove(f"down_blocks.1.{lost}.1.norm.weight")
+    with pytest.raises(
+        UnsupportedWeightsError, match=rf"Node: 'x' lacks 'down_blocks\.1\.{lost}\.1'\. The file is inc"
+    ):
+        weights.require({key: torch.zeros(1) for key in keys}, "adapter", "Node", "x")
+
+
+def test_tokens_of_two_widths_are_refused():
+    key = "down_blocks.1.image_attentions.{}.transformer_blocks.0.attn2.to_k.weight"
+    state_dict = {key.format(n): torch.zeros(64, width) for n, width in enumerate((512, 256))}
+    with pytest.raises(
+        UnsupportedWeightsError, match=r"'x' take tokens 512 wide, but '.*1.transformer.*' takes 256"
+    ):
+        weights.require(state_dict, "adapter", "Node", "x")
+
+
 def test_every_kind_has_words():
     assert weights.KINDS.keys() == FILES.keys()
 
@@ -46,7 +113,7 @@ def test_every_kind_has_words():
         ("plain controlnet", r"is a ControlNet without image attentions"),
         ("controlnet", r"is a ControlNet with image attentions .* Load Semantic ControlNet\."),
         ("checkpoint", r"is a whole checkpoint .* Load Checkpoint\."),
-        ("encoder", r"is a SAM2 checkpoint .* Load SAM2 Encoder\."),
+        ("encoder", r"is a SAM2\.1 checkpoint .* Load SAM2 Encoder\."),
         ("unknown", r"is no kind of weights that this node knows .* Choose a SeeSR or SRlab file\."),
     ],
 )
@@ -69,3 +136,13 @@ def test_a_file_that_does_not_fit_is_refused_with_the_first_key(change, message)
     state_dict = {key: weight for key, weight in state_dict.items() if weight is not None}
     with pytest.raises(UnsupportedWeightsError, match=f"^Node: {message}"):
         weights.load(network, state_dict, "Node", "x")
+
+
+def test_a_refusal_that_does_not_name_its_file_gets_the_name_and_others_stay():
+    with (
+        pytest.raises(UnsupportedWeightsError, match=r"^Node: 'x': half of it\.$"),
+        weights.naming("Node", "x"),
+    ):
+        raise UnsupportedWeightsError("half of it.")
+    with pytest.raises(UnsupportedWeightsError, match=r"^'x' is half\.$"), weights.naming("Node", "x"):
+        raise UnsupportedWeightsError("'x' is half.")

@@ -1,0 +1,162 @@
+"""`python -m ugc_sr.models convert SRC DST`: published weights into files that the nodes load, offline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from . import catalogue, files, repack, weights
+from .convert import controlnet_from_diffusers, unet_from_diffusers
+from .layout import IMAGE
+
+CONVERT = """Write a published file or a folder of diffusers as one .safetensors file for a loader node.
+
+A pickle (.pt, .pth, .bin, .ckpt) is opened without running code. Everything is checked before anything is
+written, and written whole or not at all. Tensors pass through memory one at a time."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of the commands.
+
+    Returns:
+        The exit status: 0, or 2 after one line that says what is wrong.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, OSError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ugc_sr.models", description="Weights, offline.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    convert = commands.add_parser(
+        "convert",
+        help="a published file or folder -> one .safetensors file",
+        description=CONVERT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    convert.add_argument("source", metavar="SRC", type=Path, help="a file, or a folder such as seesr/unet")
+    convert.add_argument("target", metavar="DST", type=Path, help="the .safetensors file to write")
+    convert.add_argument(
+        "--kind", choices=("auto", *repack.NODES), default="auto", help="auto tells by what is in it"
+    )
+    convert.add_argument("--half", action="store_true", help="store float16: half the size")
+    convert.add_argument(
+        "--fold",
+        action="store_true",
+        help="halve the token projections, exactly; for weights trained on SAM2 tokens given twice (SRlab)",
+    )
+    convert.add_argument(
+        "--adapter-only",
+        action="store_true",
+        help="of a UNet, keep the image attentions alone: the base model comes from its checkpoint",
+    )
+    convert.add_argument("--force", action="store_true", help="write over DST")
+    convert.set_defaults(run=_convert)
+    known = commands.add_parser("list", help="the published weights and where to get them")
+    known.set_defaults(run=_list)
+    check = commands.add_parser("check", help="what a file is, and which node loads it")
+    check.add_argument("file", metavar="FILE", type=Path, help="a file, or a folder such as seesr/unet")
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _convert(options: argparse.Namespace) -> None:
+    written = repack.convert(
+        options.source,
+        options.target,
+        kind=options.kind,
+        half=options.half,
+        fold=options.fold,
+        adapter_only=options.adapter_only,
+        force=options.force,
+    )
+    print(
+        f"{written.path}: {weights.KINDS[written.kind].what}, {_count(written.tensors, written.parameters)}"
+    )
+    print(f"size   {written.size:,} bytes")
+    print(f"sha256 {written.sha256}")
+    print(f"Put it where {repack.NODES[written.kind]} looks, then press R in ComfyUI.")
+
+
+def _list(_: argparse.Namespace) -> None:
+    for entry in catalogue.WEIGHTS:
+        size = catalogue.UNKNOWN if entry.size is None else f"{entry.size:,} bytes"
+        print(f"{entry.name}  ->  models/{entry.folder}")
+        for label, text in (
+            ("for", entry.purpose),
+            ("from", entry.url or entry.page),
+            ("size", size),
+            ("licence", entry.licence),
+            ("sha256", entry.sha256),
+            ("note", " ".join(filter(None, (entry.note, entry.repacked)))),
+        ):
+            if text:
+                print(f"    {label:8}{text}")
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Say what a file is.
+
+    Raises:
+        UnsupportedWeightsError: if no loader node of ours takes it.
+    """
+    source: Path = options.file.resolve()
+    state_dict = repack.read(source)
+    kind = weights.detect(state_dict)
+    parameters = sum(weight.numel() for weight in state_dict.values())
+    print(f"{source}: {weights.describe(state_dict)}, {_count(len(state_dict), parameters)}")
+    types = Counter(str(weight.dtype).removeprefix("torch.") for weight in state_dict.values())
+    print(f"types  {', '.join(f'{name} ({count})' for name, count in types.most_common())}")
+    for part in files.parts(source):
+        digest = repack.sha256(part)
+        entry = catalogue.recognise(digest)
+        print(f"sha256 {digest} {part.name}{f', as published: {entry.name}' if entry else ''}")
+    if kind not in repack.NODES:
+        raise weights.UnsupportedWeightsError(f"No node of ours loads it. {weights.KINDS[kind].advice}")
+    repack.check(state_dict, kind, source.name)
+    for line in _shape(state_dict, kind):
+        print(line)
+    print(f"fits   {repack.NODES[kind]}{'' if _is_safe(source) else ', once it is converted'}")
+
+
+def _shape(state_dict: Mapping[str, Tensor], kind: str) -> list[str]:
+    """How wide and where the image attentions are."""
+    if kind == "encoder":
+        return [f"width  {state_dict['image_encoder.trunk.patch_embed.proj.weight'].shape[0]}"]
+    if kind == "adapter":
+        attentions = unet_from_diffusers(state_dict)[1]
+    else:
+        converted = controlnet_from_diffusers(state_dict)
+        attentions = {key.removeprefix(IMAGE): w for key, w in converted.items() if key.startswith(IMAGE)}
+    places = {
+        key.partition(".")[0]: weight.shape[0]
+        for key, weight in attentions.items()
+        if key.endswith("proj_in.weight")
+    }
+    token_dim = next(w.shape[1] for key, w in attentions.items() if key.endswith("attn2.to_k.weight"))
+    return [
+        f"places {', '.join(f'{place} ({width})' for place, width in places.items())}",
+        f"tokens {token_dim} wide",
+    ]
+
+
+def _is_safe(source: Path) -> bool:
+    return all(part.suffix.lower() == files.SAFE for part in files.parts(source))
+
+
+def _count(tensors: int, parameters: int) -> str:
+    return f"{tensors} tensors, {parameters / 1e6:.1f} M parameters"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

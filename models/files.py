@@ -1,0 +1,178 @@
+"""Weights as they are published: one safetensors file, parts with an index, or a folder of diffusers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from .architecture import HEAD_DIM
+from .weights import UnsupportedWeightsError
+
+STEM = "diffusion_pytorch_model"  # what diffusers calls the weights in a folder
+SAFE = ".safetensors"
+PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+INDEX = ".index.json"
+
+
+def parts(source: Path) -> list[Path]:
+    """The files with the tensors of `source`: a file, the index of several, or a folder of diffusers.
+
+    Raises:
+        FileNotFoundError: if there is nothing, or a part is missing.
+        UnsupportedWeightsError: if it is a folder of something else, or its heads are of another width.
+    """
+    if source.is_dir():
+        return parts(_of_folder(source))
+    if source.name.endswith(INDEX):
+        return _of_index(source)
+    if not source.is_file():
+        raise FileNotFoundError(f"There is no file or folder '{source}'.")
+    return [source]
+
+
+def read(source: Path) -> dict[str, Tensor]:
+    """The tensors of safetensors parts, which stay in the files until they are used.
+
+    Raises:
+        UnsupportedWeightsError: if a part is no whole safetensors file, or none holds a tensor.
+    """
+    tensors: dict[str, Tensor] = {}
+    for part in parts(source):
+        check(part)
+        with safe_open(part, framework="pt") as file:
+            tensors.update((key, file.get_tensor(key)) for key in file.keys())  # noqa: SIM118 - no mapping
+    return tensors
+
+
+def check(path: Path, name: str | None = None) -> None:
+    """Refuse what isn't a whole safetensors file with tensors in it; `name` is for the message.
+
+    Raises:
+        UnsupportedWeightsError: saying what the file is instead.
+    """
+    name = path.name if name is None else name
+    try:
+        with safe_open(path, framework="pt") as file:
+            empty = not file.keys()
+    except (SafetensorError, OSError) as error:
+        raise UnsupportedWeightsError(f"'{name}' {_damage(path)} ({error}).") from error
+    if empty:
+        raise UnsupportedWeightsError(f"'{name}' holds no tensors. Download it again.")
+
+
+def check_index(folder_or_index: Path, state_dict: Mapping[str, Tensor]) -> None:
+    """Refuse parts that lack a tensor that their index promises.
+
+    Raises:
+        UnsupportedWeightsError: naming the first one.
+    """
+    index = _of_folder(folder_or_index) if folder_or_index.is_dir() else folder_or_index
+    if not index.name.endswith(INDEX):
+        return
+    for key in _weight_map(index):
+        if key not in state_dict:
+            raise UnsupportedWeightsError(
+                f"'{index.name}' promises '{key}', which is in none of its parts. Download the folder again."
+            )
+
+
+def _damage(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(9)
+    if not start:
+        return "is an empty file. Download it again"
+    if start.startswith(b"PK\x03\x04") or start[:1] == b"\x80":
+        return (
+            "is a PyTorch pickle under another name, which may run code when opened. "
+            "Get the .safetensors file, or convert it on a computer that you trust: give it its own "
+            "ending, .pt, then python -m ugc_sr.models convert"
+        )
+    if start == b"version h":
+        return "is a note of Git LFS in place of the file. Download it again, through the browser"
+    if start[8:] == b"{":
+        return "is cut short or damaged. Download it again"
+    return "is not a safetensors file. Download it again"
+
+
+def _of_folder(folder: Path) -> Path:
+    """The file or index in a folder of diffusers; safetensors before pickles.
+
+    Raises:
+        FileNotFoundError: if the folder has a config.json alone.
+        UnsupportedWeightsError: if it is another kind of folder.
+    """
+    for name in (f"{STEM}{SAFE}", f"{STEM}{SAFE}{INDEX}", f"{STEM}.bin", f"{STEM}.bin{INDEX}"):
+        if (folder / name).is_file():
+            _check_heads(folder)
+            return folder / name
+    inner = [name for name in ("unet", "controlnet") if (folder / name).is_dir()]
+    if inner:
+        raise UnsupportedWeightsError(
+            f"'{folder.name}' is a whole set. Choose one of its folders: {' or '.join(inner)}."
+        )
+    if (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"The folder '{folder.name}' has its config.json but not its weights, {STEM}{SAFE}. "
+            "Download the folder again."
+        )
+    raise UnsupportedWeightsError(
+        f"The folder '{folder.name}' holds no {STEM}{SAFE} (or .bin). Choose a folder such as "
+        "seesr/unet or seesr/controlnet, or a file."
+    )
+
+
+def _of_index(index: Path) -> list[Path]:
+    names = sorted(set(_weight_map(index).values()))
+    for name in names:
+        if Path(name).name != name:
+            raise UnsupportedWeightsError(f"'{index.name}' names '{name}', which lies outside of its folder.")
+        if not (index.parent / name).is_file():
+            raise FileNotFoundError(
+                f"'{index.name}' needs {len(names)} parts, but '{name}' is missing beside it. Download it."
+            )
+    return [index.parent / name for name in names]
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    table = _json(index).get("weight_map")
+    if not isinstance(table, dict) or not table or not all(isinstance(v, str) for v in table.values()):
+        raise UnsupportedWeightsError(f"'{index.name}' is no index of weights: it has no 'weight_map'.")
+    return table
+
+
+def _json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UnsupportedWeightsError(
+            f"'{path.name}' is not JSON ({error}). Download the folder again."
+        ) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _check_heads(folder: Path) -> None:
+    """Refuse heads of another width than ours: no key or shape would show them.
+
+    Raises:
+        UnsupportedWeightsError: naming the first level.
+    """
+    if not (folder / "config.json").is_file():
+        return
+    config = _json(folder / "config.json")
+    widths = config.get("block_out_channels")
+    # diffusers' attention_head_dim is the number of heads, unless num_attention_heads says it
+    heads = config.get("num_attention_heads") or config.get("attention_head_dim")
+    if not isinstance(widths, list) or not heads:
+        return
+    counts = heads if isinstance(heads, list) else [heads] * len(widths)
+    for width, count in zip(widths, counts, strict=False):
+        if width != count * HEAD_DIM:
+            raise UnsupportedWeightsError(
+                f"The network in '{folder.name}' has {count} heads for {width} channels; expected "
+                f"{width // HEAD_DIM}, each {HEAD_DIM} wide. It was made for another base model than "
+                "Stable Diffusion 2."
+            )

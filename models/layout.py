@@ -1,0 +1,133 @@
+"""Keys and shapes that a whole network has in the host's layout, told from a few of its own weights."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from .architecture import HEAD_DIM, infer
+from .weights import UnsupportedWeightsError
+
+Shapes = dict[str, tuple[int, ...]]
+
+IMAGE = "image_attentions."
+_HINT = "input_hint_block."
+
+
+def adapter(state_dict: Mapping[str, Tensor]) -> Shapes:
+    """Of the image attentions ("input_4.norm.weight"...) that `state_dict` has a part of.
+
+    Raises:
+        UnsupportedWeightsError: if weights that tell a size are missing, or heads are of another width.
+    """
+    shapes: Shapes = {}
+    token_dim = None
+    for site in dict.fromkeys(key.partition(".")[0] for key in state_dict):
+        channels = _get(state_dict, f"{site}.norm.weight").shape[0]
+        if channels % HEAD_DIM:
+            raise UnsupportedWeightsError(
+                f"The image attention {site} is {channels} wide; expected a multiple of {HEAD_DIM}, "
+                "the width of a head."
+            )
+        blocks = f"{site}.transformer_blocks."
+        depth = len({key[len(blocks) :].partition(".")[0] for key in state_dict if key.startswith(blocks)})
+        if token_dim is None:
+            token_dim = _get(state_dict, f"{blocks}0.attn2.to_k.weight").shape[1]
+        linear = _get(state_dict, f"{site}.proj_in.weight").ndim == 2
+        shapes |= _transformer(site, channels, token_dim, depth, linear)
+    return shapes
+
+
+def controlnet(state_dict: Mapping[str, Tensor]) -> Shapes:
+    """Of a ControlNet with image attentions.
+
+    Raises:
+        UnsupportedWeightsError: if weights that tell a size are missing, or heads are of another width.
+    """
+    sizes = infer(state_dict)
+    base = sizes["model_channels"]
+    context, linear = sizes["context_dim"], sizes["use_linear_in_transformer"]
+    depths = iter(sizes["transformer_depth"])
+    channels, widths = base, [base]  # of the latest block, of every block
+    shapes = _conv("input_blocks.0.0", sizes["in_channels"], base, 3) | _hint(state_dict, base)
+    shapes |= _linear("time_embed.0", base, 4 * base) | _linear("time_embed.2", 4 * base, 4 * base)
+    for level, count in enumerate(sizes["num_res_blocks"]):
+        if level:
+            shapes |= _conv(f"input_blocks.{len(widths)}.0.op", channels, channels, 3)
+            widths.append(channels)
+        for _ in range(count):
+            block, depth = f"input_blocks.{len(widths)}", next(depths)
+            wide = sizes["channel_mult"][level] * base
+            shapes |= _resnet(f"{block}.0", channels, wide, 4 * base)
+            if depth:
+                shapes |= _transformer(f"{block}.1", wide, context, depth, linear)
+            channels = wide
+            widths.append(channels)
+    for n in (0, 2):
+        shapes |= _resnet(f"middle_block.{n}", channels, channels, 4 * base)
+    shapes |= _transformer("middle_block.1", channels, context, sizes["transformer_depth_middle"], linear)
+    for n, width in enumerate(widths):
+        shapes |= _conv(f"zero_convs.{n}.0", width, width, 1)
+    shapes |= _conv("middle_block_out.0", channels, channels, 1)
+    image = {key.removeprefix(IMAGE): w for key, w in state_dict.items() if key.startswith(IMAGE)}
+    return shapes | {f"{IMAGE}{key}": shape for key, shape in adapter(image).items()}
+
+
+def _hint(state_dict: Mapping[str, Tensor], out: int) -> Shapes:
+    """The embedding of the hint: a chain of convolutions of any widths, with a step between each two."""
+    last = max((int(key.split(".")[1]) for key in state_dict if key.startswith(_HINT)), default=0)
+    shapes, channels = {}, 3
+    for number in range(0, last + 1, 2):
+        wide = out if number == last else _get(state_dict, f"{_HINT}{number}.weight").shape[0]
+        shapes |= _conv(f"{_HINT}{number}", channels, wide, 3)
+        channels = wide
+    return shapes
+
+
+def _resnet(name: str, channels: int, out: int, embedding: int) -> Shapes:
+    shapes = _norm(f"{name}.in_layers.0", channels) | _conv(f"{name}.in_layers.2", channels, out, 3)
+    shapes |= _linear(f"{name}.emb_layers.1", embedding, out)
+    shapes |= _norm(f"{name}.out_layers.0", out) | _conv(f"{name}.out_layers.3", out, out, 3)
+    if channels != out:
+        shapes |= _conv(f"{name}.skip_connection", channels, out, 1)
+    return shapes
+
+
+def _transformer(name: str, channels: int, context: int, depth: int, linear: bool) -> Shapes:
+    shapes = _norm(f"{name}.norm", channels)
+    for part in ("proj_in", "proj_out"):
+        whole = _linear if linear else _pointwise
+        shapes |= whole(f"{name}.{part}", channels, channels)
+    for n in range(depth):
+        block = f"{name}.transformer_blocks.{n}"
+        for part in ("norm1", "norm2", "norm3"):
+            shapes |= _norm(f"{block}.{part}", channels)
+        for attention, source in (("attn1", channels), ("attn2", context)):
+            shapes[f"{block}.{attention}.to_q.weight"] = (channels, channels)
+            shapes[f"{block}.{attention}.to_k.weight"] = (channels, source)
+            shapes[f"{block}.{attention}.to_v.weight"] = (channels, source)
+            shapes |= _linear(f"{block}.{attention}.to_out.0", channels, channels)
+        shapes |= _linear(f"{block}.ff.net.0.proj", channels, 8 * channels)
+        shapes |= _linear(f"{block}.ff.net.2", 4 * channels, channels)
+    return shapes
+
+
+def _norm(name: str, channels: int) -> Shapes:
+    return {f"{name}.weight": (channels,), f"{name}.bias": (channels,)}
+
+
+def _linear(name: str, channels: int, out: int) -> Shapes:
+    return {f"{name}.weight": (out, channels), f"{name}.bias": (out,)}
+
+
+def _pointwise(name: str, channels: int, out: int) -> Shapes:
+    return _conv(name, channels, out, 1)
+
+
+def _conv(name: str, channels: int, out: int, size: int) -> Shapes:
+    return {f"{name}.weight": (out, channels, size, size), f"{name}.bias": (out,)}
+
+
+def _get(state_dict: Mapping[str, Tensor], key: str) -> Tensor:
+    if key not in state_dict:
+        raise UnsupportedWeightsError(f"The network lacks '{key}'. The file is incomplete; get it again.")
+    return state_dict[key]

@@ -1,0 +1,86 @@
+"""PyTorch's own files, opened without running the code that a pickle may hold. No node comes here."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .weights import UnsupportedWeightsError
+
+# What training scripts wrap a state dict in; the smoothed weights, where there are some, come first.
+WRAPPERS = ("params_ema", "state_dict", "model_state_dict", "model", "params", "module")
+PREFIXES = ("module.", "_orig_mod.")
+_DEPTH = 4
+# All that a broken or hostile file was seen to raise inside torch.load.
+_BROKEN = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError)
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .pt, .pth, .bin or .ckpt file, which stay in the file until they are used.
+
+    Files in the format from before PyTorch 1.6 are read into memory whole.
+
+    Raises:
+        UnsupportedWeightsError: if it wants to run code, is damaged, or holds no state dict.
+    """
+    if path.stat().st_size == 0:
+        raise UnsupportedWeightsError(f"'{path.name}' is an empty file. Download it again.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, *_BROKEN) as error:
+        raise UnsupportedWeightsError(_refusal(path.name, str(error))) from None
+    return unwrap(content, path.name)
+
+
+def unwrap(content: object, name: str) -> dict[str, Tensor]:
+    """The state dict inside of what a training script saved, without the prefixes of its wrappers.
+
+    Raises:
+        UnsupportedWeightsError: if there is none, or it holds other things than tensors.
+    """
+    for _ in range(_DEPTH):
+        if not isinstance(content, Mapping):
+            break
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            return _tensors(content, name)
+        content = inner
+    raise UnsupportedWeightsError(
+        f"'{name}' holds {type(content).__name__}, not a dictionary of tensors. Use the file as published."
+    )
+
+
+def _tensors(content: Mapping, name: str) -> dict[str, Tensor]:
+    if not content:
+        raise UnsupportedWeightsError(f"'{name}' holds no tensors. Download it again.")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise UnsupportedWeightsError(
+                f"'{name}' holds {type(value).__name__} under {key!r}; a state dict holds tensors alone. "
+                "Use the file as published."
+            )
+    return strip({key: value.detach() for key, value in content.items()})
+
+
+def strip(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefixes that wrappers of a network leave on every key."""
+    for prefix in PREFIXES:
+        if state_dict and all(key.startswith(prefix) for key in state_dict):
+            return strip({key.removeprefix(prefix): value for key, value in state_dict.items()})
+    return state_dict
+
+
+def _refusal(name: str, reason: str) -> str:
+    # PyTorch's own words go on to say how to run the code nevertheless.
+    if wanted := re.search(r"GLOBAL ([\w.]+)", reason):
+        return (
+            f"'{name}' is a pickle that would run code when opened, so it was not: it wants '{wanted[1]}'. "
+            "Get a file with tensors alone, or have its publisher save one."
+        )
+    return f"'{name}' is not a whole file of PyTorch. Download it again."

@@ -1,0 +1,272 @@
+"""Published weights -> one safetensors file that the loader nodes read, checked as they would check it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from . import files, layout, pickles, weights
+from .convert import DUPLICATED, controlnet_from_diffusers, fold_tokens, unet_from_diffusers
+from .weights import UnsupportedWeightsError
+
+NODES = {
+    "adapter": "Load Semantic Adapter",
+    "controlnet": "Load Semantic ControlNet",
+    "encoder": "Load SAM2 Encoder",
+}
+VERSION = "1"  # of the metadata
+# safetensors' names; 8-bit floats are kept as they are
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+}
+_HALF = torch.finfo(torch.float16).max
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a conversion left."""
+
+    path: Path
+    kind: str
+    tensors: int
+    parameters: int
+    size: int  # bytes
+    sha256: str
+
+
+def read(source: Path) -> dict[str, Tensor]:
+    """The tensors of a published file or folder, kept in the file until they are used.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        UnsupportedWeightsError: if it can't be read without running code, or is damaged.
+    """
+    tensors: dict[str, Tensor] = {}
+    for part in files.parts(source):
+        pickled = part.suffix.lower() in files.PICKLED
+        tensors |= pickles.read(part) if pickled else files.read(part)
+    files.check_index(source, tensors)
+    return pickles.strip(tensors)
+
+
+def check(state_dict: Mapping[str, Tensor], kind: str, name: str) -> None:
+    """Refuse what the loader node of that kind would refuse: another kind, something missing or left over.
+
+    Raises:
+        UnsupportedWeightsError: in the node's words.
+    """
+    node = NODES[kind]
+    weights.require(state_dict, kind, node, name)
+    if kind == "encoder":
+        from .segmenter import build_encoder
+
+        build_encoder(state_dict, name)
+        return
+    with weights.naming(node, name):
+        try:
+            if kind == "adapter":
+                converted = unet_from_diffusers(state_dict)[1]
+                expected = layout.adapter(converted)
+            else:
+                converted = controlnet_from_diffusers(state_dict)
+                expected = layout.controlnet(converted)
+        except (LookupError, ArithmeticError, TypeError) as error:
+            raise UnsupportedWeightsError(f"It has weights of odd shapes ({error}).") from error
+    weights.compare(expected, converted, node, name)
+
+
+def convert(
+    source: Path,
+    target: Path,
+    *,
+    kind: str = "auto",
+    half: bool = False,
+    fold: bool = False,
+    adapter_only: bool = False,
+    force: bool = False,
+) -> Written:
+    """Write `source` as one safetensors file; nothing is written unless all of it is right.
+
+    Tensors stay in the source and pass through memory one at a time, but for a SAM2.1 encoder, of which
+    one is built to check it, and for files in the format from before PyTorch 1.6.
+
+    Args:
+        source: a file of PyTorch or safetensors, the index of its parts, or a folder of diffusers.
+        target: a .safetensors file.
+        kind: "adapter", "controlnet" or "encoder"; "auto" tells by the keys.
+        half: store float16.
+        fold: let image attentions made for SAM2's 256 channels given twice take them once.
+        adapter_only: keep a UNet's image attentions and leave its copy of the base model out.
+        force: write over an existing file.
+
+    Raises:
+        FileNotFoundError: if there is no source, or no folder to write into.
+        FileExistsError: if there is a target.
+        ValueError: if the options don't belong together, or float16 can't hold a value.
+        UnsupportedWeightsError: if the source isn't what a node of ours loads.
+    """
+    _check_target(source, target, force)
+    state_dict = read(source)
+    name = source.resolve().name
+    kind = weights.detect(state_dict) if kind == "auto" else kind
+    if kind not in NODES:
+        raise UnsupportedWeightsError(
+            f"'{name}' is {weights.describe(state_dict)}, which needs no conversion here. "
+            f"{weights.KINDS[kind].advice}"
+        )
+    check(state_dict, kind, name)
+    if adapter_only:
+        state_dict = _image_attentions(state_dict, kind)
+    if fold:
+        state_dict = _folded(state_dict, kind)
+    _check_values(state_dict, half)
+    parts = files.parts(source)
+    metadata = {
+        "format": "pt",
+        "ugcsr_version": VERSION,
+        "ugcsr_kind": kind,
+        "ugcsr_source": ", ".join(part.name for part in parts),
+        "ugcsr_source_sha256": ", ".join(map(sha256, parts)),
+        "ugcsr_folded": str(fold).lower(),
+        "ugcsr_dtype": "float16" if half else "as published",
+    }
+    digest = write(target, state_dict, metadata, torch.float16 if half else None)
+    parameters = sum(tensor.numel() for tensor in state_dict.values())
+    return Written(target, kind, len(state_dict), parameters, target.stat().st_size, digest)
+
+
+def write(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype | None = None
+) -> str:
+    """Write a safetensors file whole or not at all, one tensor in memory at a time; its sha256.
+
+    `dtype` None keeps each tensor's own. The format: huggingface.co/docs/safetensors.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    digest = hashlib.sha256()
+    try:
+        with temporary.open("wb") as file:
+            for piece in _pieces(tensors, metadata, dtype):
+                digest.update(piece)
+                file.write(piece)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return digest.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _pieces(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype | None
+) -> Iterator[bytes | memoryview]:
+    # wide elements first, so that every tensor begins at a multiple of its element's size
+    order = sorted(tensors, key=lambda key: (-(dtype or tensors[key].dtype).itemsize, key))
+    header: dict[str, dict] = {"__metadata__": dict(metadata)}
+    end = 0
+    for key in order:
+        stored = dtype or tensors[key].dtype
+        start, end = end, end + tensors[key].numel() * stored.itemsize
+        header[key] = {
+            "dtype": DTYPES[stored],
+            "shape": list(tensors[key].shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for key in order:
+        flat = tensors[key].to(dtype or tensors[key].dtype).contiguous().reshape(-1)
+        yield flat.view(torch.uint8).numpy().data
+
+
+def _check_target(source: Path, target: Path, force: bool) -> None:
+    """Refuse to write there.
+
+    Raises:
+        ValueError: if it is no .safetensors file, or the source itself.
+        FileNotFoundError: if there is no such folder.
+        FileExistsError: if something is there and `force` is off.
+    """
+    if target.suffix.lower() != files.SAFE or target.is_dir():
+        raise ValueError(f"DST must be a file that ends in {files.SAFE}; got '{target}'.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder '{target.parent}' to write '{target.name}' into.")
+    if target.exists():
+        inside = source.is_dir() and target.resolve().parent == source.resolve()
+        if target.resolve() == source.resolve() or inside:
+            raise ValueError(f"DST '{target}' is the source itself. Give another name.")
+        if not force:
+            raise FileExistsError(f"'{target}' is already there. Give another name, or --force.")
+
+
+def _image_attentions(state_dict: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """The adapter alone.
+
+    Raises:
+        ValueError: if it is no UNet.
+    """
+    if kind != "adapter":
+        raise ValueError(f"--adapter-only is for a UNet; this is {weights.KINDS[kind].what}.")
+    return {key: weight for key, weight in state_dict.items() if ".image_attentions." in key}
+
+
+def _folded(state_dict: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """With half as wide token projections.
+
+    Raises:
+        ValueError: if none is as wide as the duplicated tokens.
+    """
+    if kind == "encoder":
+        raise ValueError("--fold is for a UNet or ControlNet; an encoder has no token projections.")
+    folded = fold_tokens(state_dict)
+    if all(folded[key] is weight for key, weight in state_dict.items()):
+        raise ValueError(
+            f"--fold needs token projections {DUPLICATED} wide, for SAM2's 256 channels given twice; this "
+            "file has others. Leave --fold out."
+        )
+    return folded
+
+
+def _check_values(state_dict: Mapping[str, Tensor], half: bool) -> None:
+    """Refuse what would be stored wrongly.
+
+    Raises:
+        ValueError: naming the tensor and its value.
+    """
+    for key, weight in state_dict.items():
+        if weight.dtype not in DTYPES:
+            raise ValueError(f"'{key}' is {weight.dtype}; weights of this kind are floating-point numbers.")
+        if weight.numel() == 0:
+            continue
+        # torch has no aminmax of 8-bit floats
+        low, high = torch.aminmax(weight.float() if weight.dtype.itemsize == 1 else weight)
+        if not (low > -math.inf and high < math.inf):
+            raise ValueError(f"'{key}' holds NaN or infinite values. The file is damaged; get it again.")
+        largest = max(-low.item(), high.item())
+        if half and largest > _HALF:
+            raise ValueError(
+                f"'{key}' reaches {largest:g}, beyond {_HALF:g}, the largest float16. Leave --half out."
+            )

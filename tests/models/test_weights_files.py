@@ -1,0 +1,134 @@
+"""Published weights in every form: one file, parts with an index, folders of diffusers."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ugc_sr.models import files
+from ugc_sr.models.weights import UnsupportedWeightsError
+
+WEIGHTS = {name: torch.full((2, 3), float(n)) for n, name in enumerate("abcde")}
+
+
+def same(left, right):
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in right)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_folder_of_diffusers_reads_as_it_was_saved(diffusers_folder, parts):
+    folder = diffusers_folder(WEIGHTS, parts=parts)
+    assert len(files.parts(folder)) == parts
+    assert same(files.read(folder), WEIGHTS)
+    files.check_index(folder, files.read(folder))
+
+
+def test_safetensors_come_before_pickles_of_the_same_folder(diffusers_folder):
+    folder = diffusers_folder(WEIGHTS)
+    (folder / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    assert [part.suffix for part in files.parts(folder)] == [".safetensors"]
+
+
+def test_an_index_may_be_given_itself(diffusers_folder):
+    folder = diffusers_folder(WEIGHTS, parts=2)
+    assert same(files.read(folder / "diffusion_pytorch_model.safetensors.index.json"), WEIGHTS)
+
+
+def test_a_set_without_its_weights_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(
+        FileNotFoundError, match=r"has its config.json but not its weights, diffusion_pytorch"
+    ):
+        files.parts(tmp_path)
+
+
+def test_a_whole_set_is_refused_with_the_names_of_its_folders(tmp_path):
+    for name in ("unet", "controlnet"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(
+        UnsupportedWeightsError, match=r"is a whole set. Choose one of its folders: unet or con"
+    ):
+        files.parts(tmp_path)
+
+
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(UnsupportedWeightsError, match=r"holds no diffusion_pytorch_model.safetensors"):
+        files.parts(tmp_path)
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"There is no file or folder '.*gone'"):
+        files.parts(tmp_path / "gone")
+
+
+def test_a_missing_part_is_named(diffusers_folder):
+    folder = diffusers_folder(WEIGHTS, parts=3)
+    (folder / "diffusion_pytorch_model-00002-of-00003.safetensors").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"needs 3 parts, but 'diffusion_.*-00002-of-00003.*' is missing"
+    ):
+        files.parts(folder)
+
+
+def test_a_tensor_that_the_index_promises_must_be_in_a_part(diffusers_folder):
+    folder = diffusers_folder(WEIGHTS, parts=2)
+    save_file({"b": WEIGHTS["b"]}, folder / "diffusion_pytorch_model-00002-of-00002.safetensors")
+    with pytest.raises(UnsupportedWeightsError, match=r"promises 'd', which is in none of its parts"):
+        files.check_index(folder, files.read(folder))
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (
+            '{"weight_map": {"a": "../outside.safetensors"}}',
+            "names '../outside.safetensors', which lies outside",
+        ),
+        ('{"weight_map": {}}', "has no 'weight_map'"),
+        ("[]", "has no 'weight_map'"),
+        ('{"weight_map": {"a": 1}}', "has no 'weight_map'"),
+        ("<html>", "is not JSON"),
+    ],
+)
+def test_a_bad_index_is_refused(tmp_path, index, message):
+    (tmp_path / "diffusion_pytorch_model.safetensors.index.json").write_text(index)
+    with pytest.raises(UnsupportedWeightsError, match=message):
+        files.parts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "fits"),
+    [
+        ({"block_out_channels": [320, 640, 1280, 1280], "attention_head_dim": [5, 10, 20, 20]}, True),
+        ({"block_out_channels": [64, 128], "attention_head_dim": 8, "num_attention_heads": [1, 2]}, True),
+        ({"block_out_channels": [320, 640, 1280, 1280], "attention_head_dim": 8}, False),
+        (
+            {"block_out_channels": [320, 640], "attention_head_dim": [8, 8], "num_attention_heads": None},
+            False,
+        ),
+        ({}, True),
+    ],
+)
+def test_heads_of_another_width_are_read_from_the_config(diffusers_folder, config, fits):
+    folder = diffusers_folder(WEIGHTS, config=config)
+    if fits:
+        assert files.parts(folder)
+    else:
+        with pytest.raises(
+            UnsupportedWeightsError, match=r"has 8 heads for 320 channels; expected 5, each 64 wide"
+        ):
+            files.parts(folder)
+
+
+def test_a_note_of_git_lfs_is_no_weights_file(tmp_path):
+    (tmp_path / "x.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(UnsupportedWeightsError, match=r"'x.safetensors' is a note of Git LFS"):
+        files.read(tmp_path / "x.safetensors")
+
+
+def test_the_config_must_be_json(diffusers_folder):
+    folder = diffusers_folder(WEIGHTS)
+    (folder / "config.json").write_text(json.dumps({})[:1])
+    with pytest.raises(UnsupportedWeightsError, match=r"'config.json' is not JSON"):
+        files.parts(folder)
