@@ -1,6 +1,6 @@
 """Image attention of the host's own layers, whose keys and values are computed once for a run."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import comfy.ops
@@ -9,15 +9,20 @@ from comfy.ldm.modules.attention import CrossAttention, SpatialTransformer, opti
 from torch import Tensor, nn
 
 from ..models.architecture import HEAD_DIM
+from ..models.semantics import Semantics
+from ..sample.tiles import Tile, TilePlan
 
-_CACHE = "ugcsr_cache"
+_RUN = "ugcsr_run"
+_EVALUATION = "ugcsr_evaluation"
 _OVERRIDE = "optimized_attention_override"
+
+Stack = tuple[Tile, ...]  # tiles that are evaluated at once; empty without tiles
 
 
 class TokenCache:
-    """The tokens of one guidance, and their keys and values in each attention.
+    """Tokens, and their keys and values in each attention.
 
-    These don't depend on latent, sigma, tile or CFG half. `clear` frees them; the tokens stay.
+    These don't depend on latent, sigma or CFG half. `clear` frees them; the tokens stay.
     """
 
     def __init__(self, tokens: Tensor) -> None:
@@ -40,17 +45,93 @@ class TokenCache:
         return self._projected[key]
 
 
+class TokenRun:
+    """What one guidance attends to during a run, and what it may keep from one evaluation to the next.
+
+    Keys and values of the whole photo stay for the run; those of tiles stay as long as the same stack of
+    tiles comes again, so for the run if all tiles fit into one stack. While `frozen`, each attention answers
+    as it did the first time since: per stack of tiles and CFG half, one number for each of its own. For
+    Stable Diffusion 2 in half precision that is 22 MiB for 64x64 cells and 50 MiB for 96x96, and 9 and 20 MiB
+    in its ControlNet. `clear` frees all.
+    """
+
+    def __init__(self, semantics: Semantics) -> None:
+        self.semantics = semantics
+        self.frozen = False
+        self._whole = TokenCache(semantics.tokens)
+        self._attended = [self._whole]
+        self._plan: TilePlan | None = None
+        self._answers: dict[Stack, dict[Hashable, Tensor]] = {}
+
+    def __len__(self) -> int:
+        """Number of attentions whose keys and values, or answers, are kept."""
+        caches = {self._whole, *self._attended}
+        return sum(len(kept) for kept in (*caches, *self._answers.values()))
+
+    def clear(self) -> None:
+        """Free what was computed."""
+        self.look(None)
+        self.frozen = False
+        self._whole.clear()
+        self._answers.clear()
+        if self.semantics.reader is not None:
+            self.semantics.reader.clear()
+
+    def look(self, plan: TilePlan | None) -> None:
+        """Attend from now on to what is under these tiles, as far as the semantics ask for that.
+
+        Loads the encoder if a tile is new, so it is no call for the inside of a network.
+        """
+        if plan == self._plan:
+            return
+        stack = plan.boxes if plan else ()
+        self._answers = {old: kept for old, kept in self._answers.items() if _may_return(old, stack)}
+        attended = [self._whole]
+        if plan is not None and self.semantics.reader is not None:
+            read = self.semantics.reader.read(plan.boxes, plan.full)
+            tiles = TokenCache(torch.cat([rows(tokens, plan.batch) for tokens in read]))
+            attended = [self._whole, tiles] if self.semantics.view == "both" else [tiles]
+        self._plan, self._attended = plan, attended
+
+    def freeze(self, frozen: bool) -> None:
+        """Begin to repeat answers, or stop it and forget them."""
+        self.frozen = frozen
+        if not frozen:
+            self._answers.clear()
+
+    def project(self, attention: "TokenAttention", like: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (b, N, C) of all tokens attended to."""
+        projected = [cache.project(attention, like) for cache in self._attended]
+        if len(projected) == 1:
+            return projected[0]
+        batch = max(k.shape[0] for k, _ in projected)
+        k, v = (torch.cat([rows(t, batch) for t in side], dim=1) for side in zip(*projected, strict=True))
+        return k, v
+
+    @property
+    def answers(self) -> dict[Hashable, Tensor] | None:
+        """What attentions answered for these tiles since they are frozen; None if they aren't."""
+        return self._answers.setdefault(self._plan.boxes if self._plan else (), {}) if self.frozen else None
+
+
 class TokenAttention(CrossAttention):
-    """The host's cross-attention to tokens, with keys and values from a `TokenCache`."""
+    """The host's cross-attention to tokens, with keys and values from a `TokenRun`."""
 
     def forward(self, x: Tensor, *_: Any, transformer_options: Mapping[str, Any], **__: Any) -> Tensor:
-        """Attend from x (B, L, C) to the cached tokens (b, N, D), which repeat along the batch."""
-        k, v = (rows(t, x.shape[0]) for t in transformer_options[_CACHE].project(self, like=x))
-        options = {key: option for key, option in transformer_options.items() if key != _CACHE}
+        """Attend from x (B, L, C) to the tokens (b, N, D) of the run, which repeat along the batch."""
+        options = dict(transformer_options)
+        run, evaluation = options.pop(_RUN), options.pop(_EVALUATION)
+        answers, key = run.answers, (self, evaluation, x.shape, x.dtype, x.device)
+        if answers is not None and key in answers:
+            return answers[key]
+        k, v = (rows(t, x.shape[0]) for t in run.project(self, like=x))
         out = optimized_attention(
             self.to_q(x), k, v, self.heads, attn_precision=self.attn_precision, transformer_options=options
         )
-        return self.to_out(out)
+        out = self.to_out(out)
+        if answers is not None:
+            answers[key] = out
+        return out
 
 
 def rows(x: Tensor, batch: int) -> Tensor:
@@ -78,11 +159,28 @@ class ImageAttention(SpatialTransformer):
         for block in self.transformer_blocks:
             block.attn2 = TokenAttention(channels, token_dim, heads, HEAD_DIM, **layers)
 
-    def attend(self, x: Tensor, cache: TokenCache, transformer_options: Mapping) -> Tensor:
-        """Attend from x (B, C, h, w) to the tokens of `cache`.
+    def attend(self, x: Tensor, run: TokenRun, transformer_options: Mapping) -> Tensor:
+        """Attend from x (B, C, h, w) to the tokens of `run`.
 
         Of the base model's options only the choice of attention function comes along: patches made
         for the base's attentions don't act here.
         """
         options = {key: transformer_options[key] for key in (_OVERRIDE,) if key in transformer_options}
-        return self(x, None, transformer_options=options | {_CACHE: cache})
+        evaluation = _evaluation(transformer_options) if run.frozen else None
+        return self(x, None, transformer_options=options | {_RUN: run, _EVALUATION: evaluation})
+
+
+def _evaluation(options: Mapping) -> Hashable:
+    """What the host evaluates of a stack of tiles: which conditionings, with which attentions replaced.
+
+    The latter tell apart what perturbed-attention guidance evaluates besides.
+    """
+    replaced = options.get("patches_replace", {})
+    return tuple(options.get("uuids", ())), tuple((kind, *places) for kind, places in replaced.items())
+
+
+def _may_return(old: Stack, new: Stack) -> bool:
+    """Whether a run that has come to the stack `new` may come to `old` again: out of memory deals anew."""
+    if not old or not new:
+        return old == new
+    return old == new or (old[0][2:] == new[0][2:] and set(old).isdisjoint(new))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..models import architecture
 from .adapter import SemanticAdapter
-from .attention import TokenCache
+from .attention import TokenRun
 
 _IMAGE = "image_attentions."
 _HINT = "input_hint_block."
@@ -36,16 +36,25 @@ class SemanticControlModel(comfy.cldm.cldm.ControlNet):
         return self.input_hint_block(hint, None)
 
     def control(
-        self, x: Tensor, embedding: Tensor, timesteps: Tensor, context: Tensor, cache: TokenCache
+        self,
+        x: Tensor,
+        embedding: Tensor,
+        timesteps: Tensor,
+        context: Tensor,
+        run: TokenRun,
+        model_options: Mapping,
     ) -> dict[str, list[Tensor]]:
-        """Residuals for the skips and the middle of the UNet; `embedding` is of the hint."""
+        """Residuals for the skips and the middle of the UNet.
+
+        `embedding` is of the hint; `model_options` are the transformer options of the UNet.
+        """
         emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(x.dtype))
 
         def attend(
             layer: SpatialTransformer, h: Tensor, _: Tensor, text: Tensor, options: dict, *__: Any
         ) -> Tensor:
             site = "{}_{}".format(*options["block"])
-            return self.image_attentions.attentions[site].attend(layer(h, text, options), cache, options)
+            return self.image_attentions.attentions[site].attend(layer(h, text, options), run, model_options)
 
         options: dict[str, Any] = {
             "patches": {"forward_timestep_embed_patch": [(SpatialTransformer, attend)]}

@@ -14,13 +14,13 @@ from ..models.convert import controlnet_from_diffusers, fold_tokens
 from ..models.semantics import Semantics
 from ..sample.tiles import Tile, TilePlan
 from .adapter import storage_dtype
-from .attention import TokenCache, rows
+from .attention import TokenRun, rows
 from .control_model import SemanticControlModel
-from .guidance import check_batch, check_sites, check_tokens
+from .fit import check_batch, check_photo, check_range, check_sites, check_tokens
+from .guidance import kept_values
 
 LOADER = "Load Semantic ControlNet"
 NODE = "Apply Semantic ControlNet"
-PADDING = 64  # Prepare Photo fills the sides of the hint up to multiples of this
 
 
 class SemanticControlNet(comfy.controlnet.ControlNet):
@@ -37,7 +37,9 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         super().__init__(control_model, **kwargs)
         self.name = name
         self.semantics: Semantics | None = None
-        self._tokens: TokenCache | None = None
+        self.freeze_after = 1.0
+        self._frozen_below = 0.0
+        self._tokens: TokenRun | None = None
         self._embeddings: dict[tuple, Tensor] = {}
 
     def copy(self) -> "SemanticControlNet":
@@ -48,6 +50,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         c.control_model = self.control_model
         c.control_model_wrapped = self.control_model_wrapped
         c.semantics = self.semantics
+        c.freeze_after = self.freeze_after
         self.copy_to(c)
         return c
 
@@ -76,7 +79,8 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
             )
         check_sites(NODE, model.diffusion_model, self.control_model.image_attentions, self.name)
         self.clear()
-        self._tokens = TokenCache(self.semantics.tokens)
+        self._tokens = TokenRun(self.semantics)
+        self._frozen_below = percent_to_timestep_function(self.freeze_after)
         # The host cleans controls only after a run that ended well, but patchers after any.
         patcher, key = model.current_patcher, f"ugcsr_control_{id(self)}"
 
@@ -94,19 +98,22 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
 
     def clear(self) -> None:
         """Free what was computed from the hint and the tokens."""
+        if self._tokens is not None:
+            self._tokens.clear()
         self._tokens = None
         self._embeddings.clear()
 
     def inference_memory_requirements(self, dtype: torch.dtype) -> float:
-        """Bytes of the cached hint embedding, keys and values, and of the controls before this one."""
+        """Bytes of the cached hint embedding, keys and values, and of the controls before this one.
+
+        Of tiles that are read one by one those of a single one: how many come at once is not known here.
+        """
         values = 0
         if self.cond_hint_original is not None:
             images, _, height, width = self.cond_hint_original.shape
             values += images * self.control_model.model_channels * height * width // self.compression_ratio**2
         if self.semantics is not None:
-            images, tokens, _ = self.semantics.tokens.shape
-            attentions = self.control_model.image_attentions.attentions.values()
-            values += 2 * images * tokens * sum(attention.in_channels for attention in attentions)
+            values += kept_values(self.control_model.image_attentions, self.semantics, tiles=1)
         size = comfy.model_management.dtype_size(dtype)
         return values * size + super().inference_memory_requirements(dtype)
 
@@ -124,16 +131,20 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
             return previous
         dtype = self.manual_cast_dtype or self.control_model.dtype
         context = cond.get("crossattn_controlnet", cond["c_crossattn"])
-        plan = transformer_options.get("ugcsr_tile") or _whole(x_noisy, batched_number)
-        cache = cast(TokenCache, self._tokens)  # made by pre_run
-        check_batch(NODE, "'semantics'", cache.tokens.shape[0], plan.batch)
+        tiles = transformer_options.get("ugcsr_tile")
+        plan = tiles or _whole(x_noisy, batched_number)
+        run = cast(TokenRun, self._tokens)  # made by pre_run
+        check_batch(NODE, "'semantics'", run.semantics.tokens.shape[0], plan.batch)
+        run.freeze(bool(t[0] <= self._frozen_below))
+        run.look(tiles)
         sampling = self.model_sampling_current
         control = self.control_model.control(
             x=sampling.calculate_input(t, x_noisy).to(dtype),
             embedding=rows(self._embedding(plan, x_noisy.device, dtype), x_noisy.shape[0]),
             timesteps=sampling.timestep(t).to(dtype),
             context=comfy.model_management.cast_to_device(context, x_noisy.device, dtype),
-            cache=cache,
+            run=run,
+            model_options=transformer_options,
         )
         return self.control_merge(control, previous, output_dtype=None)
 
@@ -180,22 +191,25 @@ def apply_controlnet(
     semantics: Semantics,
     strength: float = 1.0,
     percent_range: tuple[float, float] = (0.0, 1.0),
+    freeze_after: float = 1.0,
 ) -> list[list]:
     """Each conditioning with the control added, as the host's Apply ControlNet does it.
 
     Positive and negative share control objects, which lets the host batch them. The hint is the photo
-    at the size of the result, (B, 3, H, W) in [0, 1].
+    at the size of the result, (B, 3, H, W) in [0, 1]. For `freeze_after` see `apply_guidance`.
 
     Raises:
-        ValueError: if control, hint and semantics don't belong together.
+        ValueError: if control, hint and semantics don't belong together, or the range is empty.
     """
+    check_range(NODE, *percent_range)
     if not isinstance(control, SemanticControlNet):
         raise ValueError(
             f"{NODE}: 'control_net' is an ordinary {type(control).__name__}, which takes no semantics. "
             f"Connect {LOADER}, or use Apply ControlNet."
         )
+    check_photo(NODE, semantics, (hint.shape[-2], hint.shape[-1]), "the 'hint' of")
     control = control.with_semantics(semantics)
-    _check_photo(semantics, hint)
+    control.freeze_after = freeze_after
     if strength == 0:
         return list(conditionings)
     applied: dict[comfy.controlnet.ControlBase | None, SemanticControlNet] = {}
@@ -229,22 +243,4 @@ def _check_size(hint: Tensor, latent: tuple[int, int], compression: int) -> None
         raise ValueError(
             f"{NODE}: 'hint' is {hint.shape[-1]}x{hint.shape[-2]} but the sampler's latent is for "
             f"{width}x{height}. Connect the hint of Prepare Photo to both VAE Encode and this node."
-        )
-
-
-def _check_photo(semantics: Semantics, hint: Tensor) -> None:
-    """Refuse tokens of a photo that, scaled and padded to multiples of 64, can't be the hint.
-
-    Raises:
-        ValueError: naming both sizes.
-    """
-    sides = list(zip(semantics.image_size, hint.shape[-2:], strict=True))
-    smallest = max((side - PADDING + 0.5) / photo for photo, side in sides)
-    largest = min((side + 0.5) / photo for photo, side in sides)
-    if smallest > largest:
-        height, width = semantics.image_size
-        raise ValueError(
-            f"{NODE}: the semantics were read from a {width}x{height} photo, which can't be scaled to the "
-            f"'hint' of {hint.shape[-1]}x{hint.shape[-2]}. Connect the same photo to Encode Semantics and "
-            "Prepare Photo."
         )

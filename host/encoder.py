@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import comfy.model_management as management
 import comfy.model_patcher
@@ -12,6 +14,13 @@ from torch import Tensor
 
 from ..models.segmenter import ImageEncoder, build_encoder
 from ..models.semantics import Semantics
+from ..sample.frame import Frame
+from ..sample.tiles import Tile
+
+NODE = "Encode Semantics"
+SMALLEST = 16  # pixels, a patch of the encoder's grid at the least; assumed
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +29,67 @@ class LoadedEncoder:
 
     patcher: comfy.model_patcher.ModelPatcher
     name: str
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoReader:
+    """Reads what the tiles of a restored photo show, each from its own part of the small photo.
+
+    Attributes:
+        encoder: what reads.
+        photo: (B, 3, h, w) in [0, 1], the small photo.
+        frame: where the restored photo lies in the canvas that is sampled.
+        pool: as for `encode`.
+    """
+
+    encoder: LoadedEncoder
+    photo: Tensor
+    frame: Frame
+    pool: int = 1
+    _known: dict[Tile, Tensor] = field(default_factory=dict, repr=False)
+
+    def read(self, boxes: Sequence[tuple[int, int, int, int]], full: tuple[int, int]) -> list[Tensor]:
+        """Tokens (B, N, D) of each box of a latent of `full` cells, read once for each size of tiles.
+
+        The encoder is loaded in the middle of a sampling, and the models in use are loaded again after it.
+
+        Raises:
+            ValueError: if the latent is of another canvas.
+        """
+        tiles = [Tile(*box) for box in boxes]
+        for stale in [tile for tile in self._known if tile[2:] != tiles[0][2:]]:
+            del self._known[stale]
+        if missing := [tile for tile in tiles if tile not in self._known]:
+            in_use = management.loaded_models(only_currently_used=True)
+            for tile in missing:
+                part = self.part(tile, full).of(self.photo)
+                self._known[tile] = encode(self.encoder, part, self.pool).tokens
+            management.load_models_gpu(in_use)
+        return [self._known[tile] for tile in tiles]
+
+    def clear(self) -> None:
+        """Forget what was read."""
+        self._known.clear()
+
+    def part(self, tile: Tile, full: tuple[int, int]) -> Tile:
+        """The part of the small photo, in its pixels, that a tile of a latent of `full` cells restores.
+
+        Raises:
+            ValueError: if the latent is of another canvas.
+        """
+        cells = {side / count for side, count in zip(self.frame.canvas, full, strict=True)}
+        if len(cells) > 1:
+            height, width = self.frame.canvas
+            raise ValueError(
+                f"{NODE}: 'frame' belongs to a canvas of {width}x{height} px but the sampler's latent is "
+                f"{full[1]}x{full[0]} cells. Connect 'frame' and 'hint' of the same Prepare Photo to "
+                f"{NODE} and VAE Encode."
+            )
+        (cell,) = cells
+        frame, photo = self.frame, self.photo.shape
+        top, height = _span(tile.top, tile.height, cell, (frame.top, frame.height), photo[-2])
+        left, width = _span(tile.left, tile.width, cell, (frame.left, frame.width), photo[-1])
+        return Tile(top, left, height, width)
 
 
 def load_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> LoadedEncoder:
@@ -33,16 +103,88 @@ def load_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> Lo
     return LoadedEncoder(patcher, module.name)
 
 
-def encode(encoder: LoadedEncoder, image: Tensor) -> Semantics:
-    """Semantics of photos (B, 3, H, W) in [0, 1], read one by one so that a batch changes none of them."""
-    patcher = encoder.patcher
+def encode(encoder: LoadedEncoder, image: Tensor, pool: int = 1) -> Semantics:
+    """Semantics of photos (B, 3, H, W) in [0, 1], read one by one so that a batch changes none of them.
+
+    Squares of `pool` x `pool` tokens become their mean. Where memory runs out, the host's other models go;
+    if that isn't enough the photos are read on the CPU.
+    """
+    module: ImageEncoder = encoder.patcher.model
+    height, width = image.shape[-2:]
+    semantics = Semantics(_read(encoder.patcher, image), module.grid, (height, width), encoder.name)
+    return semantics if pool == 1 else semantics.pooled(pool)
+
+
+def encode_views(
+    encoder: LoadedEncoder, image: Tensor, view: str, frame: Frame | None, pool: int = 1
+) -> Semantics:
+    """Semantics of photos that tiles see by `view`; all but "global" need the `frame` of Prepare Photo.
+
+    Raises:
+        ValueError: without a frame, or with that of another photo.
+    """
+    if view == "global":
+        return encode(encoder, image, pool)
+    if frame is None:
+        raise ValueError(
+            f"{NODE}: 'view' {view} needs to know where tiles lie in the photo. Connect 'frame' of the "
+            "Prepare Photo that this photo goes through, or set 'view' to global."
+        )
+    height, width = image.shape[-2:]
+    semantics = encode(encoder, image, pool)
+    if not semantics.can_become((frame.height, frame.width)):
+        raise ValueError(
+            f"{NODE}: 'frame' is of a photo restored to {frame.width}x{frame.height} px, to which the "
+            f"'image' of {width}x{height} px can't be scaled. Connect the same photo to both nodes."
+        )
+    return replace(semantics, view=view, reader=PhotoReader(encoder, image, frame, pool))
+
+
+def _span(start: int, size: int, cell: float, photo: tuple[int, int], length: int) -> tuple[int, int]:
+    """(start, size) of latent cells as (start, size) of pixels of one side of the small photo.
+
+    `photo` is (start, size) of the restored photo in its canvas, `length` the side of the small one.
+    """
+    first, last = (
+        min(max(edge * cell - photo[0], 0), photo[1]) * length / photo[1] for edge in (start, start + size)
+    )
+    first, last = math.floor(first), math.ceil(last)
+    size = min(max(last - first, SMALLEST), length)
+    first = min(max(first - (size - (last - first)) // 2, 0), length - size)
+    return first, size
+
+
+def _read(patcher: comfy.model_patcher.ModelPatcher, image: Tensor) -> Tensor:
+    """Tokens (B, N, D), with the encoder wherever there is room for it."""
+    try:
+        return _read_loaded(patcher, image)
+    except Exception as error:
+        if not management.is_oom(error):
+            raise
+    log.warning("%s: out of memory; trying again without the other models.", NODE)
+    management.unload_all_models()
+    management.soft_empty_cache()
+    try:
+        return _read_loaded(patcher, image)
+    except Exception as error:
+        if not management.is_oom(error):
+            raise
+    log.warning("%s: out of memory again; reading on the CPU, which takes longer.", NODE)
+    management.unload_all_models()
+    module = build_encoder(patcher.model.state_dict()).requires_grad_(False)
+    return _read_each(module, image, torch.device("cpu"))
+
+
+def _read_loaded(patcher: comfy.model_patcher.ModelPatcher, image: Tensor) -> Tensor:
     module: ImageEncoder = patcher.model
     # The layers are torch's and do not cast on the fly, so part of the weights cannot stay behind.
     management.load_models_gpu([patcher], memory_required=module.activation_bytes, force_full_load=True)
+    return _read_each(module, image, patcher.load_device)
+
+
+def _read_each(module: ImageEncoder, image: Tensor, device: torch.device) -> Tensor:
     tokens = []
     for photo in image.split(1):
         management.throw_exception_if_processing_interrupted()
-        read = module(photo.to(patcher.load_device, torch.float32))
-        tokens.append(read.to(management.intermediate_device()))
-    height, width = image.shape[-2:]
-    return Semantics(torch.cat(tokens), module.grid, (height, width), encoder.name)
+        tokens.append(module(photo.to(device, torch.float32)).to(management.intermediate_device()))
+    return torch.cat(tokens)

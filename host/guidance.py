@@ -1,19 +1,24 @@
 """Semantic guidance: the adapter's image attentions inside the host's UNet."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
+import comfy.controlnet
+import comfy.model_management
 import comfy.model_patcher
-from comfy.ldm.modules.attention import BasicTransformerBlock, SpatialTransformer, SpatialVideoTransformer
+import torch
+from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.model_sampling import V_PREDICTION
 from comfy.patcher_extension import CallbacksMP, WrapperExecutor, WrappersMP
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..models.semantics import Semantics
 from .adapter import LoadedAdapter, SemanticAdapter
-from .attention import TokenCache
+from .attention import TokenRun
+from .fit import check_batch, check_photo, check_range, check_sites, check_tokens
 
 NODE = "Apply Semantic Guidance"
 KEY = "ugcsr_semantics"
@@ -22,13 +27,17 @@ _PATCH = "forward_timestep_embed_patch"
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """One adapter with a photo's tokens, acting with `strength` from `start` to `end` of the sampling."""
+    """One adapter with a photo's semantics, acting with `strength` from `start` to `end` of the sampling.
+
+    After the share `freeze` of the sampling its attentions to tokens repeat what they answered then.
+    """
 
     adapter: SemanticAdapter
-    tokens: Tensor
+    semantics: Semantics
     strength: float
     start: float
     end: float
+    freeze: float
 
 
 def apply_guidance(
@@ -38,12 +47,17 @@ def apply_guidance(
     strength: float = 1.0,
     start_percent: float = 0.0,
     end_percent: float = 1.0,
+    freeze_after: float = 1.0,
 ) -> "comfy.model_patcher.ModelPatcher":
     """A MODEL that also attends to `semantics`; `model` stays as it is. Guidances add up.
 
+    After the share `freeze_after` of the sampling the cross-attentions to tokens repeat their answers
+    instead of computing them, as T-GATE does with those to text (arXiv 2404.02747).
+
     Raises:
-        ValueError: if adapter, semantics and model don't belong together.
+        ValueError: if adapter, semantics and model don't belong together, or the range is empty.
     """
+    check_range(NODE, start_percent, end_percent)
     check_tokens(NODE, semantics, adapter.token_dim, adapter.name)
     check_sites(NODE, model.get_model_object("diffusion_model"), adapter.patcher.model, adapter.name)
     if strength == 0:
@@ -55,7 +69,7 @@ def apply_guidance(
             NODE,
         )
     model = model.clone()
-    entry = Guidance(adapter.patcher.model, semantics.tokens, strength, start_percent, end_percent)
+    entry = Guidance(adapter.patcher.model, semantics, strength, start_percent, end_percent, freeze_after)
     handlers = model.model_options["transformer_options"].setdefault("patches", {}).setdefault(_PATCH, [])
     earlier = [handler for _, handler in handlers if isinstance(handler, Dispatcher)]
     entries = [*(e for dispatcher in earlier for e in dispatcher.entries), entry]
@@ -76,28 +90,45 @@ class Dispatcher:
 
     def __init__(self, entries: list[Guidance]) -> None:
         self.entries = tuple(entries)
-        self.caches = tuple(TokenCache(entry.tokens) for entry in entries)
+        self.runs = tuple(TokenRun(entry.semantics) for entry in entries)
         self._active = (True,) * len(entries)
 
-    def prepare(self, patcher: "comfy.model_patcher.ModelPatcher", sigma: Tensor, _: dict) -> None:
-        """Find out once per step, outside of the network, which guidances act at this noise level."""
+    def prepare(self, patcher: "comfy.model_patcher.ModelPatcher", sigma: Tensor, options: dict) -> None:
+        """Before each evaluation and outside of the network: find out which guidances act, and on what."""
         level = float(sigma.max())
+        plan = options.get("transformer_options", {}).get("ugcsr_tile")
         sampling: Any = patcher.get_model_object("model_sampling")
         self._active = tuple(
             sampling.percent_to_sigma(entry.end) <= level <= sampling.percent_to_sigma(entry.start)
             for entry in self.entries
         )
+        for entry, run, active in zip(self.entries, self.runs, self._active, strict=True):
+            run.freeze(level <= sampling.percent_to_sigma(entry.freeze))
+            if active:
+                run.look(plan)
 
     def sample(self, run: WrapperExecutor, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Around a whole run: refuse tokens of another number of photos before anything is loaded."""
+        """Around a whole run: refuse tokens of other photos before anything is loaded."""
+        guider: Any = run.class_obj
+        cell = guider.model_patcher.get_model_object("latent_format").spacial_downscale_ratio
+        height, width = (side * cell for side in noise.shape[-2:])
         for entry in self.entries:
-            check_batch(NODE, "'semantics'", entry.tokens.shape[0], noise.shape[0])
+            check_batch(NODE, "'semantics'", entry.semantics.tokens.shape[0], noise.shape[0])
+            check_photo(NODE, entry.semantics, (height, width), "the sampler's latent, which is for")
         return run(noise, *args, **kwargs)
+
+    def prepare_sampling(
+        self, run: WrapperExecutor, model: Any, shape: Any, conds: dict, model_options: Any = None, **how: Any
+    ) -> Any:
+        """Let the host keep room for keys and values, which it asks for from controls only."""
+        tokens = {KEY: [{"control": _Room(self.entries, model_options or {})}]}
+        real_model, _, models = run(model, shape, conds | tokens, model_options=model_options, **how)
+        return real_model, conds, models
 
     def clear(self, _: Any = None) -> None:
         """Free what was computed from the tokens."""
-        for cache in self.caches:
-            cache.clear()
+        for run in self.runs:
+            run.clear()
 
     def __call__(
         self, layer: SpatialTransformer, x: Tensor, emb: Tensor, context: Tensor, options: dict, *rest: Any
@@ -105,9 +136,9 @@ class Dispatcher:
         """Stand in for `layer` in the host's loop over a block."""
         x = self._text_attention(layer, x, emb, context, options, *rest)
         site = "{}_{}".format(*options["block"])
-        for entry, cache, active in zip(self.entries, self.caches, self._active, strict=True):
+        for entry, run, active in zip(self.entries, self.runs, self._active, strict=True):
             if active and site in entry.adapter:
-                y = entry.adapter.attentions[site].attend(x, cache, options)
+                y = entry.adapter.attentions[site].attend(x, run, options)
                 x = y if entry.strength == 1 else x + entry.strength * (y - x)
         return x
 
@@ -121,48 +152,38 @@ class Dispatcher:
         return x
 
 
-def check_tokens(node: str, semantics: Semantics, token_dim: int, name: str) -> None:
-    """Refuse tokens of another width than the weights were trained for.
+class _Room(comfy.controlnet.ControlBase):
+    """Controls nothing; says how much memory the keys and values of guidances take."""
 
-    Raises:
-        ValueError: naming both widths.
-    """
-    width = semantics.tokens.shape[-1]
-    if width != token_dim:
-        raise ValueError(
-            f"{node}: 'semantics' come from the encoder {semantics.encoder} and are {width} wide; "
-            f"'{name}' takes tokens {token_dim} wide. Use the encoder that these weights were trained with."
+    def __init__(self, entries: tuple[Guidance, ...], model_options: Mapping) -> None:
+        super().__init__()
+        self.entries = entries
+        self.model_options = model_options
+
+    def get_models(self) -> list:
+        """None: the adapters are attached to the MODEL."""
+        return []
+
+    def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> "_Room":
+        """The same for every device."""
+        if autoregister:
+            self.multigpu_clones[load_device] = self
+        return self
+
+    def inference_memory_requirements(self, dtype: torch.dtype) -> float:
+        """Bytes, for as many tiles at once as Tile Diffusion has set by the time that the host asks."""
+        tiles = self.model_options.get("transformer_options", {}).get("ugcsr_tile_run")
+        values = sum(
+            kept_values(entry.adapter, entry.semantics, getattr(tiles, "batch", 1)) for entry in self.entries
         )
+        return values * comfy.model_management.dtype_size(dtype)
 
 
-def check_batch(node: str, what: str, count: int, batch: int) -> None:
-    """Refuse `count` items for a latent of `batch` images, unless there is one for all or one for each.
-
-    Raises:
-        ValueError: naming both numbers.
-    """
-    if count not in (1, batch):
-        raise ValueError(
-            f"{node}: {what} holds {count} images but the latent {batch}. "
-            "Connect the same photos to both, or one photo."
-        )
-
-
-def check_sites(node: str, unet: nn.Module, adapter: SemanticAdapter, name: str) -> None:
-    """Refuse a model whose text attentions aren't where, and as wide as, the image attentions of `name`.
-
-    Raises:
-        ValueError: naming the first place that differs.
-    """
-    places = _text_attentions(unet)
-    for site, attention in adapter.attentions.items():
-        found = _describe(places[site]) if site in places else "missing"
-        if found != _describe(attention):
-            raise ValueError(
-                f"{node}: 'model' doesn't fit '{name}': its attention at {site} is {found}; "
-                f"expected {_describe(attention)}. Connect the model that '{name}' was trained on: "
-                "Stable Diffusion 2 for SeeSR and SRlab."
-            )
+def kept_values(adapter: SemanticAdapter, semantics: Semantics, tiles: int) -> int:
+    """How many numbers the keys and values of `semantics` are, with so many tiles at once where read."""
+    width = sum(len(a.transformer_blocks) * a.in_channels for a in adapter.attentions.values())
+    views = {"global": 1, "tile": tiles, "both": 1 + tiles}[semantics.view]
+    return 2 * views * math.prod(semantics.tokens.shape[:2]) * width
 
 
 def _register(model: "comfy.model_patcher.ModelPatcher", dispatcher: Dispatcher) -> None:
@@ -175,26 +196,10 @@ def _register(model: "comfy.model_patcher.ModelPatcher", dispatcher: Dispatcher)
     for event, callback in callbacks.items():
         model.remove_callbacks_with_key(event, KEY)
         model.add_callback_with_key(event, KEY, callback)
-    model.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
-    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, dispatcher.sample)
-
-
-def _text_attentions(unet: nn.Module) -> dict[str, SpatialTransformer]:
-    """The transformers of a UNet by place; empty for other kinds of model."""
-    sections = {
-        "input": getattr(unet, "input_blocks", ()),
-        "middle": (getattr(unet, "middle_block", ()),),
-        "output": getattr(unet, "output_blocks", ()),
+    wrappers: Mapping[str, Callable] = {
+        WrappersMP.OUTER_SAMPLE: dispatcher.sample,
+        WrappersMP.PREPARE_SAMPLING: dispatcher.prepare_sampling,
     }
-    return {
-        f"{section}_{number}": layer
-        for section, blocks in sections.items()
-        for number, block in enumerate(blocks)
-        for layer in block
-        if isinstance(layer, SpatialTransformer) and not isinstance(layer, SpatialVideoTransformer)
-    }
-
-
-def _describe(layer: SpatialTransformer) -> str:
-    block = cast(BasicTransformerBlock, layer.transformer_blocks[0])
-    return f"{layer.in_channels} wide with heads of {block.d_head}"
+    for kind, wrapper in wrappers.items():
+        model.remove_wrappers_with_key(kind, KEY)
+        model.add_wrapper_with_key(kind, KEY, wrapper)

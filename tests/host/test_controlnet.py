@@ -248,6 +248,15 @@ def test_semantics_of_a_photo_of_another_shape_are_refused(tiny_controlnet, cond
         apply_controlnet(conditioning, tiny_controlnet, torch.rand(1, 3, 256, 512), portrait)
 
 
+def test_a_range_that_ends_before_it_starts_is_refused(tiny_controlnet, conditioning, hint, semantics):
+    from ugc_sr.host.controlnet import apply_controlnet
+
+    with pytest.raises(
+        ValueError, match=r"Semantic ControlNet: 'start_percent' 1 is after 'end_percent' 0\.5"
+    ):
+        apply_controlnet(conditioning, tiny_controlnet, hint, semantics, percent_range=(1.0, 0.5))
+
+
 def test_an_ordinary_controlnet_is_refused(conditioning, hint, semantics):
     from comfy.controlnet import ControlNet
 

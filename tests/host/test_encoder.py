@@ -86,6 +86,49 @@ def test_the_host_owns_the_weights_and_a_reload_changes_nothing(encoder):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize(
+    ("shortages", "messages"), [(1, ["other models"]), (2, ["other models", "on the CPU"])]
+)
+def test_out_of_memory_frees_the_other_models_and_then_reads_on_the_cpu(encoder, caplog, shortages, messages):
+    import comfy.model_management as management
+
+    from ugc_sr.host.encoder import encode
+
+    photo = torch.rand(2, 3, 32, 32)
+    expected = encode(encoder, photo)
+    left = [True] * shortages
+
+    def starve(*_):
+        if left and left.pop():
+            raise management.OOM_EXCEPTION("CUDA out of memory")
+
+    hook = encoder.patcher.model.register_forward_pre_hook(starve)
+    try:
+        assert same(encode(encoder, photo), expected)
+    finally:
+        hook.remove()
+    logged = [r.getMessage() for r in caplog.records if "Encode Semantics: out of memory" in r.getMessage()]
+    assert len(logged) == len(messages)
+    assert all(message in line for message, line in zip(messages, logged, strict=True))
+    assert same(encode(encoder, photo), expected)
+
+
+@torch.inference_mode()
+def test_errors_other_than_memory_pass(encoder):
+    from ugc_sr.host.encoder import encode
+
+    def broken(*_):
+        raise RuntimeError("something else")
+
+    hook = encoder.patcher.model.register_forward_pre_hook(broken)
+    try:
+        with pytest.raises(RuntimeError, match="something else"):
+            encode(encoder, torch.rand(1, 3, 32, 32))
+    finally:
+        hook.remove()
+
+
+@torch.inference_mode()
 def test_nodes_read_a_file_and_a_photo(detection, weights, encoder):
     from ugc_sr.host.encoder import encode
     from ugc_sr.nodes.semantics import EncodeSemantics, LoadSAM2Encoder

@@ -93,7 +93,7 @@ def test_applying_twice_stacks_and_leaves_the_first_as_it_was(guided, tiny_adapt
 
 
 def test_half_strength_lies_halfway_after_each_attention(guided, tiny_model, tiny_adapter, semantics):
-    from ugc_sr.host.attention import TokenCache
+    from ugc_sr.host.attention import TokenRun
     from ugc_sr.host.guidance import apply_guidance
 
     half = dispatcher_of(apply_guidance(tiny_model, tiny_adapter, semantics, strength=0.5))
@@ -103,7 +103,7 @@ def test_half_strength_lies_halfway_after_each_attention(guided, tiny_model, tin
     patches = {"patches": {"forward_timestep_embed_patch": []}}
     with torch.inference_mode():
         plain = layer(x, text)
-        full = tiny_adapter.patcher.model["input_4"].attend(plain, TokenCache(semantics.tokens), {})
+        full = tiny_adapter.patcher.model["input_4"].attend(plain, TokenRun(semantics), {})
         assert_close(half(layer, x, None, text, options | patches), (plain + full) / 2)
 
 
@@ -135,7 +135,7 @@ def test_the_host_loads_unloads_and_reloads_the_adapter(guided, tiny_adapter, sa
 def test_no_cache_is_left_after_an_interrupt(guided, sample):
     from comfy.model_management import InterruptProcessingException
 
-    caches = dispatcher_of(guided).caches
+    caches = dispatcher_of(guided).runs
     filled = []
 
     def interrupt(*_):
@@ -154,15 +154,15 @@ def test_no_cache_is_left_after_an_interrupt(guided, sample):
 def test_cached_keys_and_values_are_bit_for_bit_those_of_the_host(tiny_adapter, semantics):
     from comfy.ldm.modules.attention import CrossAttention
 
-    from ugc_sr.host.attention import TokenCache
+    from ugc_sr.host.attention import TokenRun
 
     attention = tiny_adapter.patcher.model["input_4"].transformer_blocks[0].attn2
     x = torch.randn(4, 16, 64)
-    cache = TokenCache(semantics.tokens)
+    cache = TokenRun(semantics)
     with torch.inference_mode():
         expected = CrossAttention.forward(attention, x, semantics.tokens.expand(4, -1, -1))
         for _ in range(2):
-            ours = attention(x, transformer_options={"ugcsr_cache": cache})
+            ours = attention(x, transformer_options={"ugcsr_run": cache, "ugcsr_evaluation": None})
             assert_close(ours, expected, rtol=0, atol=0)
     assert len(cache) == 1
 
@@ -302,3 +302,22 @@ def test_a_model_of_another_width_or_head_size_is_refused(tiny_model, tiny_adapt
     model.add_object_patch("diffusion_model", torch.nn.Identity())
     with pytest.raises(ValueError, match=r"'model' doesn't fit 'tiny': its attention at input_1 is missing"):
         apply_guidance(model, tiny_adapter, semantics)
+
+
+def test_semantics_of_another_photo_than_the_sampled_one_are_refused(
+    tiny_model, tiny_adapter, semantics, sample
+):
+    from ugc_sr.host.guidance import apply_guidance
+
+    model = apply_guidance(tiny_model, tiny_adapter, replace(semantics, image_size=(480, 100)))
+    with pytest.raises(ValueError, match=r"from a 100x480 photo, .* latent, which is for 128x128\. Conn"):
+        sample(model, noise=torch.zeros(1, 4, 16, 16))
+
+
+def test_a_range_that_ends_before_it_starts_is_refused(tiny_model, tiny_adapter, semantics):
+    from ugc_sr.host.guidance import apply_guidance
+
+    with pytest.raises(
+        ValueError, match=r"Apply Semantic Guidance: 'start_percent' 0\.8 is after 'end_perce"
+    ):
+        apply_guidance(tiny_model, tiny_adapter, semantics, start_percent=0.8, end_percent=0.3)

@@ -1,0 +1,103 @@
+"""Refusals of what doesn't fit together: photo, semantics, weights, model and latent."""
+
+from typing import cast
+
+from comfy.ldm.modules.attention import BasicTransformerBlock, SpatialTransformer, SpatialVideoTransformer
+from torch import nn
+
+from ..models.semantics import Semantics
+from .adapter import SemanticAdapter
+
+PADDING = 63  # Prepare Photo fills the sides up to multiples of 64
+
+
+def check_range(node: str, start: float, end: float) -> None:
+    """Refuse a range in which nothing would ever act.
+
+    Raises:
+        ValueError: naming both ends.
+    """
+    if start > end:
+        raise ValueError(
+            f"{node}: 'start_percent' {start:g} is after 'end_percent' {end:g}, so it would never act. "
+            "Set 'start_percent' to the smaller number, or 'strength' to 0."
+        )
+
+
+def check_photo(node: str, semantics: Semantics, size: tuple[int, int], what: str) -> None:
+    """Refuse tokens of a photo that, scaled and padded, can't have the (height, width) of `what`.
+
+    Raises:
+        ValueError: naming both sizes.
+    """
+    if not semantics.can_become(size, PADDING):
+        height, width = semantics.image_size
+        raise ValueError(
+            f"{node}: the semantics were read from a {width}x{height} photo, which can't be scaled to {what} "
+            f"{size[1]}x{size[0]}. Connect the same photo to Encode Semantics and Prepare Photo."
+        )
+
+
+def check_tokens(node: str, semantics: Semantics, token_dim: int, name: str) -> None:
+    """Refuse tokens of another width than the weights were trained for.
+
+    Raises:
+        ValueError: naming both widths.
+    """
+    width = semantics.tokens.shape[-1]
+    if width != token_dim:
+        raise ValueError(
+            f"{node}: 'semantics' come from the encoder {semantics.encoder} and are {width} wide; "
+            f"'{name}' takes tokens {token_dim} wide. Use the encoder that these weights were trained with."
+        )
+
+
+def check_batch(node: str, what: str, count: int, batch: int) -> None:
+    """Refuse `count` items for a latent of `batch` images, unless there is one for all or one for each.
+
+    Raises:
+        ValueError: naming both numbers.
+    """
+    if count not in (1, batch):
+        raise ValueError(
+            f"{node}: {what} holds {count} images but the latent {batch}. "
+            "Connect the same photos to both, or one photo."
+        )
+
+
+def check_sites(node: str, unet: nn.Module, adapter: SemanticAdapter, name: str) -> None:
+    """Refuse a model whose text attentions aren't where, and as wide as, the image attentions of `name`.
+
+    Raises:
+        ValueError: naming the first place that differs.
+    """
+    places = _text_attentions(unet)
+    for site, attention in adapter.attentions.items():
+        found = _describe(places[site]) if site in places else "missing"
+        if found != _describe(attention):
+            raise ValueError(
+                f"{node}: 'model' doesn't fit '{name}': its attention at {site} is {found}; "
+                f"expected {_describe(attention)}. Connect the model that '{name}' was trained on: "
+                "Stable Diffusion 2 for SeeSR and SRlab."
+            )
+
+
+def _text_attentions(unet: nn.Module) -> dict[str, SpatialTransformer]:
+    """The transformers of a UNet by place; empty for other kinds of model."""
+    sections = {
+        "input": getattr(unet, "input_blocks", ()),
+        "middle": (getattr(unet, "middle_block", ()),),
+        "output": getattr(unet, "output_blocks", ()),
+    }
+    return {
+        f"{section}_{number}": layer
+        for section, blocks in sections.items()
+        for number, block in enumerate(blocks)
+        for layer in block
+        if isinstance(layer, SpatialTransformer) and not isinstance(layer, SpatialVideoTransformer)
+    }
+
+
+def _describe(layer: SpatialTransformer) -> str:
+    block = cast(BasicTransformerBlock, layer.transformer_blocks[0])
+    return f"{layer.in_channels} wide with heads of {block.d_head}"

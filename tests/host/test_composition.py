@@ -1,0 +1,197 @@
+"""Semantic guidance and its ControlNet together with what else people do to a MODEL, on the real host."""
+
+import gc
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+pytestmark = pytest.mark.comfy
+
+
+def free_u(model):
+    from comfy_extras.nodes_freelunch import FreeU_V2
+
+    return FreeU_V2.execute(model, 1.3, 1.4, 0.9, 0.2).result[0]
+
+
+def perturbed_attention(model):
+    from comfy_extras.nodes_pag import PerturbedAttentionGuidance
+
+    return PerturbedAttentionGuidance.execute(model, 2.0).result[0]
+
+
+def other_noise_levels(model):
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+    return ModelSamplingDiscrete().patch(model, "eps", True)[0]
+
+
+def image_prompt(model):
+    """What IPAdapter does: attention to an image's tokens beside that to the text."""
+    from comfy.ldm.modules.attention import optimized_attention
+
+    def beside(q, k, v, options):
+        text = optimized_attention(q, k, v, options["n_heads"])
+        return text + 0.5 * optimized_attention(q, k.flip(1), v.flip(2), options["n_heads"])
+
+    model = model.clone()
+    for place in (("input", 1), ("middle", 0), ("output", 4)):
+        model.set_model_attn2_replace(beside, *place)
+    return model
+
+
+def lora(model):
+    key = "diffusion_model.middle_block.1.transformer_blocks.0.attn1.to_v.weight"
+    weight = model.model.state_dict()[key]
+    model = model.clone()
+    diff = torch.randn(weight.shape, generator=torch.Generator().manual_seed(4))
+    assert model.add_patches({key: ("diff", (diff,))}) == [key]
+    return model
+
+
+EXTENSIONS = (free_u, perturbed_attention, other_noise_levels, image_prompt, lora)
+
+
+@pytest.fixture
+def hint():
+    """What a latent of 16x16 cells restores; at 8x8 FreeU would divide by nothing in the middle."""
+    return torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(6))
+
+
+@pytest.fixture
+def guide(tiny_adapter, semantics):
+    from ugc_sr.host.guidance import apply_guidance
+
+    return lambda model: apply_guidance(model, tiny_adapter, semantics)
+
+
+@pytest.fixture
+def control(tiny_controlnet, hint, semantics):
+    from ugc_sr.host.controlnet import apply_controlnet
+
+    return lambda conds: apply_controlnet(conds, tiny_controlnet, hint, semantics)
+
+
+@pytest.fixture
+def restore(sample):
+    """One step at 16x16 cells: restore(model, conditioning) -> latent."""
+    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(3))
+    return lambda model, conditioning: sample(model, steps=1, conditioning=conditioning, noise=noise)
+
+
+@pytest.mark.parametrize("extend", EXTENSIONS)
+def test_order_does_not_matter_both_act_and_the_model_stays_as_it_was(
+    tiny_model, guide, control, conditioning, restore, extend
+):
+    conds = control(conditioning)
+    first, last = (restore(model, conds) for model in (extend(guide(tiny_model)), guide(extend(tiny_model))))
+    assert_close(first, last, rtol=0, atol=0)
+    assert (first - restore(guide(tiny_model), conds)).abs().max() > 1e-4
+    assert (first - restore(extend(tiny_model), conds)).abs().max() > 1e-4
+    assert not any(tiny_model.callbacks.values())
+    assert not any(tiny_model.wrappers.values())
+    assert not tiny_model.patches
+    assert not tiny_model.object_patches
+    assert set(tiny_model.model_options) == {"transformer_options"}
+    assert not tiny_model.model_options["transformer_options"]
+
+
+def test_all_of_them_together_restore_in_either_order(tiny_model, guide, control, conditioning, restore):
+    def extend(model):
+        for extension in EXTENSIONS:
+            model = extension(model)
+        return model
+
+    first, last = (
+        restore(model, control(conditioning))
+        for model in (extend(guide(tiny_model)), guide(extend(tiny_model)))
+    )
+    assert first.isfinite().all()
+    assert_close(first, last, rtol=0, atol=0)
+
+
+def test_a_control_net_of_the_host_may_come_before_or_after(
+    tiny_model, guide, control, controlnet_weights, conditioning, hint, restore, assert_agree
+):
+    import comfy.cldm.cldm
+    import comfy.controlnet
+    import comfy.ops
+
+    import nodes
+    from ugc_sr.models import architecture
+    from ugc_sr.models.convert import controlnet_from_diffusers
+
+    converted = controlnet_from_diffusers(controlnet_weights)
+    plain = {key: w for key, w in converted.items() if not key.startswith("image_attentions.")}
+    network = comfy.cldm.cldm.ControlNet(
+        hint_channels=3, dtype=torch.float32, operations=comfy.ops.manual_cast, **architecture.infer(plain)
+    )
+    network.load_state_dict(plain, strict=False)
+    network.eval().requires_grad_(False)
+    foreign = comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
+
+    def apply_foreign(conds):
+        return nodes.ControlNetApplyAdvanced().apply_controlnet(
+            *conds, foreign, hint.movedim(1, -1), 0.7, 0.0, 1.0
+        )
+
+    model = guide(tiny_model)
+    before = restore(model, control(apply_foreign(conditioning)))
+    after = restore(model, apply_foreign(control(conditioning)))
+    assert_agree(before, after)
+    assert (before - restore(model, control(conditioning))).abs().max() > 1e-4
+    assert (before - restore(model, apply_foreign(conditioning))).abs().max() > 1e-4
+
+
+def test_ten_restorations_load_once_and_leave_nothing(
+    tiny_model, guide, control, conditioning, restore, caplog
+):
+    model, controlled = guide(tiny_model), control(conditioning)
+
+    def tensors():
+        gc.collect()
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    first = restore(model, controlled)
+    caplog.clear()
+    counts = []
+    with caplog.at_level("INFO"):
+        for number in range(9):
+            again = restore(model, controlled)
+            if number in (0, 8):
+                counts.append(tensors())
+    assert "Requested to load" not in caplog.text
+    assert_close(again, first, rtol=0, atol=0)
+    assert counts[-1] <= counts[0]
+
+
+def test_compiled_guidance_is_the_same_and_breaks_graphs_only_where_attentions_of_the_host_do(
+    tiny_model, guide
+):
+    from torch._dynamo.utils import counters
+
+    handlers = guide(tiny_model).model_options["transformer_options"]["patches"][
+        "forward_timestep_embed_patch"
+    ]
+    dispatcher = handlers[0][1]
+    layer = tiny_model.model.diffusion_model.middle_block[1]
+    x, text = torch.randn(2, layer.in_channels, 2, 2), torch.randn(2, 7, 96)
+
+    def run(call):
+        options = {"block": ("middle", 0), "transformer_index": 0}
+        options["patches"] = {"forward_timestep_embed_patch": []}
+        with torch.inference_mode():
+            return call(layer, x, None, text, options)
+
+    expected = run(dispatcher)
+    torch._dynamo.reset()
+    counters.clear()
+    try:
+        assert_close(run(torch.compile(dispatcher, backend="eager")), expected, rtol=0, atol=0)
+        reasons = dict(counters["graph_break"])
+    finally:
+        torch._dynamo.reset()
+        counters.clear()
+    assert reasons, "the host's attention asks the CPU how much memory is free"
+    assert all("operator `open`" in reason for reason in reasons)
