@@ -8,9 +8,15 @@ from . import bootstrap
 
 BENCHMARKS = {
     "degrade": "Training pairs a second against BasicSR's functions on the same settings, and each effect.",
+    "forwards": "Network forwards and multiply-adds of each preset and size, ours against the reference's.",
     "parity": "Largest difference from the outputs of the original SeeSR networks, in float32 on the CPU.",
     "quality": "The bundled model against bicubic enlargement, on the held-out photos.",
+    "restore": "Seconds of a restoration through the host against the reference's loop, on the same weights.",
+    "true_shapes": "Peak memory and seconds with random weights of the published files' full shapes.",
 }
+WITHOUT_HOST = ("degrade", "forwards")
+ON_CPU = ("parity",)
+SMALLEST_PX = 64
 
 
 def main() -> None:
@@ -21,19 +27,46 @@ def main() -> None:
     degrade.add_argument(
         "--rounds", type=int, default=3, help="of ours and theirs in turn; the median counts"
     )
+    commands.add_parser("forwards", help=BENCHMARKS["forwards"])
     parity = commands.add_parser("parity", help=BENCHMARKS["parity"])
     parity.add_argument("--fixture", required=True, help="folder with spec.json and cases.safetensors")
     quality = commands.add_parser("quality", help=BENCHMARKS["quality"])
     quality.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
     quality.add_argument("--pictures", help="folder for one sheet of pictures a recipe")
+    restore = commands.add_parser("restore", help=BENCHMARKS["restore"])
+    restore.add_argument("--steps", type=_steps, help="of DDPM; 4 on the CPU, 50 on a GPU if not given")
+    restore.add_argument("--rounds", type=int, default=3, help="of each way in turn; the median counts")
+    shapes = commands.add_parser("true_shapes", help=BENCHMARKS["true_shapes"])
+    shapes.add_argument(
+        "--size", type=_size, default=(512, 512), help="of the result, HEIGHTxWIDTH in pixels"
+    )
+    shapes.add_argument("--steps", type=_steps, default=2, help="of DDPM")
+    shapes.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto is a GPU if it can")
     options = vars(parser.parse_args())
     name = options.pop("name")
     bootstrap.package()
-    if name != "degrade":
-        bootstrap.host(cpu=name == "parity")
+    if name not in WITHOUT_HOST:
+        bootstrap.host(cpu=name in ON_CPU or options.pop("device", "auto") == "cpu")
     benchmark = importlib.import_module(f".{name}", __package__)
     for result in benchmark.run(**options):
         print(json.dumps(result), flush=True)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and min(int(height), int(width)) >= SMALLEST_PX):
+        raise argparse.ArgumentTypeError(
+            f"expected HEIGHTxWIDTH, each at least {SMALLEST_PX}, such as 1080x1920; got {text!r}"
+        )
+    return int(height), int(width)
+
+
+def _steps(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0 or 1000 % int(text):
+        raise argparse.ArgumentTypeError(
+            f"expected a divisor of 1000, or the host's schedule isn't the reference's; got {text!r}"
+        )
+    return int(text)
 
 
 if __name__ == "__main__":
