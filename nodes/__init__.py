@@ -15,6 +15,7 @@ from .guidance import (
 from .image import FinishImage, MatchColor, PrepareImage
 from .nano import LoadNanoModel
 from .pairs import SaveTrainingPairs
+from .plan import PlanRestoration
 from .recipes import EditRecipe, LoadRecipe, PreviewDegradation
 from .sampling import LRStart, TileDiffusion
 from .score import CompareSheet, ScoreImage
@@ -34,6 +35,7 @@ class Extension(ComfyExtension):
             EncodeSemantics,
             ApplySemanticGuidance,
             ApplySemanticControlNet,
+            PlanRestoration,
             TileDiffusion,
             LRStart,
             MatchColor,

@@ -25,6 +25,7 @@ NODE_IDS = {
     "UGCSR_LoadSemanticControlNet",
     "UGCSR_MatchColor",
     "UGCSR_PrepareImage",
+    "UGCSR_PlanRestoration",
     "UGCSR_PreviewDegradation",
     "UGCSR_ReplayDegradation",
     "UGCSR_SaveTrainingPairs",

@@ -1,0 +1,278 @@
+"""What a restoration takes of the memory, by the host's own estimates, and the tiles that follow from it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.model_management as management
+import torch
+from torch import Tensor
+
+from ..models.semantics import Semantics
+from ..sample.plan import (
+    GIB,
+    NANO,
+    SD2,
+    VAE_DEFAULT,
+    Layout,
+    Memory,
+    Plan,
+    Stage,
+    at_once,
+    fixed,
+    in_words,
+    largest_square,
+    lay_out,
+)
+from .controlnet import SemanticControlNet
+from .encoder import LoadedEncoder
+from .guidance import Dispatcher, Guidance, check_tokens, kept_values
+from .nano import ResidualModel
+from .tiling import latent_ratio
+
+NODE = "Plan Restoration"
+SPARE = 1.5  # the host computes the two halves of CFG at once only where half as much again is free
+
+
+def plan_restoration(
+    model: Any,
+    hint: Tensor,
+    vae: Any = None,
+    control_net: Any = None,
+    encoder: LoadedEncoder | None = None,
+    tile_size: int = 0,
+    memory_gib: float = 0.0,
+) -> Plan:
+    """Tiles for a photo, and what each stage of its restoration takes.
+
+    Args:
+        model: the MODEL to sample, with its guidances.
+        hint: (B, 3, H, W), the photo on the canvas of Prepare Photo.
+        vae: adds the stages Encode and Decode.
+        control_net: counts with the diffusion.
+        encoder: adds the stage Semantics.
+        tile_size: side of a tile in pixels; 0 chooses it.
+        memory_gib: what weights and work may take; 0 is what is free, or would be without other models.
+
+    Raises:
+        ValueError: if the parts aren't for photos, or don't belong together.
+    """
+    diffusion = _diffusion(model, hint, control_net, encoder)
+    _check_vae(vae, model)
+    others = [owner.patcher for owner in (encoder, vae) if owner is not None]
+    budget = _Budget([*diffusion.patchers, *others], memory_gib * GIB)
+    height, width = diffusion.canvas
+
+    room = budget.room(model.load_device, diffusion.patchers)
+    suited = NANO if isinstance(model.model, ResidualModel) else SD2
+    layout = (
+        fixed(height, width, tile_size, suited)
+        if tile_size
+        else lay_out(height, width, suited, lambda tile: diffusion.least(tile) <= room)
+    )
+    batch = at_once(layout.count, lambda tiles: diffusion.ample(layout.tile, tiles) <= room)
+    stages = [_diffusion_stage(diffusion, layout, batch, budget)]
+    if encoder is not None:
+        stages.insert(0, _semantics_stage(encoder, diffusion, layout, budget))
+    vae_tile = VAE_DEFAULT
+    if vae is not None:
+        vae_tile, encode, decode = _vae_stages(vae, diffusion.canvas, budget)
+        stages = [encode, *stages, decode]
+    return Plan((hint.shape[0], height, width), layout, batch, vae_tile, tuple(stages))
+
+
+@dataclass(frozen=True, eq=False)
+class _Budget:
+    """Memory and weights by device, of all `patchers` of a graph; `given` bytes, or 0 for what is there."""
+
+    patchers: Sequence[Any]
+    given: float
+    _measured: dict[torch.device, float] = field(default_factory=dict)
+
+    def memory(self, device: torch.device) -> Memory:
+        """What the host has there, or can have by dropping models."""
+        if not self.given and device not in self._measured:
+            self._measured[device] = self._measure(device)
+        size = self.given or self._measured[device]
+        return Memory(size, offloads=not management.is_device_cpu(device))
+
+    def weights(self, device: torch.device, own: Sequence[Any]) -> float:
+        """Bytes of the weights that a stage needs; on the CPU those of the other stages stay beside them."""
+        return sum(p.model_size() for p in (self.patchers if management.is_device_cpu(device) else own))
+
+    def room(self, device: torch.device, own: Sequence[Any]) -> float:
+        """Bytes for the work of a stage."""
+        return self.memory(device).beside(self.weights(device, own))
+
+    def stage(self, name: str, does: str, work: float, device: torch.device, own: Sequence[Any]) -> Stage:
+        """A stage on a device, with weights of its own."""
+        return Stage(name, does, self.weights(device, own), work, self.memory(device))
+
+    def _measure(self, device: torch.device) -> float:
+        free: Any = management.get_free_memory(device)
+        if management.is_device_cpu(device):
+            return free + self.weights(device, ())
+        loaded = (patcher for patcher in management.loaded_models() if patcher.load_device == device)
+        return free + sum(patcher.loaded_size() for patcher in loaded)
+
+
+@dataclass(frozen=True, eq=False)
+class _Diffusion:
+    """The networks that are sampled, and what they take by the size and number of tiles."""
+
+    model: Any
+    control: Any  # None without
+    guidances: Sequence[Guidance]
+    photos: int
+    cells: tuple[int, int]
+
+    @property
+    def ratio(self) -> int:
+        """Pixels along the side of a latent cell."""
+        return latent_ratio(self.model)
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        height, width = (side * self.ratio for side in self.cells)
+        return height, width
+
+    @property
+    def patchers(self) -> list[Any]:
+        """What is on the device at once."""
+        controls = [] if self.control is None else self.control.get_models()
+        return [self.model, *self.model.get_nested_additional_models(), *controls]
+
+    def least(self, tile: int) -> float:
+        """Bytes for one tile and one half of CFG, less than which the host can't compute."""
+        return self._work(tile, 1, halves=1) + self._kept(1)
+
+    def ample(self, tile: int, count: int) -> float:
+        """Bytes with which the host computes `count` tiles and both halves at once."""
+        return SPARE * self._work(tile, count, halves=2) + self._kept(count)
+
+    def _work(self, tile: int, count: int, halves: int) -> float:
+        height, width = (min(tile // self.ratio, side) for side in self.cells)
+        channels = self.model.get_model_object("latent_format").latent_channels
+        return self.model.model.memory_required([halves * count * self.photos, channels, height, width])
+
+    def _kept(self, tiles: int) -> float:
+        """Bytes of keys, values and embedded hints, which stay for the run."""
+        dtype = self.model.model_dtype()
+        values = sum(kept_values(entry.adapter, entry.semantics, tiles) for entry in self.guidances)
+        control = 0 if self.control is None else self.control.inference_memory_requirements(dtype)
+        return values * management.dtype_size(dtype) + control
+
+
+def _diffusion(model: Any, hint: Tensor, control: Any, encoder: LoadedEncoder | None) -> _Diffusion:
+    """The networks as they will be applied to the photo.
+
+    Raises:
+        ValueError: for a model of other latents, a hint smaller than a cell, or tokens of another width.
+    """
+    latent = model.get_model_object("latent_format")
+    if latent.latent_dimensions != 2:
+        raise ValueError(
+            f"{NODE}: 'model' makes latents of {latent.latent_dimensions} dimensions; expected 2, of images. "
+            "Connect the model that goes into Tile Diffusion."
+        )
+    height, width = (side // latent.spacial_downscale_ratio for side in hint.shape[-2:])
+    if not height * width:
+        raise ValueError(
+            f"{NODE}: 'hint' is {hint.shape[-1]}x{hint.shape[-2]} px, smaller than a latent cell of 'model', "
+            f"{latent.spacial_downscale_ratio} px. Connect the hint of Prepare Photo, not the photo."
+        )
+    guidances = _guidances(model)
+    if isinstance(control, SemanticControlNet):
+        control = control.copy().set_cond_hint(hint)
+        semantics = guidances[0].semantics if guidances else _unread(encoder, hint)
+        if semantics is not None:
+            check_tokens(NODE, semantics, control.control_model.image_attentions.token_dim, control.name)
+            control = control.with_semantics(semantics)
+    return _Diffusion(model, control, guidances, hint.shape[0], (height, width))
+
+
+def _guidances(model: Any) -> list[Guidance]:
+    patches = model.model_options["transformer_options"].get("patches", {})
+    handlers = [handler for _, handler in patches.get("forward_timestep_embed_patch", [])]
+    return [entry for handler in handlers if isinstance(handler, Dispatcher) for entry in handler.entries]
+
+
+def _unread(encoder: LoadedEncoder | None, hint: Tensor) -> Semantics | None:
+    """Semantics of the right size and no content, for counting."""
+    if encoder is None:
+        return None
+    module: Any = encoder.patcher.model
+    rows, columns = module.grid
+    tokens = torch.zeros(1).expand(hint.shape[0], rows * columns, module.token_dim)
+    return Semantics(tokens, module.grid, (hint.shape[-2], hint.shape[-1]), encoder.name)
+
+
+def _diffusion_stage(diffusion: _Diffusion, layout: Layout, batch: int, budget: _Budget) -> Stage:
+    height, width = (min(layout.tile, side) for side in diffusion.canvas)
+    count = layout.count * diffusion.photos
+    tiles = f"{layout.rows} x {layout.columns} tiles of {width}x{height} px, {batch} at once"
+    room = budget.room(diffusion.model.load_device, diffusion.patchers)
+    ample = diffusion.ample(layout.tile, batch)
+    return budget.stage(
+        "Diffusion",
+        f"{tiles if layout.count > 1 else 'whole'}; a step is {2 * count} forwards, {count} with cfg 1",
+        ample if ample <= room else diffusion.least(layout.tile),
+        diffusion.model.load_device,
+        diffusion.patchers,
+    )
+
+
+def _semantics_stage(encoder: LoadedEncoder, diffusion: _Diffusion, layout: Layout, budget: _Budget) -> Stage:
+    module: Any = encoder.patcher.model
+    reads_tiles = layout.count > 1 and any(entry.semantics.view != "global" for entry in diffusion.guidances)
+    readings = diffusion.photos * (1 + reads_tiles * layout.count)
+    side = module.image_size
+    return budget.stage(
+        "Semantics",
+        f"{readings} x {side}x{side} px",
+        module.activation_bytes,
+        encoder.patcher.load_device,
+        [encoder.patcher],
+    )
+
+
+def _vae_stages(vae: Any, canvas: tuple[int, int], budget: _Budget) -> tuple[int, Stage, Stage]:
+    """A tile with which both fit, and the stages Encode and Decode. The host takes photo by photo."""
+    channels, ratio = vae.latent_channels, vae.spacial_compression_decode()
+    room = budget.room(vae.device, [vae.patcher])
+
+    def encoding(height: int, width: int) -> float:
+        return vae.memory_used_encode((1, 3, height, width), vae.vae_dtype)
+
+    def decoding(height: int, width: int) -> float:
+        return vae.memory_used_decode((1, channels, height // ratio, width // ratio), vae.vae_dtype)
+
+    tile = largest_square(*canvas, lambda side: max(encoding(side, side), decoding(side, side)) <= room)
+
+    def stage(name: str, need: Callable[[int, int], float]) -> Stage:
+        does, work = "whole", need(*canvas)
+        if work > room:
+            does = f"in tiles of {tile} px by VAE {name} (Tiled), since the whole would take {in_words(work)}"
+            work = need(tile, tile)
+        return budget.stage(name, does, work, vae.device, [vae.patcher])
+
+    return tile, stage("Encode", encoding), stage("Decode", decoding)
+
+
+def _check_vae(vae: Any, model: Any) -> None:
+    """Refuse a VAE whose latents the model can't sample.
+
+    Raises:
+        ValueError: naming what both expect.
+    """
+    if vae is None:
+        return
+    latent = model.get_model_object("latent_format")
+    takes = (latent.latent_channels, latent.spacial_downscale_ratio)
+    makes = (vae.latent_channels, vae.spacial_compression_encode())
+    if vae.latent_dim != 2 or makes != takes:
+        raise ValueError(
+            f"{NODE}: 'vae' makes latents of {makes[0]} channels and {makes[1]} px a cell; 'model' takes "
+            f"{takes[0]} channels and {takes[1]} px. Connect the VAE that belongs to 'model'."
+        )
