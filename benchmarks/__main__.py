@@ -11,6 +11,7 @@ BENCHMARKS = {
     "forwards": "Network forwards and multiply-adds of each preset and size, ours against the reference's.",
     "parity": "Largest difference from the outputs of the original SeeSR networks, in float32 on the CPU.",
     "quality": "The bundled model against bicubic enlargement, on the held-out photos.",
+    "regions": "Text on the held-out photos, kept by Weigh Regions and Blend Regions.",
     "restore": "Seconds of a restoration through the host against the reference's loop, on the same weights.",
     "true_shapes": "Peak memory and seconds with random weights of the published files' full shapes.",
 }
@@ -33,6 +34,9 @@ def main() -> None:
     quality = commands.add_parser("quality", help=BENCHMARKS["quality"])
     quality.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
     quality.add_argument("--pictures", help="folder for one sheet of pictures a recipe")
+    regions = commands.add_parser("regions", help=BENCHMARKS["regions"])
+    regions.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
+    regions.add_argument("--picture", help="file for a sheet of pictures")
     restore = commands.add_parser("restore", help=BENCHMARKS["restore"])
     restore.add_argument("--steps", type=_steps, help="of DDPM; 4 on the CPU, 50 on a GPU if not given")
     restore.add_argument("--rounds", type=int, default=3, help="of each way in turn; the median counts")

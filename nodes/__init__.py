@@ -17,6 +17,7 @@ from .nano import LoadNanoModel
 from .pairs import SaveTrainingPairs
 from .plan import PlanRestoration
 from .recipes import EditRecipe, LoadRecipe, PreviewDegradation
+from .regions import BlendRegions, WeighRegions
 from .sampling import LRStart, TileDiffusion
 from .score import CompareSheet, ScoreImage
 from .semantics import EncodeSemantics, LoadSAM2Encoder
@@ -38,7 +39,9 @@ class Extension(ComfyExtension):
             PlanRestoration,
             TileDiffusion,
             LRStart,
+            WeighRegions,
             MatchColor,
+            BlendRegions,
             FinishImage,
             LoadRecipe,
             EditRecipe,

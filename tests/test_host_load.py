@@ -10,6 +10,8 @@ from ugc_sr.restore.server import find_host, running_host
 pytestmark = pytest.mark.comfy
 
 NODE_IDS = {
+    "UGCSR_BlendRegions",
+    "UGCSR_WeighRegions",
     "UGCSR_ApplySemanticControlNet",
     "UGCSR_ApplySemanticGuidance",
     "UGCSR_CompareSheet",
