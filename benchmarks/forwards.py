@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ugc_sr.models.twins import SemanticControlNet, SemanticUNet
+from ugc_sr.sample.presets import load
 from ugc_sr.sample.tiles import split
 
 from . import networks, reference
@@ -17,7 +18,8 @@ CELL_PX = 8
 SIZES = ((512, 512), (1080, 1920), (2048, 2048), (4096, 4096))  # of the result, (height, width)
 TILE = 96  # latent cells, the reference's and ours
 REFERENCE_OVERLAP = 32
-OVERLAP = 24  # least; tiles spread evenly need less than the reference's, whose last overlap is what remains
+# Least; tiles spread evenly need less than the reference's, whose last overlap is what remains.
+OVERLAP = int(load("wild").values["UGCSR_TileDiffusion.overlap"]) // CELL_PX
 CANVAS_PX = 64  # Prepare Photo fills the sides up to multiples of this; the reference cuts to 8
 
 
@@ -40,15 +42,22 @@ class Preset(NamedTuple):
     reference: Settings
 
 
+def _ours(name: str) -> Settings:
+    values = load(name).values
+    return Settings(steps=int(values["KSampler.steps"]), cfg=float(values["KSampler.cfg"]))
+
+
 WILD = Settings(steps=50, cfg=8.5)  # SRlab's, of its README; as are synthetic's
-PRESETS = {
-    "wild": Preset(WILD, WILD),
-    "synthetic": Preset(Settings(steps=50, cfg=1.0), Settings(steps=50, cfg=0.9)),  # both: no guidance
-    "seesr": Preset(Settings(steps=50, cfg=5.5), Settings(steps=50, cfg=5.5)),  # SeeSR's own
-    "balanced": Preset(Settings(steps=20, cfg=8.5), WILD),
-    "fast": Preset(Settings(steps=10, cfg=8.5), WILD),
-    "turbo": Preset(Settings(steps=2, cfg=1.0), Settings(steps=2, cfg=1.0)),  # SeeSR's with sd-turbo
+SEESR, TURBO = Settings(steps=50, cfg=5.5), Settings(steps=2, cfg=1.0)  # SeeSR's own, and with sd-turbo
+REFERENCES = {
+    "wild": WILD,
+    "synthetic": Settings(steps=50, cfg=0.9),  # at 1 or below there is no guidance
+    "seesr": SEESR,
+    "balanced": WILD,
+    "fast": WILD,
+    "turbo": TURBO,
 }
+PRESETS = {name: Preset(_ours(name), theirs) for name, theirs in REFERENCES.items()}
 
 
 class Cost(NamedTuple):

@@ -29,14 +29,14 @@ from ugc_sr.models.convert import unet_from_diffusers
 from ugc_sr.models.segmenter import CONFIGS, ImageEncoder
 from ugc_sr.sample.color import match
 from ugc_sr.sample.frame import finish, fit
+from ugc_sr.sample.presets import load
 
 from . import forwards, networks
 
 LIMIT_GB = 14.0  # of a machine that should do; the row's baseline
 SEED = 7
 TILE_BATCH = 1  # on a CPU more at once is no faster
-PROMPT = "clean, high-resolution, 8k, ultra-detailed, ultra-realistic"  # SRlab's, for wild photos
-NEGATIVE = "dotted, noise, blur, lowres, smooth"
+WILD = load("wild")
 # ViT-H's text tower in OpenCLIP's layout, as in Stable Diffusion 2's checkpoints.
 TEXT_LAYERS, TEXT_WIDTH, VOCABULARY = 24, networks.TEXT_DIM, 49408
 VAE = {
@@ -157,7 +157,8 @@ def _restore(
         adapter = load_adapter(_read(files["adapter"]), "random")
         control = load_controlnet(_read(files["controlnet"]), "random")
     with _timed(seconds, "prompts"):
-        prompts = [clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (PROMPT, NEGATIVE)]
+        texts = WILD.prompt, WILD.negative
+        prompts = [clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in texts]
     hint, frame = fit(photo, scale=1)
     positive, negative = apply_controlnet(prompts, control, hint, semantics)
     model = apply_guidance(model, adapter, semantics)

@@ -16,11 +16,13 @@ from .image import FinishImage, MatchColor, PrepareImage
 from .nano import LoadNanoModel
 from .pairs import SaveTrainingPairs
 from .plan import PlanRestoration
+from .presets import RestorationPreset
 from .recipes import EditRecipe, LoadRecipe, PreviewDegradation
 from .regions import BlendRegions, WeighRegions
 from .sampling import LRStart, TileDiffusion
 from .score import CompareSheet, ScoreImage
 from .semantics import EncodeSemantics, LoadSAM2Encoder
+from .tags import EncodeTags, TagPhoto
 
 
 class Extension(ComfyExtension):
@@ -36,6 +38,9 @@ class Extension(ComfyExtension):
             EncodeSemantics,
             ApplySemanticGuidance,
             ApplySemanticControlNet,
+            EncodeTags,
+            TagPhoto,
+            RestorationPreset,
             PlanRestoration,
             TileDiffusion,
             LRStart,

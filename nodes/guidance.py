@@ -1,18 +1,20 @@
 """Nodes that let a model see what a photo shows."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..host import paths
-from ..host.adapter import LoadedAdapter, load_adapter
-from ..host.controlnet import SemanticControlNet, apply_controlnet, load_controlnet
-from ..host.guidance import apply_guidance
 from ..image import check_image, from_socket
-from ..models.semantics import Semantics
-from ..models.weights import naming
 from . import sockets
+
+if TYPE_CHECKING:
+    from ..host.adapter import LoadedAdapter
+    from ..host.controlnet import SemanticControlNet
+    from ..models.semantics import Semantics
 
 
 class LoadSemanticAdapter(io.ComfyNode):
@@ -56,6 +58,9 @@ class LoadSemanticAdapter(io.ComfyNode):
     @classmethod
     def execute(cls, adapter_name: str) -> io.NodeOutput:
         """Read the file."""
+        from ..host.adapter import load_adapter
+        from ..models.weights import naming
+
         with naming("Load Semantic Adapter", adapter_name):
             return io.NodeOutput(load_adapter(paths.load_weights("adapter", adapter_name), adapter_name))
 
@@ -95,6 +100,8 @@ class ApplySemanticGuidance(io.ComfyNode):
         freeze_after: float = 1.0,
     ) -> io.NodeOutput:
         """Clone the model and add the guidance."""
+        from ..host.guidance import apply_guidance
+
         guided = apply_guidance(model, adapter, semantics, strength, start_percent, end_percent, freeze_after)
         return io.NodeOutput(guided)
 
@@ -138,6 +145,9 @@ class LoadSemanticControlNet(io.ComfyNode):
     @classmethod
     def execute(cls, control_net_name: str) -> io.NodeOutput:
         """Read the file."""
+        from ..host.controlnet import load_controlnet
+        from ..models.weights import naming
+
         with naming("Load Semantic ControlNet", control_net_name):
             weights = paths.load_weights("controlnet", control_net_name)
             return io.NodeOutput(load_controlnet(weights, control_net_name))
@@ -188,6 +198,8 @@ class ApplySemanticControlNet(io.ComfyNode):
         freeze_after: float = 1.0,
     ) -> io.NodeOutput:
         """Add the control to both conditionings."""
+        from ..host.controlnet import apply_controlnet
+
         check_image(hint, node="Apply Semantic ControlNet", socket="hint")
         positive, negative = apply_controlnet(
             (positive, negative),

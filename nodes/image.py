@@ -1,13 +1,18 @@
 """Nodes before and after the sampler: size, transparency, colour."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..image import check_image, from_socket, to_socket
-from ..sample.color import METHODS, match
-from ..sample.frame import Frame, finish, fit
 from . import sockets
+
+if TYPE_CHECKING:
+    from ..sample.frame import Frame
 
 
 class PrepareImage(io.ComfyNode):
@@ -47,6 +52,8 @@ class PrepareImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, scale: float) -> io.NodeOutput:
+        from ..sample.frame import fit
+
         check_image(image, node="Prepare Photo")
         hint, frame = fit(from_socket(image), scale)
         return io.NodeOutput(to_socket(hint), frame)
@@ -72,6 +79,8 @@ class FinishImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, frame: Frame) -> io.NodeOutput:
+        from ..sample.frame import finish
+
         check_image(image, node="Finish Photo")
         return io.NodeOutput(to_socket(finish(from_socket(image), frame)))
 
@@ -97,7 +106,7 @@ class MatchColor(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "method",
-                    options=list(METHODS),
+                    options=["wavelet", "adain", "lab"],
                     default="wavelet",
                     tooltip="wavelet: colours of every region, detail finer than about 60 px kept; the safe "
                     "choice. adain: one shift and contrast for each colour channel of the whole photo. lab: "
@@ -109,6 +118,8 @@ class MatchColor(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, reference: Tensor, method: str) -> io.NodeOutput:
+        from ..sample.color import match
+
         check_image(image, node="Match Color")
         check_image(reference, node="Match Color", socket="reference")
         photo = from_socket(image)

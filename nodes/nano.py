@@ -2,7 +2,6 @@
 
 from comfy_api.latest import io
 
-from ..host.nano import WEIGHTS, load_nano
 from .sockets import Adapter, Encoder
 
 
@@ -39,11 +38,15 @@ class LoadNanoModel(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls) -> float:
         """Load again when the file changes."""
+        from ..host.nano import WEIGHTS
+
         return WEIGHTS.stat().st_mtime if WEIGHTS.is_file() else 0.0
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
         """Load the file."""
+        from ..host.nano import load_nano
+
         nano = load_nano()
         return io.NodeOutput(
             nano.model, nano.conditioning, nano.vae, nano.adapter, nano.control_net, nano.encoder

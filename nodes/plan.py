@@ -1,14 +1,17 @@
 """The node that fits a restoration into memory."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..host.encoder import LoadedEncoder
-from ..host.plan import plan_restoration
 from ..image import check_image, from_socket
 from . import sockets
+
+if TYPE_CHECKING:
+    from ..host.encoder import LoadedEncoder
 
 
 class PlanRestoration(io.ComfyNode):
@@ -84,6 +87,8 @@ class PlanRestoration(io.ComfyNode):
         tile_size: int = 0,
         memory_gib: float = 0.0,
     ) -> io.NodeOutput:
+        from ..host.plan import plan_restoration
+
         check_image(hint, node="Plan Restoration", socket="hint")
         photo = from_socket(hint)[:, :3]
         plan = plan_restoration(model, photo, vae, control_net, encoder, tile_size, memory_gib)

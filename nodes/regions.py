@@ -1,15 +1,17 @@
 """Nodes that keep regions of a photo, such as faces and text, near to what it shows."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..host.regions import weigh_regions
 from ..image import check_image, from_socket, to_socket
-from ..sample.frame import Frame
-from ..sample.regions import KEEPS, feathered, lay, put_back
 from . import sockets
+
+if TYPE_CHECKING:
+    from ..sample.frame import Frame
 
 FRAME = (
     "From Prepare Photo, if the mask was drawn on the photo that came in; leave it open for a mask drawn on "
@@ -61,6 +63,8 @@ class WeighRegions(io.ComfyNode):
     def execute(
         cls, model: Any, latent: dict[str, Any], mask: Tensor, strength: float, frame: Frame | None = None
     ) -> io.NodeOutput:
+        from ..host.regions import weigh_regions
+
         return io.NodeOutput(weigh_regions(model, latent["samples"], mask, strength, frame))
 
 
@@ -94,7 +98,7 @@ class BlendRegions(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "keep",
-                    options=list(KEEPS),
+                    options=["detail", "all"],
                     default="detail",
                     tooltip="detail: what is finer than about 60 px comes from the photo, colours from the "
                     "restored one, so that no step shows. all: the photo's pixels as they are.",
@@ -108,6 +112,8 @@ class BlendRegions(io.ComfyNode):
     def execute(
         cls, sr: Tensor, original: Tensor, mask: Tensor, feather: int, keep: str, frame: Frame | None = None
     ) -> io.NodeOutput:
+        from ..sample.regions import feathered, lay, put_back
+
         check_image(sr, node="Blend Regions", socket="sr")
         check_image(original, node="Blend Regions", socket="original")
         height, width = sr.shape[1:3]

@@ -4,10 +4,6 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..host.start import lr_start
-from ..host.tiling import latent_ratio, tile_diffusion
-from ..sample.tiles import GRIDS
-
 
 class TileDiffusion(io.ComfyNode):
     """Samples large photos in overlapping tiles."""
@@ -52,7 +48,7 @@ class TileDiffusion(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "grid",
-                    options=list(GRIDS),
+                    options=["even", "seesr"],
                     default="even",
                     optional=True,
                     advanced=True,
@@ -68,6 +64,8 @@ class TileDiffusion(io.ComfyNode):
     def execute(
         cls, model: Any, tile_size: int, overlap: int, tile_batch: int, grid: str = "even"
     ) -> io.NodeOutput:
+        from ..host.tiling import latent_ratio, tile_diffusion
+
         if overlap >= tile_size:
             raise ValueError(
                 f"Tile Diffusion: 'overlap' must be smaller than 'tile_size', {tile_size} px; got {overlap} "
@@ -105,4 +103,6 @@ class LRStart(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any) -> io.NodeOutput:
+        from ..host.start import lr_start
+
         return io.NodeOutput(lr_start(model))

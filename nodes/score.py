@@ -9,7 +9,6 @@ from torch import Tensor, cat
 
 from ..host.progress import progress
 from ..image import check_image, from_socket, opaque, to_socket
-from ..score.sheet import FIND, compare, level
 
 PICTURES = 8  # the most that Compare Sheet takes
 
@@ -143,7 +142,7 @@ class CompareSheet(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "find",
-                    options=list(FIND),
+                    options=["detail", "difference"],
                     tooltip="Where to zoom in. detail: where the last picture has most of it. difference: "
                     "where the others differ most from the last.",
                 ),
@@ -157,6 +156,7 @@ class CompareSheet(io.ComfyNode):
         cls, images: io.Autogrow.Type, labels: str, crops: int, crop_size: int, find: str, title: str
     ) -> io.NodeOutput:
         from ..score.picture import from_picture, to_picture
+        from ..score.sheet import compare, level
 
         for socket, image in images.items():
             check_image(image, node="Compare Sheet", socket=socket)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..host import paths
-from ..host.encoder import LoadedEncoder, encode_views, load_encoder
 from ..image import check_image, from_socket
-from ..models.semantics import VIEWS
-from ..models.weights import naming
-from ..sample.frame import Frame
 from . import sockets
+
+if TYPE_CHECKING:
+    from ..host.encoder import LoadedEncoder
+    from ..sample.frame import Frame
 
 
 class LoadSAM2Encoder(io.ComfyNode):
@@ -51,6 +53,9 @@ class LoadSAM2Encoder(io.ComfyNode):
 
     @classmethod
     def execute(cls, encoder_name: str) -> io.NodeOutput:
+        from ..host.encoder import load_encoder
+        from ..models.weights import naming
+
         with naming("Load SAM2 Encoder", encoder_name):
             return io.NodeOutput(load_encoder(paths.load_weights("encoder", encoder_name), encoder_name))
 
@@ -74,7 +79,7 @@ class EncodeSemantics(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "view",
-                    options=list(VIEWS),
+                    options=["global", "tile", "both"],
                     default="global",
                     optional=True,
                     tooltip="What each tile of Tile Diffusion sees: global, the whole photo, as SeeSR and "
@@ -108,5 +113,7 @@ class EncodeSemantics(io.ComfyNode):
         pool: int = 1,
         frame: Frame | None = None,
     ) -> io.NodeOutput:
+        from ..host.encoder import encode_views
+
         check_image(image, node="Encode Semantics")
         return io.NodeOutput(encode_views(encoder, from_socket(image)[:, :3], view, frame, pool))

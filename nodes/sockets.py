@@ -8,3 +8,4 @@ Adapter = io.Custom("UGCSR_ADAPTER")  # host.adapter.LoadedAdapter
 Frame = io.Custom("UGCSR_FRAME")  # sample.frame.Frame
 Recipe = io.Custom("UGCSR_RECIPE")  # degrade.recipe.Recipe
 Degradation = io.Custom("UGCSR_DEGRADATION")  # tuple of degrade.degradation.Degradation, one a photo
+Tags = io.Custom("UGCSR_TAGS")  # host.tags.Tags

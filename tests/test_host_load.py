@@ -10,14 +10,14 @@ from ugc_sr.restore.server import find_host, running_host
 pytestmark = pytest.mark.comfy
 
 NODE_IDS = {
-    "UGCSR_BlendRegions",
-    "UGCSR_WeighRegions",
     "UGCSR_ApplySemanticControlNet",
     "UGCSR_ApplySemanticGuidance",
+    "UGCSR_BlendRegions",
     "UGCSR_CompareSheet",
     "UGCSR_DegradeImage",
     "UGCSR_EditRecipe",
     "UGCSR_EncodeSemantics",
+    "UGCSR_EncodeTags",
     "UGCSR_FinishImage",
     "UGCSR_LRStart",
     "UGCSR_LoadNanoModel",
@@ -26,13 +26,16 @@ NODE_IDS = {
     "UGCSR_LoadSemanticAdapter",
     "UGCSR_LoadSemanticControlNet",
     "UGCSR_MatchColor",
-    "UGCSR_PrepareImage",
     "UGCSR_PlanRestoration",
+    "UGCSR_PrepareImage",
     "UGCSR_PreviewDegradation",
     "UGCSR_ReplayDegradation",
+    "UGCSR_RestorationPreset",
     "UGCSR_SaveTrainingPairs",
     "UGCSR_ScoreImage",
+    "UGCSR_TagPhoto",
     "UGCSR_TileDiffusion",
+    "UGCSR_WeighRegions",
 }
 # Found before site-packages, so that it is as if sam2 were not installed.
 NO_SAM2 = 'raise ImportError("No module named \'sam2\'", name="sam2")\n'

@@ -1,0 +1,52 @@
+"""A preset's base model and start, on the host's MODEL and LATENT."""
+
+from typing import Any
+
+import torch
+from comfy.model_sampling import EPS, X0
+from comfy.supported_models import SD20
+
+from ..sample.presets import RestorationPreset
+from .nano import ResidualModel
+from .start import lr_start
+
+NODE = "Restoration Preset"
+TITLES = {"sd2": "Stable Diffusion 2-base", "sd_turbo": "sd-turbo", "nano": "the bundled model"}
+
+
+def prepare(preset: RestorationPreset, model: Any, latent: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """(MODEL, LATENT) that start as the preset wants; the given ones where that is the model's own way.
+
+    Raises:
+        ValueError: if the preset wasn't made for such a model.
+    """
+    if problem := _mismatch(preset, model):
+        raise ValueError(f"{NODE}: preset {preset.name} is made for {TITLES[preset.base]}, but {problem}")
+    if preset.start == "own":
+        return model, latent
+    if preset.start == "noise":
+        latent = {**latent, "samples": torch.zeros_like(latent["samples"])}
+    return lr_start(model), latent
+
+
+def _mismatch(preset: RestorationPreset, model: Any) -> str:
+    """What is wrong with the model and what to do, or nothing.
+
+    sd-turbo is a Stable Diffusion 2 by all that can be seen of it, so the two pass for each other. Of a model
+    that predicts v, Apply Semantic Guidance warns.
+    """
+    title, bundled = TITLES[preset.base], isinstance(model.model, ResidualModel)
+    family = type(model.model.model_config).__name__
+    sampling = model.get_model_object("model_sampling")
+    if preset.base == "nano":
+        other = f"'model' is a {family}. Connect Load Nano Model, or choose another preset."
+        return "" if bundled else other
+    if bundled:
+        return "'model' is the bundled one. Choose the preset nano, or connect Load Checkpoint."
+    if not isinstance(model.model.model_config, SD20):
+        return f"'model' is a {family}. Load {title}."
+    if isinstance(sampling, X0) or not isinstance(sampling, EPS):
+        return (
+            "'model' no longer predicts noise. Take away what changes its sampling, as ModelSamplingDiscrete."
+        )
+    return ""

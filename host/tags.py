@@ -1,0 +1,126 @@
+"""What a photo shows, in words of a list, by the host's CLIP towers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..sample.presets import clean_tags
+from ..sample.tiles import split
+from .progress import progress
+
+ENCODE, TAG = "Encode Tags", "Tag Photo"
+SHIPPED = Path(__file__).with_name("tags.txt")
+TEMPLATES = ("a photo of {}", "a blurry photo of {}", "a photo that shows {}")  # assumed; not measured
+SHARPNESS = 100  # what CLIP multiplies cosines by before the softmax, at the end of its training
+ONE_CLIP = (
+    "Take both towers from one CLIP. For Stable Diffusion 2: 'clip' of its checkpoint "
+    "512-base-ema.safetensors and CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors in models/clip_vision."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Tags:
+    """Words and where a CLIP puts them.
+
+    Attributes:
+        names: N of them.
+        embeddings: (N, D) of length 1, the mean over the templates.
+    """
+
+    names: tuple[str, ...]
+    embeddings: Tensor
+
+
+def shipped_tags() -> list[str]:
+    """The list that comes with the extension; lines with # head its parts."""
+    lines = SHIPPED.read_text(encoding="utf-8").splitlines()
+    return clean_tags("\n".join(line for line in lines if not line.startswith("#")))
+
+
+def encode_tags(clip: Any, text: str) -> Tags:
+    """Embed the tags in `text`, or the shipped ones where it is empty.
+
+    Raises:
+        ValueError: if CLIP's text tower has no embedding of a whole text, or its projection is missing.
+    """
+    names = clean_tags(text) or shipped_tags()
+    done = progress(len(names))
+    means = []
+    for index, name in enumerate(names):
+        texts = torch.cat([_embed(clip, template.format(name)) for template in TEMPLATES])
+        means.append(F.normalize(texts, dim=1).mean(dim=0))
+        done(index + 1)
+    return Tags(tuple(names), F.normalize(torch.stack(means), dim=1))
+
+
+def tag_photos(clip_vision: Any, tags: Tags, image: Tensor, count: int, threshold: float) -> list[str]:
+    """The best tags of each photo (B, H, W, C) in [0, 1], the surest first, between commas.
+
+    Args:
+        clip_vision: of the same CLIP as the tags.
+        tags: to choose from.
+        image: as it travels through the graph.
+        count: of tags at most.
+        threshold: least probability of a tag as a share of the best one's.
+
+    Raises:
+        ValueError: if the two towers can't be of one CLIP.
+    """
+    if clip_vision.model_type != "clip_vision_model":
+        raise ValueError(
+            f"{TAG}: 'clip_vision' is a {clip_vision.model_type}, which has no text tower in ComfyUI. "
+            + ONE_CLIP
+        )
+    return [_tag(_look(clip_vision, photo), tags, count, threshold) for photo in image.split(1)]
+
+
+def _embed(clip: Any, text: str) -> Tensor:
+    """(1, D) of a whole text, where images of the same content lie.
+
+    Raises:
+        ValueError: as `encode_tags`.
+    """
+    _, pooled = clip.encode_from_tokens(clip.tokenize(text), return_pooled=True)
+    if pooled is None:
+        raise ValueError(
+            f"{ENCODE}: 'clip' has no embedding for a text as a whole, so it is no CLIP. {ONE_CLIP}"
+        )
+    # The host leaves weights that a file lacks as the memory happens to be, mostly zeros.
+    if not pooled.isfinite().all() or not pooled.any():
+        raise ValueError(
+            f"{ENCODE}: the text tower in 'clip' lacks its projection, as those of diffusers folders do; "
+            f"without it texts don't lie beside images. {ONE_CLIP}"
+        )
+    return pooled.float()
+
+
+def _look(clip_vision: Any, photo: Tensor) -> Tensor:
+    """(D,) of length 1: the mean over as few squares as cover a photo (1, H, W, C)."""
+    height, width = photo.shape[1:3]
+    squares = split(height, width, tile=min(height, width), overlap=0)
+    views = [square.of(photo.movedim(-1, 1)).movedim(1, -1) for square in squares]
+    seen = torch.cat([clip_vision.encode_image(view)["image_embeds"].float() for view in views])
+    return F.normalize(F.normalize(seen, dim=1).mean(dim=0), dim=0)
+
+
+def _tag(seen: Tensor, tags: Tags, count: int, threshold: float) -> str:
+    """The tags of a photo that lies at `seen` (D,).
+
+    Raises:
+        ValueError: if the tags have another width.
+    """
+    if len(seen) != tags.embeddings.shape[1]:
+        raise ValueError(
+            f"{TAG}: 'tags' are {tags.embeddings.shape[1]} wide, but 'clip_vision' gives {len(seen)}. "
+            + ONE_CLIP
+        )
+    chances = (SHARPNESS * tags.embeddings.to(seen) @ seen).softmax(dim=0)
+    best, order = chances.sort(descending=True, stable=True)
+    enough = int((best >= threshold * best[0]).sum())
+    return ", ".join(tags.names[index] for index in order[: min(count, enough)])

@@ -1,0 +1,52 @@
+"""Encode Tags and Tag Photo as the host calls them; the arithmetic is tested in tests/host/test_tags.py."""
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.comfy
+
+
+class Eye:
+    """An image tower whose picture of a photo is its mean colour."""
+
+    model_type = "clip_vision_model"
+
+    def encode_image(self, image):
+        return {"image_embeds": image.mean(dim=(1, 2))}
+
+
+@pytest.fixture
+def colors():
+    from ugc_sr.host.tags import Tags
+
+    return Tags(("red", "green", "blue"), torch.eye(3))
+
+
+def test_a_batch_gives_a_line_for_each_photo(colors):
+    from ugc_sr.nodes.tags import TagPhoto
+
+    photos = torch.zeros(2, 8, 12, 3)
+    photos[0, ..., 1] = 1
+    photos[1, ..., 2] = 1
+    assert TagPhoto.execute(Eye(), colors, photos, 1, 0.0).result == ("green\nblue",)
+
+
+def test_a_batch_makes_one_prompt_of_its_lines():
+    from ugc_sr.sample.presets import load
+
+    assert load("synthetic").positive("cat, sofa\ndog, sofa").startswith("cat, sofa, dog, clean")
+
+
+def test_a_photo_with_broken_pixels_is_refused(colors):
+    from ugc_sr.nodes.tags import TagPhoto
+
+    with pytest.raises(ValueError, match="Tag Photo: 'image'"):
+        TagPhoto.execute(Eye(), colors, torch.full((1, 8, 8, 3), float("nan")), 1, 0.0)
+
+
+def test_the_node_says_how_many_words_our_list_has():
+    from ugc_sr.host.tags import shipped_tags
+    from ugc_sr.nodes.tags import EncodeTags
+
+    (tags,) = (entry for entry in EncodeTags.GET_SCHEMA().inputs if entry.id == "tags")
+    assert f"our list of {len(shipped_tags())}:" in tags.tooltip

@@ -1,0 +1,202 @@
+"""`python -m ugc_sr.tune`: photos through the real host, and what is refused before it starts."""
+
+import copy
+import io
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from ugc_sr.restore.server import CHECKOUT
+from ugc_sr.sample.presets import FidelityCurve, Preset, apply
+from ugc_sr.score.extras import Extras
+from ugc_sr.score.files import load
+from ugc_sr.score.metrics import evaluate
+from ugc_sr.score.picture import from_picture
+from ugc_sr.tune.__main__ import _client, main
+from ugc_sr.tune.restorer import Pair, Restorer
+
+pytestmark = pytest.mark.comfy
+
+QUICK_START = json.loads((CHECKOUT / "restore" / "quickstart.api.json").read_text())
+
+
+@pytest.fixture
+def pairs(tmp_path, photo):
+    """Two small photos and what may be their originals."""
+    for name, turned in (("a", False), ("b", True)):
+        lr = Image.open(photo).rotate(180) if turned else Image.open(photo)
+        for role, picture in (("lr", lr), ("gt", lr.resize((160, 96), Image.Resampling.BICUBIC))):
+            (tmp_path / role).mkdir(exist_ok=True)
+            picture.save(tmp_path / role / f"{name}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def tune(pairs, host_server, capsys):
+    """Runs the command on the host that is there; the status and what it prints."""
+
+    def run(*arguments, server=host_server.address):
+        options = ["--out", pairs / "out", "--perception", "hf_ratio", "--server", server, *arguments]
+        status = 0
+        try:
+            main([*map(str, [pairs / "lr", pairs / "gt", *options])])
+        except SystemExit as end:
+            status = end.code
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return run
+
+
+def changed(pairs, change):
+    """A file with the quick start after `change`."""
+    graph = copy.deepcopy(QUICK_START)
+    change(graph)
+    (pairs / "changed.api.json").write_text(json.dumps(graph))
+    return "--workflow", pairs / "changed.api.json"
+
+
+@pytest.mark.slow
+def test_three_trials_make_a_preset_a_curve_and_a_plot(tune, pairs):
+    shutil.copytree(pairs / "lr", pairs / "check-lr")
+    shutil.copytree(pairs / "gt", pairs / "check-gt")
+    for folder in ("check-lr", "check-gt"):
+        (pairs / folder / "b.png").unlink()
+        picture = Image.open(pairs / folder / "a.png")
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(pairs / folder / "a.png")
+    search = ("--search", "steps", "color", "control", "--range", "steps=1:3")
+    check = ("--check-lr", pairs / "check-lr", "--check-gt", pairs / "check-gt")
+    status, printed = tune("--trials", 3, *search, *check)
+    assert status == 0, printed
+    assert "2 photos tuned on: objective" in printed
+    assert "1 photos held out: objective" in printed
+    preset = Preset.from_json((pairs / "out" / "preset.json").read_text())
+    curve = FidelityCurve.from_json((pairs / "out" / "curve.json").read_text())
+    assert preset.values.keys() == {"KSampler.steps", "UGCSR_MatchColor.method", f"{CONTROL}.strength"}
+    assert preset.tuned_on.gain >= 0
+    assert preset.held_out.pairs == 1
+    assert curve.points[-1].figures["psnr_y"] >= preset.tuned_on.default["psnr_y"]
+    assert Image.open(pairs / "out" / "pareto.png").width > 600
+    # Again: nothing is left to do but the check, and it says the same.
+    assert tune("--trials", 3, *search, *check)[0] == 0
+    assert Preset.from_json((pairs / "out" / "preset.json").read_text()) == preset
+    status, printed = tune("--trials", 3, *search[:2])
+    assert status == 2
+    assert "holds a search with another choice of parameters or ranges." in printed
+
+
+CONTROL = "UGCSR_ApplySemanticControlNet"
+
+
+def test_the_scores_are_those_of_the_picture_that_the_graph_saves(client, pairs, quickstart):
+    pair = Pair(pairs / "lr" / "a.png", pairs / "gt" / "a.png")
+    values = {"KSampler.steps": 2, "UGCSR_MatchColor.method": "lab"}
+    (scores,) = Restorer(client, quickstart("photo.png"), Extras(())).measure(values, [pair])
+    graph = apply(values, quickstart(client.upload(pair.lr)))
+    (saved,) = client.run(graph)["13"]["images"]
+    sr = from_picture(Image.open(io.BytesIO(client.fetch(saved))))
+    assert scores == evaluate(sr, gt=load(pair.gt), lr=load(pair.lr))
+
+
+def test_nothing_is_left_in_the_output_folder_of_the_host(client, host_server, pairs, quickstart):
+    output = host_server.log.parent / "output"
+    before = set(output.glob("**/*"))
+    Restorer(client, quickstart("photo.png"), Extras(())).measure(
+        {}, [Pair(pairs / "lr" / "b.png", pairs / "gt" / "b.png")]
+    )
+    assert set(output.glob("**/*")) == before
+
+
+def test_a_node_that_fails_ends_the_search_in_its_words(tune, pairs):
+    options = changed(pairs, lambda graph: graph["7"]["inputs"].update(tile_size=256, overlap=256))
+    status, printed = tune(*options, "--trials", 1)
+    assert status == 2
+    assert "Tile Diffusion: 'overlap' must be smaller than 'tile_size', 256 px; got 256 px" in printed
+
+
+def test_a_result_of_another_size_is_refused_with_its_name(tune, pairs):
+    status, printed = tune(
+        *changed(pairs, lambda graph: graph["3"]["inputs"].update(scale=2.0)), "--trials", 1
+    )
+    assert status == 2
+    assert "'a.png', restored, against" in printed
+
+
+def test_an_axis_that_the_photos_are_too_small_for_is_refused(tune):
+    status, printed = tune("--trials", 1, "--perception", "ms_ssim_y")
+    assert status == 2
+    assert "ms_ssim_y has no finite value for every photo: a result is too small" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--trials", 0), "--trials must be at least 1, got 0"),
+        (("--search", "speed"), "There is no parameter 'speed'; known are steps, cfg"),
+        (("--objective", "psnr=1"), "No metric 'psnr' is measured here. Measured are psnr_y"),
+        (("--fidelity", "sharp"), "No metric 'sharp' is measured here"),
+        (("--check-lr", "somewhere"), "--check-lr and --check-gt belong together; give both or neither"),
+        (("--workflow", "gone.json"), "There is no workflow 'gone.json'"),
+    ],
+)
+def test_what_can_be_refused_is_refused_before_a_host_is_asked(tune, options, message):
+    status, printed = tune(*options, server="http://127.0.0.1:9")
+    assert status == 2
+    assert message in printed
+
+
+def test_folders_without_pairs_are_refused(tune, pairs):
+    for file in (pairs / "gt").iterdir():
+        file.rename(file.with_name(f"x{file.name}"))
+    status, printed = tune()
+    assert status == 2
+    assert "is named like one of" in printed
+
+
+def test_photos_to_check_on_must_be_others(tune, pairs):
+    status, printed = tune("--check-lr", pairs / "lr", "--check-gt", pairs / "gt")
+    assert status == 2
+    assert "a.png, b.png: among the photos to tune on and among those to check on" in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda graph: graph.pop("13"), "The workflow has 0 nodes Save Image; tuning needs exactly one"),
+        (lambda graph: graph.pop("1"), "The workflow has 0 nodes Load Image; tuning needs exactly one"),
+        (lambda graph: graph.update({"20": graph["1"]}), "The workflow has 2 nodes Load Image"),
+        (
+            lambda graph: graph.update(nodes=[]),
+            "is no workflow in API format. Save it with File > Export (API)",
+        ),
+    ],
+)
+def test_a_workflow_that_cannot_be_tuned_is_refused(tune, pairs, change, message):
+    status, printed = tune(*changed(pairs, change), "--trials", 1)
+    assert status == 2
+    assert message in printed
+
+
+@pytest.mark.parametrize("package", ["optuna", "matplotlib"])
+def test_a_missing_package_is_named_with_what_installs_it(tune, monkeypatch, package):
+    monkeypatch.setattr("ugc_sr.tune.__main__.find_spec", lambda name: name != package or None)
+    status, printed = tune(server="http://127.0.0.1:9")
+    assert status == 2
+    assert f'Tuning needs {package}: pip install "ugc-super-resolution[tune]"' in printed
+
+
+@pytest.mark.slow
+def test_a_host_of_our_own_keeps_results_and_ends_with_us():
+    with _client(None, results=7) as client:
+        told = json.loads(client._request("/system_stats"))["system"]["argv"]
+        assert told[told.index("--cache-lru") + 1] == "7"
+    with pytest.raises(OSError, match="refused"):
+        client.version()
+
+
+def test_a_server_that_is_not_there_is_named(tune):
+    status, printed = tune("--trials", 1, server="http://127.0.0.1:9")
+    assert status == 2
+    assert "No ComfyUI answers at http://127.0.0.1:9" in printed

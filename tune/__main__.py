@@ -1,0 +1,148 @@
+"""`python -m ugc_sr.tune LR GT --out DIR`: find the sampling parameters that suit a workflow best."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from ..restore.api import Client
+from ..restore.server import CHECKOUT, find_host, running_host
+from ..sample.presets import Preset
+from ..score.extras import EXTRAS, Extras
+from .objective import Objective, check_metric
+from .restorer import find_pairs, read_graph
+from .run import Plan, tune
+from .space import PARAMETERS, searched
+
+WORKFLOW = CHECKOUT / "restore" / "quickstart.api.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Search, then write preset.json, curve.json and pareto.png."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the host ends with us
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        plan = _plan(options)
+        with _client(options.server, results=len(plan.graph) * (len(plan.pairs) + 1)) as client:
+            preset = tune(plan, client)
+    except (OSError, RuntimeError, ValueError) as error:
+        parser.exit(2, f"{error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "Stopped. The same command goes on.\n")
+    print(_summary(preset, options.out))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ugc_sr.tune",
+        description="Find the sampling parameters that suit a workflow best, by restoring pairs of photos in "
+        "ComfyUI. Stopped at any time, the same command goes on.",
+        epilog="parameters: " + "; ".join(f"{name}: {p.means}, {p.space}" for name, p in PARAMETERS.items()),
+    )
+    add = parser.add_argument
+    add("lr", type=Path, metavar="LR", help="folder of small photos")
+    add("gt", type=Path, metavar="GT", help="folder of their originals, named alike, of the result's size")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder for the search and what it found")
+    add("--workflow", type=Path, default=WORKFLOW, metavar="FILE", help="in API format; the quick start")
+    add("--objective", default="challenge", metavar="SUM", help='challenge, or "psnr_y=1 niqe=-0.5"')
+    add("--trials", type=int, default=40, metavar="N", help="in all, the workflow's own values first; 40")
+    add("--search", nargs="+", default=[], metavar="NAME", help="parameters; all that the workflow has")
+    add("--range", nargs="+", default=[], metavar="NAME=LOW:HIGH", help="or NAME=WORD,WORD; see below")
+    add("--seed", type=int, default=0, metavar="N", help="of the search; 0")
+    add("--check-lr", type=Path, metavar="DIR", help="held-out photos, on which the preset is checked")
+    add("--check-gt", type=Path, metavar="DIR", help="their originals")
+    add("--extra", nargs="+", default=[], choices=tuple(EXTRAS), metavar="NAME", help=", ".join(EXTRAS))
+    add("--fidelity", default="psnr_y", metavar="METRIC", help="one axis of the curve; psnr_y")
+    add("--perception", default="niqe", metavar="METRIC", help="the other; niqe")
+    add("--server", metavar="URL", help="a running ComfyUI with this extension; one of our own if not given")
+    return parser
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    """All that can be checked before anything starts.
+
+    Raises:
+        ValueError: if the photos, the workflow or an option don't fit.
+        OSError: if a file can't be read.
+        RuntimeError: if a package is missing.
+    """
+    for package in ("optuna", "matplotlib"):
+        if find_spec(package) is None:
+            raise RuntimeError(f'Tuning needs {package}: pip install "ugc-super-resolution[tune]"')
+    if options.trials < 1:
+        raise ValueError(f"--trials must be at least 1, got {options.trials}.")
+    if (options.check_lr is None) != (options.check_gt is None):
+        raise ValueError("--check-lr and --check-gt belong together; give both or neither.")
+    graph = read_graph(options.workflow)
+    return Plan(
+        folder=options.out,
+        workflow=options.workflow.name,
+        graph=graph,
+        space=searched(graph, options.search, options.range),
+        objective=Objective.parse(options.objective, options.extra),
+        fidelity=check_metric(options.fidelity, options.extra),
+        perception=check_metric(options.perception, options.extra),
+        extras=Extras(options.extra),
+        pairs=find_pairs(options.lr, options.gt),
+        held_out=find_pairs(options.check_lr, options.check_gt) if options.check_lr else (),
+        trials=options.trials,
+        seed=options.seed,
+    )
+
+
+@contextmanager
+def _client(server: str | None, results: int) -> Iterator[Client]:
+    """A client of a running host, or of one of our own that keeps this many results of nodes.
+
+    Raises:
+        OSError: what the work with it raises.
+        RuntimeError: the same, with the end of the host's log where it has ended; or if `server` is silent.
+    """
+    if server:
+        client = Client(server.rstrip("/"))
+        try:
+            client.version()
+        except OSError as error:
+            raise RuntimeError(f"No ComfyUI answers at {server}: {error}") from error
+        yield client
+        return
+    cpu = not torch.cuda.is_available()
+    with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
+        sys.stderr.write("starting ComfyUI ...\n")
+        base, flags = Path(folder, "host"), ("--cache-lru", str(results))
+        with running_host(find_host(), base, cpu=cpu, flags=flags) as host:
+            try:
+                yield Client(host.address)
+            except (OSError, RuntimeError) as error:
+                if host.process.poll() is None:
+                    raise
+                raise RuntimeError(f"ComfyUI ended during the search:\n{host.log_tail()}") from error
+
+
+def _summary(preset: Preset, folder: Path) -> str:
+    """What a person wants to know, in a few lines."""
+    lines = [f"{name} = {value}" for name, value in preset.values.items()]
+    for photos, compared in (("tuned on", preset.tuned_on), ("held out", preset.held_out)):
+        if compared:
+            low_high = (
+                " to ".join(f"{end:+.4f}" for end in compared.interval or ()) or "one photo: no interval"
+            )
+            verdict = "better than" if compared.beats_default else "not surely better than"
+            lines.append(
+                f"{compared.pairs} photos {photos}: objective {compared.gain:+.4f} (95 %: {low_high}), "
+                f"{verdict} the workflow's own values"
+            )
+    return "\n".join([*lines, f"{folder / 'preset.json'}, curve.json and pareto.png hold it."])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""A search from its plan to its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..files import replace_file
+from ..restore.api import Client
+from ..restore.server import CHECKOUT
+from ..sample.presets import Graph, Preset, Values
+from ..score.extras import Extras
+from .objective import Objective
+from .outcome import compare, curve, means
+from .plot import pareto
+from .restorer import Pair, Restorer, Scores
+from .space import Space, own_values
+from .study import Trial, all_trials, mean_of, search
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched, on which photos, for what."""
+
+    folder: Path
+    workflow: str  # name of its file
+    graph: Graph
+    space: Space
+    objective: Objective
+    fidelity: str
+    perception: str
+    extras: Extras
+    pairs: tuple[Pair, ...]
+    held_out: tuple[Pair, ...]
+    trials: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        tuned_on = {pair.digest() for pair in self.pairs}
+        both = [pair.lr.name for pair in self.held_out if pair.digest() in tuned_on]
+        if both:
+            raise ValueError(
+                f"{', '.join(both)}: among the photos to tune on and among those to check on. "
+                "A check needs photos that the search has not seen."
+            )
+
+
+def tune(plan: Plan, client: Client) -> Preset:
+    """Search, check the best on the held-out photos, write preset.json, curve.json and pareto.png.
+
+    Raises:
+        ValueError: if the folder holds another search, or a result can't be scored.
+        RuntimeError: if the host or one of its nodes fails; nothing of that trial is kept.
+    """
+    restorer = Restorer(client, plan.graph, plan.extras)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    host = client.version()
+    trials = _search(plan, restorer, host)
+    default, best = trials[0], max(trials, key=lambda trial: mean_of(plan.objective, trial.scores))
+    checked = [restorer.measure(trial.values, plan.held_out) for trial in (default, best)]
+    made_with = {
+        "workflow": plan.workflow,
+        "ComfyUI": host,
+        "ugc-super-resolution": _own_version(),
+        "pairs": len(plan.pairs),
+        "trials": len(trials),
+        "seed": plan.seed,
+    }
+    name = plan.folder.resolve().name
+    preset = Preset(
+        name=name,
+        objective=plan.objective.weights,
+        values=best.values,
+        tuned_on=compare(plan.objective, default.scores, best.scores),
+        held_out=compare(plan.objective, *checked) if plan.held_out else None,
+        made_with=made_with,
+    )
+    everything, axes = all_trials(plan.folder), (plan.fidelity, plan.perception)
+    found = curve(name, everything, *axes, made_with | {"trials": len(everything)})
+    replace_file(plan.folder / "preset.json", preset.to_json().encode())
+    replace_file(plan.folder / "curve.json", found.to_json().encode())
+    replace_file(plan.folder / "pareto.png", pareto(everything, default, best, *axes))
+    return preset
+
+
+def _search(plan: Plan, restorer: Restorer, host: str) -> list[Trial]:
+    def measure(values: Values) -> list[Scores]:
+        scores = restorer.measure(values, plan.pairs)
+        absent = {plan.fidelity, plan.perception} - means(scores).keys()
+        if absent:
+            raise ValueError(
+                f"{', '.join(sorted(absent))} has no finite value for every photo: a result is too small to "
+                "measure it, or equals its original. Take out the photo, or choose another axis."
+            )
+        return scores
+
+    trials: list[Trial] = []
+    with tqdm(total=plan.trials, unit="trial") as bar:
+        for trial in search(
+            plan.folder,
+            plan.objective,
+            plan.space,
+            own_values(plan.space, plan.graph),
+            measure,
+            trials=plan.trials,
+            seed=plan.seed,
+            made_with=_fingerprint(plan, host),
+        ):
+            trials.append(trial)
+            bar.set_postfix(best=f"{max(mean_of(plan.objective, t.scores) for t in trials):.4f}")
+            bar.update()
+    return trials
+
+
+def _own_version() -> str:
+    try:
+        return version("ugc-super-resolution")
+    except PackageNotFoundError:  # in a checkout
+        (found,) = re.findall(r'^version = "(.+)"$', (CHECKOUT / "pyproject.toml").read_text(), re.MULTILINE)
+        return found
+
+
+def _fingerprint(plan: Plan, host: str) -> dict[str, Any]:
+    """What must be the same for trials to be comparable, by the words that a refusal uses."""
+    return {
+        "set of photos": _hash(*sorted(pair.digest() for pair in plan.pairs)),
+        "workflow": _hash(json.dumps(plan.graph, sort_keys=True)),
+        "choice of parameters or ranges": {name: str(p.space) for name, p in plan.space.items()},
+        "seed": plan.seed,
+        "choice of --extra": sorted(plan.extras.names),
+        "version of ComfyUI": host,
+    }
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
