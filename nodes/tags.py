@@ -38,7 +38,7 @@ class EncodeTags(io.ComfyNode):
                     default="",
                     multiline=True,
                     tooltip="Words to choose from, between commas or lines. Empty takes our list of "
-                    "some hundred: scenes, things, materials, people, food, animals, weather.",
+                    "some hundred words: scenes, things, materials, people, food, animals, weather.",
                 ),
             ],
             outputs=[sockets.Tags.Output("tags", display_name="tags")],

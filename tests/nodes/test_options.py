@@ -1,4 +1,4 @@
-"""Menus whose options the nodes write out, so that a start of ComfyUI imports nothing that they choose from."""
+"""Menus that the nodes write out, so that a start of ComfyUI imports nothing that they choose from."""
 
 import pytest
 

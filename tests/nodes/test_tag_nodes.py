@@ -42,11 +42,3 @@ def test_a_photo_with_broken_pixels_is_refused(colors):
 
     with pytest.raises(ValueError, match="Tag Photo: 'image'"):
         TagPhoto.execute(Eye(), colors, torch.full((1, 8, 8, 3), float("nan")), 1, 0.0)
-
-
-def test_the_node_says_how_many_words_our_list_has():
-    from ugc_sr.host.tags import shipped_tags
-    from ugc_sr.nodes.tags import EncodeTags
-
-    (tags,) = (entry for entry in EncodeTags.GET_SCHEMA().inputs if entry.id == "tags")
-    assert f"our list of {len(shipped_tags())}:" in tags.tooltip
