@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..host.progress import say
 from ..image import check_image, from_socket
 from . import sockets
 
@@ -93,6 +94,7 @@ class PlanRestoration(io.ComfyNode):
         photo = from_socket(hint)[:, :3]
         plan = plan_restoration(model, photo, vae, control_net, encoder, tile_size, memory_gib)
         layout, text = plan.layout, str(plan)
+        say(text)
         return io.NodeOutput(
             layout.tile, layout.overlap, plan.tile_batch, plan.vae_tile, text, ui=ui.PreviewText(text)
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..host.progress import say
 from ..image import check_image
 from . import sockets
 
@@ -98,4 +99,6 @@ class TagPhoto(io.ComfyNode):
         from ..host.tags import tag_photos
 
         check_image(image, node="Tag Photo")
-        return io.NodeOutput("\n".join(tag_photos(clip_vision, tags, image, count, threshold)))
+        text = "\n".join(tag_photos(clip_vision, tags, image, count, threshold))
+        say(text)
+        return io.NodeOutput(text)

@@ -7,6 +7,7 @@ import urllib.request
 
 import pytest
 
+from ugc_sr.models.catalogue import WEIGHTS
 from ugc_sr.restore.server import CHECKOUT
 
 pytestmark = pytest.mark.comfy
@@ -29,6 +30,14 @@ def test_every_node_names_the_package_it_comes_from(workflow):
             ours = node["type"].startswith("UGCSR_")
             assert node["properties"]["cnr_id"] == ("ugc-super-resolution" if ours else "comfy-core")
             assert node["properties"]["Node name for S&R"] == node["type"]
+
+
+def test_weights_to_download_are_those_of_the_catalogue(workflow):
+    known = [entry.download for entry in WEIGHTS]
+    for node in workflow["nodes"]:
+        for model in node["properties"].get("models", ()):
+            assert model in known
+            assert model["name"] in node["widgets_values"]
 
 
 def test_no_node_lies_on_another(workflow):
