@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..models import weights
-from ..models.architecture import HEAD_DIM
+from ..models.architecture import image_attention
 from ..models.convert import fold_tokens, unet_from_diffusers
-from ..models.weights import UnsupportedWeightsError
 from .attention import ImageAttention
 
 NODE = "Load Semantic Adapter"
@@ -87,23 +86,11 @@ def own(module: nn.Module) -> "comfy.model_patcher.ModelPatcher":
 
 
 def _image_attention(state_dict: Mapping[str, Tensor], site: str, dtype: torch.dtype) -> ImageAttention:
-    blocks = f"{site}.transformer_blocks."
-    numbers = {key.removeprefix(blocks).partition(".")[0] for key in state_dict if key.startswith(blocks)}
-    for key in (f"{site}.norm.weight", f"{site}.proj_in.weight", f"{blocks}0.attn2.to_k.weight"):
-        if key not in state_dict:
-            raise UnsupportedWeightsError(
-                f"The image attention {site} lacks '{key}'. The file is incomplete; get it again."
-            )
-    channels = state_dict[f"{site}.norm.weight"].shape[0]
-    if channels % HEAD_DIM:
-        raise UnsupportedWeightsError(
-            f"The image attention {site} is {channels} wide; expected a multiple of {HEAD_DIM}, "
-            "the width of a head."
-        )
+    size = image_attention(state_dict, site)
     return ImageAttention(
-        channels=channels,
-        token_dim=state_dict[f"{blocks}0.attn2.to_k.weight"].shape[1],
-        depth=len(numbers),
-        use_linear=state_dict[f"{site}.proj_in.weight"].ndim == 2,
+        channels=size.channels,
+        token_dim=size.token_dim,
+        depth=size.depth,
+        use_linear=size.linear,
         dtype=dtype,
     )

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -14,6 +14,41 @@ _BLOCK = re.compile(r"(input_blocks|output_blocks)\.(\d+)\.(.+)")
 _TRANSFORMER = re.compile(r"1\.transformer_blocks\.(\d+)\.")
 
 Block = dict[str, Tensor]
+
+
+class ImageAttentionSize(NamedTuple):
+    """What tells one image attention from another."""
+
+    channels: int
+    token_dim: int
+    depth: int
+    linear: bool  # projected in and out by a matrix, not by a convolution
+
+
+def image_attention(state_dict: Mapping[str, Tensor], site: str) -> ImageAttentionSize:
+    """The size of the image attention at a place such as "input_4", in the host's layout.
+
+    Raises:
+        UnsupportedWeightsError: if weights that tell it are missing, or its heads are of another width.
+    """
+    blocks = f"{site}.transformer_blocks."
+    for key in (f"{site}.norm.weight", f"{site}.proj_in.weight", f"{blocks}0.attn2.to_k.weight"):
+        if key not in state_dict:
+            raise UnsupportedWeightsError(
+                f"The image attention {site} lacks '{key}'. The file is incomplete; get it again."
+            )
+    channels = state_dict[f"{site}.norm.weight"].shape[0]
+    if channels % HEAD_DIM:
+        raise UnsupportedWeightsError(
+            f"The image attention {site} is {channels} wide; expected a multiple of {HEAD_DIM}, "
+            "the width of a head."
+        )
+    return ImageAttentionSize(
+        channels=channels,
+        token_dim=state_dict[f"{blocks}0.attn2.to_k.weight"].shape[1],
+        depth=len({key[len(blocks) :].partition(".")[0] for key in state_dict if key.startswith(blocks)}),
+        linear=state_dict[f"{site}.proj_in.weight"].ndim == 2,
+    )
 
 
 def infer(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .architecture import HEAD_DIM, infer
+from .architecture import image_attention, infer
 from .weights import UnsupportedWeightsError
 
 Shapes = dict[str, tuple[int, ...]]
@@ -20,20 +20,11 @@ def adapter(state_dict: Mapping[str, Tensor]) -> Shapes:
         UnsupportedWeightsError: if weights that tell a size are missing, or heads are of another width.
     """
     shapes: Shapes = {}
-    token_dim = None
+    token_dim = None  # one for all
     for site in dict.fromkeys(key.partition(".")[0] for key in state_dict):
-        channels = _get(state_dict, f"{site}.norm.weight").shape[0]
-        if channels % HEAD_DIM:
-            raise UnsupportedWeightsError(
-                f"The image attention {site} is {channels} wide; expected a multiple of {HEAD_DIM}, "
-                "the width of a head."
-            )
-        blocks = f"{site}.transformer_blocks."
-        depth = len({key[len(blocks) :].partition(".")[0] for key in state_dict if key.startswith(blocks)})
-        if token_dim is None:
-            token_dim = _get(state_dict, f"{blocks}0.attn2.to_k.weight").shape[1]
-        linear = _get(state_dict, f"{site}.proj_in.weight").ndim == 2
-        shapes |= _transformer(site, channels, token_dim, depth, linear)
+        size = image_attention(state_dict, site)
+        token_dim = token_dim or size.token_dim
+        shapes |= _transformer(site, size.channels, token_dim, size.depth, size.linear)
     return shapes
 
 

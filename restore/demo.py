@@ -108,12 +108,7 @@ def _run(host: Host, graph: Graph, lr: Image.Image, folder: Path) -> Image.Image
             print(line, flush=True)
         shown = line
 
-    try:
-        outputs = client.run(graph, progress)
-    except RuntimeError as error:
-        if host.process.poll() is None:
-            raise
-        raise RuntimeError(f"ComfyUI ended while it restored the photo:\n{host.log_tail()}") from error
+    outputs = client.run(graph, progress)
     (saved,) = (picture for node in outputs.values() for picture in node.get("images", ()))
     return Image.open(io.BytesIO(client.fetch(saved))).convert("RGB")
 

@@ -32,10 +32,6 @@ class Host:
     log: Path
     boot_s: float
 
-    def log_tail(self) -> str:
-        """The end of its log, for an error message."""
-        return _tail(self.log)
-
 
 def find_host() -> Path:
     """The ComfyUI folder that COMFYUI_PATH names, else the one that `make setup` made.
@@ -70,7 +66,8 @@ def running_host(
         flags: of its command line, besides ours.
 
     Raises:
-        RuntimeError: if it ends, or doesn't answer in time; with the end of its log.
+        OSError: what the work with it raises.
+        RuntimeError: the same; and if it ends, or doesn't answer in time, with the end of its log.
     """
     nodes = base / "custom_nodes"
     nodes.mkdir(parents=True)
@@ -94,7 +91,12 @@ def running_host(
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_until_it_answers(process, address, log)
-        yield Host(process, address, log, boot_s=time.monotonic() - started)
+        try:
+            yield Host(process, address, log, boot_s=time.monotonic() - started)
+        except (OSError, RuntimeError) as error:
+            if process.poll() is None:
+                raise
+            raise RuntimeError(f"ComfyUI ended with status {process.returncode}:\n{_tail(log)}") from error
     finally:
         _stop(process)
 

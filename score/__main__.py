@@ -12,6 +12,7 @@ from pathlib import Path
 from ..files import replace_file
 from .extras import EXTRAS
 from .files import json_safe, report, table
+from .plots import require_matplotlib
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         for file in files.values():
             _check_writable(file)
+        if "html" in files:
+            require_matplotlib()
         scores = report(options.sr, options.gt, options.lr, tiles=tiles, extras=options.extra)
         text = json.dumps(json_safe(scores), indent=2, allow_nan=False) + "\n"
         if "html" in files:

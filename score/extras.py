@@ -121,8 +121,3 @@ class Extras:
                 self._networks[name] = EXTRAS[name].load()
             values[name] = self._networks[name](*(image.float().cpu() for image in images)).mean().item()
         return values
-
-
-def measure_extras(names: Sequence[str], sr: Tensor, gt: Tensor | None = None) -> dict[str, float]:
-    """`Extras(names).measure(sr, gt)`, for a single picture: for more of them keep the Extras."""
-    return Extras(names).measure(sr, gt)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..files import replace_file
 from .measures import rounded_luma
 from .niqe import SHIPPED, Pristine, patch_features
+from .picture import from_picture
 
 VERSION = 1
 SHRINK = 2  # times: undoes the blur of lens, sensor and demosaicing, and most of JPEG
@@ -69,11 +70,7 @@ def sharp_patches(y: Tensor) -> Tensor:
 def photo_luma(file: Path) -> Tensor:
     """Rounded luma (1, 1, H, W) of a photo that is shrunk."""
     with Image.open(file) as photo:
-        small = photo.convert("RGB").reduce(SHRINK)
-    pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(
-        small.height, small.width, 3
-    )
-    return rounded_luma(pixels.movedim(-1, 0)[None] / 255)
+        return rounded_luma(from_picture(photo.convert("RGB").reduce(SHRINK)))
 
 
 def provenance(file: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,18 @@ STYLE: dict[Any, Any] = {
     "ytick.color": FAINT,
     "ytick.labelcolor": INK,
 }
+
+
+def require_matplotlib() -> None:
+    """Find out before the work, not after it.
+
+    Raises:
+        RuntimeError: if matplotlib is missing.
+    """
+    if find_spec("matplotlib") is None:
+        raise RuntimeError(
+            '--html needs matplotlib. Install it with  pip install "ugc-super-resolution[plots]"'
+        )
 
 
 def distribution(name: str, values: Sequence[float], mean: float, interval: Sequence[float]) -> str:
@@ -86,13 +99,10 @@ def _svg(name: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> 
     Raises:
         RuntimeError: if matplotlib is missing.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RuntimeError(
-            '--html needs matplotlib. Install it with  pip install "ugc-super-resolution[plots]"'
-        ) from error
+    require_matplotlib()
+    import matplotlib
+    from matplotlib.figure import Figure
+
     buffer = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained", facecolor="none")

@@ -120,12 +120,7 @@ def _client(server: str | None, results: int) -> Iterator[Client]:
         sys.stderr.write("starting ComfyUI ...\n")
         base, flags = Path(folder, "host"), ("--cache-lru", str(results))
         with running_host(find_host(), base, cpu=cpu, flags=flags) as host:
-            try:
-                yield Client(host.address)
-            except (OSError, RuntimeError) as error:
-                if host.process.poll() is None:
-                    raise
-                raise RuntimeError(f"ComfyUI ended during the search:\n{host.log_tail()}") from error
+            yield Client(host.address)
 
 
 def _summary(preset: Preset, folder: Path) -> str:

@@ -25,6 +25,31 @@ def test_a_host_that_dies_at_its_start_is_told_with_its_last_words(tmp_path):
         pass
 
 
+def test_work_that_fails_because_the_host_died_is_told_with_its_last_words(tmp_path):
+    server = "import http.server, sys\n"
+    server += "port = int(sys.argv[sys.argv.index('--port') + 1])\n"
+    server += "class Answer(http.server.BaseHTTPRequestHandler):\n"
+    server += "    def do_GET(self):\n        self.send_response(200)\n        self.end_headers()\n"
+    server += (
+        "http.server.HTTPServer(('127.0.0.1', port), Answer).handle_request()\nsys.exit('out of memory')\n"
+    )
+    (tmp_path / "main.py").write_text(server)
+
+    def fail_beside_it():
+        with running_host(tmp_path, tmp_path / "base", cpu=True) as host:
+            host.process.wait(timeout=10)
+            raise ConnectionError("refused")
+
+    with pytest.raises(RuntimeError, match=r"ComfyUI ended with status 1:\n(.*\n)?out of memory"):
+        fail_beside_it()
+
+
+@pytest.mark.comfy
+def test_work_that_fails_beside_a_host_that_runs_keeps_its_own_words(tmp_path):
+    with pytest.raises(RuntimeError, match="my own"), running_host(find_host(), tmp_path / "base", cpu=True):
+        raise RuntimeError("my own")
+
+
 def test_a_host_ends_with_everything_that_it_started(tmp_path):
     server = "import http.server, subprocess, sys\n"
     server += "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"

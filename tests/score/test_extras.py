@@ -8,7 +8,7 @@ from skimage import data
 from torch.nn import functional as F
 from torchvision.models import alexnet
 
-from ugc_sr.score.extras import EXTRAS, Extras, measure_extras
+from ugc_sr.score.extras import EXTRAS, Extras
 from ugc_sr.score.metrics import CHALLENGE, METRICS
 
 
@@ -80,7 +80,7 @@ def test_a_missing_package_is_named_with_its_licence_and_how_to_get_it(monkeypat
     monkeypatch.setitem(sys.modules, package, None)
     message = rf'\'{name}\' needs the package {package} \({licence}\).*"ugc-super-resolution\[{package}\]"'
     with pytest.raises(RuntimeError, match=message):
-        measure_extras([name], torch.rand(1, 3, 64, 64))
+        Extras([name])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_missing_package_is_named_with_its_licence_and_how_to_get_it(monkeypat
 )
 def test_what_cannot_be_measured_is_refused(names, gt, message):
     with pytest.raises(ValueError, match=message):
-        measure_extras(names, torch.rand(1, 3, 64, 64), gt)
+        Extras(names).measure(torch.rand(1, 3, 64, 64), gt)
 
 
 def test_metrics_and_extras_cover_the_challenge():

@@ -169,6 +169,7 @@ def test_better_is_right_and_up():
 
 def test_without_matplotlib_the_command_says_how_to_get_it(folders, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("ugc_sr.score.__main__.report", lambda *_, **__: pytest.fail("scored first"))
     with pytest.raises(SystemExit) as stop:
         main(["sr", "--gt", "gt", "--html", "report.html"])
     assert stop.value.code == 2
