@@ -1,0 +1,68 @@
+"""Make pyproject.toml ready for the registry and print the notes: python scripts/release.py OWNER/NAME TAG.
+
+The public address is known only where the repository lives, so the release workflow writes it in.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import tomlkit
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Write the addresses into pyproject.toml, or say what keeps the release back."""
+    repository, tag = sys.argv[1:]
+    pyproject, changelog = ROOT / "pyproject.toml", (ROOT / "CHANGELOG.md").read_text()
+    try:
+        ready = prepare(pyproject.read_text(), repository, tag)
+        print(notes(changelog, tag.removeprefix("v")))
+    except ValueError as error:
+        sys.exit(str(error))
+    pyproject.write_text(ready)
+
+
+def prepare(pyproject: str, repository: str, tag: str) -> str:
+    """The text of pyproject.toml with the addresses that the registry wants.
+
+    Args:
+        pyproject: its text.
+        repository: OWNER/NAME on GitHub.
+        tag: of the release, "v" and the version.
+
+    Raises:
+        ValueError: if the tag is not the version's.
+    """
+    document = tomlkit.parse(pyproject)
+    version = document["project"]["version"]
+    if tag != f"v{version}":
+        raise ValueError(f"The tag is {tag}, but pyproject.toml has version {version}. Expected v{version}.")
+    home = f"https://github.com/{repository}"
+    raw = f"https://raw.githubusercontent.com/{repository}/{tag}"
+    urls = tomlkit.table()
+    urls.update(
+        {"Repository": home, "Documentation": f"{home}/tree/{tag}/docs", "Bug Tracker": f"{home}/issues"}
+    )
+    document["project"]["urls"] = urls
+    document["tool"]["comfy"].update({"Icon": f"{raw}/docs/icon.png", "Banner": f"{raw}/docs/banner.png"})
+    return tomlkit.dumps(document)
+
+
+def notes(changelog: str, version: str) -> str:
+    """What CHANGELOG.md says of one version.
+
+    Raises:
+        ValueError: if it has no section of that version with a date.
+    """
+    section = re.search(
+        rf"^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)\n(.*?)(?=^## |\Z)", changelog, re.M | re.S
+    )
+    if not section:
+        raise ValueError(f"CHANGELOG.md has no section '## {version} (YYYY-MM-DD)'.")
+    return section[1].strip()
+
+
+if __name__ == "__main__":
+    main()
