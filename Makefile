@@ -1,10 +1,10 @@
-# make setup | demo [PHOTO=p.jpg] [OUT=dir] [GT=gt.png] | test | lint | lock
+# make setup | demo [PHOTO=p.jpg] [OUT=dir] [GT=gt.png] | test | lint | lock | sbom
 
 PYTHON ?= python3
 OUT ?= demo-out
 export COMFYUI_PATH ?= $(CURDIR)/.host/ComfyUI
 
-.PHONY: setup demo test lint lock
+.PHONY: setup demo test lint lock sbom
 
 setup:
 	@$(PYTHON) scripts/setup.py
@@ -23,3 +23,6 @@ lint: setup
 lock: setup
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate requirements.in --output-file requirements.lock
+
+sbom: setup
+	@.venv/bin/python scripts/sbom.py > sbom.json

@@ -43,16 +43,16 @@ def main(options: argparse.Namespace) -> int:
         report = compare(sides["a"], sides["b"])
         if options.plot:
             plot(sides["a"], sides["b"], (str(options.a), str(options.b)), options.plot)
+        report = {"a": str(options.a), "b": str(options.b), **report}
+        text = table(report) if options.json is None else json.dumps(report, indent=2, allow_nan=False) + "\n"
+        if options.json not in (None, "-"):
+            replace_file(Path(options.json), text.encode())
     except (ValueError, OSError, RuntimeError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     sys.stderr.writelines(f"{problem}\n" for problem in problems)
-    report = {"a": str(options.a), "b": str(options.b), **report}
-    text = table(report) if options.json is None else json.dumps(report, indent=2, allow_nan=False) + "\n"
     if options.json in (None, "-"):
         sys.stdout.write(text)
-    else:
-        replace_file(Path(options.json), text.encode())
     return int(bool(problems))
 
 

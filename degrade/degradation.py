@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..files import brief, parse_json
 from .effects import EFFECTS
 from .effects.effect import Value, check, context
 
@@ -53,8 +54,8 @@ class Degradation:
             ValueError: if the text is not a degradation, naming what is wrong.
         """
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
+            data = parse_json(text)
+        except ValueError as error:
             raise ValueError(f"degradation: not JSON: {error}.") from None
         return cls.from_data(data)
 
@@ -82,12 +83,18 @@ class Degradation:
             ValueError: naming the draw and what is wrong with it.
         """
         if not isinstance(self.scale, int) or self.scale < 1:
-            raise ValueError(f"degradation: scale must be a whole number from 1 on, got {self.scale!r}.")
+            raise ValueError(f"degradation: scale must be a whole number from 1 on, got {brief(self.scale)}.")
         for part in PARTS:
             for index, draw in enumerate(getattr(self, part)):
                 where = f"degradation: {part}[{index}]"
-                if draw.op not in EFFECTS:
-                    raise ValueError(f"{where}: unknown op {draw.op!r}; known are {', '.join(EFFECTS)}.")
+                if not isinstance(draw.op, str) or draw.op not in EFFECTS:
+                    raise ValueError(f"{where}: unknown op {brief(draw.op)}; known are {', '.join(EFFECTS)}.")
+                if not isinstance(draw.parameters, Mapping):
+                    raise ValueError(f"{where}: parameters must be an object, got {brief(draw.parameters)}.")
+                if not isinstance(draw.seed, int) or not 0 <= draw.seed < 2**64:
+                    raise ValueError(
+                        f"{where}: seed must be a whole number in 0..2^64-1, got {brief(draw.seed)}."
+                    )
                 try:
                     check(EFFECTS[draw.op], draw.parameters)
                 except ValueError as error:

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from ..files import brief, parse_json
 from .recipe import Recipe
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d+\])*")
@@ -38,13 +39,13 @@ def _change(data: dict[str, Any], line: str, where: str) -> None:
     path, equals, text = (part.strip() for part in line.partition("="))
     if not equals or not _PATH.fullmatch(path):
         raise ValueError(
-            f"{where}: expected 'path = JSON value', such as 'steps[0].probability = 0.5'; got {line!r}."
+            f"{where}: expected 'path = JSON value', such as 'steps[0].probability = 0.5'; got {brief(line)}."
         )
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
+        value = parse_json(text)
+    except ValueError as error:
         raise ValueError(
-            f"{where}: {text!r} is not a JSON value ({error}). Put texts in double quotes; "
+            f"{where}: {brief(text)} is not a JSON value ({error}). Put texts in double quotes; "
             "true, false and null are small."
         ) from None
     *parents, last = [int(i) if i else name for name, i in re.findall(r"([A-Za-z_]\w*)|\[(\d+)\]", path)]
@@ -79,5 +80,5 @@ def _there(place: Any, key: str | int, where: str, path: str) -> Any:
         has = {dict: "it is no list but has names", list: "it is a list; give a number"}.get(
             type(place), "it is a plain value"
         )
-    shown = f"[{key}]" if isinstance(key, int) else repr(key)
-    raise ValueError(f"{where}: {path!r} leads nowhere: no {shown}, {has}.")
+    shown = f"[{key}]" if isinstance(key, int) else brief(key)
+    raise ValueError(f"{where}: {brief(path)} leads nowhere: no {shown}, {has}.")

@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..files import brief, parse_json
 from .degradation import Degradation
 from .schema import check_entries, check_keys, demand, entries_from_data, entries_to_data
 from .steps import Entry, Step, change_steps, draw_all
@@ -38,7 +39,7 @@ class Recipe:
     target: tuple[Entry, ...] = ()
 
     def __post_init__(self) -> None:
-        head = f"recipe {self.name!r}"
+        head = f"recipe {brief(self.name)}"
         demand(isinstance(self.name, str) and self.name.strip(), head, "name must be a text", self.name)
         demand(isinstance(self.source, str), head, "source must be a text", self.source)
         whole = isinstance(self.scale, int) and not isinstance(self.scale, bool)
@@ -93,8 +94,8 @@ class Recipe:
             ValueError: naming the bad field.
         """
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
+            data = parse_json(text)
+        except ValueError as error:
             raise ValueError(f"recipe: not JSON: {error}.") from None
         return cls.from_data(data)
 
@@ -105,7 +106,7 @@ class Recipe:
         Raises:
             ValueError: naming the field that is missing, unknown or wrong.
         """
-        head = f"recipe {data['name']!r}" if isinstance(data, dict) and "name" in data else "recipe"
+        head = f"recipe {brief(data['name'])}" if isinstance(data, dict) and "name" in data else "recipe"
         check_keys(data, head, required=("name", "scale", "source", "steps"), optional=("clean", "target"))
         parts = {part: entries_from_data(data.get(part, []), f"{head}: {part}") for part in PARTS}
         return cls(name=data["name"], scale=data["scale"], source=data["source"], **parts)

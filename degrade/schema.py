@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from ..files import brief
 from .effects import EFFECTS
 from .effects.effect import OneOf, Parameter, Value, parameters
 from .effects.words import KINDS
@@ -36,7 +37,7 @@ def check_entries(entries: Iterable[Entry], where: str) -> None:
 
 def _check_step(step: Step, where: str) -> None:
     if step.op not in EFFECTS:
-        raise ValueError(f"{where}.op: unknown step {step.op!r}; known are {', '.join(EFFECTS)}.")
+        raise ValueError(f"{where}.op: unknown step {brief(step.op)}; known are {', '.join(EFFECTS)}.")
     probable = _is_number(step.probability) and 0 <= step.probability <= 1
     demand(probable, f"{where}.probability", "must be in 0..1", step.probability)
     known = parameters(EFFECTS[step.op])
@@ -73,13 +74,20 @@ def _check_range(value: Uniform, parameter: Parameter, where: str) -> None:
     powered = value.power == 1 or (_is_number(value.power) and parameter.kind is float and value.low > 0)
     demand(powered, f"{where}.power", "must be a number, of a range of positive numbers", value.power)
     for bound in bounds:
-        if problem := parameter.problem(bound if value.power == 1 else bound**value.power):
+        if problem := parameter.problem(bound if value.power == 1 else _raised(bound, value.power)):
             raise ValueError(f"{where} {problem}.")
+
+
+def _raised(bound: float, power: float) -> float:
+    try:
+        return float(bound) ** float(power)
+    except OverflowError:
+        return math.inf
 
 
 def _check_weights(weights: Any, count: int, where: str) -> None:
     demand(count > 0, where, "must offer something to choose from", [])
-    good = len(weights) == count and all(_is_number(weight) and 0 <= weight < math.inf for weight in weights)
+    good = len(weights) == count and all(_is_number(weight) and 0 <= weight <= 1e9 for weight in weights)
     demand(good and sum(weights) > 0, where, f"needs {count} weights >= 0, not all 0", list(weights))
 
 
@@ -168,7 +176,7 @@ def _value(data: Any, where: str) -> Any:
         demand(isinstance(weights, list), f"{where}.weights", "must be a list", weights)
         demand("weights" not in data or weights, f"{where}.weights", "must not be empty", weights)
         return Choice(options, tuple(weights))
-    raise ValueError(f"{where} must be {_SHAPES}, got {data!r}.")
+    raise ValueError(f"{where} must be {_SHAPES}, got {brief(data)}.")
 
 
 def check_keys(data: Any, where: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
@@ -183,7 +191,9 @@ def check_keys(data: Any, where: str, required: tuple[str, ...], optional: tuple
             raise ValueError(f"{where}: {key!r} is missing.")
     for key in data:
         if key not in required + optional:
-            raise ValueError(f"{where}: unknown field {key!r}; known are {', '.join(required + optional)}.")
+            raise ValueError(
+                f"{where}: unknown field {brief(key)}; known are {', '.join(required + optional)}."
+            )
 
 
 def demand(holds: object, where: str, wanted: str, got: object) -> None:
@@ -193,7 +203,7 @@ def demand(holds: object, where: str, wanted: str, got: object) -> None:
         ValueError: saying where, what was wanted and what came.
     """
     if not holds:
-        raise ValueError(f"{where} {wanted}, got {got!r}.")
+        raise ValueError(f"{where} {wanted}, got {brief(got)}.")
 
 
 def _is_number(value: object) -> bool:

@@ -10,7 +10,7 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
-from ..models import weights
+from ..models import layout, weights
 from ..models.architecture import image_attention
 from ..models.convert import fold_tokens, unet_from_diffusers
 from .attention import ImageAttention
@@ -61,6 +61,7 @@ def load_adapter(state_dict: Mapping[str, Tensor], name: str = "adapter", fold: 
     _, adapter = unet_from_diffusers(state_dict)
     if fold:
         adapter = fold_tokens(adapter)
+    layout.check(adapter, "adapter", NODE, name)
     module = SemanticAdapter(adapter, storage_dtype(adapter))
     patcher = own(module)
     weights.load(module, adapter, NODE, name, assign=patcher.is_dynamic())

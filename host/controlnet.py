@@ -9,7 +9,7 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
-from ..models import weights
+from ..models import layout, weights
 from ..models.convert import controlnet_from_diffusers, fold_tokens
 from ..models.semantics import Semantics
 from ..sample.tiles import Tile, TilePlan
@@ -170,6 +170,7 @@ def load_controlnet(state_dict: Mapping[str, Tensor], name: str = "controlnet") 
     """
     weights.require(state_dict, "controlnet", LOADER, name)
     converted = fold_tokens(controlnet_from_diffusers(state_dict))
+    layout.check(converted, "controlnet", LOADER, name)
     dtype = storage_dtype(converted)
     device = comfy.model_management.get_torch_device()
     model = SemanticControlModel(converted, dtype).eval().requires_grad_(False)

@@ -1,12 +1,21 @@
 """Where the user's own recipes and training pairs lie in ComfyUI."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 import folder_paths
 
+from ..files import brief
+
 RECIPES = "degradation_recipes"
 _NAME = re.compile(r"\w[\w .()+-]{0,99}")
+_LONGEST = 200  # bytes; file systems allow 255, less our suffixes
+_DEEPEST = 10  # folders
+_DEVICE = re.compile(
+    r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9])\s*(\..*)?", re.IGNORECASE
+)  # of Windows
+_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')  # on Windows, where ':' leads to other drives and streams
 
 
 def recipe_files() -> list[str]:
@@ -25,7 +34,7 @@ def find_recipe(name: str) -> Path:
     path = folder_paths.get_full_path(RECIPES, name) if name.lower().endswith(".json") else None
     if path is None:
         raise FileNotFoundError(
-            f"There is no recipe '{name}'. Choose another one, or put its .json file into "
+            f"There is no recipe {brief(name)}. Choose another one, or put its .json file into "
             f"models/{RECIPES} and press R."
         )
     return Path(path)
@@ -48,13 +57,16 @@ def dataset_folder(name: str) -> Path:
     """The folder of that name among ComfyUI's data sets, there or not.
 
     Raises:
-        ValueError: if it would lie elsewhere.
+        ValueError: if it would lie elsewhere, or is no name on every system.
     """
-    root = Path(folder_paths.get_folder_paths("datasets")[0])
-    target = root / name.strip()
-    if not folder_paths.is_within_directory(str(root), str(target)) or target.resolve() == root.resolve():
+    root = _datasets()
+    parts = [part for part in re.split(r"[/\\]", name.strip()) if part]
+    target = root.joinpath(*parts)
+    plain = 0 < len(parts) <= _DEEPEST and all(map(_portable, parts)) and name.strip()[0] not in "/\\"
+    if not plain or root.resolve() not in target.resolve().parents:  # past links
         raise ValueError(
-            f"'folder' must name a folder inside {root}, such as 'my_pairs' or 'pets/first'; got {name!r}."
+            f"'folder' must name a folder inside {root}, such as 'my_pairs' or 'pets/first'; "
+            f"got {_brief(name)}."
         )
     return target
 
@@ -65,12 +77,35 @@ def check_name(name: str, widget: str) -> str:
     Raises:
         ValueError: if not, naming the widget that it was typed into.
     """
-    if not _NAME.fullmatch(name) or name.endswith((".", " ")):
+    if not _NAME.fullmatch(name) or not _portable(name):
         raise ValueError(
             f"'{widget}' must be a plain name of letters, digits, spaces and _ . ( ) + -, such as "
-            f"'my_recipe'; got {name!r}."
+            f"'my_recipe'; got {_brief(name)}."
         )
     return name
+
+
+def _portable(part: str) -> bool:
+    """Whether every system takes it as the name of one file, and one in the folder that it is put into."""
+    plain = unicodedata.normalize("NFKC", part)  # some systems compare names so: COM¹ is COM1
+    return not (
+        len(part.encode("utf-8", "surrogatepass")) > _LONGEST
+        or plain.endswith((".", " "))
+        or _FORBIDDEN.search(plain)
+        or _DEVICE.fullmatch(plain)
+        or any(mark in plain for mark in "/\\")
+        or any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in part)
+    )
+
+
+def _brief(name: str) -> str:
+    return repr(name) if len(name) <= 100 else f"{name[:100]!r} and {len(name) - 100} letters more"
+
+
+def _datasets() -> Path:
+    """ComfyUI's folder for data sets, where it would lie in releases that have none yet."""
+    folder_paths.add_model_folder_path("datasets", str(Path(folder_paths.base_path) / "datasets"))
+    return Path(folder_paths.get_folder_paths("datasets")[0])
 
 
 def _register() -> None:

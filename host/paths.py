@@ -11,6 +11,7 @@ import comfy.utils
 import folder_paths
 from torch import Tensor
 
+from ..files import brief
 from ..models import files
 
 
@@ -149,7 +150,7 @@ def _missing(kind: str, name: str | None) -> str:
             f"it once, in a terminal in custom_nodes: {_command(kind, _entry(name))} - then press R and "
             "choose the new file."
         )
-    found = f"There is no file '{name}' in {where}" if name else f"No file of {where} is chosen"
+    found = f"There is no file {brief(name)} in {where}" if name else f"No file of {where} is chosen"
     return (
         f"{found}. Put {KINDS[kind].wanted}, saved as .safetensors, there; then press R and choose it."
         + unlisted(kind)

@@ -116,5 +116,4 @@ def _levels(inputs: dict[int, Block]) -> list[list[Block]]:
 
 
 def _depth(block: Block) -> int:
-    depths = [int(match[1]) + 1 for key in block if (match := _TRANSFORMER.match(key))]
-    return max(depths, default=0)
+    return len({match[1] for key in block if (match := _TRANSFORMER.match(key))})

@@ -36,11 +36,13 @@ _RESNET = {
     "conv2": "out_layers.3",
     "conv_shortcut": "skip_connection",
 }
-_LAYER = re.compile(r"(down_blocks|up_blocks)\.(\d+)\.([a-z_]+)\.(\d+)\.(.+)")
-_MIDDLE = re.compile(r"mid_block\.([a-z_]+)\.(\d+)\.(.+)")
+_N = r"(0|[1-9][0-9]?)"  # no network has a hundred of anything: more would only keep us busy
+_LAYER = re.compile(rf"(down_blocks|up_blocks)\.{_N}\.([a-z_]+)\.{_N}\.(.+)")
+_MIDDLE = re.compile(rf"mid_block\.([a-z_]+)\.{_N}\.(.+)")
+_HINT = re.compile(rf"controlnet_cond_embedding\.blocks\.{_N}(\..+)?")
 _ATTENTION = re.compile(
     r"norm|proj_in|proj_out|"
-    r"transformer_blocks\.\d+\.(norm[123]|attn[12]\.to_[qkv]|attn[12]\.to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
+    rf"transformer_blocks\.{_N}\.(norm[123]|attn[12]\.to_[qkv]|attn[12]\.to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
 )
 _TOKEN_PROJECTION = re.compile(
     r"(.+\.)?(image_attentions|(input|middle|output)_\d+)\..+\.attn2\.to_[kv]\.weight"
@@ -123,8 +125,8 @@ def _structure(keys: Iterable[str]) -> _Structure:
                 layers[side, level] = max(layers.get((side, level), 0), layer + 1)
             elif kind == "attentions":
                 text.add((side, level, layer))
-        elif key.startswith("controlnet_cond_embedding.blocks."):
-            hint_blocks = max(hint_blocks, int(key.split(".")[2]) + 1)
+        elif match := _HINT.fullmatch(key):
+            hint_blocks = max(hint_blocks, int(match[1]) + 1)
     first = {}
     for side, start, downsampler in (("down_blocks", 1, 1), ("up_blocks", 0, 0)):
         known = {level: n for (s, level), n in layers.items() if s == side}
@@ -141,9 +143,9 @@ def _host_name(module: str, structure: _Structure) -> str | None:
         return _layer_name(match[1], int(match[2]), match[3], int(match[4]), match[5], structure)
     if match := _MIDDLE.fullmatch(module):
         return _middle_name(match[1], int(match[2]), match[3])
-    if match := re.fullmatch(r"controlnet_down_blocks\.(\d+)", module):
+    if match := re.fullmatch(rf"controlnet_down_blocks\.{_N}", module):
         return f"zero_convs.{match[1]}.0"
-    if match := re.fullmatch(r"controlnet_cond_embedding\.blocks\.(\d+)", module):
+    if (match := _HINT.fullmatch(module)) and not match[2]:
         return f"input_hint_block.{2 * int(match[1]) + 2}"
     if module == "controlnet_cond_embedding.conv_out":
         return f"input_hint_block.{2 * structure.hint_blocks + 2}"

@@ -147,7 +147,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 def _json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnsupportedWeightsError(
             f"'{path.name}' is not JSON ({error}). Download the folder again."
         ) from error
@@ -170,6 +170,11 @@ def _check_heads(folder: Path) -> None:
         return
     counts = heads if isinstance(heads, list) else [heads] * len(widths)
     for width, count in zip(widths, counts, strict=False):
+        if not isinstance(width, int) or not isinstance(count, int):
+            raise UnsupportedWeightsError(
+                f"The config.json of '{folder.name}' has {count!r} heads for {width!r} channels; expected "
+                "whole numbers. Download the folder again."
+            )
         if width != count * HEAD_DIM:
             raise UnsupportedWeightsError(
                 f"The network in '{folder.name}' has {count} heads for {width} channels; expected "

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from . import weights
 from .architecture import image_attention, infer
 from .weights import UnsupportedWeightsError
 
@@ -11,6 +12,30 @@ Shapes = dict[str, tuple[int, ...]]
 
 IMAGE = "image_attentions."
 _HINT = "input_hint_block."
+
+
+def check(state_dict: Mapping[str, Tensor], kind: str, node: str, name: str) -> None:
+    """Refuse an adapter or ControlNet that isn't whole, before a network of its sizes is made.
+
+    Args:
+        state_dict: in the host's layout.
+        kind: "adapter" or "controlnet".
+        node: who refuses.
+        name: of the file.
+
+    Raises:
+        UnsupportedWeightsError: naming the first key that doesn't fit.
+    """
+    with weights.naming(node, name):
+        expected = _expected(state_dict, kind)
+    weights.compare(expected, state_dict, node, name)
+
+
+def _expected(state_dict: Mapping[str, Tensor], kind: str) -> Shapes:
+    try:
+        return adapter(state_dict) if kind == "adapter" else controlnet(state_dict)
+    except (LookupError, ArithmeticError, TypeError) as error:
+        raise UnsupportedWeightsError(f"It has weights of odd shapes ({error}).") from error
 
 
 def adapter(state_dict: Mapping[str, Tensor]) -> Shapes:

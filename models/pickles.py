@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,10 @@ WRAPPERS = ("params_ema", "state_dict", "model_state_dict", "model", "params", "
 PREFIXES = ("module.", "_orig_mod.")
 _DEPTH = 4
 # All that a broken or hostile file was seen to raise inside torch.load.
-_BROKEN = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError)
+_BROKEN = (
+    *(RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError),
+    *(AssertionError, MemoryError, struct.error),
+)
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -32,10 +36,24 @@ def read(path: Path) -> dict[str, Tensor]:
     if path.stat().st_size == 0:
         raise UnsupportedWeightsError(f"'{path.name}' is an empty file. Download it again.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, *_BROKEN) as error:
+        if zipped := zipfile.is_zipfile(path):
+            _require_stored(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, *_BROKEN) as error:
         raise UnsupportedWeightsError(_refusal(path.name, str(error))) from None
     return unwrap(content, path.name)
+
+
+def _require_stored(path: Path) -> None:
+    """Refuse an archive with packed entries, which PyTorch never writes: a small one may unpack to anything.
+
+    Raises:
+        ValueError: naming one.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"'{entry.filename}' is packed")
 
 
 def unwrap(content: object, name: str) -> dict[str, Tensor]:
@@ -65,7 +83,19 @@ def _tensors(content: Mapping, name: str) -> dict[str, Tensor]:
                 f"'{name}' holds {type(value).__name__} under {key!r}; a state dict holds tensors alone. "
                 "Use the file as published."
             )
+        if not _is_plain(value):
+            raise UnsupportedWeightsError(
+                f"'{name}' holds a tensor under {key!r} that isn't stored in full, as weights are. "
+                "Use the file as published."
+            )
     return strip({key: value.detach() for key, value in content.items()})
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether every number lies in the file once: a view can repeat one of them without end."""
+    if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        return False
+    return tensor.numel() * tensor.itemsize <= tensor.untyped_storage().nbytes()
 
 
 def strip(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,8 +11,14 @@ from torch import Tensor, nn
 Shapes = Mapping[str, "torch.Size | tuple[int, ...]"]
 
 
+_LONGEST = 1000  # letters of a refusal: names of tensors may be of any length
+
+
 class UnsupportedWeightsError(ValueError):
     """The file is not a kind of weights that we can use; the message says what it seems to be."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if len(message) <= _LONGEST else f"{message[:_LONGEST]} ...")
 
 
 class Kind(NamedTuple):
@@ -44,7 +50,7 @@ KINDS = {
 FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "SDXL"}  # by the width of the text
 
 _TOKENS = re.compile(r".*image_attentions\..+\.attn2\.to_[kv]\.weight")
-_ATTENTION = re.compile(r"(.+\.)(attentions|image_attentions)\.(\d+)\..+")
+_ATTENTION = re.compile(r"(.+\.)(attentions|image_attentions)\.(\d{1,2})\..+")
 
 
 def detect(state_dict: Mapping[str, Tensor]) -> str:
@@ -97,6 +103,7 @@ def require(state_dict: Mapping[str, Tensor], kind: str, node: str, name: str) -
             f"{node}: '{name}' is {describe(state_dict)} ({len(state_dict)} tensors); "
             f"expected {KINDS[kind].what}, {published}. {KINDS[found].advice}"
         )
+    _require_numbers(state_dict, node, name)
     _require_pairs(state_dict, node, name)
     _require_one_width(state_dict, node, name)
     base = family(state_dict)
@@ -113,6 +120,21 @@ def _segmenter(keys: list[str]) -> str:
     # SAM2.1 differs from SAM2 by what its memory has learned besides
     memory = any("memory_encoder." in key for key in keys)
     return "sam2" if memory and not any("no_obj_embed_spatial" in key for key in keys) else "encoder"
+
+
+def _require_numbers(state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
+    """Refuse tensors of other things than floating-point numbers, and empty ones: both are no weights.
+
+    Raises:
+        UnsupportedWeightsError: naming the first one.
+    """
+    for key, weight in state_dict.items():
+        if not weight.is_floating_point() or not weight.numel():
+            kind = str(weight.dtype).removeprefix("torch.")
+            raise UnsupportedWeightsError(
+                f"{node}: '{key}' of '{name}' is {kind} {list(weight.shape)}; expected floating-point "
+                "numbers. Use the file as published."
+            )
 
 
 def _require_pairs(state_dict: Mapping[str, Tensor], node: str, name: str) -> None:

@@ -232,7 +232,7 @@ def find(target: str, graph: Graph) -> tuple[dict[str, Any], str]:
 def _parse(kind: Any, text: str, field: str) -> Any:
     try:
         content = json.loads(text, parse_constant=_not_finite)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{field}: this is no JSON: {error}.") from None
     return _read(kind, content, field)
 
@@ -268,7 +268,7 @@ def _read(kind: Any, content: Any, field: str) -> Any:
 def _expect(kind: Any, content: Any, field: str) -> Any:
     if not isinstance(content, kind):
         words = " or ".join(_WORDS[k] for k in get_args(kind) or (kind,))
-        raise ValueError(f"{field}: expected {words}, got {content!r}.")
+        raise ValueError(f"{field}: expected {words}, got {content!r:.200}.")
     return content
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from .extras import EXTRAS, Extras
 from .metrics import CHALLENGE, METRICS, challenge_score, evaluate
-from .picture import from_picture
+from .picture import BROKEN, from_picture, known_formats
 from .seams import Borders, tile_borders
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
@@ -148,8 +148,9 @@ def load(file: Path) -> Tensor:
     """A picture as (1, 3, H, W) RGB in [0, 1], upright.
 
     Raises:
-        ValueError: if it can't be read, is partly transparent, or has more than 8 bits a channel: the metrics
-            are defined on 8-bit images.
+        ValueError: if it can't be read.
+        UnsuitedError: if it is partly transparent, or has more than 8 bits a channel: the metrics are defined
+            on 8-bit images.
     """
     with _opened(file) as picture:
         upright = ImageOps.exif_transpose(picture)
@@ -157,7 +158,7 @@ def load(file: Path) -> Tensor:
             255,
             255,
         ):
-            raise ValueError(
+            raise UnsuitedError(
                 f"'{file}' is partly transparent; metrics compare opaque pictures. "
                 "Flatten it onto a background first, and its partners onto the same."
             )
@@ -237,18 +238,23 @@ def _size(file: Path) -> tuple[int, int]:
         return picture.size
 
 
+class UnsuitedError(ValueError):
+    """The picture can be read, but not be measured."""
+
+
 @contextmanager
 def _opened(file: Path) -> Iterator[Image.Image]:
     """A picture of which only the header is read yet.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: if it can't be read, now or by the caller, or has more than 8 bits a channel.
+        ValueError: if it can't be read, now or by the caller.
+        UnsuitedError: if it has more than 8 bits a channel.
     """
     try:
-        with Image.open(file) as picture:
+        with Image.open(file, formats=known_formats()) as picture:
             if picture.mode not in EIGHT_BIT:
-                raise ValueError(
+                raise UnsuitedError(
                     f"'{file}' is stored as {picture.mode}; expected 8 bits a channel. Convert it first."
                 )
             yield picture
@@ -256,7 +262,9 @@ def _opened(file: Path) -> Iterator[Image.Image]:
         raise FileNotFoundError(f"There is no picture '{file}'.") from None
     except UnidentifiedImageError:
         raise ValueError(f"'{file}' is no picture that can be read.") from None
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except UnsuitedError:
+        raise
+    except (*BROKEN, Image.DecompressionBombError) as error:
         raise ValueError(f"'{file}' can't be read: {error}.") from error
 
 

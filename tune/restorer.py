@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from ..files import parse_json
 from ..restore.api import Client
 from ..sample.presets import Graph, Values, apply
 from ..score.extras import Extras
@@ -58,7 +58,7 @@ def read_graph(file: Path) -> Graph:
     if not file.is_file():
         raise FileNotFoundError(f"There is no workflow '{file}'.")
     try:
-        graph = json.loads(file.read_text(encoding="utf-8"))
+        graph = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"'{file}' is no JSON: {error}.") from None
     nodes = graph.values() if isinstance(graph, dict) else [None]

@@ -1,9 +1,7 @@
 """Photos as people have them on disk, opened as a person sees them."""
 
 import io
-import struct
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +9,10 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
-# Pillow goes by the content, not by the suffix. Left out are formats that start other programs (EPS) or
-# hold no photos.
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "TGA")
+from ...score.picture import BROKEN, FORMATS, known_formats
+
 WHOLE_MEGAPIXELS = 64  # as floats 0.8 GB, and effects need it several times over; assumed
 
-# What Pillow's readers raise on broken files, which they don't turn into one kind of error.
-_BROKEN = (
-    *(OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, OverflowError, RuntimeError),
-    *(MemoryError, struct.error, zlib.error),
-)
 _SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -52,8 +44,12 @@ def check_whole(photo: Image.Image, path: Path) -> None:
         )
 
 
-def open_photo(path: Path) -> Image.Image:
+def open_photo(path: Path, content: bytes | None = None) -> Image.Image:
     """The first frame of a file, decoded and turned upright, still in the file's own colours.
+
+    Args:
+        path: of the file, or its name for messages where `content` is given.
+        content: of a file that doesn't lie on its own.
 
     Raises:
         PhotoError: naming the file, if it isn't a whole photo or has more pixels than Pillow opens.
@@ -61,9 +57,9 @@ def open_photo(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            Image.init()
-            known = [name for name in FORMATS if name in Image.OPEN]  # AVIF is an option of Pillow
-            with Image.open(path, formats=known) as photo:
+            with Image.open(
+                path if content is None else io.BytesIO(content), formats=known_formats()
+            ) as photo:
                 photo.load()
                 ImageOps.exif_transpose(photo, in_place=True)
                 return photo
@@ -73,9 +69,10 @@ def open_photo(path: Path) -> Image.Image:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise PhotoError(f"{path}: more than {limit} megapixels; cut it into smaller photos first.") from None
     except Image.UnidentifiedImageError:
-        problem = "not a photo that can be read" if path.stat().st_size else "the file is empty"
+        size = path.stat().st_size if content is None else len(content)
+        problem = "not a photo that can be read" if size else "the file is empty"
         raise PhotoError(f"{path}: {problem}; expected one of {', '.join(FORMATS)}.") from None
-    except _BROKEN as error:
+    except BROKEN as error:
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise PhotoError(f"{path}: broken, can't be decoded ({why}).") from None
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...files import replace_file
+from ...files import parse_json, replace_file
 from ..degradation import Pair
 from .record import SIDES, Record, write_pair
 
@@ -26,7 +26,8 @@ class PairFolder:
             to pair.
 
     Raises:
-        ValueError: if pairs in it were made by other settings, or its files aren't ours.
+        ValueError: if pairs in it were made by other settings, its files aren't ours, or are links that
+            lead elsewhere.
         RuntimeError: if another run is writing into it.
     """
 
@@ -35,6 +36,11 @@ class PairFolder:
         self.pairs: dict[str, tuple[str | None, int | None]] = {}  # name -> source, seed
         self.mix: Counter[str] = Counter()  # pairs of each origin
         self._dataset = folder / "dataset.json"
+        for part in (*SIDES, "manifest.jsonl"):
+            if (folder / part).is_symlink():
+                raise ValueError(
+                    f"{folder / part}: a link, which could lead anywhere. Put the real one there."
+                )
         for side in SIDES:
             (folder / side).mkdir(parents=True, exist_ok=True)
         self._open_manifest()
@@ -122,11 +128,13 @@ class PairFolder:
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            entry = json.loads(line)
-            return {**entry, "name": entry["name"]}
+            entry = parse_json(line)
+            if isinstance(entry["name"], str) and isinstance(entry.get("origin", ""), str):
+                return entry
         except (ValueError, TypeError, KeyError):
-            where = f"{self._manifest.name}, line {number}"
-            raise ValueError(f"{where}: expected a pair in JSON. Mend or delete the line.") from None
+            pass
+        where = f"{self._manifest.name}, line {number}"
+        raise ValueError(f"{where}: expected a pair in JSON. Mend or delete the line.")
 
     def _count(self, line: Mapping[str, Any]) -> None:
         self.pairs[line["name"]] = (line.get("source"), line.get("seed"))
@@ -139,7 +147,7 @@ class PairFolder:
             ValueError: if that is not what is wanted.
         """
         try:
-            found = json.loads(self._dataset.read_text(encoding="utf-8")) if self._dataset.exists() else {}
+            found = parse_json(self._dataset.read_text(encoding="utf-8")) if self._dataset.exists() else {}
             found.pop("mix", None)
         except (ValueError, AttributeError, TypeError):
             raise ValueError(f"{self._dataset}: expected settings in JSON. Mend or delete it.") from None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
+from ...files import brief
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -63,7 +65,7 @@ class Parameter:
         names = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
         wanted = [names[self.kind]] if not isinstance(self.allowed, OneOf) else []
         wanted += [str(self.allowed)] if self.allowed is not None else []
-        return f"must be {' '.join(wanted)}, got {value!r}"
+        return f"must be {' '.join(wanted)}, got {brief(value)}"
 
 
 def effect(function: Callable[P, T]) -> Callable[P, T]:
@@ -117,7 +119,7 @@ def check(function: Callable[..., Any], given: Mapping[str, object]) -> None:
     known = parameters(function)
     for name, value in given.items():
         if name not in known:
-            raise ValueError(f"{head} has no parameter {name!r}; it has {', '.join(known) or 'none'}.")
+            raise ValueError(f"{head} has no parameter {brief(name)}; it has {', '.join(known) or 'none'}.")
         if problem := known[name].problem(value):
             raise ValueError(f"{head}: {name} {problem}.")
     for name, parameter in known.items():

@@ -7,7 +7,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from PIL.ImageFont import FreeTypeFont
 
+from ...files import brief
+
 STYLES = ("plain", "outline", "box", "shadow")
+LONGEST_TEXT = 1000  # letters; each is measured at every size that is tried
 Colour = tuple[int, int, int, int]
 
 WHITE, BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
@@ -38,14 +41,16 @@ def font(size: int) -> FreeTypeFont:
 
 
 def check_letters(text: str) -> None:
-    """Refuse what the font would draw as empty boxes.
+    """Refuse what the font would draw as empty boxes, and what no photo has room for.
 
     Raises:
         ValueError: naming the letters.
     """
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"caption or sticker: the text has {len(text)} letters; it may have {LONGEST_TEXT}.")
     if missing := "".join(sorted({letter for letter in text if not (letter.isspace() or _known(letter))})):
         raise ValueError(
-            f"caption or sticker: the built-in font has no {missing!r} (text {text!r}). "
+            f"caption or sticker: the built-in font has no {brief(missing)} (text {brief(text)}). "
             "Use English letters, digits and punctuation."
         )
 

@@ -12,6 +12,7 @@ MODES = ("area", "bilinear", "bicubic", "nearest", "lanczos")
 Mode = Annotated[str, OneOf(MODES)]
 
 LANCZOS_LOBES = 3
+LARGEST_PX = 256_000_000  # as floats 3 GB; steps that each enlarge would soon need more than there is
 BLOCK_PX = 64  # rows that one matrix makes
 
 
@@ -52,10 +53,15 @@ def resize(image: Tensor, height: int, width: int, mode: str, antialias: bool = 
     always takes in every pixel, 'nearest' never.
 
     Raises:
-        ValueError: if `mode` is not one of `MODES`.
+        ValueError: if `mode` is not one of `MODES`, or the size is beyond `LARGEST_PX`.
     """
     if mode not in MODES:
         raise ValueError(f"resize: mode must be one of {', '.join(MODES)}, got {mode!r}.")
+    if height * width > LARGEST_PX:
+        raise ValueError(
+            f"resize: the photo would become {width}x{height} px; more than {LARGEST_PX // 1_000_000} "
+            "megapixels can't be held. Use smaller factors, or a smaller photo."
+        )
     if tuple(image.shape[2:]) == (height, width):
         return image
     if mode == "lanczos":

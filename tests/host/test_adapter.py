@@ -71,7 +71,7 @@ def test_an_incomplete_adapter_is_refused(unet_weights, lost, message):
     [
         ("conv_in.weight", r"a block of the network lacks '0.weight'"),
         ("controlnet_mid_block.bias", r"'c' lacks 'middle_block_out.0.bias'"),
-        ("controlnet_cond_embedding.blocks.3.weight", r"'c' "),
+        ("controlnet_cond_embedding.blocks.3.weight", r"'c': The network lacks 'input_hint_block.8.weight'"),
     ],
 )
 def test_an_incomplete_controlnet_is_refused(controlnet_weights, lost, message):

