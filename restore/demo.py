@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..score.files import json_safe, load
 from ..score.metrics import METRICS
+from ..score.picture import known_formats
 from ..score.sheet import compare
 from .api import Client, Graph
 from .server import CHECKOUT, Host, find_host, running_host
@@ -115,7 +116,7 @@ def _run(host: Host, graph: Graph, lr: Image.Image, folder: Path) -> Image.Image
 
 def _open(file: Path) -> Image.Image:
     try:
-        with Image.open(file) as picture:
+        with Image.open(file, formats=known_formats()) as picture:
             return ImageOps.exif_transpose(picture).convert("RGB")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no photo '{file}'.") from error

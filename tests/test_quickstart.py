@@ -17,7 +17,7 @@ def without_titles(graph):
 
 
 def test_the_file_in_the_template_folder_is_the_graph_that_the_demo_queues(to_api, quickstart):
-    assert to_api(WORKFLOW) == without_titles(quickstart("photo.png"))
+    assert to_api(WORKFLOW) == without_titles(quickstart("example.png"))
 
 
 def test_it_restores_a_photo_to_four_times_its_size_and_tells_its_progress(client, photo, quickstart):

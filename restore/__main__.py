@@ -1,0 +1,208 @@
+"""python -m ugc_sr.restore IN OUT: a folder of photos through ComfyUI."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import re
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .cluster import PATIENCE_S, check_ray, ray_workers
+from .folder import check_writable, find_jobs, lacking
+from .own import OwnHost
+from .remote import Restorer, Server
+from .run import Summary, restore_all
+from .server import CHECKOUT, find_host
+from .weights import checksums
+from .workflow import adjust, find, fitting
+
+IN_FLIGHT = 2  # the host restores one photo while another travels
+EPILOG = """The exit status is 0 if every photo has its result; 1 if some have not; 2 if nothing could start;
+130 after Ctrl-C. --resume goes on after any of them: what is finished is not done again."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check all that can be checked, then restore.
+
+    Returns:
+        The exit status.
+    """
+    options = _parser().parse_args(arguments)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a host of ours ends with us
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", module=r"PIL\."
+            )  # of broken EXIF entries, which are left behind
+            return _restore(options, stop)
+    except (ValueError, OSError, RuntimeError) as error:
+        _tell(str(error))
+        return 2
+    except KeyboardInterrupt:
+        _tell("\nStopped. The same command with --resume goes on.")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ugc_sr.restore",
+        description="Restores photos through a running ComfyUI, or through one that it starts for the time. "
+        "Each result is a PNG of the photo's name that tells how it was made.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("input", type=Path, metavar="IN", help="a photo, or a folder with its sub-folders")
+    add("output", type=Path, metavar="OUT", help="folder for the results")
+    add("--server", metavar="URL", help="address of a running ComfyUI; one is started here if not given")
+    add(
+        "--workflow",
+        default="quickstart",
+        metavar="NAME|FILE.json",
+        help=f"{', '.join(fitting())}; or a file",
+    )
+    add("--preset", metavar="P", help="of Restoration Preset; the workflow's own if not given")
+    add(
+        "--scale",
+        type=_positive,
+        metavar="X",
+        help="size of a result / size of its photo; the workflow's own",
+    )
+    add("--seed", type=int, metavar="N", help="the same for every photo; the workflow's own if not given")
+    add("--resume", action="store_true", help="go on with the results that are in OUT")
+    add(
+        "--patience",
+        type=_positive,
+        default=300.0,
+        metavar="S",
+        help="how long to wait for a ComfyUI that went away; 300",
+    )
+    add(
+        "--models",
+        type=Path,
+        metavar="DIR",
+        help="models/ of the ComfyUI at URL, seen from here, for checksums",
+    )
+    add(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: a ComfyUI on each worker of RAY_ADDRESS",
+    )
+    add(
+        "--workers",
+        type=_count,
+        metavar="W",
+        help="with ray: how many; one a GPU, or a machine, if not given",
+    )
+    return parser
+
+
+def _restore(options: argparse.Namespace, stop: threading.Event) -> int:
+    if options.engine == "ray":
+        if options.server:
+            raise ValueError("--engine ray starts a ComfyUI on each worker; leave out --server.")
+        check_ray()
+    workflow = adjust(find(options.workflow), preset=options.preset, scale=options.scale, seed=options.seed)
+    jobs, skipped = find_jobs(options.input, options.output)
+    models = options.models or (None if options.server else find_host() / "models")
+    settings = {
+        "workflow": workflow.name,
+        **workflow.settings(),
+        "weights": checksums(workflow.graph, models),
+        "graph_sha256": workflow.sha256(),
+    }
+    left = lacking(jobs, settings, resume=options.resume)
+    check_writable(options.output)
+    summary = Summary()
+    if left:
+        with _engine(options, stop) as (restorers, comfyui):
+            story = {"version": version(), "comfyui": comfyui, **settings}
+            summary = restore_all(left, len(jobs), restorers, workflow, story, stop)
+    print(_text(summary, len(jobs) - len(left), skipped, options.output))
+    if summary.fatal:
+        again = "" if summary.refused else ". Once that is mended, the same command with --resume goes on."
+        _tell(f"{summary.fatal}{again}")
+    if summary.refused and not summary.made:
+        return 2
+    return int(bool(summary.fatal or summary.failed))
+
+
+@contextmanager
+def _engine(options: argparse.Namespace, stop: threading.Event) -> Iterator[tuple[Sequence[Restorer], str]]:
+    """What restores, and the version of its ComfyUI."""
+    if options.engine == "ray":
+        with ray_workers(options.workers, stop) as workers:
+            yield workers
+    elif options.server:
+        server = Server(_address(options.server), patience_s=options.patience, tell=_tell, stop=stop)
+        yield [server] * IN_FLIGHT, server.version()
+    else:
+        import torch  # takes seconds
+
+        _tell("starting ComfyUI ...")
+        with OwnHost(cpu=not torch.cuda.is_available()) as own:
+            server = Server(own.address(), patience_s=PATIENCE_S, tell=_tell, stop=stop, revive=own.address)
+            yield [server] * IN_FLIGHT, server.version()
+
+
+def version() -> str:
+    """This package's, from its checkout or else as it was installed."""
+    project = CHECKOUT / "pyproject.toml"
+    if project.is_file():
+        found = re.search(r'^version = "(.+)"$', project.read_text(encoding="utf-8"), re.MULTILINE)
+        if found:
+            return found[1]
+    return importlib.metadata.version("ugc-super-resolution")
+
+
+def _address(text: str) -> str:
+    address = text.rstrip("/") if "://" in text else f"http://{text.rstrip('/')}"
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", address):
+        raise ValueError(f"--server must be an address such as http://127.0.0.1:8188, got {text}.")
+    return address
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return number
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text}")
+    return int(text)
+
+
+def _text(summary: Summary, before: int, skipped: Sequence[str], out: Path) -> str:
+    parts = [f"{summary.made} restored"]
+    if before:
+        parts.append(f"{before} were there")
+    if summary.failed:
+        parts.append(f"{summary.failed} failed")
+    if skipped:
+        names = ", ".join(skipped[:5]) + (", ..." if len(skipped) > 5 else "")
+        parts.append(f"passed over as no photos: {len(skipped)} ({names})")
+    return f"{'; '.join(parts)}. Results are in {out}"
+
+
+def _tell(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

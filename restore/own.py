@@ -1,0 +1,75 @@
+"""A ComfyUI of our own for the time of the work, started again if it ends."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from .server import Host, find_host, running_host
+
+
+class OwnHost:
+    """Runs a host while in a `with` statement, on the folders of models that its ComfyUI has.
+
+    Its photos and results lie in a temporary folder, which survives the host and not us.
+
+    Args:
+        cpu: leave the GPU alone.
+    """
+
+    def __init__(self, *, cpu: bool) -> None:
+        self.cpu = cpu
+        self.comfyui = find_host()
+        self._starts = 0
+        self._lock = threading.Lock()
+        self._outer = ExitStack()
+        self._running = ExitStack()
+
+    def __enter__(self) -> OwnHost:
+        self._folder = Path(self._outer.enter_context(tempfile.TemporaryDirectory(prefix="ugc-sr-")))
+        try:
+            self._host = self._start()
+        except BaseException:
+            self._outer.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._outer, self._running:
+            pass
+
+    @property
+    def models(self) -> Path:
+        """Where its weights lie."""
+        return self.comfyui / "models"
+
+    def address(self) -> str:
+        """Where it answers; starts it anew if it has ended.
+
+        Raises:
+            RuntimeError: if it can't be started.
+        """
+        with self._lock:
+            if self._host.process.poll() is not None:
+                self._running.close()
+                self._host = self._start()
+            return self._host.address
+
+    def _start(self) -> Host:
+        # JSON is YAML too, which is what the host reads.
+        folders = {folder.name: folder.name for folder in sorted(self.models.iterdir()) if folder.is_dir()}
+        paths = self._folder / "models.yaml"
+        paths.write_text(json.dumps({"comfyui": {"base_path": str(self.models), **folders}}))
+        flags = ["--extra-model-paths-config", str(paths)]
+        for kind in ("input", "output"):
+            (self._folder / kind).mkdir(exist_ok=True)
+            flags += [f"--{kind}-directory", str(self._folder / kind)]
+        self._starts += 1
+        base = self._folder / f"host{self._starts}"
+        return self._running.enter_context(running_host(self.comfyui, base, cpu=self.cpu, flags=flags))

@@ -1,0 +1,190 @@
+"""A workflow that takes one photo and saves one: found by name or file, and set as a person asks."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..files import parse_json
+from .api import Graph
+from .server import CHECKOUT
+
+SUFFIX = ".api.json"
+SHIPPED = {file.name.removesuffix(SUFFIX): file for file in sorted(Path(__file__).parent.rglob(f"*{SUFFIX}"))}
+ENDS = {"LoadImage": "Load Image", "SaveImage": "Save Image"}
+SEEDS = ("seed", "noise_seed")  # what the editor follows with a menu of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Workflow:
+    """A graph in API format, and the same in the editor's where it is known.
+
+    Attributes:
+        name: of the shipped one, or of the file.
+        graph: as the host takes it.
+        editor: as the editor shows it, with the same node ids; None if not known.
+    """
+
+    name: str
+    graph: Graph
+    editor: dict[str, Any] | None = None
+
+    def for_photo(self, name: str) -> tuple[Graph, dict[str, Any] | None]:
+        """Both, for an uploaded photo."""
+        graph = copy.deepcopy(self.graph)
+        for node in _all(graph, "LoadImage"):
+            node["inputs"]["image"] = name
+        return graph, _follow(self.editor, graph) if self.editor else None
+
+    def sha256(self) -> str:
+        """Of all that decides about the result, but for the photo."""
+        graph, _ = self.for_photo("")
+        deciding = {node: (entry["class_type"], entry["inputs"]) for node, entry in graph.items()}
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+    def settings(self) -> dict[str, Any]:
+        """The preset, scale and seed that it works with; None for those that it has no input for."""
+        return {
+            "preset": _first(self.graph, "UGCSR_RestorationPreset", "preset") or _own_preset(self.graph),
+            "scale": _first(self.graph, "UGCSR_PrepareImage", "scale"),
+            "seed": next(
+                (_first(self.graph, None, name) for name in SEEDS if _places(self.graph, None, name)), None
+            ),
+        }
+
+
+def fitting() -> list[str]:
+    """Names of the shipped workflows that take one photo and save one."""
+    graphs = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in SHIPPED.items()}
+    return [name for name, graph in graphs.items() if all(len(_all(graph, kind)) == 1 for kind in ENDS)]
+
+
+def find(name: str) -> Workflow:
+    """A shipped workflow by name, or any by its file.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is no workflow in API format that loads one photo and saves one.
+    """
+    file = SHIPPED.get(name, Path(name))
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"--workflow {name}: no such file and no such name; known are {', '.join(fitting())}."
+        )
+    try:
+        graph = parse_json(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"--workflow {name}: '{file}' is no JSON: {error}.") from None
+    if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
+        raise ValueError(
+            f"--workflow {name}: the file is in the editor's format. "
+            "Open it in ComfyUI, choose Workflow > Export (API), and give that file."
+        )
+    nodes = graph.values() if isinstance(graph, dict) and graph else [None]
+    if not all(isinstance(node, dict) and {"class_type", "inputs"} <= node.keys() for node in nodes):
+        raise ValueError(f"--workflow {name}: '{file}' is no workflow in ComfyUI's API format.")
+    for kind, title in ENDS.items():
+        if (count := len(_all(graph, kind))) != 1:
+            raise ValueError(
+                f"--workflow {name} has {count} {title} nodes where one is wanted: "
+                "the client puts one photo in and takes one out."
+            )
+    twin = CHECKOUT / "workflows" / f"{name}.json" if name in SHIPPED else None
+    editor = json.loads(twin.read_text(encoding="utf-8")) if twin and twin.is_file() else None
+    return Workflow(name if name in SHIPPED else file.name, graph, editor)
+
+
+def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed: int | None) -> Workflow:
+    """The workflow with what a person asked for; what is None stays as it is.
+
+    Raises:
+        ValueError: if it has no input for one of them.
+    """
+    graph = copy.deepcopy(workflow.graph)
+    changed = Workflow(workflow.name, graph, workflow.editor)
+    if preset is not None and preset != changed.settings()["preset"]:
+        _set(
+            changed,
+            "--preset",
+            "Restoration Preset",
+            _places(graph, "UGCSR_RestorationPreset", "preset"),
+            preset,
+        )
+    if scale is not None:
+        _set(changed, "--scale", "Prepare Photo", _places(graph, "UGCSR_PrepareImage", "scale"), scale)
+    if seed is not None:
+        places = [place for name in SEEDS for place in _places(graph, None, name)]
+        _set(changed, "--seed", "KSampler", places, seed)
+    return changed
+
+
+def weights_named(graph: Graph) -> list[str]:
+    """The weights that its loaders name."""
+    names = {
+        value
+        for node in graph.values()
+        for name, value in node["inputs"].items()
+        if name.endswith("_name") and name != "sampler_name" and isinstance(value, str)
+    }
+    return sorted(names)
+
+
+def _set(
+    workflow: Workflow, option: str, node: str, places: list[tuple[dict[str, Any], str]], value: Any
+) -> None:
+    if not places:
+        raise ValueError(
+            f"{option}: workflow '{workflow.name}' has no {node} whose value could be set. "
+            "Leave it out, or choose a workflow that has one."
+        )
+    for inputs, name in places:
+        inputs[name] = value
+
+
+def _places(graph: Graph, kind: str | None, name: str) -> list[tuple[dict[str, Any], str]]:
+    """The inputs of that name that hold a value and no link."""
+    return [
+        (node["inputs"], name)
+        for node in graph.values()
+        if kind in (None, node["class_type"]) and not isinstance(node["inputs"].get(name, []), list)
+    ]
+
+
+def _first(graph: Graph, kind: str | None, name: str) -> Any:
+    return next((inputs[name] for inputs, name in _places(graph, kind, name)), None)
+
+
+def _own_preset(graph: Graph) -> str | None:
+    """The bundled model has one way to work, which is a preset of its name."""
+    return "nano" if _all(graph, "UGCSR_LoadNanoModel") else None
+
+
+def _all(graph: Graph, kind: str) -> list[dict[str, Any]]:
+    return [node for node in graph.values() if node["class_type"] == kind]
+
+
+def _follow(editor: Mapping[str, Any], graph: Graph) -> dict[str, Any] | None:
+    """The editor's file with the graph's values, which it keeps by position; None if it can't be sure."""
+    followed = copy.deepcopy(dict(editor))
+    for node in followed["nodes"]:
+        inputs = graph.get(str(node["id"]), {}).get("inputs")
+        if inputs is None:
+            continue
+        values: list[Any] = []
+        kept = iter(node.get("widgets_values") or [])
+        for socket in node.get("inputs", []):
+            if "widget" not in socket:
+                continue
+            before, name = next(kept, None), socket["name"]
+            values.append(before if isinstance(inputs.get(name, []), list) else inputs[name])
+            if name in SEEDS:
+                values.append(next(kept, None))
+        if len(values) != len(node.get("widgets_values") or []):
+            return None
+        node["widgets_values"] = values
+    return followed

@@ -1,0 +1,131 @@
+"""What a photo keeps on its way through a host: its turn, colours, transparency and notes."""
+
+import io
+import json
+
+import pytest
+from PIL import Image, ImageCms, ImageDraw
+from PIL.PngImagePlugin import PngInfo
+
+from ugc_sr.restore.photo import finish, read, story_of
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+ORIENTATION, MAKER, DETAILS, WIDTH, TAKEN = 0x0112, 0x010F, 0x8769, 0xA002, 0x9003
+
+
+def marked(size=(24, 40)):
+    """Grey, with a red corner at the top left."""
+    picture = Image.new("RGB", size, (128, 128, 128))
+    ImageDraw.Draw(picture).rectangle((0, 0, 7, 7), fill=(200, 30, 30))
+    return picture
+
+
+def decoded(photo):
+    return Image.open(io.BytesIO(photo.png))
+
+
+def result_of(size, **chunks):
+    """A picture as a host saves it."""
+    told = PngInfo()
+    for name, text in chunks.items():
+        told.add_text(name, text)
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize(size).convert("RGB").save(file, "PNG", pnginfo=told)
+    return file.getvalue()
+
+
+def test_a_photo_that_lies_on_its_side_is_sent_upright_and_its_result_says_so(tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[MAKER] = 6, "Phone"  # turn right to see it
+    exif.get_ifd(DETAILS).update({WIDTH: 24, TAKEN: "2024:01:02 03:04:05"})
+    marked().save(tmp_path / "photo.jpg", exif=exif, quality=95)
+    photo = read(tmp_path / "photo.jpg")
+    sent = decoded(photo)
+    assert sent.size == (40, 24)
+    assert sent.getpixel((37, 2))[0] > 180  # the red corner is at the top right now
+    assert max(sent.getpixel((2, 2))) < 140
+    kept = Image.open(io.BytesIO(finish(result_of((80, 48)), photo, {}))).getexif()
+    assert kept[MAKER] == "Phone"
+    assert kept.get_ifd(DETAILS) == {TAKEN: "2024:01:02 03:04:05"}
+    assert ORIENTATION not in kept
+
+
+def test_a_profile_of_rgb_is_kept_and_its_numbers_are_not_touched(tmp_path):
+    marked().save(tmp_path / "photo.png", icc_profile=SRGB)
+    photo = read(tmp_path / "photo.png")
+    assert decoded(photo).tobytes() == marked().tobytes()
+    assert Image.open(io.BytesIO(finish(result_of((8, 8)), photo, {}))).info["icc_profile"] == SRGB
+
+
+def test_a_profile_that_is_not_of_rgb_is_not_put_on_rgb(tmp_path):
+    grey = bytearray(SRGB)
+    grey[16:20] = b"GRAY"
+    marked().convert("L").save(tmp_path / "photo.png", icc_profile=bytes(grey))
+    photo = read(tmp_path / "photo.png")
+    assert photo.icc is None
+    assert decoded(photo).mode == "RGB"
+
+
+def test_transparency_is_enlarged_and_put_back_and_the_hosts_own_words_stay(tmp_path):
+    clear = marked((16, 16))
+    clear.putalpha(Image.linear_gradient("L").resize((16, 16)))
+    clear.save(tmp_path / "photo.png")
+    photo = read(tmp_path / "photo.png")
+    assert decoded(photo).mode == "RGB"
+    result = Image.open(io.BytesIO(finish(result_of((64, 64), prompt="{}"), photo, {"seed": 3})))
+    assert (result.mode, result.size) == ("RGBA", (64, 64))
+    assert (
+        result.convert("RGB").tobytes()
+        == Image.linear_gradient("L").resize((64, 64)).convert("RGB").tobytes()
+    )
+    assert result.getpixel((0, 0))[3] < 20
+    assert result.getpixel((0, 63))[3] > 235
+    assert result.info["prompt"] == "{}"
+    assert json.loads(result.info["ugc_sr"]) == {"seed": 3}
+
+
+def test_sixteen_bits_become_eight_with_black_and_white_where_they_were(tmp_path):
+    deep = Image.new("I;16", (2, 1))
+    deep.putpixel((1, 0), 65535)
+    deep.save(tmp_path / "photo.png")
+    sent = decoded(read(tmp_path / "photo.png"))
+    assert [sent.getpixel((x, 0)) for x in range(2)] == [(0, 0, 0), (255, 255, 255)]
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_broken_notes_are_left_behind(tmp_path):
+    marked().save(tmp_path / "photo.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff broken")
+    assert read(tmp_path / "photo.jpg").exif is None
+
+
+@pytest.mark.parametrize("content", [b"no picture", b"\xff\xd8\xff\xe0 cut off", b""])
+def test_a_file_that_cannot_be_read_is_told_of(tmp_path, content):
+    (tmp_path / "photo.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^not a photo that can be read\. Give a whole JPEG"):
+        read(tmp_path / "photo.jpg")
+
+
+def test_half_a_photo_is_refused(tmp_path):
+    marked((200, 200)).save(tmp_path / "whole.jpg")
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "photo.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"^not a photo that can be read"):
+        read(tmp_path / "photo.jpg")
+
+
+def test_pixels_of_a_result_stay_byte_for_byte_and_its_story_can_be_read_back(tmp_path):
+    marked().save(tmp_path / "photo.png")
+    sent = result_of((9, 7), workflow="{}")
+    story = {"photo": "Straße/写真.jpg", "seed": 1}
+    (tmp_path / "result.png").write_bytes(finish(sent, read(tmp_path / "photo.png"), story))
+    result = Image.open(tmp_path / "result.png")
+    assert result.tobytes() == Image.open(io.BytesIO(sent)).tobytes()
+    assert result.info["workflow"] == "{}"
+    assert story_of(tmp_path / "result.png") == story
+    assert story_of(tmp_path / "photo.png") is None
+
+
+def test_a_result_of_another_format_is_refused(tmp_path):
+    marked().save(tmp_path / "photo.png")
+    with pytest.raises(ValueError, match=r"saves another format than PNG\. End it with Save Image"):
+        finish(b"RIFF....WEBP", read(tmp_path / "photo.png"), {})

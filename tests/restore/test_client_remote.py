@@ -1,0 +1,204 @@
+"""A host that is busy, goes away, forgets or is something else: what the client does then."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from ugc_sr.restore.api import RefusedError
+from ugc_sr.restore.remote import ATTEMPTS, Server, ServerLostError, StoppedError
+from ugc_sr.restore.workflow import find
+
+PICTURE = {"filename": "a.png", "subfolder": "", "type": "output"}
+
+
+class Host:
+    """The few addresses of ComfyUI that the client asks, with faults.
+
+    Attributes:
+        faults: status codes for the next requests, before any right answer; 0 breaks the connection.
+        forgets: how many queued jobs it forgets, as a host that was started again.
+        job: what it tells of others.
+        queued: ids of jobs, in order.
+    """
+
+    def __init__(self):
+        self.faults, self.forgets, self.queued, self.cancelled = [], 0, [], []
+        self.job = {"status": "completed", "outputs": {"13": {"images": [PICTURE]}}}
+
+    def answer(self, path, body):
+        if path == "/upload/image":
+            return {"name": "a.png"}
+        if path == "/prompt":
+            self.queued.append(json.loads(body)["prompt_id"])
+            return {}
+        if path.endswith("/cancel"):
+            self.cancelled.append(path.split("/")[-2])
+            return {"cancelled": True}
+        if path.startswith("/api/jobs/"):
+            known = path.split("/")[-1] in self.queued[self.forgets :]
+            return self.job if known else None
+        return {"image": "fetched"}
+
+
+@pytest.fixture
+def host():
+    """Such a host, running; `address` tells where."""
+    state = Host()
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status = state.faults.pop(0) if state.faults else 200
+            if not status:
+                self.close_connection = True
+                return
+            answer = state.answer(self.path, body) if status == 200 else {}
+            content = json.dumps(answer).encode()
+            self.send_response(404 if answer is None else status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    state.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield state
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def server(host):
+    """The client's side, which notes what it tells."""
+    told = []
+    made = Server(host.address, patience_s=5, tell=told.append, stop=threading.Event())
+    made.told = told
+    return made
+
+
+def restore(server):
+    return server.restore("a.png", b"png", find("quickstart"))
+
+
+@pytest.mark.parametrize("fault", [0, 429, 502, 503, 504])
+def test_a_host_that_is_busy_or_away_is_asked_again_and_gets_the_photo_once(host, server, fault):
+    host.faults = [200, 200, fault]  # the answer to the order is lost
+    assert b"fetched" in restore(server)
+    assert len(host.queued) == 1
+    assert len(server.told) == 2
+    assert "does not answer" in server.told[0]
+    assert server.told[1] == f"{host.address} answers again."
+
+
+def test_an_order_that_arrived_although_its_answer_was_lost_is_not_given_again(host, server):
+    answer = host.answer
+
+    def lose(path, body):
+        told = answer(path, body)
+        if path == "/prompt":
+            host.faults = [0]  # the next question, which is what became of it
+        return told
+
+    host.answer = lose
+    assert b"fetched" in restore(server)
+    assert len(host.queued) == 1
+
+
+def test_a_host_that_was_started_again_gets_the_photo_again(host, server):
+    host.forgets = 1
+    assert b"fetched" in restore(server)
+    assert len(set(host.queued)) == 2
+
+
+def test_a_photo_that_ends_its_host_every_time_is_given_up(host, server):
+    host.forgets = 100
+    with pytest.raises(RuntimeError, match=r"ComfyUI ended 3 times over this photo"):
+        restore(server)
+    assert len(host.queued) == ATTEMPTS
+
+
+def test_a_host_that_stays_away_is_given_up_in_time(host, server):
+    server.patience_s = 0.6
+    host.faults = [503] * 100
+    with pytest.raises(ServerLostError, match=r"did not answer for 0.6 s \(503 Service Unavailable\)"):
+        restore(server)
+
+
+@pytest.mark.parametrize(
+    ("job", "problem"),
+    [
+        (
+            {
+                "status": "failed",
+                "execution_error": {"node_id": "9", "exception_message": "out of memory"},
+            },
+            r"^KSampler: out of memory$",
+        ),
+        ({"status": "cancelled"}, r"^cancelled in ComfyUI\.$"),
+        ({"status": "completed", "outputs": {}}, r"saved 0 pictures of this photo; expected one"),
+        (
+            {"status": "completed", "outputs": {"1": {"images": [PICTURE, PICTURE]}}},
+            r"saved 2 pictures of this photo; expected one",
+        ),
+    ],
+)
+def test_a_job_without_one_picture_is_told_of_in_the_words_of_the_graph(host, server, job, problem):
+    host.job = job
+    with pytest.raises(RuntimeError, match=problem):
+        restore(server)
+
+
+def test_a_fault_of_the_host_is_no_reason_to_wait(host, server):
+    host.faults = [500]
+    with pytest.raises(RuntimeError, match=r"ComfyUI failed: HTTP Error 500.*Its log tells why"):
+        restore(server)
+    assert server.told == []
+
+
+def test_what_is_at_work_is_cancelled_when_a_person_stops(host, server):
+    host.job = {"status": "in_progress"}
+    threading.Timer(0.3, server.stop.set).start()
+    with pytest.raises(StoppedError):
+        restore(server)
+    assert host.cancelled == host.queued != []
+
+
+def test_a_host_of_ours_is_asked_where_it_is_after_it_ended(host):
+    server = Server(
+        "http://127.0.0.1:9",
+        patience_s=5,
+        tell=lambda _: None,
+        stop=threading.Event(),
+        revive=lambda: host.address,
+    )
+    assert b"fetched" in restore(server)
+
+
+def test_something_else_at_the_address_is_told_of(host, server):
+    with pytest.raises(ValueError, match=r"is no ComfyUI: it answers something else. Look at the port"):
+        server.version()
+    host.faults = [404]
+    with pytest.raises(ValueError, match=r"is no ComfyUI: HTTP Error 404"):
+        server.version()
+
+
+def test_nothing_at_the_address_is_told_of():
+    server = Server("http://127.0.0.1:9", patience_s=5, tell=print, stop=threading.Event())
+    with pytest.raises(
+        ServerLostError, match=r"No ComfyUI answers at http://127.0.0.1:9: Connection refused"
+    ):
+        server.version()
+
+
+@pytest.mark.comfy
+def test_a_real_host_refuses_nodes_that_it_does_not_know_with_what_to_do(client):
+    graph = {"1": {"class_type": "UGCSR_FromTheFuture", "inputs": {}}}
+    with pytest.raises(RefusedError, match=r"'UGCSR_FromTheFuture' not found.* Install UGC Super-Resolution"):
+        client.queue(graph, "6e3f2c1a-8d0b-4c5e-9f21-5b7d0a64c3e2")

@@ -1,0 +1,125 @@
+"""Fifty photos while the host is killed in the middle and started again: every one, once."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ugc_sr.restore.server import CHECKOUT, FLAGS, find_host
+
+pytestmark = [pytest.mark.comfy, pytest.mark.slow]
+
+ENDINGS = (".jpg", ".png", ".webp", ".bmp", ".tif")
+COUNT = 50
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Fifty small ones of five formats in three folders; some have transparency, some lie on their side."""
+    rng = np.random.default_rng(0)
+    for number in range(COUNT):
+        ending = ENDINGS[number % len(ENDINGS)]
+        picture = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        exif = Image.Exif()
+        if ending == ".jpg":
+            exif[0x0112] = 8
+        if ending == ".png":
+            picture.putalpha(200)
+        file = tmp_path / "in" / ("", "a", "a/b")[number % 3] / f"photo {number}{ending}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(file, exif=exif)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def host(tmp_path):
+    """Starts the host, always on the same port and folders."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    base = tmp_path / "base"
+    (base / "custom_nodes").mkdir(parents=True)
+    (base / "custom_nodes" / "ugc_sr").symlink_to(CHECKOUT)
+    command = [
+        sys.executable,
+        find_host() / "main.py",
+        "--base-directory",
+        base,
+        "--port",
+        str(port),
+        "--cpu",
+    ]
+    running = []
+
+    def start():
+        with (tmp_path / "host.log").open("ab") as log:
+            running.append(
+                subprocess.Popen([*command, *FLAGS], stdout=log, stderr=log, start_new_session=True)
+            )
+        return running[-1]
+
+    start.address = f"http://127.0.0.1:{port}"
+    start.output = base / "output"
+    yield start
+    for process in running:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_until(true, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def answers(address):
+    host, port = address.removeprefix("http://").split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def test_fifty_photos_survive_a_host_that_is_killed_and_started_again(photos, host, tmp_path):
+    out = tmp_path / "out"
+
+    def results():
+        return sorted(file for file in out.rglob("*") if file.is_file() and not file.name.startswith("."))
+
+    process = host()
+    wait_until(lambda: answers(host.address))
+    command = [sys.executable, "-m", "ugc_sr.restore", photos, out, "--server", host.address]
+    client = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: len(results()) >= 10)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {file: file.stat().st_mtime_ns for file in results()}
+    assert 10 <= len(before) < COUNT
+    host()
+    said, warned = client.communicate(timeout=500)
+    assert client.returncode == 0, warned
+    assert said.startswith("50 restored. Results are in ")
+    assert "does not answer" in warned
+    assert "answers again" in warned
+    # Every name, once; what was finished before was not touched.
+    assert [file.relative_to(out) for file in results()] == sorted(
+        file.relative_to(photos).with_suffix(".png") for file in photos.rglob("*.*")
+    )
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    # The host did no photo twice either, but for the two that it may have had at hand when it was killed.
+    assert COUNT <= len(list(host.output.iterdir())) <= COUNT + 2
+    for file in results():
+        with Image.open(file) as result:
+            story = json.loads(result.info["ugc_sr"])
+            assert (photos / story["photo"]).with_suffix("").name == file.stem
+            assert result.size == ((24, 32) if story["photo"].endswith(".jpg") else (32, 24))
+            assert result.mode == ("RGBA" if story["photo"].endswith(".png") else "RGB")
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=100, check=False)
+    assert (again.returncode, again.stdout) == (0, f"0 restored; 50 were there. Results are in {out}\n")
