@@ -5,6 +5,7 @@ What only a queued graph needs, the nodes import when it runs: a start of ComfyU
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import retired
 from .degrade import DegradeImage, ReplayDegradation
 from .guidance import (
     ApplySemanticControlNet,
@@ -27,6 +28,10 @@ from .tags import EncodeTags, TagPhoto
 
 class Extension(ComfyExtension):
     """The table of contents."""
+
+    async def on_load(self) -> None:
+        """Say what stands for nodes that workflows of older versions hold."""
+        await retired.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

@@ -1,0 +1,201 @@
+"""The editor in a headless Chromium: what it makes of shipped files, and what a person can do with it."""
+
+import io
+import json
+import os
+import shutil
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from PIL import Image
+
+from ugc_sr.restore.api import Client
+from ugc_sr.restore.server import CHECKOUT
+from ugc_sr.scripts.workflows import blueprint
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# As root in a container; nothing is looked up online.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+
+pytestmark = [
+    pytest.mark.comfy,
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="needs Chromium"),
+]
+
+WORKFLOWS = sorted((CHECKOUT / "workflows").glob("*.json"))
+# These need no weights but the bundled ones.
+BUNDLED = (
+    *("quickstart", "keep_regions"),
+    *("degrade_restore_score", "make_training_pairs", "design_degradation"),
+)
+V0 = CHECKOUT / "tests" / "data" / "v0"
+
+READY = "() => Boolean(window.app?.graph && window.LiteGraph?.registered_node_types?.UGCSR_FinishImage)"
+# Loads a file as the editor does, and says what has become of it.
+LOAD = """async (file) => {
+  await app.loadGraphData(file)
+  const nodes = [], walk = (graph) => graph.nodes.forEach((node) => {
+    nodes.push(node)
+    if (node.subgraph) walk(node.subgraph)
+  })
+  walk(app.graph)
+  const known = window.LiteGraph.registered_node_types
+  return {
+    missing: nodes.map((node) => node.type).filter((type) => !(type in known)),
+    widgets: Object.fromEntries(nodes.map((node) => [node.id, node.serialize().widgets_values ?? []])),
+    sizes: Object.fromEntries(nodes.map((node) => [node.id, [...node.computeSize()]])),
+    api: (await app.graphToPrompt()).output,
+  }
+}"""
+
+
+@pytest.fixture(scope="module")
+def page(host_server, tmp_path_factory):
+    """The editor, in a host that has the photo which the files name."""
+    from playwright.sync_api import sync_playwright
+
+    picture = Image.linear_gradient("L").resize((40, 24)).convert("RGB")
+    picture.paste((200, 40, 30), (8, 6, 20, 18))
+    file = tmp_path_factory.mktemp("photos") / "example.png"
+    picture.save(file)
+    assert Client(host_server.address).upload(file) == "example.png"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1600, "height": 900})
+        page.set_default_timeout(300_000)
+        # Not a newcomer, who would be shown the templates first.
+        page.request.post(f"{host_server.address}/settings/Comfy.TutorialCompleted", data="true")
+        page.goto(host_server.address)
+        page.wait_for_function(READY)
+        yield page
+        browser.close()
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def twin(name):
+    return read(CHECKOUT / "restore" / f"{name}.api.json")
+
+
+def without_titles(graph):
+    return {key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in graph.items()}
+
+
+def saved_widgets(workflow):
+    inner = workflow.get("definitions", {}).get("subgraphs", [])
+    sheets = [workflow, *inner]
+    return {str(node["id"]): node["widgets_values"] for sheet in sheets for node in sheet["nodes"]}
+
+
+def queue(page, client):
+    """Press Run, wait until the host is done, and give what the output nodes made."""
+    before = set(history(client))
+    page.evaluate("() => app.queuePrompt(0, 1)")
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        new = {key: entry for key, entry in history(client).items() if key not in before}
+        if new:
+            (entry,) = new.values()
+            assert entry["status"]["status_str"] == "success", entry["status"]
+            return entry["outputs"]
+        time.sleep(0.5)
+    raise AssertionError("The graph did not end.")
+
+
+def history(client):
+    with urllib.request.urlopen(f"{client.address}/history") as answer:
+        return json.load(answer)
+
+
+def run(client, graph):
+    """What `client.run` gives; in a thread, as the browser has an event loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(client.run, graph).result()
+
+
+def picture(client, outputs, node):
+    with Image.open(io.BytesIO(client.fetch(outputs[node]["images"][0]))) as found:
+        return found.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_the_editor_reads_a_file_as_we_wrote_it(page, file):
+    workflow = read(file)
+    found = page.evaluate(LOAD, workflow)
+    assert found["missing"] == []
+    assert found["widgets"] == saved_widgets(workflow)
+    assert without_titles(found["api"]) == without_titles(twin(file.stem))
+    for node in workflow["nodes"]:
+        if node["type"] != "MarkdownNote":
+            assert found["sizes"][str(node["id"])][1] <= node["size"][1], f"{node['type']} needs more room"
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_file_for_the_bundled_model_runs_from_the_editor(page, client, name):
+    page.evaluate(LOAD, read(CHECKOUT / "workflows" / f"{name}.json"))
+    assert any(output.get("images") for output in queue(page, client).values())
+
+
+def test_the_blueprint_is_found_by_its_name_and_restores_a_photo_unedited(page, client, quickstart):
+    page.evaluate("() => app.loadGraphData({nodes: [], links: [], version: 0.4})")
+    page.mouse.dblclick(800, 450)
+    page.wait_for_function("() => document.activeElement.tagName === 'INPUT'")
+    page.keyboard.type("Restore Photo")
+    page.get_by_text("Blueprint", exact=True).first.wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_text("Most relevant").wait_for(state="hidden")
+    page.mouse.click(800, 450)
+    page.wait_for_function("() => app.graph.nodes.length === 1 && app.graph.nodes[0].subgraph")
+    made = page.evaluate(
+        """async () => {
+          const [restore] = app.graph.nodes
+          const add = (type) => { const node = LiteGraph.createNode(type); app.graph.add(node); return node }
+          const load = add('LoadImage'), save = add('SaveImage')
+          load.widgets.find((widget) => widget.name === 'image').value = 'example.png'
+          load.connect(0, restore, 0)
+          restore.connect(0, save, 0)
+          return {
+            visible: restore.inputs.map((input) => input.name),
+            save: String(save.id),
+            api: (await app.graphToPrompt()).output,
+          }
+        }"""
+    )
+    (subgraph,) = blueprint(client.node_definitions()).subgraphs.values()
+    assert made["visible"] == [one.name for one in subgraph.outer_inputs]
+    outputs = queue(page, client)
+    expected = run(client, quickstart("example.png"))
+    assert picture(client, outputs, made["save"]) == picture(client, expected, "13")
+
+
+def test_the_first_quick_start_that_was_shipped_still_loads_and_gives_its_own_picture(page, client):
+    # Its nodes had fewer widgets, and smaller tiles.
+    found = page.evaluate(LOAD, read(V0 / "quickstart.json"))
+    assert found["missing"] == []
+    first = read(V0 / "quickstart.api.json")
+    for key, node in first.items():
+        assert found["api"][key]["inputs"].items() >= node["inputs"].items()
+    page.evaluate("() => { app.graph.getNodeById(1).widgets[0].value = 'example.png' }")
+    first["1"]["inputs"]["image"] = "example.png"
+    shown = picture(client, queue(page, client), "13")
+    assert shown == picture(client, run(client, first), "13")
+
+
+def test_the_editor_offers_to_replace_a_retired_node_and_keeps_its_links_and_widgets(page):
+    workflow = read(V0 / "quickstart.json")
+    (node,) = (node for node in workflow["nodes"] if node["type"] == "UGCSR_ApplySemanticGuidance")
+    node |= {"type": "UGCSR_ApplySemantics", "widgets_values": [0.8, 0.1, 0.9]}
+    assert page.evaluate(LOAD, workflow)["missing"] == ["UGCSR_ApplySemantics"]
+    page.get_by_role("button", name="View details").click()
+    page.get_by_role("button", name="Replace").first.click()
+    page.wait_for_function("() => app.graph.getNodeById(5).type === 'UGCSR_ApplySemanticGuidance'")
+    api = page.evaluate("async () => (await app.graphToPrompt()).output")
+    wanted = {"strength": 0.8, "start_percent": 0.1, "end_percent": 0.9, "freeze_after": 1}
+    links = {"model": ["2", 0], "adapter": ["2", 3], "semantics": ["4", 0]}
+    assert api["5"]["inputs"] == wanted | links
+    assert api["7"]["inputs"]["model"] == ["5", 0]
