@@ -10,6 +10,7 @@ from torch import Tensor
 from ..host import paths
 from ..image import check_image, from_socket
 from . import sockets
+from .bounds import Node
 
 if TYPE_CHECKING:
     from ..host.adapter import LoadedAdapter
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ..models.semantics import Semantics
 
 
-class LoadSemanticAdapter(io.ComfyNode):
+class LoadSemanticAdapter(Node):
     """Loads the image attentions of a SeeSR or SRlab UNet."""
 
     @classmethod
@@ -42,7 +43,11 @@ class LoadSemanticAdapter(io.ComfyNode):
                     "checkpoint of Stable Diffusion 2 as usual." + paths.unlisted("adapter"),
                 ),
             ],
-            outputs=[sockets.Adapter.Output("adapter", display_name="adapter")],
+            outputs=[
+                sockets.Adapter.Output(
+                    "adapter", display_name="adapter", tooltip="For Apply Semantic Guidance."
+                )
+            ],
         )
 
     @classmethod
@@ -65,7 +70,7 @@ class LoadSemanticAdapter(io.ComfyNode):
             return io.NodeOutput(load_adapter(paths.load_weights("adapter", adapter_name), adapter_name))
 
 
-class ApplySemanticGuidance(io.ComfyNode):
+class ApplySemanticGuidance(Node):
     """Lets a model attend to what a photo shows."""
 
     @classmethod
@@ -106,7 +111,7 @@ class ApplySemanticGuidance(io.ComfyNode):
         return io.NodeOutput(guided)
 
 
-class LoadSemanticControlNet(io.ComfyNode):
+class LoadSemanticControlNet(Node):
     """Loads a ControlNet with image attentions."""
 
     @classmethod
@@ -129,7 +134,11 @@ class LoadSemanticControlNet(io.ComfyNode):
                     + paths.unlisted("controlnet"),
                 ),
             ],
-            outputs=[io.ControlNet.Output("control_net", display_name="control_net")],
+            outputs=[
+                io.ControlNet.Output(
+                    "control_net", display_name="control_net", tooltip="For Apply Semantic ControlNet."
+                )
+            ],
         )
 
     @classmethod
@@ -153,7 +162,7 @@ class LoadSemanticControlNet(io.ComfyNode):
             return io.NodeOutput(load_controlnet(weights, control_net_name))
 
 
-class ApplySemanticControlNet(io.ComfyNode):
+class ApplySemanticControlNet(Node):
     """Holds the restoration to the photo's structure."""
 
     @classmethod
@@ -179,8 +188,12 @@ class ApplySemanticControlNet(io.ComfyNode):
                 _freeze(),
             ],
             outputs=[
-                io.Conditioning.Output("positive", display_name="positive"),
-                io.Conditioning.Output("negative", display_name="negative"),
+                io.Conditioning.Output(
+                    "positive", display_name="positive", tooltip="For KSampler, with the control attached."
+                ),
+                io.Conditioning.Output(
+                    "negative", display_name="negative", tooltip="For KSampler, with the control attached."
+                ),
             ],
         )
 

@@ -10,13 +10,14 @@ from torch import Tensor
 from ..host import paths
 from ..image import check_image, from_socket
 from . import sockets
+from .bounds import Node
 
 if TYPE_CHECKING:
     from ..host.encoder import LoadedEncoder
     from ..sample.frame import Frame
 
 
-class LoadSAM2Encoder(io.ComfyNode):
+class LoadSAM2Encoder(Node):
     """Loads the image encoder of a SAM2.1 checkpoint of any size."""
 
     @classmethod
@@ -39,7 +40,9 @@ class LoadSAM2Encoder(io.ComfyNode):
                     + paths.unlisted("encoder"),
                 ),
             ],
-            outputs=[sockets.Encoder.Output("encoder", display_name="encoder")],
+            outputs=[
+                sockets.Encoder.Output("encoder", display_name="encoder", tooltip="For Encode Semantics.")
+            ],
         )
 
     @classmethod
@@ -60,7 +63,7 @@ class LoadSAM2Encoder(io.ComfyNode):
             return io.NodeOutput(load_encoder(paths.load_weights("encoder", encoder_name), encoder_name))
 
 
-class EncodeSemantics(io.ComfyNode):
+class EncodeSemantics(Node):
     """Reads a whole photo into semantic tokens."""
 
     @classmethod
@@ -101,7 +104,13 @@ class EncodeSemantics(io.ComfyNode):
                     "the views tile and both.",
                 ),
             ],
-            outputs=[sockets.Semantics.Output("semantics", display_name="semantics")],
+            outputs=[
+                sockets.Semantics.Output(
+                    "semantics",
+                    display_name="semantics",
+                    tooltip="For Apply Semantic Guidance and Apply Semantic ControlNet.",
+                )
+            ],
         )
 
     @classmethod

@@ -1,0 +1,70 @@
+"""Write the nodes' own words into locales/en, as the editor looks them up: python scripts/english.py."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ugc_sr.files import replace_file
+from ugc_sr.restore.api import Client
+from ugc_sr.restore.server import CHECKOUT, find_host, running_host
+
+PREFIX = "UGCSR_"
+WORDS = CHECKOUT / "locales" / "en" / "nodeDefs.json"
+# Their tooltips add what lies in the models folder and can't be listed; a translation would hide that.
+TOLD_BY_THE_NODE = ("encoder_name", "adapter_name", "control_net_name")
+SEED = "control_after_generate"
+
+
+def main() -> None:
+    """Ask a ComfyUI for the nodes, and write their words."""
+    with tempfile.TemporaryDirectory() as base, running_host(find_host(), Path(base), cpu=True) as host:
+        words = english(Client(host.address).node_definitions())
+    replace_file(WORDS, (json.dumps(words, ensure_ascii=False, indent=2) + "\n").encode())
+    print(f"{WORDS}: {len(words)} nodes")
+
+
+def english(definitions: dict[str, Any]) -> dict[str, Any]:
+    """The words of our nodes in the form of nodeDefs.json, from the answer to /object_info."""
+    return {name: _node(node) for name, node in definitions.items() if name.startswith(PREFIX)}
+
+
+def inputs(node: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options of every input that a person sees, by the name that the editor looks it up by.
+
+    Sockets that appear one after the other are looked up as GROUP_PREFIX0, GROUP_PREFIX1 and so on, and a
+    seed's second widget by a name that the schema doesn't hold.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for group in ("required", "optional"):
+        for name, (kind, *rest) in node["input"].get(group, {}).items():
+            options = rest[0] if rest else {}
+            found[name] = options
+            if options.get(SEED):
+                found[SEED] = {}
+            if kind == "COMFY_AUTOGROW_V3":
+                template = options["template"]
+                ((_, single),) = template["input"]["required"].values()
+                for number in range(template["max"]):
+                    socket = f"{template['prefix']}{number}"
+                    found[f"{name}_{socket}"] = {"display_name": socket, **single}
+    return found
+
+
+def _node(node: dict[str, Any]) -> dict[str, Any]:
+    words = {"display_name": node["display_name"], "description": node["description"]}
+    shown = {name: _input(name, options) for name, options in inputs(node).items()}
+    outputs = zip(node["output_name"], node["output_tooltips"], strict=True)
+    told = {str(slot): {"name": name, "tooltip": tooltip} for slot, (name, tooltip) in enumerate(outputs)}
+    return words | ({"inputs": shown} if shown else {}) | ({"outputs": told} if told else {})
+
+
+def _input(name: str, options: dict[str, Any]) -> dict[str, str]:
+    if name == SEED:
+        return {"name": "control after generate"}
+    words = {"name": options.get("display_name", name)}
+    return words if name in TOLD_BY_THE_NODE else words | {"tooltip": options["tooltip"]}
+
+
+if __name__ == "__main__":
+    main()
