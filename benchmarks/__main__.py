@@ -7,15 +7,17 @@ import json
 from . import bootstrap
 
 BENCHMARKS = {
+    "ablation": "What the semantic tokens bring: equal short trainings with true, strange and no tokens.",
     "degrade": "Training pairs a second against BasicSR's functions on the same settings, and each effect.",
     "forwards": "Network forwards and multiply-adds of each preset and size, ours against the reference's.",
     "parity": "Largest difference from the outputs of the original SeeSR networks, in float32 on the CPU.",
     "quality": "The bundled model against bicubic enlargement, on the held-out photos.",
     "regions": "Text on the held-out photos, kept by Weigh Regions and Blend Regions.",
     "restore": "Seconds of a restoration through the host against the reference's loop, on the same weights.",
+    "train_memory": "The memory plan of a training step against what it takes, at SRlab's full size.",
     "true_shapes": "Peak memory and seconds with random weights of the published files' full shapes.",
 }
-WITHOUT_HOST = ("degrade", "forwards")
+WITHOUT_HOST = ("degrade", "forwards", "train_memory")
 ON_CPU = ("parity",)
 SMALLEST_PX = 64
 
@@ -24,6 +26,12 @@ def main() -> None:
     """Run one benchmark and print its results, one JSON object a line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="name", required=True)
+    ablation = commands.add_parser("ablation", help=BENCHMARKS["ablation"])
+    ablation.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
+    ablation.add_argument("--data", required=True, help="pairs by python -m ugc_sr.train.pairs")
+    ablation.add_argument("--weights", nargs="+", required=True, help="stages anchor and reading of a run")
+    ablation.add_argument("--base", help="file of an earlier bundled model")
+    ablation.add_argument("--steps", type=int, default=350, help="of each training")
     degrade = commands.add_parser("degrade", help=BENCHMARKS["degrade"])
     degrade.add_argument(
         "--rounds", type=int, default=3, help="of ours and theirs in turn; the median counts"
@@ -34,12 +42,21 @@ def main() -> None:
     quality = commands.add_parser("quality", help=BENCHMARKS["quality"])
     quality.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
     quality.add_argument("--pictures", help="folder for one sheet of pictures a recipe")
+    quality.add_argument("--baseline", help="file of an earlier bundled model, to compare with")
+    quality.add_argument("--regression", help="file of an anchor that was trained for as long as all of nano")
+    quality.add_argument("--recipes", nargs="*", default=["upload", "messenger", "reupload", "ugc"])
+    quality.add_argument("--steps", nargs="*", type=int, default=[4], help="more numbers of steps to measure")
     regions = commands.add_parser("regions", help=BENCHMARKS["regions"])
     regions.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
     regions.add_argument("--picture", help="file for a sheet of pictures")
     restore = commands.add_parser("restore", help=BENCHMARKS["restore"])
     restore.add_argument("--steps", type=_steps, help="of DDPM; 4 on the CPU, 50 on a GPU if not given")
     restore.add_argument("--rounds", type=int, default=3, help="of each way in turn; the median counts")
+    memory = commands.add_parser("train_memory", help=BENCHMARKS["train_memory"])
+    memory.add_argument(
+        "--settings", nargs="*", default=[], metavar="NAME=VALUE", help="of the stage, such as crop=64"
+    )
+    memory.add_argument("--cpu", action="store_true", help="don't use a GPU")
     shapes = commands.add_parser("true_shapes", help=BENCHMARKS["true_shapes"])
     shapes.add_argument(
         "--size", type=_size, default=(512, 512), help="of the result, HEIGHTxWIDTH in pixels"

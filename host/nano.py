@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import comfy.latent_formats
 import comfy.model_base
@@ -17,7 +17,17 @@ from torch import Tensor
 
 from ..models.architecture import infer
 from ..models.convert import unet_from_diffusers
-from ..models.nano import FOLD, LATENT_CHANNELS, LATENT_SCALE, Autoencoder, detail
+from ..models.nano import (
+    FOLD,
+    LATENT_CHANNELS,
+    LATENT_SCALE,
+    PLACE_CHANNELS,
+    Autoencoder,
+    centres,
+    detail,
+    place,
+    residual,
+)
 from .adapter import LoadedAdapter, load_adapter
 from .controlnet import SemanticControlNet, load_controlnet
 from .encoder import LoadedEncoder, load_encoder
@@ -78,9 +88,16 @@ class ResidualModel(comfy.model_base.BaseModel):
         self.model_sampling = _Sampling(config)
         self.concat_keys = ("concat_image",)
 
+    def concat_cond(self, **kwargs: Any) -> Tensor:
+        """The anchor and where its cells lie in the photo; the host cuts both into the same tiles."""
+        anchor = cast(Tensor, super().concat_cond(**kwargs))
+        where = place(*(centres(size) for size in anchor.shape[-2:])).to(anchor)
+        return torch.cat([anchor, where.expand(len(anchor), -1, -1, -1)], dim=1)
+
     def _apply_model(self, x: Tensor, t: Tensor, c_concat: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        anchor = c_concat.to(x)
-        return anchor + super()._apply_model(x - anchor, t, detail(anchor), *args, **kwargs)
+        anchor, where = c_concat.to(x).split([LATENT_CHANNELS, PLACE_CHANNELS], dim=1)
+        known = torch.cat([detail(anchor), where], dim=1)
+        return anchor + residual(super()._apply_model(x - anchor, t, known, *args, **kwargs))
 
 
 class NanoVAE(comfy.sd.VAE):

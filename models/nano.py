@@ -5,6 +5,9 @@ has removed what it can (the degradation-removing encoder of StableSR and SUPIR)
 the residual to that anchor, so a switched-off sampler gives the anchor, a plain regression.
 """
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,11 +17,13 @@ LATENT_SCALE = 8.0  # brings residuals to about unit variance
 TOKEN_DIM = 96
 TEXT_DIM = 64
 TEXT_TOKENS = 4
+_WAVES = (1, 2, 4, 8)  # half periods across a photo
+PLACE_CHANNELS = 2 * len(_WAVES)
 
 UNET = {
     "sample_size": 48,
-    "in_channels": 2 * LATENT_CHANNELS,  # noisy residual, detail of the anchor
-    "out_channels": LATENT_CHANNELS,
+    "in_channels": 2 * LATENT_CHANNELS + PLACE_CHANNELS,  # noisy residual, detail of the anchor, place
+    "out_channels": LATENT_CHANNELS + 1,  # what is drawn, how strongly
     "block_out_channels": (64, 64, 128),
     "layers_per_block": 1,
     "down_block_types": ("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
@@ -59,6 +64,32 @@ def detail(anchor: Tensor) -> Tensor:
         cells, _NEIGHBOURHOOD, stride=1, padding=_NEIGHBOURHOOD // 2, count_include_pad=False
     )
     return ((cells - around)[:, :, None] + _DEVIATION_GAIN * (pixels - cells[:, :, None])).flatten(1, 2)
+
+
+def residual(answer: Tensor) -> Tensor:
+    """The clean residual (B, 48, h, w) in what the UNet answers (B, 49, h, w).
+
+    The last channel makes each cell's detail up to e times stronger or weaker. How strong texture is can be
+    known where its pixels can't; what knows it, the tokens, only has to be added to one smooth map.
+    """
+    drawn, strength = answer.split([LATENT_CHANNELS, 1], dim=1)
+    return drawn * strength.tanh().exp()
+
+
+def place(y: Tensor, x: Tensor) -> Tensor:
+    """Where cells lie in their photo, as waves: (B, h) and (B, w) in [0, 1] -> (B, 8, h, w) in [-1, 1].
+
+    Attention has no sense of order: only through these does the UNet find the tokens of its own place.
+    """
+    waves = math.pi * torch.tensor(_WAVES, device=y.device)[:, None]
+    rows, columns = (torch.cos(waves * along[:, None]) for along in (y, x))
+    shape = len(y), len(_WAVES), y.shape[1], x.shape[1]
+    return torch.cat([rows[..., None].expand(shape), columns[:, :, None].expand(shape)], dim=1)
+
+
+def centres(count: int, first: float = 0.0, last: float = 1.0) -> Tensor:
+    """(1, count) middles of as many equal cells from `first` to `last`."""
+    return first + (last - first) * (torch.arange(count)[None] + 0.5) / count
 
 
 class Autoencoder(nn.Module):

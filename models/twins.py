@@ -7,6 +7,7 @@ that every parameter keeps SeeSR's name.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from diffusers.models.controlnets.controlnet import ControlNetModel
@@ -95,8 +96,16 @@ def _image_attention(attention: Any, token_dim: int, holder: _Tokens) -> Transfo
         use_linear_projection=attention.use_linear_projection,
     )
 
-    def attend(_: nn.Module, __: tuple, output: tuple[Tensor]) -> tuple[Tensor]:
-        return image_attention(output[0], encoder_hidden_states=holder.value, return_dict=False)
-
-    attention.register_forward_hook(attend)
+    attention.register_forward_hook(_Attend(image_attention, holder))
     return image_attention
+
+
+@dataclass(eq=False)
+class _Attend:
+    """What follows a text attention. An object, not a closure: a copied network gets its own."""
+
+    image_attention: Transformer2DModel
+    tokens: _Tokens
+
+    def __call__(self, _: nn.Module, __: tuple, output: tuple[Tensor]) -> tuple[Tensor]:
+        return self.image_attention(output[0], encoder_hidden_states=self.tokens.value, return_dict=False)

@@ -13,7 +13,7 @@ LAYERS = {
     "__init__": ({"nodes"}, {"comfy_api"}),  # comfy_api for type checkers only
     "nodes": ({"host", "models", "sample", "score", "degrade", "image", "files"}, {"comfy_api", "torch"}),
     "host": (
-        {"models", "sample", "image"},
+        {"models", "sample", "image", "files"},
         {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server", "torch", "safetensors"},
     ),
     "models": ({"image"}, {"torch", "safetensors"}),
@@ -25,9 +25,9 @@ LAYERS = {
     ),
     "train": (
         {"models", "degrade", "score", "sample", "image", "files"},
-        {"torch", "PIL", "diffusers", "numpy", "safetensors"},
+        {"torch", "PIL", "diffusers", "numpy", "safetensors", "tqdm"},
     ),
-    "restore": ({"score", "image", "files"}, {"torch", "PIL", "aiohttp"}),
+    "restore": ({"score", "image", "files"}, {"torch", "PIL", "aiohttp", "tqdm"}),
     "tune": ({"restore", "score", "sample", "image", "files"}, {"torch", "PIL", "numpy", "tqdm"}),
     "image": (set(), {"torch"}),
     "files": (set(), set()),
@@ -40,8 +40,14 @@ OWNERS = {
     "models/twins.py": {"diffusers"},
     "degrade/dataset/cluster.py": {"ray"},
     "degrade/compare.py": {"matplotlib"},
-    "train/loop.py": {"accelerate"},
+    "train/crew.py": {"accelerate"},
+    "train/curves.py": {"matplotlib"},
+    "train/base.py": {"transformers"},
+    "train/watch.py": {"rich"},
+    "restore/cluster.py": {"ray"},
     "benchmarks/reference.py": {"diffusers"},
+    "benchmarks/random_base.py": {"diffusers", "transformers"},
+    "benchmarks/quality.py": {"ssimulacra2"},
     "score/extras.py": {"lpips", "pyiqa"},
     "score/plots.py": {"matplotlib"},
     "tune/study.py": {"optuna"},
@@ -65,7 +71,7 @@ HEAVY = {
     ),
     *("scipy", "transformers"),
 }
-MAY_IMPORT_HEAVY_AT_ONCE = ("train/", "models/twins.py")
+MAY_IMPORT_HEAVY_AT_ONCE = ("train/", "models/twins.py", "benchmarks/random_base.py")
 
 
 def package_files():

@@ -1,53 +1,144 @@
-"""python -m ugc_sr.train PRESET: train the bundled model from photos to the file that ships."""
+"""python -m ugc_sr.train PRESET --out FOLDER --data NAME=PATH: train, or go on with --resume FOLDER."""
 
 import argparse
-import dataclasses
-import json
-import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
+from .data import Data, add_arguments, places
+from .presets import PRESETS, Preset, changed
 
-from .nano import Nano, train
-from .pairs import Pairs, make_pairs
-from .presets import PRESETS
-
-log = logging.getLogger(__name__)
+WRONG, FULL, NOT_FINITE = 2, 3, 4  # exit codes; 128 + its number after a signal
 
 
-def main() -> None:
-    """Make the pairs if they are not there, train or resume, write `nano.safetensors`."""
-    parser = argparse.ArgumentParser(prog="python -m ugc_sr.train", description=__doc__)
-    parser.add_argument("preset", choices=tuple(PRESETS))
-    parser.add_argument(
-        "--photos", type=Path, required=True, help="folder that scripts/fetch_photos.sh filled"
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train; tell in one message what went wrong.
+
+    Returns:
+        The exit code.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["shards"]:
+        from .data.command import main as shards
+
+        return shards(arguments[1:])
+    options = _parser().parse_args(arguments)
+
+    from .crew import Crew
+    from .loop import NotFiniteError
+    from .run import CannotWriteError, Interrupted, run
+
+    crew = Crew(cpu=options.cpu)
+    try:
+        config, folder = _config(options, crew.main)
+        crew.wait()  # for config.json
+        run(config, folder, crew)
+        crew.leave()
+    except Interrupted as signal:
+        return _said(str(signal) if crew.main else "", 128 + signal.number)
+    except NotFiniteError as error:
+        return _said(str(error) if crew.main else "", NOT_FINITE)
+    except CannotWriteError as error:
+        return _said(str(error), FULL)
+    except (ValueError, OSError) as error:
+        return _said(str(error), WRONG)
+    return 0
+
+
+def _said(message: str, code: int) -> int:
+    sys.stderr.write(f"{message}\n" if message else "")
+    return code
+
+
+def _config(options: argparse.Namespace, main: bool) -> tuple:
+    """The run's settings and folder; config.json is written by the main process.
+
+    Raises:
+        ValueError: if there is nothing to begin or to go on with.
+    """
+    from .run import CONFIG, Config
+
+    if options.resume:
+        config = Config.read(options.resume)
+        config = replace(config, preset=changed(config.preset, options.set))
+        if options.set and main:
+            config.write(options.resume, tuple(options.set))
+        return config, options.resume
+    if not (options.preset and options.out):
+        raise ValueError("Name a preset and --out FOLDER to begin, or --resume FOLDER to go on.")
+    if (options.out / CONFIG).exists():
+        raise ValueError(
+            f"'{options.out}' holds a run already. Go on with it:  --resume {options.out}  "
+            "or name another folder."
+        )
+    preset = changed(_with_encoder(PRESETS[options.preset], options.encoder), options.set)
+    preset = replace(preset, data=_placed(preset, options.data))
+    config = Config(
+        options.preset,
+        preset,
+        base=_absolute(options.base),
+        validate=_absolute(options.validate),
+        workers=options.workers,
     )
-    parser.add_argument("--run", type=Path, required=True, help="folder for pairs, checkpoints, logs, result")
-    parser.add_argument("--workers", type=int, default=2, help="processes that make pairs")
-    options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-
-    preset = PRESETS[options.preset]
-    options.run.mkdir(parents=True, exist_ok=True)
-    (options.run / "preset.json").write_text(json.dumps(dataclasses.asdict(preset), indent=2) + "\n")
-    pairs_folder = options.run / "pairs"
-    if not (pairs_folder / "lr.npy").exists():
-        log.info("Making %d pairs …", preset.pairs)
-        make_pairs(options.photos, pairs_folder, preset.pairs, options.workers)
-    model = train(preset, Pairs(pairs_folder), options.run)
-    export(model, options.run / "nano.safetensors")
-    log.info("Wrote %s", options.run / "nano.safetensors")
+    if main:
+        config.write(options.out)
+    return config, options.out
 
 
-def export(model: Nano, path: Path) -> None:
-    """Write every part in half precision under the names that the host's loader reads."""
-    tensors = {key: value.to(torch.float16).contiguous() for key, value in model.state_dict().items()}
-    tensors["text."] = tensors.pop("text")
-    temporary = path.with_suffix(".part")
-    save_file(tensors, temporary, {"format": "pt", "licence": "Apache-2.0", "model": "ugc_sr nano v0"})
-    temporary.replace(path)
+def _placed(preset: Preset, given: Sequence[str]) -> Data:
+
+    return preset.data.at({name: str(Path(path).absolute()) for name, path in places(given).items()})
+
+
+def _with_encoder(preset: Preset, encoder: Path | None) -> Preset:
+    """The encoder's file for every stage that has one.
+
+    Raises:
+        ValueError: if none has.
+    """
+    if encoder is None:
+        return preset
+    stages = tuple(
+        replace(stage, options={**stage.options, "encoder": str(encoder.absolute())})
+        if "encoder" in stage.options
+        else stage
+        for stage in preset.stages
+    )
+    if stages == preset.stages:
+        raise ValueError("This preset takes no --encoder: it trains its own, or has none.")
+    return replace(preset, stages=stages)
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ugc_sr.train",
+        description="Train networks, or go on with a run. Presets: "
+        + " ".join(f"{name}: {preset.purpose}" for name, preset in PRESETS.items()),
+        epilog="python -m ugc_sr.train shards IN OUT  packs photos or pairs into WebDataset shards.",
+    )
+    parser.add_argument("preset", nargs="?", choices=tuple(PRESETS), help="what to train")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for all that the run makes")
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with the run in this folder")
+    add_arguments(parser)
+    parser.add_argument(
+        "--base", type=Path, help="pretrained weights to stand on: a folder of diffusers, or a file"
+    )
+    parser.add_argument(
+        "--encoder", type=Path, metavar="FILE", help="semantic encoder, SAM 2.1 as .safetensors"
+    )
+    parser.add_argument("--validate", type=Path, metavar="PAIRS", help="folder of pairs to score on")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="STAGE.NAME=VALUE", help="change a setting"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes that make batches; 2 if not given")
+    parser.add_argument("--cpu", action="store_true", help="don't use a GPU")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

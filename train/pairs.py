@@ -1,5 +1,7 @@
-"""Training pairs: crops of photos and generated scenes, damaged by recipes, in two memory-mapped arrays."""
+"""Training pairs of the bundled model: photos and generated scenes, damaged by recipes, in two arrays."""
 
+import argparse
+import math
 import random
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,10 +18,10 @@ from ..degrade.recipes import RECIPES
 from .photos import training_photos
 from .scenes import captioned, dead_leaves
 
-HR_PX, MARGIN_PX, SCALE = 192, 32, 4
-MIX = {"upload": 0.3, "reupload": 0.7}  # share of each recipe
-SHARES = {"photo": 0.74, "leaves": 0.14, "text": 0.12}
-_PER_SCENE = 60
+MARGIN_PX, SCALE = 16, 4
+MIX = {"upload": 0.2, "messenger": 0.2, "reupload": 0.32, "ugc": 0.28}  # share of each recipe
+SHARES = {"photo": 0.74, "leaves": 0.1, "text": 0.16}
+_SCENE_PX = 768
 _DETAIL = 5.0  # grey levels; flatter crops are mostly skipped
 
 
@@ -30,38 +32,17 @@ class Job:
     kind: str
     photo: Path
     count: int
+    side: int
     seed: int
 
 
-class Pairs:
-    """The finished arrays: `hr` (N, 192, 192, 3) and `lr` (N, 48, 48, 3), uint8."""
-
-    def __init__(self, folder: Path) -> None:
-        self.hr = np.load(folder / "hr.npy", mmap_mode="r")
-        self.lr = np.load(folder / "lr.npy", mmap_mode="r")
-
-    def batch(self, rng: np.random.Generator, size: int, crop: int) -> tuple[Tensor, Tensor]:
-        """Random crops of `crop` LR pixels, flipped and turned: hr (B, 3, 4c, 4c) and lr (B, 3, c, c)."""
-        hr, lr = [], []
-        for index in rng.integers(0, len(self.hr), size):
-            top, left = rng.integers(0, HR_PX // SCALE - crop + 1, 2)
-            small = self.lr[index, top : top + crop, left : left + crop]
-            rows = slice(SCALE * top, SCALE * (top + crop))
-            columns = slice(SCALE * left, SCALE * (left + crop))
-            turns, flip = int(rng.integers(4)), bool(rng.random() < 0.5)
-            hr.append(_turn(self.hr[index, rows, columns], turns, flip))
-            lr.append(_turn(small, turns, flip))
-        return _to_tensor(np.stack(hr)), _to_tensor(np.stack(lr))
-
-
-def make_pairs(photos: Path, folder: Path, count: int, workers: int) -> None:
-    """Fill `folder` with `count` pairs; the same inputs give the same arrays."""
+def make_pairs(photos: Path, folder: Path, count: int, side: int, workers: int) -> None:
+    """Fill `folder` with `count` pairs of `side` HR pixels; the same inputs give the same arrays."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = _jobs(training_photos(photos), count)
-    shape = (count, HR_PX, HR_PX, 3)
-    hr = np.lib.format.open_memmap(folder / "hr.part", "w+", np.uint8, shape)
-    lr = np.lib.format.open_memmap(
-        folder / "lr.part", "w+", np.uint8, (count, HR_PX // SCALE, HR_PX // SCALE, 3)
+    jobs = _jobs(training_photos(photos), count, side)
+    hr, lr = (
+        np.lib.format.open_memmap(folder / f"{name}.part", "w+", np.uint8, (count, px, px, 3))
+        for name, px in (("hr", side), ("lr", side // SCALE))
     )
     done = 0
     with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -77,48 +58,52 @@ def make_pairs(photos: Path, folder: Path, count: int, workers: int) -> None:
     (folder / "lr.part").rename(folder / "lr.npy")
 
 
-def _jobs(photos: list[Path], count: int) -> list[Job]:
-    weights = []
+def _jobs(photos: list[Path], count: int, side: int) -> list[Job]:
+    sizes = {}
     for path in photos:
         with Image.open(path) as photo:
-            weights.append(min(6.0, photo.width * photo.height / 1e6) ** 0.5)
+            sizes[path] = photo.size
+    photos = [path for path in photos if min(sizes[path]) >= side + 2 * MARGIN_PX]
+    weights = [min(6.0, math.prod(sizes[path]) / 1e6) ** 0.5 for path in photos]
     share = count * SHARES["photo"] / sum(weights)
     jobs = [
-        Job("photo", path, round(share * w) + 1, i)
+        Job("photo", path, round(share * w) + 1, side, i)
         for i, (path, w) in enumerate(zip(photos, weights, strict=True))
     ]
+    per_scene = max(1, 6 * (_SCENE_PX // side) ** 2)
     for kind in ("leaves", "text"):
-        for i in range(round(count * SHARES[kind] / _PER_SCENE)):
-            jobs.append(Job(kind, photos[i % len(photos)], _PER_SCENE, len(jobs)))
+        for i in range(round(count * SHARES[kind] / per_scene)):
+            jobs.append(Job(kind, photos[i % len(photos)], per_scene, side, len(jobs)))
     random.Random(0).shuffle(jobs)
     return jobs
 
 
 @cache
-def _levels(path: Path) -> tuple[Image.Image, ...]:
+def _levels(path: Path, smallest: int) -> tuple[Image.Image, ...]:
     """The photo at a few sizes, so that one photo teaches several distances."""
     photo = Image.open(path).convert("RGB")
     side = min(photo.size)
     factors = (0.5, 0.35, 0.25) if side > 1500 else (1.0, 0.7, 0.5)
-    smallest = HR_PX + 2 * MARGIN_PX
-    sizes = [(round(photo.width * f), round(photo.height * f)) for f in factors if side * f >= smallest]
+    sizes = [
+        (round(photo.width * f), round(photo.height * f)) for f in factors if round(side * f) >= smallest
+    ]
     return tuple(photo.resize(s, Image.Resampling.BOX) for s in sizes or [photo.size])
 
 
 def _pictures(job: Job) -> tuple[Image.Image, ...]:
     if job.kind == "photo":
-        pictures = _levels(job.photo)
+        pictures = _levels(job.photo, job.side + 2 * MARGIN_PX)
         _levels.cache_clear()
         return pictures
     palette = np.asarray(Image.open(job.photo).convert("RGB").resize((48, 48))).reshape(-1, 3)
-    scene = dead_leaves(job.seed, 768, palette)
+    scene = dead_leaves(job.seed, _SCENE_PX, palette)
     return (captioned(job.seed, scene) if job.kind == "text" else scene,)
 
 
 def _crops(job: Job) -> tuple[np.ndarray, np.ndarray]:
     rng = random.Random(job.seed)
     pictures = [np.asarray(picture) for picture in _pictures(job)]
-    side = HR_PX + 2 * MARGIN_PX
+    side = job.side + 2 * MARGIN_PX
     hr, lr = [], []
     for _ in range(job.count * 8):
         picture = rng.choice(pictures)
@@ -142,10 +127,21 @@ def _detail(crop: np.ndarray) -> float:
     return float(np.diff(luma, axis=0).std() + np.diff(luma, axis=1).std())
 
 
-def _turn(photo: np.ndarray, turns: int, flip: bool) -> np.ndarray:
-    turned = np.rot90(photo, turns)
-    return turned[:, ::-1] if flip else turned
-
-
 def _to_tensor(photos: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(photos)).permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+def main() -> None:
+    """Make the pairs of the bundled model: python -m ugc_sr.train.pairs PHOTOS FOLDER."""
+    parser = argparse.ArgumentParser(prog="python -m ugc_sr.train.pairs", description=main.__doc__)
+    parser.add_argument("photos", type=Path, help="folder that scripts/fetch_photos.sh filled")
+    parser.add_argument("folder", type=Path, help="for hr.npy and lr.npy")
+    parser.add_argument("--count", type=int, default=4_400)
+    parser.add_argument("--side", type=int, default=512, help="clean pixels")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    options = parser.parse_args()
+    make_pairs(options.photos, options.folder, options.count, options.side, options.workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """The freely licensed photos behind the bundled model: where each lies, its licence, and what is held out."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +119,12 @@ HELD_OUT: dict[str, HeldOut] = {
     "baboon": HeldOut(f"{_OPENCV}/data/baboon.jpg", 1.0),
     "building": HeldOut(f"{_OPENCV}/data/building.jpg", 1.0),
 }
+
+
+def training_digest() -> str:
+    """Which photos a model was trained on: sha256 of their paths."""
+    names = sorted(f"{source.folder}/{name}" for source in TRAINING for name in source.names)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def training_photos(folder: Path) -> list[Path]:

@@ -1,0 +1,81 @@
+"""What the semantic tokens bring: equal short trainings with true, strange and no tokens, measured alike."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ugc_sr.degrade.recipes import RECIPES
+from ugc_sr.train.crew import Crew
+from ugc_sr.train.data import Loader
+from ugc_sr.train.loop import Trainer
+from ugc_sr.train.nano import Nano, build_restore, restore
+from ugc_sr.train.presets import PRESETS, Stage
+from ugc_sr.train.task import Start
+
+from .quality import MEASURED, Table, gains, mean, pairs, scored
+
+SEMANTICS = ("true", "another photo's", "zero")
+BATCH, SEED = 4, 0
+
+
+def run(photos: str, data: str, weights: list[str], base: str | None, steps: int) -> Iterator[dict[str, Any]]:
+    """Train an arm for each kind of tokens and yield its means, then what true tokens bring, paired.
+
+    Args:
+        photos: folder that scripts/fetch_photos.sh filled.
+        data: pairs to train on, by python -m ugc_sr.train.pairs.
+        weights: what the stages `anchor` and `reading` of a run left in its folder `stages`.
+        base: file of an earlier bundled model to begin with.
+        steps: of each arm.
+    """
+    stage = next(stage for stage in PRESETS["nano"].stages if stage.name == "restore")
+    arms = {}
+    for semantics in SEMANTICS:
+        start = Start(
+            SEED, Path(base) if base else None, {k: v for f in weights for k, v in load_file(f).items()}
+        )
+        arms[semantics] = trained(stage, start, data, semantics, steps)
+    yield from measured(arms, photos)
+
+
+def trained(stage: Stage, start: Start, data: str, semantics: str, steps: int) -> Nano:
+    """The restoration trained for so many steps with one kind of tokens."""
+    task = build_restore(stage, start, **stage.options)
+    true = task.tokens
+    task.tokens = lambda seen, seeds: chosen(semantics, true(seen, seeds))  # type: ignore[method-assign]
+    trainer = Trainer(task, stage, Crew(cpu=True))
+    loader = Loader(PRESETS["nano"].data.at({"pairs": data}), SEED, stage.name, BATCH, stage.crop)
+    for batch in loader.steps(0, steps):
+        trainer.advance([batch])
+    with trainer.average.worn():
+        return copy.deepcopy(task.model)
+
+
+def chosen(semantics: str, tokens: Tensor) -> Tensor:
+    """Tokens (B, N, D) of other photos of the batch, zeros, or the same."""
+    return {"true": tokens, "another photo's": tokens.roll(1, 0), "zero": torch.zeros_like(tokens)}[semantics]
+
+
+@torch.no_grad()
+def measured(arms: Mapping[str, Nano], photos: str) -> Iterator[dict[str, Any]]:
+    """Rows of the held-out photos: every arm with its kind of tokens, and that of true tokens with each."""
+    scores: Table = {}
+    for name in MEASURED:
+        for photo, pair, other in pairs(Path(photos), RECIPES[name]):
+            for arm, model in arms.items():
+                both = model.encoder(torch.cat([pair.lr, other]))
+                for semantics in SEMANTICS if arm == "true" else (arm,):
+                    picture = restore(model, pair.lr, tokens=chosen(semantics, both)[:1])
+                    version = f"trained with {arm} tokens, run with {semantics}"
+                    scores.setdefault((name, version), {})[photo] = scored(picture, pair.hr, pair.lr)
+    first, *others = dict.fromkeys(version for _, version in scores)
+    for version in (first, *others):
+        rows = (row for r in MEASURED for row in scores[r, version].values())
+        yield {"name": version, **mean(rows)}
+    for version in others:
+        yield {"name": f"less: {version}", **gains(scores, MEASURED, version, first)}

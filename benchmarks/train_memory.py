@@ -1,0 +1,101 @@
+"""The memory plan of a training step against what it takes: SRlab's networks at full size, random weights."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ugc_sr.train import plan
+from ugc_sr.train.crew import Crew
+from ugc_sr.train.loop import AUTOCAST, Trainer
+from ugc_sr.train.presets import PRESETS, changed
+from ugc_sr.train.task import Batch
+
+from .random_base import random_task
+
+SCALE = 4
+SPARE = plan.GIB // 2  # bytes to leave to others
+
+
+def run(settings: list[str], cpu: bool) -> Iterator[dict[str, Any]]:
+    """Plan and do a step with one sample of 512 px, unless `settings` say otherwise, and compare.
+
+    The gradients are measured first, and then the step, in which AdamW makes its moments, if there is room.
+
+    Args:
+        settings: of the stage, such as "crop=64".
+        cpu: even where there is a GPU.
+
+    Raises:
+        RuntimeError: if the device has less free memory than the plan asks for.
+    """
+    small = ["batch=1", "accumulate=1", "ema=0.0", *settings]
+    stage = changed(PRESETS["srlab-lite"], [f"adapter.{setting}" for setting in small]).stages[0]
+    crew = Crew(cpu=cpu)
+    before = _used(crew)
+    torch.manual_seed(0)
+    task = random_task(
+        frozen=AUTOCAST.get(stage.precision, torch.float32),
+        gradient_checkpointing=stage.gradient_checkpointing,
+    )
+    trainer = Trainer(task, stage, crew)
+    batch = _batch(stage.batch, stage.crop)
+    planned = plan.measure(trainer, batch, crew)
+    yield {f"{name}_gib": round(value / plan.GIB, 3) for name, value in vars(planned).items()}
+    yield {"weights_measured_gib": round((_used(crew) - before) / plan.GIB, 3)}
+    for part, total, work in (
+        ("gradients", planned.total - planned.optimizer, lambda parts: trainer.backward("main", parts)),
+        ("step", planned.total, trainer.advance),
+    ):
+        lacking = total + SPARE - (_used(crew) - before) - _free(crew)
+        if lacking > 0:
+            raise RuntimeError(f"The {part} need {lacking / plan.GIB:.2f} GiB more than are free here.")
+        _forget_peak(crew)
+        began = time.monotonic()
+        work([batch.to(crew.device)])
+        measured = _peak(crew) - before
+        yield {
+            "part": part,
+            "planned_gib": round(total / plan.GIB, 3),
+            "measured_gib": round(measured / plan.GIB, 3),
+            "planned_over_measured": round(total / measured, 3),
+            "seconds": round(time.monotonic() - began, 1),
+        }
+
+
+def _batch(size: int, crop: int) -> Batch:
+    hr = torch.rand(size, 3, SCALE * crop, SCALE * crop)
+    return Batch(hr, hr[:, :, ::SCALE, ::SCALE].contiguous(), tuple(range(size)), ("",) * size, ("",) * size)
+
+
+def _used(crew: Crew) -> int:
+    return torch.cuda.memory_allocated() if crew.device.type == "cuda" else _kib("/proc/self/status", "VmRSS")
+
+
+def _peak(crew: Crew) -> int:
+    return (
+        torch.cuda.max_memory_allocated()
+        if crew.device.type == "cuda"
+        else _kib("/proc/self/status", "VmHWM")
+    )
+
+
+def _forget_peak(crew: Crew) -> None:
+    if crew.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark is what is used now
+
+
+def _free(crew: Crew) -> int:
+    if crew.device.type == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    return _kib("/proc/meminfo", "MemAvailable")
+
+
+def _kib(file: str, name: str) -> int:
+    """A line of a file of Linux, as bytes."""
+    lines = dict(line.split(":", 1) for line in Path(file).read_text().splitlines())
+    return 1024 * int(lines[name].split()[0])

@@ -1,0 +1,373 @@
+import collections
+import json
+import random
+import shutil
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from ugc_sr.degrade.__main__ import main as degrade
+from ugc_sr.train.data import Data, Part, places
+from ugc_sr.train.data.mix import Mix
+
+# Damage by averaging alone: every LR pixel is the mean of its 4x4 pixels of HR, wherever a crop was cut.
+AVERAGE = {
+    "name": "average",
+    "scale": 4,
+    "source": "a test",
+    "steps": [{"op": "shrink", "parameters": {"mode": "area"}}],
+}
+
+
+def paint(seed, width=160, height=128):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def photos(tmp_path, request):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(8):
+        paint(seed, width=getattr(request, "param", 160)).save(folder / f"p{seed}.png")
+    return folder
+
+
+@pytest.fixture
+def average(tmp_path):
+    file = tmp_path / "average.json"
+    file.write_text(json.dumps(AVERAGE))
+    return str(file)
+
+
+@pytest.fixture
+def pairs(tmp_path, photos, average):
+    folder = tmp_path / "pairs"
+    assert degrade([str(photos), str(folder), "--recipe", average, "--workers", "1"]) == 0
+    return folder
+
+
+@pytest.fixture
+def plain(tmp_path, pairs):
+    """The same pairs without a manifest, as others publish them."""
+    folder = tmp_path / "plain"
+    for side, name in (("hr", "HR"), ("lr", "LQ")):
+        shutil.copytree(pairs / side, folder / name)
+    return folder
+
+
+@pytest.fixture
+def arrays(tmp_path, pairs):
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    for side in ("hr", "lr"):
+        stack = [np.asarray(Image.open(pairs / side / f"p{seed}.png")) for seed in range(8)]
+        np.save(folder / f"{side}.npy", np.stack(stack))
+    return folder
+
+
+def mix_of(path, recipe=None, key="0:stage", held_out=False, **options):
+    return Mix(Data((Part("it", recipe=recipe, path=str(path)),), **options), key, held_out)
+
+
+def draw(mix, count, crop=16):
+    view = mix.data.view(crop)
+    return [mix.sample(number, seed=1000 + number, view=view) for number in range(count)]
+
+
+def assert_same_place(sample):
+    averaged = F.avg_pool2d(sample.hr.float(), 4)
+    assert (averaged - sample.lr).abs().max() <= 1
+
+
+@pytest.mark.parametrize("turn", ["none", "flip", "all"])
+@pytest.mark.parametrize("kind", ["pairs", "plain", "arrays", "photos"])
+def test_both_crops_show_the_same_place_whatever_the_source(request, average, kind, turn):
+    path = request.getfixturevalue(kind)
+    for _, sample, bad in draw(mix_of(path, average if kind == "photos" else None, turn=turn), 12):
+        assert sample.hr.shape == (3, 64, 64)
+        assert sample.lr.shape == (3, 16, 16)
+        assert_same_place(sample)
+        assert not bad
+
+
+@pytest.mark.parametrize("photos", [128], indirect=True, ids=["square"])
+@pytest.mark.parametrize("kind", ["pairs", "arrays", "photos"])
+def test_the_whole_view_is_turned_with_its_crop(request, photos, average, kind):
+    """Where the crop is all of a square photo, the whole view is the crop."""
+    path = request.getfixturevalue(kind)
+    mix = mix_of(path, average if kind == "photos" else None, turn="all", semantics="whole", whole_px=32)
+    for _, sample, _ in draw(mix, 12, crop=32):
+        assert torch.equal(sample.whole, sample.lr)
+
+
+def test_the_whole_view_is_the_photo_squashed_to_a_square(plain):
+    _, sample, _ = draw(mix_of(plain, turn="none", semantics="whole", whole_px=20), 1)[0]
+    photos = [
+        np.asarray(Image.open(file).resize((20, 20), Image.Resampling.BILINEAR))
+        for file in plain.glob("LQ/*")
+    ]
+    differences = [
+        np.abs(photo.transpose(2, 0, 1).astype(int) - sample.whole.numpy()).max() for photo in photos
+    ]
+    assert sorted(differences)[0] <= 1 < sorted(differences)[1]
+
+
+def test_every_photo_comes_once_before_any_comes_again(pairs):
+    names = [name for name, _, _ in draw(mix_of(pairs), 24)]
+    rounds = [names[first : first + 8] for first in (0, 8, 16)]
+    assert all(len(set(names)) == 8 for names in rounds)
+    assert len({tuple(names) for names in rounds}) == 3
+
+
+def test_parts_get_their_shares(photos, pairs, average):
+    parts = (
+        Part("photos", share=1, recipe=average, path=str(photos)),
+        Part("pairs", share=3, path=str(pairs)),
+        Part("never", share=0, path=str(pairs)),
+    )
+    counts = collections.Counter(name.split("/")[0] for name, _, _ in draw(Mix(Data(parts), "0:s"), 400))
+    assert counts["never"] == 0
+    assert counts["pairs"] / 400 == pytest.approx(0.75, abs=0.08)  # 3.7 standard deviations
+
+
+def test_a_recipe_draws_anew_for_every_sample(tmp_path, photos):
+    for file in sorted(photos.iterdir())[1:]:
+        file.unlink()
+    lr = [sample.lr for _, sample, _ in draw(mix_of(photos, "mild", turn="none"), 3, crop=32)]
+    assert not torch.equal(lr[0], lr[1])
+    assert not torch.equal(lr[1], lr[2])
+
+
+def test_crops_of_damaged_photos_lie_on_every_phase_of_the_blocks_of_codecs(tmp_path, average):
+    """In a photo whose LR pixels count their columns, the first column of a crop tells where it lies."""
+    columns = np.repeat(np.arange(64, dtype=np.uint8), 4)
+    folder = tmp_path / "counting"
+    folder.mkdir()
+    Image.fromarray(np.broadcast_to(columns[None, :, None], (256, 256, 3)).copy()).save(folder / "a.png")
+    phases = {int(sample.lr[0, 0, 0]) % 8 for _, sample, _ in draw(mix_of(folder, average, turn="none"), 150)}
+    assert phases == set(range(8))
+
+
+def test_sharpening_changes_the_target_alone(pairs, arrays, photos, average):
+    for path, recipe in ((pairs, None), (arrays, None), (photos, average)):
+        usual, crisp = (draw(mix_of(path, recipe, sharpen=sharpen), 3) for sharpen in (False, True))
+        for (_, before, _), (_, after, _) in zip(usual, crisp, strict=True):
+            assert torch.equal(before.lr, after.lr)
+            assert not torch.equal(before.hr, after.hr)
+
+
+def test_captions_are_read_from_notes_and_from_the_tags_file(photos, average):
+    (photos / "p0.txt").write_text("a red\n door ")
+    (photos / "metadata.jsonl").write_text(json.dumps({"file_name": "p1.png", "text": "two boats"}) + "\n")
+    captions = {name: sample.caption for name, sample, _ in draw(mix_of(photos, average), 8)}
+    assert captions.pop("it/p0") == "a red door"
+    assert captions.pop("it/p1") == "two boats"
+    assert set(captions.values()) == {""}
+    assert len(captions) == 6
+
+
+@pytest.mark.parametrize("line", ["nonsense", '{"file_name": "a.jpg"}', '{"file_name": "a.jpg", "text": 3}'])
+def test_a_line_of_tags_that_is_not_one_is_named(photos, average, line):
+    (photos / "metadata.jsonl").write_text(f'{{"file_name": "p1.png", "text": ""}}\n{line}\n')
+    with pytest.raises(ValueError, match=r"metadata\.jsonl, line 2: expected"):
+        mix_of(photos, average)
+
+
+def test_a_broken_photo_is_replaced_and_changes_no_other_sample(pairs):
+    whole = draw(mix_of(pairs), 16)
+    (pairs / "hr" / "p3.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    first, again = draw(mix_of(pairs), 16), draw(mix_of(pairs), 16)
+    replaced = 0
+    for before, (name, sample, bad), same in zip(whole, first, again, strict=True):
+        assert name == same[0] != "it/p3"
+        assert torch.equal(sample.hr, same[1].hr)
+        assert bool(bad) == (before[0] == "it/p3")
+        if bad:
+            replaced += 1
+            assert list(bad) == ["it/p3"]
+            assert "p3.png: broken" in bad["it/p3"] or "p3.png: not a photo" in bad["it/p3"]
+        else:
+            assert (name, sample.hr.tolist()) == (before[0], before[1].hr.tolist())
+    assert replaced == 2
+
+
+def test_nothing_but_broken_photos_ends_the_run(photos, average):
+    for file in photos.iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(
+        RuntimeError, match=r"32 photos in a row can't be used.*\n.*p\d\.png: the file is empty"
+    ):
+        draw(mix_of(photos, average), 1)
+
+
+def test_photos_smaller_than_the_crop_are_skipped_by_name(photos, average):
+    paint(9, width=60, height=128).save(photos / "p0.png")
+    drawn = draw(mix_of(photos, average), 8)
+    reasons = [why for _, _, bad in drawn for why in bad.values()]
+    assert len(reasons) == 1
+    assert "p0.png: 60x128 px are too few for a crop of 64x64" in reasons[0]
+
+
+def test_held_out_photos_are_never_trained_on_and_stay_the_same(photos, average):
+    held = {name for name, _, _ in draw(mix_of(photos, average, hold_out=3, held_out=True), 12)}
+    trained = {name for name, _, _ in draw(mix_of(photos, average, hold_out=3), 20)}
+    assert (len(held), len(trained)) == (3, 5)
+    assert held.isdisjoint(trained)
+    for seed in range(20, 24):
+        paint(seed).save(photos / f"added{seed}.png")
+    more = {name for name, _, _ in draw(mix_of(photos, average, hold_out=12 - 1, held_out=True), 22)}
+    assert held <= more
+
+
+def test_pairs_of_one_photo_are_held_out_together(tmp_path, photos, average):
+    folder = tmp_path / "several"
+    wanted = ["--recipe", average, "--workers", "1", "--per-image", "3", "--crop", "64"]
+    assert degrade([str(photos), str(folder), *wanted]) == 0
+    held, trained = (
+        {name.rsplit("_", 1)[0] for name, _, _ in draw(mix_of(folder, hold_out=2, held_out=out), 24)}
+        for out in (True, False)
+    )
+    assert len(held) == 2
+    assert held.isdisjoint(trained)
+
+
+def test_sizes_that_do_not_fit_stop_the_run_before_it_begins(plain):
+    paint(1, width=39, height=32).save(plain / "LQ" / "p1.png")
+    with pytest.raises(
+        ValueError, match="1 of 8 pairs don't differ by the scale, 4; the first is p1 with hr 160x128"
+    ):
+        mix_of(plain)
+    with pytest.raises(ValueError, match="8 of 8 pairs don't differ by the scale, 2"):
+        mix_of(plain, scale=2)
+
+
+def test_photos_without_a_partner_are_named(plain):
+    (plain / "LQ" / "p5.png").unlink()
+    mix = mix_of(plain)
+    assert len(mix.chosen[0]) == 7
+    assert [why for why in mix.sources[0].problems.values() if "needs both" in why]
+
+
+@pytest.mark.parametrize(
+    ("make", "recipe", "error", "match"),
+    [
+        (lambda folder: folder / "nowhere", None, FileNotFoundError, "it: there is no folder or list"),
+        (lambda folder: folder, None, FileNotFoundError, "expected a folder hr or gt or hq in it"),
+        (lambda folder: folder, "mild", FileNotFoundError, "there are no photos in it"),
+        (
+            lambda folder: folder,
+            "worse",
+            ValueError,
+            "it: worse: no such file and no such name; known are ugc",
+        ),
+    ],
+)
+def test_places_with_nothing_in_them_are_refused(tmp_path, make, recipe, error, match):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    with pytest.raises(error, match=match):
+        mix_of(make(folder), recipe)
+
+
+def test_folders_without_pairs_are_refused(tmp_path):
+    for side in ("hr", "lr"):
+        (tmp_path / side).mkdir()
+        paint(0).save(tmp_path / side / f"{side}.png")
+    with pytest.raises(
+        FileNotFoundError, match="there are no pairs in it; expected photos of the same names"
+    ):
+        mix_of(tmp_path)
+
+
+def test_a_folder_of_other_files_is_refused_and_some_of_them_are_counted(photos, average):
+    (photos / "notes.pdf").write_bytes(b"x")
+    (photos / "more.pdf").write_bytes(b"x")
+    assert mix_of(photos, average).sources[0].problems == {
+        "*.pdf": "2 files left out, no photos by their names"
+    }
+    for file in photos.glob("*.png"):
+        file.unlink()
+    with pytest.raises(FileNotFoundError, match="there are no photos in it; expected JPEG, PNG"):
+        mix_of(photos, average)
+
+
+def test_a_line_of_a_manifest_that_is_not_one_is_named(pairs):
+    with (pairs / "manifest.jsonl").open("a") as file:
+        file.write("[1]\n")
+    with pytest.raises(ValueError, match=r"manifest\.jsonl, line 9: expected a pair in JSON"):
+        mix_of(pairs)
+
+
+def test_arrays_that_do_not_fit_are_refused(arrays):
+    with pytest.raises(ValueError, match=r"at scale 2, hr\.npy \(8, 64, 80, 3\)"):
+        mix_of(arrays, scale=2)
+
+
+@pytest.mark.parametrize(("hold_out", "held_out"), [(8, False), (8, True)])
+def test_holding_out_everything_is_refused(pairs, hold_out, held_out):
+    with pytest.raises(ValueError, match="it has 8 photos, and hold_out keeps 8 of them"):
+        mix_of(pairs, hold_out=hold_out, held_out=held_out)
+
+
+def test_validating_on_what_was_not_held_out_is_refused(pairs):
+    with pytest.raises(ValueError, match="no photo is held out"):
+        mix_of(pairs, held_out=True)
+
+
+def test_parts_without_a_place_are_left_out():
+    mix = Data((Part("photos", 0.4, "mild"), Part("photos", 0.4, "ugc"), Part("pairs", 0.2)))
+    assert [part.path for part in mix.at({"photos": "a", "pairs": "b"}).parts] == ["a", "a", "b"]
+    assert [part.path for part in mix.at({"pairs": "b"}).parts] == ["b"]
+    with pytest.raises(
+        ValueError, match="nothing to train on; name at least one place: --data photos=PATH --data"
+    ):
+        mix.at({})
+    with pytest.raises(
+        ValueError, match="--data videos=…: this preset has no such part; use --data photos=PATH"
+    ):
+        mix.at({"videos": "c"})
+
+
+def test_places_are_read_from_the_command_line():
+    assert places(["photos=a=b", "pairs=c"]) == {"photos": "a=b", "pairs": "c"}
+    with pytest.raises(ValueError, match="--data here: expected NAME=PATH"):
+        places(["here"])
+    with pytest.raises(ValueError, match="--data photos=b: photos is a already"):
+        places(["photos=a", "photos=b"])
+
+
+def test_a_mix_survives_json():
+    data = Data((Part("photos", 0.4, "mild"), Part("pairs")), hold_out=3)
+    assert Data.from_data(json.loads(json.dumps(asdict(data)))) == data
+    with pytest.raises(ValueError, match="data: unknown field 'crops'"):
+        Data.from_data({**asdict(data), "crops": 1})
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"semantics": "tile"}, "semantics must be one of crop, whole, got 'tile'"),
+        ({"turn": "left"}, "turn must be one of none, flip, all, got 'left'"),
+        ({"parts": ()}, r"a mix needs shares >= 0, not all 0; got \[\]"),
+        ({"parts": (Part("a", share=-1), Part("b"))}, r"got \[-1, 1.0\]"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(change, match):
+    with pytest.raises(ValueError, match=match):
+        replace(Data((Part("a"),)), **change)
+
+
+def test_turning_in_all_ways_gives_all_eight():
+    from ugc_sr.train.data.sample import Sample
+
+    square = torch.arange(12, dtype=torch.uint8).view(3, 2, 2)
+    ways = {
+        tuple(Sample(square, square).turned(random.Random(seed), "all").lr.flatten().tolist())
+        for seed in range(80)
+    }
+    assert len(ways) == 8

@@ -1,0 +1,161 @@
+"""The frozen base of a training: Stable Diffusion 2.x in diffusers' folders, all of it in safetensors."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from torch import Tensor, nn
+
+from ..models.architecture import HEAD_DIM
+from ..models.twins import SemanticUNet
+from ..models.weights import FAMILIES, UnsupportedWeightsError
+
+CELL = 8  # pixels of a latent cell's side
+LATENT_CHANNELS = 4
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+WANTED = (
+    "Expected Stable Diffusion 2.x in diffusers' folders "
+    f"({', '.join(PARTS)}), such as stable-diffusion-2-base or stable-diffusion-2-1."
+)
+# What a UNet takes besides the noisy latent, by its number of channels.
+_VARIANTS = {
+    5: "the depth variant",
+    7: "an upscaler",
+    8: "an editor of pictures",
+    9: "the inpainting variant",
+}
+_PREDICTIONS = ("epsilon", "v_prediction")
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A text-to-image model.
+
+    Attributes:
+        unet: without image attentions as yet.
+        vae: pictures in [-1, 1] <-> latents, not scaled.
+        text_encoder: token ids (B, L) -> an output with `last_hidden_state` (B, L, D).
+        tokenize: captions -> token ids (B, L).
+        scheduler: DDPM with the base's own noise levels and prediction.
+    """
+
+    unet: SemanticUNet
+    vae: AutoencoderKL
+    text_encoder: nn.Module
+    tokenize: Callable[[Sequence[str]], Tensor]
+    scheduler: DDPMScheduler
+
+
+def load_base(folder: Path) -> Base:
+    """Read a base, in float32.
+
+    Raises:
+        FileNotFoundError: if one of its folders or files is missing.
+        UnsupportedWeightsError: if it is of another family, or only in pickles.
+    """
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    check_base(folder)
+    whole = {"local_files_only": True, "use_safetensors": True, "torch_dtype": torch.float32}
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+
+    def tokenize(captions: Sequence[str]) -> Tensor:
+        length = tokenizer.model_max_length
+        ids = tokenizer(
+            list(captions), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+        )
+        return ids["input_ids"]
+
+    return Base(
+        unet=SemanticUNet.from_pretrained(folder / "unet", **whole),
+        vae=AutoencoderKL.from_pretrained(folder / "vae", **whole),
+        text_encoder=CLIPTextModel.from_pretrained(
+            folder / "text_encoder", local_files_only=True, use_safetensors=True, dtype=torch.float32
+        ),
+        tokenize=tokenize,
+        # a latent has no range to be clipped to, whatever a scheduler of pictures would do
+        scheduler=cast(
+            DDPMScheduler, DDPMScheduler.from_config(_json(folder, "scheduler"), clip_sample=False)
+        ),
+    )
+
+
+def check_base(folder: Path) -> None:
+    """Refuse what isn't Stable Diffusion 2.x, from its configuration alone.
+
+    Raises:
+        FileNotFoundError: if one of its folders or files is missing.
+        UnsupportedWeightsError: saying what it is instead.
+    """
+    if (folder / "transformer").is_dir() or (folder / "text_encoder_2").is_dir():
+        raise UnsupportedWeightsError(f"'{folder}' is SDXL, Stable Diffusion 3 or later. {WANTED}")
+    if missing := [part for part in PARTS if not (folder / part).is_dir()]:
+        raise FileNotFoundError(f"The base '{folder}' lacks {', '.join(missing)}. {WANTED}")
+    for part, stem in (
+        ("unet", "diffusion_pytorch_model"),
+        ("vae", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+    ):
+        _check_file(folder / part, stem)
+    _check_unet(folder, _json(folder, "unet"))
+    prediction = _json(folder, "scheduler").get("prediction_type", "epsilon")
+    if prediction not in _PREDICTIONS:
+        raise UnsupportedWeightsError(
+            f"The base '{folder}' predicts {prediction!r}; expected {' or '.join(_PREDICTIONS)}. {WANTED}"
+        )
+
+
+def _check_unet(folder: Path, unet: dict[str, Any]) -> None:
+    text = unet.get("cross_attention_dim")
+    family = FAMILIES.get(text) if isinstance(text, int) else None
+    if family not in (None, "Stable Diffusion 2"):
+        raise UnsupportedWeightsError(
+            f"The base '{folder}' is {family}: its text is {text} wide instead of 1024. {WANTED}"
+        )
+    channels = unet["in_channels"]
+    if channels != LATENT_CHANNELS:
+        what = _VARIANTS.get(channels, "another model")
+        raise UnsupportedWeightsError(
+            f"The base '{folder}' is {what}: its UNet takes {channels} channels instead of "
+            f"{LATENT_CHANNELS}. {WANTED}"
+        )
+    width = _json(folder, "text_encoder").get("hidden_size")
+    if width != text:
+        raise UnsupportedWeightsError(
+            f"The base '{folder}' is put together from two models: its UNet takes text {text} wide, its "
+            f"text encoder gives {width}. {WANTED}"
+        )
+    widths = unet["block_out_channels"]
+    heads = unet.get("num_attention_heads") or unet["attention_head_dim"]  # both mean their number
+    counts = heads if isinstance(heads, list) else [heads] * len(widths)
+    if [count * HEAD_DIM for count in counts] != widths:
+        raise UnsupportedWeightsError(
+            f"The base '{folder}' has {counts} attention heads for {widths} channels; expected heads "
+            f"{HEAD_DIM} wide. {WANTED}"
+        )
+
+
+def _check_file(folder: Path, stem: str) -> None:
+    if any((folder / f"{stem}.safetensors{index}").is_file() for index in ("", ".index.json")):
+        return
+    if any(folder.glob("*.bin")):
+        raise UnsupportedWeightsError(
+            f"'{folder}' holds its weights as a pickle, which may run code when opened. "
+            f"Get {stem}.safetensors."
+        )
+    raise FileNotFoundError(f"'{folder}' lacks {stem}.safetensors. Download the base again.")
+
+
+def _json(folder: Path, part: str) -> dict[str, Any]:
+    path = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"The base '{folder}' lacks {part}/{path.name}. {WANTED}") from None
+    except ValueError as error:
+        raise UnsupportedWeightsError(f"'{path}' is no JSON ({error}). Download the base again.") from None

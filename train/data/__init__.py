@@ -1,0 +1,7 @@
+"""What training reads: pairs and photos of several places, mixed by shares, every sample made of its seed."""
+
+from .loader import Loader
+from .mix import SRLAB_MIX, Data, Part
+from .options import add_arguments, places
+
+__all__ = ["SRLAB_MIX", "Data", "Loader", "Part", "add_arguments", "places"]

@@ -1,0 +1,248 @@
+"""The mix of a run as data, and the samples that it comes to."""
+
+import hashlib
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ...degrade.command import find_recipe
+from ...degrade.dataset.files import PhotoError
+from ...degrade.recipe import Recipe
+from .files import pair_files, photo_files
+from .sample import Sample, Source, View
+from .shards import Shards
+from .sources import Arrays, DamagedPhotos, StoredPairs
+
+TRIES = 32  # photos in a row that may be useless before a run gives up; assumed
+
+
+@dataclass(frozen=True)
+class Part:
+    """One source of a mix.
+
+    Args:
+        name: what the command line calls its place.
+        share: of all samples, relative to the shares of the others.
+        recipe: name or file of the recipe that damages clean photos; None where pairs are there already.
+        path: a folder, a list, or a folder of shards or arrays; "" until the command line names it.
+    """
+
+    name: str
+    share: float = 1.0
+    recipe: str | None = None
+    path: str = ""
+
+
+# The paper joins 'synthetic' and 'wild' simulations of LSDIR with the official pairs; by which shares, it
+# doesn't say. Assumed: both simulations alike, official pairs more often than their number would give them.
+SRLAB_MIX = (
+    Part("photos", share=0.4, recipe="srlab_synthetic"),
+    Part("photos", share=0.4, recipe="srlab_wild"),
+    Part("pairs", share=0.2),
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run reads.
+
+    Args:
+        parts: the sources.
+        scale: size of hr / size of lr.
+        semantics: 'crop', or 'whole' to show the semantic encoder the whole damaged photo, as at use. Clean
+            photos are then damaged whole, which takes longer.
+        whole_px: side of the square that the whole photo is squashed to: the encoder's.
+        turn: 'none', 'flip' (left and right), or 'all' ways that a square can lie.
+        sharpen: sharpen hr as Real-ESRGAN, SeeSR and SRlab do; crisper results, lower PSNR.
+        hold_out: photos of each part to keep for validation.
+
+    Raises:
+        ValueError: if a value is none of these.
+    """
+
+    parts: tuple[Part, ...]
+    scale: int = 4
+    semantics: str = "crop"
+    whole_px: int = 1024
+    turn: str = "flip"
+    sharpen: bool = False
+    hold_out: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("semantics", ("crop", "whole")), ("turn", ("none", "flip", "all"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
+        if (
+            not self.parts
+            or any(part.share < 0 for part in self.parts)
+            or not sum(p.share for p in self.parts)
+        ):
+            raise ValueError(
+                f"a mix needs shares >= 0, not all 0; got {[part.share for part in self.parts]}."
+            )
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "Data":
+        """The inverse of `dataclasses.asdict`, also after a way through JSON.
+
+        Raises:
+            ValueError: naming a field that is unknown.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise ValueError(f"data: unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}.")
+        return cls(**{**data, "parts": tuple(Part(**part) for part in data["parts"])})
+
+    def at(self, places: Mapping[str, str]) -> "Data":
+        """The same mix with its places; a part whose place isn't given is left out.
+
+        Raises:
+            ValueError: if a name is unknown, or nothing is left.
+        """
+        names = list(dict.fromkeys(part.name for part in self.parts))
+        usage = " ".join(f"--data {name}=PATH" for name in names)
+        if unknown := [name for name in places if name not in names]:
+            raise ValueError(f"--data {unknown[0]}=…: this preset has no such part; use {usage}.")
+        placed = (replace(part, path=places.get(part.name, part.path)) for part in self.parts)
+        parts = tuple(part for part in placed if part.path)
+        if not parts:
+            raise ValueError(f"there is nothing to train on; name at least one place: {usage}.")
+        return replace(self, parts=parts)
+
+    def view(self, crop: int) -> View:
+        """What to take of a photo for crops of that side in LR pixels."""
+        whole_px = self.whole_px if self.semantics == "whole" else None
+        return View(crop=crop, scale=self.scale, whole_px=whole_px, sharpen=self.sharpen)
+
+
+class Mix:
+    """The samples of a mix by their number.
+
+    Args:
+        data: with a path in every part.
+        key: a run and a stage, which decide the order of the photos.
+        held_out: give the photos that were kept from training, and only those, in a fixed order, not turned.
+
+    Raises:
+        FileNotFoundError: if a place is empty or isn't there.
+        ValueError: if its content isn't what was expected.
+    """
+
+    def __init__(self, data: Data, key: str, held_out: bool = False) -> None:
+        if held_out and not data.hold_out:
+            raise ValueError("no photo is held out; set hold_out to how many of each part shall be.")
+        self.data, self.key = data, key
+        self.turn = "none" if held_out else data.turn
+        total = sum(part.share for part in data.parts)
+        self.shares = [part.share / total for part in data.parts]
+        self.sources = [open_source(part, data.scale) for part in data.parts]
+        self.chosen = [
+            choose(source, data.hold_out, held_out, part)
+            for source, part in zip(self.sources, data.parts, strict=True)
+        ]
+        self._orders: dict[tuple[int, int], list[int]] = {}
+
+    def sample(self, number: int, seed: int, view: View) -> tuple[str, Sample, dict[str, str]]:
+        """A sample and its name.
+
+        Args:
+            number: of the sample in the stage, by which photos take turns: each comes once before any
+                comes again, if its part has the whole share.
+            seed: all the rest comes from it.
+            view: what to take of the photo.
+
+        Returns:
+            Name, sample, and those that were met on the way and couldn't be used: name -> why.
+
+        Raises:
+            RuntimeError: if too many in a row can't be used.
+        """
+        bad: dict[str, str] = {}
+        for attempt in range(TRIES):
+            rng = random.Random(f"{seed}:{attempt}")
+            (which,) = rng.choices(range(len(self.sources)), self.shares)
+            source = self.sources[which]
+            index = rng.choice(self.chosen[which]) if attempt else self._next(which, number)
+            name = f"{self.data.parts[which].name}/{source.names[index]}"
+            try:
+                return name, source.sample(index, rng, view).turned(rng, self.turn), bad
+            except PhotoError as error:
+                bad[name] = str(error)
+        lines = "\n".join(list(bad.values())[-3:])
+        raise RuntimeError(f"{TRIES} photos in a row can't be used; the last of them:\n{lines}")
+
+    def describe(self) -> str:
+        """One line a part: its share, what it is, how many samples there are, and where."""
+        rows = zip(self.shares, self.sources, self.chosen, self.data.parts, strict=True)
+        return "\n".join(
+            f"{share:6.1%}  {len(chosen):,} {source.kind}: {part.path}"
+            for share, source, chosen, part in rows
+        )
+
+    def _next(self, which: int, number: int) -> int:
+        """The sample whose turn it is; of a part with a share of a third, every third number or so is its."""
+        epoch, place = divmod(int(number * self.shares[which]), len(self.chosen[which]))
+        if (which, epoch) not in self._orders:
+            self._orders = {key: order for key, order in self._orders.items() if key[0] != which}
+            chosen = set(self.chosen[which])
+            order = self.sources[which].order(random.Random(f"{self.key}:{which}:{epoch}"))
+            self._orders[which, epoch] = [index for index in order if index in chosen]
+        return self._orders[which, epoch][place]
+
+
+def open_source(part: Part, scale: int) -> Source:
+    """The source that a part names; what it is, its content shows.
+
+    Raises:
+        FileNotFoundError: if there is nothing to read.
+        ValueError: if it isn't what was expected.
+    """
+    path = Path(part.path)
+    if not part.path or not path.exists():
+        raise FileNotFoundError(f"{part.name}: there is no folder or list {part.path!r}.")
+    recipe = _recipe(part) if part.recipe else None
+    if recipe:
+        return DamagedPhotos(Shards(path) if _has_shards(path) else photo_files(path), recipe)
+    if _has_shards(path):
+        store = Shards(path)
+        if not store.paired:
+            raise ValueError(f"{path}: samples without lr in the shards of {part.name}; expected pairs.")
+        return StoredPairs(store)
+    if (path / "lr.npy").is_file():
+        return Arrays(path, scale)
+    return StoredPairs(pair_files(path, scale))
+
+
+def choose(source: Source, hold_out: int, held_out: bool, part: Part) -> list[int]:
+    """Which samples to use: those held out, or all others.
+
+    A hash of its name decides, so that the same photos are held out whatever else is in the folder.
+
+    Raises:
+        ValueError: if nothing would be left to train on.
+    """
+    groups = sorted(
+        set(source.groups), key=lambda name: hashlib.sha256(name.encode(errors="replace")).digest()
+    )
+    if hold_out >= len(groups):
+        raise ValueError(
+            f"{part.path}: it has {len(groups)} photos, and hold_out keeps {hold_out} of them from training. "
+            "Hold out fewer: --set data.hold_out=0 trains on all."
+        )
+    kept = set(groups[:hold_out])
+    return [index for index, group in enumerate(source.groups) if (group in kept) == held_out]
+
+
+def _has_shards(path: Path) -> bool:
+    if path.is_dir():
+        return next(path.glob("*.tar"), None) is not None
+    return path.suffix == ".txt" and path.read_text(encoding="utf-8-sig").strip().endswith(".tar")
+
+
+def _recipe(part: Part) -> Recipe:
+    try:
+        return find_recipe(part.recipe or "")
+    except ValueError as error:
+        raise ValueError(f"{part.name}: {str(error).removeprefix('--recipe ')}") from None

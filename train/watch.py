@@ -1,0 +1,149 @@
+"""What a person sees of a run: lines or a moving bar, metrics.csv, TensorBoard, pictures and curves."""
+
+import csv
+import io
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from ..files import replace_file
+from .curves import curves
+from .presets import Stage
+
+METRICS, CURVES, SAMPLES, TENSORBOARD = "metrics.csv", "curves.png", "samples", "tensorboard"
+HEAD = ["stage", "step", "name", "value"]
+LINE_EVERY_S, DRAW_EVERY_S = 30, 60
+SMOOTH = 0.95  # of the loss on the screen
+Row = tuple[str, int, str, float]
+
+
+class Watch:
+    """The log of a run; a quiet one, of a process that isn't the main one, does nothing."""
+
+    def __init__(self, folder: Path, quiet: bool = False) -> None:
+        self.folder, self.quiet = folder, quiet
+        self._drawn = -math.inf
+        self._console = Console(quiet=quiet, soft_wrap=True, highlight=False, markup=False)
+
+    def say(self, text: str) -> None:
+        """A line on the screen."""
+        self._console.print(text)
+
+    @contextmanager
+    def stage(self, stage: Stage, step: int) -> Iterator[None]:
+        """Follow a stage that has done `step` steps; what was logged of it after that is forgotten."""
+        if self.quiet:
+            yield
+            return
+        forget(self.folder / METRICS, stage.name, step)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        self._stage, self._first, self._began, self._told, self._loss = (
+            stage,
+            step,
+            time.monotonic(),
+            0.0,
+            None,
+        )
+        self._board = SummaryWriter(self.folder / TENSORBOARD / stage.name, purge_step=step + 1)
+        self._file = (self.folder / METRICS).open("a", newline="")
+        self._rows = csv.writer(self._file)
+        try:
+            if not self._file.tell():
+                self._rows.writerow(HEAD)
+            bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+            with bar as self._bar:
+                self._item = bar.add_task(stage.name, total=stage.steps, completed=step, loss="")
+                yield
+        finally:
+            for log in (self._board, self._file):
+                with suppress(OSError):  # of a full disk, of which the run has told
+                    log.close()
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Keep numbers of a step."""
+        if self.quiet:
+            return
+        self._rows.writerows([self._stage.name, step, name, f"{value:.9g}"] for name, value in values.items())
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+        if "loss" in values:
+            self._show(step, values["loss"])
+        scores = {name: value for name, value in values.items() if name.startswith("validation.")}
+        if scores:
+            text = "  ".join(
+                f"{name.removeprefix('validation.')} {value:.4g}" for name, value in scores.items()
+            )
+            self.say(f"{self._stage.name} {step}: {text}")
+
+    def picture(self, name: str, picture: Image.Image) -> None:
+        """Keep a sheet."""
+        if self.quiet:
+            return
+        content = io.BytesIO()
+        picture.save(content, "PNG")
+        (self.folder / SAMPLES).mkdir(exist_ok=True)
+        replace_file(self.folder / SAMPLES / f"{name}.png", content.getvalue())
+        self._board.add_image("samples", np.asarray(picture), int(name.rpartition("-")[2]), dataformats="HWC")
+
+    def curves(self, last: bool) -> None:
+        """Draw the numbers so far, unless they were just drawn and more will come."""
+        if not self.quiet and (last or time.monotonic() - self._drawn >= DRAW_EVERY_S):
+            self._drawn = time.monotonic()
+            replace_file(self.folder / CURVES, curves(rows(self.folder / METRICS)))
+
+    def _show(self, step: int, loss: float) -> None:
+        self._loss = loss if self._loss is None else SMOOTH * self._loss + (1 - SMOOTH) * loss
+        self._bar.update(self._item, completed=step, loss=f"loss {self._loss:.5f}")
+        now = time.monotonic()
+        last = step == self._stage.steps
+        if self._console.is_terminal or not (last or now - self._told >= LINE_EVERY_S):
+            return
+        self._told = now
+        speed = (step - self._first) / max(now - self._began, 1e-9)
+        left = (self._stage.steps - step) / speed
+        self.say(
+            f"{self._stage.name} {step}/{self._stage.steps}  loss {self._loss:.5f}  {speed:.2f} steps/s  "
+            f"{_span(left)} left"
+        )
+
+
+def rows(file: Path) -> list[Row]:
+    """The numbers of metrics.csv; a line that was cut short by the end of a process is left out."""
+    if not file.exists():
+        return []
+    with file.open(newline="") as lines:
+        found = [row for row in csv.reader(lines) if len(row) == len(HEAD) and row != HEAD]
+    return [(stage, int(step), name, float(value)) for stage, step, name, value in found if value]
+
+
+def forget(file: Path, stage: str, step: int) -> None:
+    """Drop what a stage logged after a step, and what was logged after the stage."""
+    if not file.exists():
+        return
+    kept = list(rows(file))
+    later = next((i for i, row in enumerate(kept) if row[0] == stage and row[1] > step), len(kept))
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(HEAD)
+    writer.writerows([row[0], row[1], row[2], f"{row[3]:.9g}"] for row in kept[:later])
+    replace_file(file, out.getvalue().encode())
+
+
+def _span(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.0f} min" if minutes >= 1 else f"{seconds:.0f} s"
