@@ -9,6 +9,7 @@ from torch import Tensor, cat
 from ..host.progress import progress
 from ..image import check_image, opaque, to_socket
 from . import sockets
+from .bounds import Node
 from .recipes import recipe_fingerprint, recipe_input, recipe_of, recipe_problem
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..degrade.recipe import Recipe
 
 
-class DegradeImage(io.ComfyNode):
+class DegradeImage(Node):
     """Draws a degradation for every photo and applies it."""
 
     @classmethod
@@ -102,7 +103,7 @@ class DegradeImage(io.ComfyNode):
         return io.NodeOutput(to_socket(pair.lr), degradations, text, to_socket(pair.hr))
 
 
-class ReplayDegradation(io.ComfyNode):
+class ReplayDegradation(Node):
     """Applies degradations that were drawn before."""
 
     @classmethod

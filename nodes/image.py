@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ..image import check_image, from_socket, to_socket
 from . import sockets
+from .bounds import Node
 
 if TYPE_CHECKING:
     from ..sample.frame import Frame
 
 
-class PrepareImage(io.ComfyNode):
+class PrepareImage(Node):
     """Enlarges a photo to its final size on a canvas that the networks accept."""
 
     @classmethod
@@ -59,7 +60,7 @@ class PrepareImage(io.ComfyNode):
         return io.NodeOutput(to_socket(hint), frame)
 
 
-class FinishImage(io.ComfyNode):
+class FinishImage(Node):
     """Cuts the restored photo out of its canvas and returns its transparency."""
 
     @classmethod
@@ -85,7 +86,7 @@ class FinishImage(io.ComfyNode):
         return io.NodeOutput(to_socket(finish(from_socket(image), frame)))
 
 
-class MatchColor(io.ComfyNode):
+class MatchColor(Node):
     """Gives one image the colours of another."""
 
     @classmethod

@@ -2,10 +2,11 @@
 
 from comfy_api.latest import io
 
+from .bounds import Node
 from .sockets import Adapter, Encoder
 
 
-class LoadNanoModel(io.ComfyNode):
+class LoadNanoModel(Node):
     """Loads every part of the model that ships with the extension."""
 
     @classmethod

@@ -10,12 +10,13 @@ from ..host.folders import check_name, dataset_folder
 from ..host.progress import say
 from ..image import check_image, opaque
 from . import sockets
+from .bounds import Node
 
 if TYPE_CHECKING:
     from ..degrade.degradation import Degradation
 
 
-class SaveTrainingPairs(io.ComfyNode):
+class SaveTrainingPairs(Node):
     """Adds pairs to a data set."""
 
     @classmethod

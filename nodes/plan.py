@@ -10,12 +10,13 @@ from torch import Tensor
 from ..host.progress import say
 from ..image import check_image, from_socket
 from . import sockets
+from .bounds import Node
 
 if TYPE_CHECKING:
     from ..host.encoder import LoadedEncoder
 
 
-class PlanRestoration(io.ComfyNode):
+class PlanRestoration(Node):
     """Chooses tiles for Tile Diffusion and the VAE by the size of the photo and the memory."""
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..host.samplers import SAMPLERS, SCHEDULERS
+from .bounds import Node
 
 PRESETS = {
     "wild": "SRlab's for photos from phones and social networks, at their own size",
@@ -51,7 +52,7 @@ OUTPUTS = {
 }
 
 
-class RestorationPreset(io.ComfyNode):
+class RestorationPreset(Node):
     """Gives the settings that go together to the nodes of a restoration."""
 
     @classmethod

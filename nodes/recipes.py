@@ -11,6 +11,7 @@ from ..host import folders
 from ..host.progress import progress, say
 from ..image import check_image, opaque, to_socket
 from . import sockets
+from .bounds import Node
 
 if TYPE_CHECKING:
     from ..degrade.recipe import Recipe
@@ -69,7 +70,7 @@ def recipe_fingerprint(recipe: str | None) -> str:
     return f"{stat.st_mtime_ns}:{stat.st_size}"
 
 
-class LoadRecipe(io.ComfyNode):
+class LoadRecipe(Node):
     """Gives a recipe to several nodes, and its text."""
 
     @classmethod
@@ -103,7 +104,7 @@ class LoadRecipe(io.ComfyNode):
         return io.NodeOutput(loaded, loaded.to_json())
 
 
-class EditRecipe(io.ComfyNode):
+class EditRecipe(Node):
     """Changes some numbers of a recipe, and saves it."""
 
     @classmethod
@@ -160,12 +161,17 @@ class EditRecipe(io.ComfyNode):
             raise ValueError(f"Edit Recipe: {error}") from error
         text = edited.to_json()
         if file:
-            replace_file(file, text.encode())
+            try:
+                replace_file(file, text.encode())
+            except OSError as error:
+                raise RuntimeError(
+                    f"Edit Recipe: {file} could not be written ({error.strerror}); it is as it was before."
+                ) from error
             say(f"Saved as {file}")
         return io.NodeOutput(edited, text, ui=ui.PreviewText(text))
 
 
-class PreviewDegradation(io.ComfyNode):
+class PreviewDegradation(Node):
     """Shows one photo under many seeds."""
 
     @classmethod

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..image import check_image, from_socket, to_socket
 from . import sockets
+from .bounds import Node
 
 if TYPE_CHECKING:
     from ..sample.frame import Frame
@@ -19,7 +20,7 @@ FRAME = (
 )
 
 
-class WeighRegions(io.ComfyNode):
+class WeighRegions(Node):
     """Holds the sampling to the photo where a mask says so."""
 
     @classmethod
@@ -68,7 +69,7 @@ class WeighRegions(io.ComfyNode):
         return io.NodeOutput(weigh_regions(model, latent["samples"], mask, strength, frame))
 
 
-class BlendRegions(io.ComfyNode):
+class BlendRegions(Node):
     """Puts the photo's own picture back where a mask says so."""
 
     @classmethod

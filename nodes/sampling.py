@@ -4,8 +4,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from .bounds import Node
 
-class TileDiffusion(io.ComfyNode):
+
+class TileDiffusion(Node):
     """Samples large photos in overlapping tiles."""
 
     @classmethod
@@ -76,7 +78,7 @@ class TileDiffusion(io.ComfyNode):
         return io.NodeOutput(tile_diffusion(model, tile=tile, overlap=shared, batch=tile_batch, grid=grid))
 
 
-class LRStart(io.ComfyNode):
+class LRStart(Node):
     """Starts the sampling from the photo under noise, as SeeSR does."""
 
     @classmethod

@@ -9,11 +9,12 @@ from torch import Tensor, cat
 
 from ..host.progress import progress
 from ..image import check_image, from_socket, opaque, to_socket
+from .bounds import Node
 
 PICTURES = 8  # the most that Compare Sheet takes
 
 
-class ScoreImage(io.ComfyNode):
+class ScoreImage(Node):
     """Measures restored photos."""
 
     @classmethod
@@ -95,7 +96,7 @@ class ScoreImage(io.ComfyNode):
         )
 
 
-class CompareSheet(io.ComfyNode):
+class CompareSheet(Node):
     """Draws pictures of one scene side by side."""
 
     @classmethod

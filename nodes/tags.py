@@ -10,12 +10,13 @@ from torch import Tensor
 from ..host.progress import say
 from ..image import check_image
 from . import sockets
+from .bounds import Node
 
 if TYPE_CHECKING:
     from ..host.tags import Tags
 
 
-class EncodeTags(io.ComfyNode):
+class EncodeTags(Node):
     """Readies words for Tag Photo, once for all photos."""
 
     @classmethod
@@ -42,7 +43,7 @@ class EncodeTags(io.ComfyNode):
                     "some hundred words: scenes, things, materials, people, food, animals, weather.",
                 ),
             ],
-            outputs=[sockets.Tags.Output("tags", display_name="tags")],
+            outputs=[sockets.Tags.Output("tags", display_name="tags", tooltip="For Tag Photo.")],
         )
 
     @classmethod
@@ -53,7 +54,7 @@ class EncodeTags(io.ComfyNode):
         return io.NodeOutput(encode_tags(clip, tags))
 
 
-class TagPhoto(io.ComfyNode):
+class TagPhoto(Node):
     """Says in words what a photo shows."""
 
     @classmethod

@@ -134,3 +134,10 @@ def test_a_wrong_weights_file_is_named(refused, graph, model_folders, widget, fi
 @pytest.mark.parametrize("widget", LOADERS)
 def test_a_missing_weights_file_is_named(refused, graph, widget):
     refused(load_with(graph, widget, "gone.safetensors"), r"There is no file 'gone\.safetensors' in models/")
+
+
+def test_a_ninth_picture_of_a_sheet_is_refused(graph, refused):
+    pictures = {f"images.image{place}": ["1", 0] for place in range(9)}
+    sheet = node("UGCSR_CompareSheet", **pictures, labels="", crops=1, crop_size=0, find="detail", title="")
+    shown = {"91": sheet, "92": node("PreviewImage", images=["91", 0])}
+    refused(graph | shown, r"Compare Sheet: there is no input 'images.image8'")

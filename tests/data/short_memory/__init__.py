@@ -1,19 +1,19 @@
-"""Custom nodes for tests: parts that run out of memory the first times they are used."""
+"""Custom nodes for tests: parts that run out of memory some of the times that they are used."""
 
 import copy
 import dataclasses
+from itertools import count
 
 import torch
 from comfy.patcher_extension import WrappersMP
 
 
-def failing(times, function):
-    """`function`, which fails `times` times before it works."""
-    left = [times]
+def failing(times, function, after=0):
+    """`function`, which works `after` times, then fails `times` times before it works again."""
+    calls = count()
 
     def run(*args, **kwargs):
-        if left[0]:
-            left[0] -= 1
+        if after <= next(calls) < after + times:
             raise torch.OutOfMemoryError("out of memory, for a test")
         return function(*args, **kwargs)
 
@@ -48,9 +48,15 @@ class ShortVAE(ShortPart):
 class ShortModel(ShortPart):
     RETURN_TYPES = ("MODEL",)
 
-    def shorten(self, part, times):
+    @classmethod
+    def INPUT_TYPES(cls):
+        types = super().INPUT_TYPES()
+        types["optional"] = {"after": ("INT", {"default": 0})}
+        return types
+
+    def shorten(self, part, times, after=0):
         short = part.clone()
-        fail = failing(times, lambda run, *args, **kwargs: run(*args, **kwargs))
+        fail = failing(times, lambda run, *args, **kwargs: run(*args, **kwargs), after)
         short.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "short_memory", fail)
         return (short,)
 

@@ -1,0 +1,53 @@
+"""What comes over a link stays within what the widgets would take: the host checks that of widgets alone."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..files import brief
+
+
+class Node(io.ComfyNode):
+    """What every node of ours is: one that refuses inputs that it hasn't, and numbers out of bounds."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        execute = cls.__dict__["execute"].__func__
+        if not hasattr(execute, "__wrapped__"):  # the host runs each node as a copy of its class
+            setattr(cls, "execute", classmethod(_bounded(execute)))  # noqa: B010
+
+
+def _bounded(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
+    known = signature(execute).parameters
+
+    @wraps(execute)
+    def run(cls: type[Node], *args: Any, **values: Any) -> io.NodeOutput:
+        schema = cls.SCHEMA or cls.GET_SCHEMA()
+        for name in values:
+            if name not in known:
+                raise ValueError(f"{schema.display_name}: there is no input {brief(name)}. Take it away.")
+        _check(schema, values)
+        return execute(cls, *args, **values)
+
+    return run
+
+
+def _check(schema: io.Schema, values: Mapping[str, Any]) -> None:
+    """Refuse the first number that is out of bounds, and NaN.
+
+    Raises:
+        ValueError: naming the node, the input and its bounds.
+    """
+    for field in schema.inputs:
+        if not isinstance(field, (io.Int.Input, io.Float.Input)) or field.id not in values:
+            continue
+        value, least, most = values[field.id], field.min, field.max
+        if least is None or most is None or not isinstance(value, (int, float)) or least <= value <= most:
+            continue
+        raise ValueError(
+            f"{schema.display_name}: '{field.id}' is {brief(value)}; expected {least} to {most}. "
+            "Change what is connected to it, or take the link away."
+        )

@@ -1,0 +1,151 @@
+"""The same prompt gives the same bytes, wherever and whenever it runs."""
+
+import copy
+import io
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.comfy
+
+TIMES = 20 if os.environ.get("UGCSR_FUZZ") == "full" else 5
+SIZE = 72, 104  # width, height: its result is larger than the smallest tile
+
+
+def node(class_type, **inputs):
+    return {"class_type": class_type, "inputs": inputs}
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """A photo with smooth and sharp parts, as a file."""
+    picture = Image.radial_gradient("L").resize(SIZE).convert("RGB")
+    picture.paste((200, 40, 30), (8, 6, 20, 18))
+    picture.paste(Image.linear_gradient("L").resize((30, 30)), (30, 60))
+    file = tmp_path_factory.mktemp("scene") / "scene.png"
+    picture.save(file)
+    return file
+
+
+@pytest.fixture
+def new_name(client, scene):
+    """Uploads the photo under a name of its own, so that the host has no result of it that it could reuse."""
+    return lambda file=scene: client.upload_as(f"{uuid.uuid4()}.png", Path(file).read_bytes())
+
+
+@pytest.fixture
+def pixels(client):
+    """Runs a graph; the saved pictures, as bytes of their pixels."""
+
+    def run(graph, saved="13"):
+        pictures = client.run(graph)[saved]["images"]
+        return [Image.open(io.BytesIO(client.fetch(picture))).tobytes() for picture in pictures]
+
+    return run
+
+
+@pytest.fixture
+def tiled(quickstart):
+    """The quick start in tiles of 256 px with the given changes, as node -> inputs."""
+
+    def make(name, **changes):
+        graph = quickstart(name)
+        graph["7"]["inputs"] |= {"tile_size": 256, "overlap": 64}
+        for key, inputs in changes.items():
+            graph[key.removeprefix("n")]["inputs"] |= inputs
+        return graph
+
+    return make
+
+
+def test_again_and_again(tiled, new_name, pixels):
+    assert len({pixels(tiled(new_name()))[0] for _ in range(TIMES)}) == 1
+
+
+def test_another_seed_is_seen_where_noise_is_added(tiled, new_name, pixels):
+    name = new_name()
+    changed = {"n9": {"steps": 2, "sampler_name": "euler_ancestral"}}
+    first, second = (pixels(tiled(name, n9=changed["n9"] | {"seed": seed}))[0] for seed in (1, 2))
+    assert first != second
+
+
+@pytest.mark.parametrize("batch", [1, 2, 64])
+def test_however_many_tiles_are_computed_at_once(tiled, new_name, pixels, batch):
+    assert pixels(tiled(new_name(), n7={"tile_batch": batch})) == pixels(tiled(new_name()))
+
+
+def test_after_other_prompts_that_share_its_models(tiled, new_name, pixels, scene, tmp_path, client):
+    expected = pixels(tiled(new_name()))
+    mirrored = tmp_path / "mirrored.png"
+    Image.open(scene).rotate(180).resize((50, 31)).save(mirrored)
+    others = [
+        tiled(new_name(mirrored)),
+        tiled(new_name(), n5={"strength": 0.3}, n6={"strength": 0.2, "end_percent": 0.5}),
+        tiled(new_name(), n9={"steps": 3, "cfg": 4.0}),
+        tiled(new_name(), n4={"view": "both", "pool": 2}),
+    ]
+    for other in others:
+        assert pixels(other) != expected
+        assert pixels(tiled(new_name())) == expected
+
+
+def test_two_restorations_in_one_prompt_share_their_models(tiled, new_name, pixels, client):
+    name = new_name()
+    plain, weaker = tiled(name), tiled(name, n5={"strength": 0.3})
+    expected = pixels(plain), pixels(weaker)
+    both = copy.deepcopy(plain)
+    for key in ("5", "7", "9", "10", "11", "12", "13"):
+        both["9" + key] = copy.deepcopy(weaker[key])
+        for socket, value in both["9" + key]["inputs"].items():
+            if isinstance(value, list) and "9" + value[0] in both:
+                both["9" + key]["inputs"][socket] = ["9" + value[0], value[1]]
+    outputs = client.run(both)
+    got = [
+        [Image.open(io.BytesIO(client.fetch(outputs[key]["images"][0]))).tobytes()] for key in ("13", "913")
+    ]
+    assert tuple(got) == expected
+
+
+def test_at_every_place_of_a_batch_under_the_same_noise(tiled, new_name, pixels, scene, tmp_path):
+    mirrored = tmp_path / "mirrored.png"
+    Image.open(scene).rotate(180).save(mirrored)
+    names = [new_name(scene), new_name(mirrored)]
+
+    def batch(name):
+        photos = {str(90 + place): node("LoadImage", image=name) for place, name in enumerate(names)}
+        joined = {"92": node("ImageBatch", image1=["90", 0], image2=["91", 0])}
+        return tiled(name) | photos | joined
+
+    together = batch(names[0])
+    for reader in ("3", "4"):
+        together[reader]["inputs"]["image"] = ["92", 0]
+
+    def alone(place):
+        # The host draws other noise for each place; LatentFromBatch keeps the place.
+        graph = batch(names[place]) | {
+            "93": node("UGCSR_PrepareImage", image=["92", 0], scale=4.0),
+            "94": node("LatentFromBatch", samples=["8", 0], batch_index=place, length=1),
+        }
+        graph["8"]["inputs"]["pixels"] = ["93", 0]
+        graph["9"]["inputs"]["latent_image"] = ["94", 0]
+        return pixels(graph)[0]
+
+    assert [alone(place) for place in range(2)] == pixels(together)
+
+
+def test_damage_of_the_same_seed_is_the_same_in_any_batch(new_name, pixels):
+    def damaged(source, seed):
+        return {
+            "1": node("LoadImage", image=new_name()),
+            "2": node("RepeatImageBatch", image=["1", 0], amount=3),
+            "3": node(
+                "UGCSR_DegradeImage", image=source, recipe="ugc", seed=seed, scale=2, sharpen_target=False
+            ),
+            "13": node("SaveImage", images=["3", 0], filename_prefix="damaged"),
+        }
+
+    together = pixels(damaged(["2", 0], 7))
+    assert [pixels(damaged(["1", 0], 7 + place))[0] for place in range(3)] == together
