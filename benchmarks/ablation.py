@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from ugc_sr.train.task import Start
 
 from .quality import MEASURED, Table, gains, mean, pairs, scored
 
-SEMANTICS = ("true", "another photo's", "zero")
+SEMANTICS = ("true", "another photo's", "shuffled", "zero")
 BATCH, SEED = 4, 0
 
 
 def run(photos: str, data: str, weights: list[str], base: str | None, steps: int) -> Iterator[dict[str, Any]]:
     """Train an arm for each kind of tokens and yield its means, then what true tokens bring, paired.
+
+    Zero stands for no semantics: the image attentions are there and hear nothing.
 
     Args:
         photos: folder that scripts/fetch_photos.sh filled.
@@ -33,7 +36,7 @@ def run(photos: str, data: str, weights: list[str], base: str | None, steps: int
         base: file of an earlier bundled model to begin with.
         steps: of each arm.
     """
-    stage = next(stage for stage in PRESETS["nano"].stages if stage.name == "restore")
+    stage = replace(next(stage for stage in PRESETS["nano"].stages if stage.name == "restore"), steps=steps)
     arms = {}
     for semantics in SEMANTICS:
         start = Start(
@@ -57,8 +60,10 @@ def trained(stage: Stage, start: Start, data: str, semantics: str, steps: int) -
 
 
 def chosen(semantics: str, tokens: Tensor) -> Tensor:
-    """Tokens (B, N, D) of other photos of the batch, zeros, or the same."""
-    return {"true": tokens, "another photo's": tokens.roll(1, 0), "zero": torch.zeros_like(tokens)}[semantics]
+    """Tokens (B, N, D) of the photos, of others of the batch, with channels in another order, or zero."""
+    order = torch.randperm(tokens.shape[2], generator=torch.Generator().manual_seed(SEED))
+    kinds = (tokens, tokens.roll(1, 0), tokens[:, :, order], torch.zeros_like(tokens))
+    return dict(zip(SEMANTICS, kinds, strict=True))[semantics]
 
 
 @torch.no_grad()
