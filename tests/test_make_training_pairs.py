@@ -17,6 +17,7 @@ from ugc_sr.restore.server import CHECKOUT
 pytestmark = pytest.mark.comfy
 
 WORKFLOW = CHECKOUT / "workflows" / "make_training_pairs.json"
+FOLDER = "pairs of this test"  # others run the workflow in the same host
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def graph(client, photo, to_api):
     """The workflow for a small photo."""
     made = to_api(WORKFLOW)
     inputs_of(made, "LoadImage")["image"] = client.upload(photo)
+    inputs_of(made, "UGCSR_SaveTrainingPairs")["folder"] = FOLDER
     return made
 
 
@@ -33,7 +35,7 @@ def inputs_of(graph, class_type):
 
 
 def test_each_run_adds_a_pair_that_its_manifest_replays(client, graph, host_server, photo):
-    place = host_server.log.parent / "datasets" / "my_pairs"
+    place = host_server.log.parent / "datasets" / FOLDER
     for seed in (0, 1):
         run = copy.deepcopy(graph)
         inputs_of(run, "UGCSR_DegradeImage")["seed"] = seed

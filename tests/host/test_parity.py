@@ -55,7 +55,7 @@ def test_networks_of_the_bundled_models_shape_agree_with_their_diffusers_twins(l
 
     g = torch.Generator().manual_seed(0)
     case = {
-        "x": torch.randn(2, 96, 8, 12, generator=g),
+        "x": torch.randn(2, UNET["in_channels"], 8, 12, generator=g),
         "text": torch.randn(2, 4, TEXT_DIM, generator=g),
         "features": torch.randn(2, 16, TOKEN_DIM, generator=g),
         "hint": torch.rand(2, 3, 32, 48, generator=g),
