@@ -63,7 +63,7 @@ def chosen(semantics: str, tokens: Tensor) -> Tensor:
     """Tokens (B, N, D) of the photos, of others of the batch, with channels in another order, or zero."""
     order = torch.randperm(tokens.shape[2], generator=torch.Generator().manual_seed(SEED))
     kinds = (tokens, tokens.roll(1, 0), tokens[:, :, order], torch.zeros_like(tokens))
-    return dict(zip(SEMANTICS, kinds, strict=True))[semantics]
+    return kinds[SEMANTICS.index(semantics)]
 
 
 @torch.no_grad()
