@@ -40,9 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a host of ours ends with us
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", module=r"PIL\."
-            )  # of broken EXIF entries, which are left behind
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of broken EXIF, which is left behind
             return _restore(options, stop)
     except (ValueError, OSError, RuntimeError) as error:
         _tell(str(error))

@@ -74,7 +74,7 @@ class Worker:
             reason = _cause(error)
             raise reason from None
         except RayError as error:
-            raise RuntimeError(f"Ray: {str(error).strip().splitlines()[-1]}") from error
+            raise RuntimeError(f"Ray: {_last_line(error)}") from error
 
 
 def check_ray() -> None:

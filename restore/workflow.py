@@ -77,26 +77,41 @@ def find(name: str) -> Workflow:
             f"--workflow {name}: no such file and no such name; known are {', '.join(fitting())}."
         )
     try:
+        graph = read_graph(file)
+    except ValueError as error:
+        raise ValueError(f"--workflow {name}: {error}") from None
+    twin = CHECKOUT / "workflows" / f"{name}.json" if name in SHIPPED else None
+    editor = json.loads(twin.read_text(encoding="utf-8")) if twin and twin.is_file() else None
+    return Workflow(name if name in SHIPPED else file.name, graph, editor)
+
+
+def read_graph(file: Path) -> Graph:
+    """A graph in API format, with one Load Image and one Save Image.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it holds something else.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no workflow '{file}'.")
+    try:
         graph = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"--workflow {name}: '{file}' is no JSON: {error}.") from None
+        raise ValueError(f"'{file}' is no JSON: {error}.") from None
     if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
         raise ValueError(
-            f"--workflow {name}: the file is in the editor's format. "
+            f"'{file}' is in the editor's format. "
             "Open it in ComfyUI, choose Workflow > Export (API), and give that file."
         )
     nodes = graph.values() if isinstance(graph, dict) and graph else [None]
     if not all(isinstance(node, dict) and {"class_type", "inputs"} <= node.keys() for node in nodes):
-        raise ValueError(f"--workflow {name}: '{file}' is no workflow in ComfyUI's API format.")
+        raise ValueError(f"'{file}' is no workflow in ComfyUI's API format.")
     for kind, title in ENDS.items():
         if (count := len(_all(graph, kind))) != 1:
             raise ValueError(
-                f"--workflow {name} has {count} {title} nodes where one is wanted: "
-                "the client puts one photo in and takes one out."
+                f"'{file}' has {count} {title} nodes where one is wanted: one photo goes in, one comes out."
             )
-    twin = CHECKOUT / "workflows" / f"{name}.json" if name in SHIPPED else None
-    editor = json.loads(twin.read_text(encoding="utf-8")) if twin and twin.is_file() else None
-    return Workflow(name if name in SHIPPED else file.name, graph, editor)
+    return graph
 
 
 def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed: int | None) -> Workflow:

@@ -267,15 +267,7 @@ def blueprint(definitions: Mapping[str, Json]) -> Graph:
     inner.column("Sample")
     overlap = _settings("nano", "UGCSR_TileDiffusion")["overlap"]
     tiled = inner.add("UGCSR_TileDiffusion", model=guided, tile_size=tile, overlap=overlap)
-    sampled = inner.add(
-        "KSampler",
-        model=tiled["MODEL"],
-        positive=controlled["positive"],
-        negative=controlled["negative"],
-        latent_image=chosen["latent"],
-        seed=seed,
-        **set_by["KSampler"],
-    )
+    sampled = _sample(inner, tiled, controlled, chosen, seed, set_by)
     inner.column("Colour and size")
     inner.output("IMAGE", _finish(inner, sampled, nano["vae"], prepared, method=colors))
 
@@ -311,15 +303,7 @@ def _preset_subgraph(definitions: Mapping[str, Json]) -> Graph:
     inner.column("Sample")
     tiles = _settings("wild", "UGCSR_TileDiffusion")  # the same in all presets for these networks
     tiled = inner.add("UGCSR_TileDiffusion", model=guided, **tiles)
-    sampled = inner.add(
-        "KSampler",
-        model=tiled["MODEL"],
-        positive=controlled["positive"],
-        negative=controlled["negative"],
-        latent_image=chosen["latent"],
-        seed=seed,
-        **set_by["KSampler"],
-    )
+    sampled = _sample(inner, tiled, controlled, chosen, seed, set_by)
     inner.column("Colour and size")
     inner.output("IMAGE", _finish(inner, sampled, given["vae"], given, **set_by["UGCSR_MatchColor"]))
     return inner
@@ -481,6 +465,21 @@ def _guide(
         **set_by["UGCSR_ApplySemanticControlNet"],
     )
     return guided["MODEL"], controlled
+
+
+def _sample(
+    graph: Graph, tiled: Node, controlled: Node, chosen: Node, seed: Any, set_by: Mapping[str, Json]
+) -> Node:
+    """KSampler, set by Restoration Preset."""
+    return graph.add(
+        "KSampler",
+        model=tiled["MODEL"],
+        positive=controlled["positive"],
+        negative=controlled["negative"],
+        latent_image=chosen["latent"],
+        seed=seed,
+        **set_by["KSampler"],
+    )
 
 
 def _finish(

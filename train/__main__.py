@@ -87,7 +87,6 @@ def _config(options: argparse.Namespace, main: bool) -> tuple:
 
 
 def _placed(preset: Preset, given: Sequence[str]) -> Data:
-
     return preset.data.at({name: str(Path(path).absolute()) for name, path in places(given).items()})
 
 

@@ -135,38 +135,35 @@ NANO = (
     ),
 )
 
+_SRLAB_DATA = Data(SRLAB_MIX, sharpen=True, hold_out=8)
+_SRLAB = Stage(
+    name="adapter",
+    task="srlab",
+    steps=90_000,  # of the released weights
+    learning_rate=5e-5,
+    warmup=500,
+    batch=16,  # a device, with the number of devices unknown: multiply by yours
+    precision="fp16",
+    validate_every=2_500,
+    sample_every=2_500,
+    options={"encoder": "", "null_text": 0.5},
+)
+
 PRESETS = {
     "srlab": Preset(
         purpose="SRlab's adapter and ControlNet over Stable Diffusion 2 base, set as by its authors.",
-        data=Data(SRLAB_MIX, sharpen=True, hold_out=8),
-        stages=(
-            Stage(
-                name="adapter",
-                task="srlab",
-                steps=90_000,  # of the released weights
-                learning_rate=5e-5,
-                warmup=500,
-                batch=16,  # a device, with the number of devices unknown: multiply by yours
-                precision="fp16",
-                validate_every=2_500,
-                sample_every=2_500,
-                options={"encoder": "", "null_text": 0.5},
-            ),
-        ),
+        data=_SRLAB_DATA,
+        stages=(_SRLAB,),
     ),
     "srlab-lite": Preset(
         purpose="The same on one GPU: bfloat16, checkpointed activations, averaged weights, min-SNR.",
-        data=Data(SRLAB_MIX, sharpen=True, hold_out=8),
+        data=_SRLAB_DATA,
         stages=(
-            Stage(
-                name="adapter",
-                task="srlab",
+            replace(
+                _SRLAB,
                 steps=20_000,
-                learning_rate=5e-5,
-                warmup=500,
                 schedule="cosine",
                 floor=0.1,
-                batch=16,
                 accumulate=8,
                 ema=0.999,
                 precision="bf16",
@@ -174,7 +171,6 @@ PRESETS = {
                 min_snr_gamma=5.0,
                 validate_every=1_000,
                 sample_every=1_000,
-                options={"encoder": "", "null_text": 0.5},
             ),
         ),
     ),

@@ -15,10 +15,11 @@ import torch
 
 from ..restore.api import Client
 from ..restore.server import CHECKOUT, find_host, running_host
+from ..restore.workflow import read_graph
 from ..sample.presets import Preset
 from ..score.extras import EXTRAS, Extras
 from .objective import Objective, check_metric
-from .restorer import find_pairs, read_graph
+from .restorer import find_pairs
 from .run import Plan, tune
 from .space import PARAMETERS, searched
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from ..files import parse_json
 from ..restore.api import Client
 from ..sample.presets import Graph, Values, apply
 from ..score.extras import Extras
@@ -48,27 +47,6 @@ def find_pairs(lr: Path, gt: Path) -> tuple[Pair, ...]:
     return tuple(Pair(small, original) for small, original in sorted(partners(lr, gt).items()))
 
 
-def read_graph(file: Path) -> Graph:
-    """A workflow in API format, with one Load Image and one Save Image.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it holds something else.
-    """
-    if not file.is_file():
-        raise FileNotFoundError(f"There is no workflow '{file}'.")
-    try:
-        graph = parse_json(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"'{file}' is no JSON: {error}.") from None
-    nodes = graph.values() if isinstance(graph, dict) else [None]
-    if not all(isinstance(node, dict) and {"class_type", "inputs"} <= node.keys() for node in nodes):
-        raise ValueError(f"'{file}' is no workflow in API format. Save it with File > Export (API).")
-    _only(graph, "LoadImage", "Load Image")
-    _only(graph, "SaveImage", "Save Image")
-    return graph
-
-
 class Restorer:
     """A graph on a host: photos go in through its Load Image and come out of its Save Image."""
 
@@ -77,8 +55,8 @@ class Restorer:
         self.graph = copy.deepcopy(graph)
         self.extras = extras
         # People may use the host too: nothing is left in its output folder.
-        save = _only(self.graph, "SaveImage", "Save Image")
-        self.saved = next(key for key, node in self.graph.items() if node is save)
+        self.saved = next(key for key, node in self.graph.items() if node["class_type"] == "SaveImage")
+        save = self.graph[self.saved]
         save |= {"class_type": "PreviewImage", "inputs": {"images": save["inputs"]["images"]}}
 
     def measure(self, values: Values, pairs: Sequence[Pair]) -> list[Scores]:
@@ -103,15 +81,3 @@ class Restorer:
             return evaluate(sr, gt=gt, lr=load(pair.lr)) | self.extras.measure(sr, gt=gt)
         except ValueError as error:
             raise ValueError(f"'{pair.lr.name}', restored, against '{pair.gt}': {error}") from error
-
-
-def _only(graph: Graph, node_class: str, title: str) -> dict:
-    """The one node of a class.
-
-    Raises:
-        ValueError: if there is none, or more than one.
-    """
-    found = [node for node in graph.values() if node["class_type"] == node_class]
-    if len(found) != 1:
-        raise ValueError(f"The workflow has {len(found)} nodes {title}; tuning needs exactly one.")
-    return found[0]

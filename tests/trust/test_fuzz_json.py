@@ -13,8 +13,8 @@ from ugc_sr.degrade.degradation import Degradation, apply
 from ugc_sr.degrade.edit import edit
 from ugc_sr.degrade.recipe import Recipe
 from ugc_sr.degrade.recipes import RECIPES
+from ugc_sr.restore.workflow import read_graph
 from ugc_sr.sample.presets import Preset
-from ugc_sr.tune.restorer import read_graph
 
 same_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 

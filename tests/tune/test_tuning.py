@@ -164,12 +164,12 @@ def test_photos_to_check_on_must_be_others(tune, pairs):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda graph: graph.pop("13"), "The workflow has 0 nodes Save Image; tuning needs exactly one"),
-        (lambda graph: graph.pop("1"), "The workflow has 0 nodes Load Image; tuning needs exactly one"),
-        (lambda graph: graph.update({"20": graph["1"]}), "The workflow has 2 nodes Load Image"),
+        (lambda graph: graph.pop("13"), "has 0 Save Image nodes where one is wanted"),
+        (lambda graph: graph.pop("1"), "has 0 Load Image nodes where one is wanted"),
+        (lambda graph: graph.update({"20": graph["1"]}), "has 2 Load Image nodes where one is wanted"),
         (
             lambda graph: graph.update(nodes=[]),
-            "is no workflow in API format. Save it with File > Export (API)",
+            "is in the editor's format. Open it in ComfyUI, choose Workflow > Export (API)",
         ),
     ],
 )
