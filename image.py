@@ -5,8 +5,8 @@ from torch.nn import functional as F
 
 
 def from_socket(image: Tensor) -> Tensor:
-    """IMAGE (B, H, W, C) -> (B, C, H, W)."""
-    return image.movedim(-1, 1)
+    """IMAGE (B, H, W, C) of any precision -> (B, C, H, W) float32."""
+    return image.movedim(-1, 1).to(float32)
 
 
 def to_socket(image: Tensor) -> Tensor:
@@ -16,7 +16,7 @@ def to_socket(image: Tensor) -> Tensor:
 
 def opaque(image: Tensor) -> Tensor:
     """IMAGE (B, H, W, 3 or 4) -> (B, 3, H, W) float32; what is transparent is laid on white."""
-    image = from_socket(image).to(float32)
+    image = from_socket(image)
     rgb, alpha = image[:, :3], image[:, 3:]
     return rgb * alpha + 1 - alpha if alpha.numel() else rgb
 
@@ -30,7 +30,7 @@ def check_image(image: Tensor, node: str, socket: str = "image") -> None:
         socket: name of the node's input.
 
     Raises:
-        ValueError: for other shapes, images without pixels, and NaN or infinite values.
+        ValueError: for other shapes, images without pixels, whole numbers, and NaN or infinite values.
     """
     head = f"{node}: '{socket}'"
     if image.ndim != 4:
@@ -47,6 +47,11 @@ def check_image(image: Tensor, node: str, socket: str = "image") -> None:
         raise ValueError(
             f"{head} is empty: {batch} photos of {width}x{height} px. "
             "Connect a photo that has at least one pixel."
+        )
+    if not image.is_floating_point():
+        raise ValueError(
+            f"{head} holds {str(image.dtype).removeprefix('torch.')}; expected floats from 0 to 1. "
+            "The node before it makes no IMAGE as ComfyUI has them."
         )
     if not image.isfinite().all():
         raise ValueError(

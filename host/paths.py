@@ -51,12 +51,13 @@ def unlisted(kind: str) -> str:
     )
 
 
-def problem(kind: str, name: str | None) -> str | None:
+def problem(kind: str, name: object) -> str | None:
     """What to tell the user when there is no such file, else None.
 
     `name` is None where the widget is linked to another node: the file is only known when the graph runs.
+    It may be anything in a graph that was written by hand.
     """
-    return None if name is None or _entry(name) in names(kind) else _missing(kind, name)
+    return None if name is None or _entry(str(name)) in names(kind) else _missing(kind, str(name))
 
 
 def fingerprint(kind: str, name: str | None) -> str:

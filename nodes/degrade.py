@@ -136,8 +136,8 @@ class ReplayDegradation(Node):
     @classmethod
     def execute(cls, image: Tensor, degradation: "str | tuple[Degradation, ...]") -> io.NodeOutput:
         check_image(image, node="Replay Degradation")
-        if isinstance(degradation, str):
-            degradation = _from_lines(degradation)
+        if not isinstance(degradation, tuple):  # no text either, if a graph was written by hand
+            degradation = _from_lines(str(degradation))
         if len(degradation) == 1:
             degradation *= len(image)
         if len(degradation) != len(image):

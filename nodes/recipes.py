@@ -44,6 +44,7 @@ def recipe_of(recipe: "str | Recipe") -> "Recipe":
 
     if isinstance(recipe, Recipe):
         return recipe
+    recipe = str(recipe)  # no text, if a graph was written by hand
     if recipe in RECIPES:
         return RECIPES[recipe]
     try:

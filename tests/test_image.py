@@ -16,6 +16,13 @@ def test_to_socket_clamps_and_is_float32():
     assert out.flatten().tolist() == [0.0, 0.5, 1.0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_photos_of_any_precision_come_in_as_float32(dtype):
+    image = torch.rand(1, 4, 6, 3)
+    check_image(image.to(dtype), node="Prepare Photo")
+    assert_close(from_socket(image.to(dtype)), from_socket(image), rtol=1e-2, atol=0)
+
+
 def test_what_is_transparent_is_laid_on_white():
     image = torch.tensor([[0.2, 0.4, 0.6, 0.0], [0.2, 0.4, 0.6, 0.5], [0.2, 0.4, 0.6, 1.0]]).view(3, 1, 1, 4)
     assert_close(opaque(image).flatten(1)[:, 0], torch.tensor([1.0, 0.6, 0.2]))
@@ -35,6 +42,7 @@ def test_photos_of_one_pixel_are_fine(channels):
         (torch.rand(1, 4, 4, 1), r"'image' has 1 channels; expected 3"),
         (torch.rand(0, 4, 6, 3), r"'image' is empty: 0 photos of 6x4 px"),
         (torch.rand(1, 0, 6, 3), r"'image' is empty: 1 photos of 6x0 px"),
+        (torch.ones(1, 2, 2, 3, dtype=torch.uint8), r"'image' holds uint8; expected floats from 0 to 1"),
         (torch.full((1, 2, 2, 3), torch.nan), r"'image' holds NaN or infinite values"),
         (torch.full((1, 2, 2, 3), torch.inf), r"'image' holds NaN or infinite values"),
     ],

@@ -61,6 +61,7 @@ def test_without_files_a_list_is_empty_and_the_message_says_where_to_put_them(mo
         paths.fingerprint(kind, "x.safetensors")
     assert paths.problem(kind, "x.safetensors").startswith(f"There is no file 'x.safetensors' in {where}")
     assert paths.problem(kind, "").startswith(f"No file of {where} is chosen")
+    assert paths.problem(kind, float("nan")).startswith(f"There is no file 'nan' in {where}")
 
 
 def test_a_name_that_comes_over_a_link_is_judged_when_the_graph_runs(models):

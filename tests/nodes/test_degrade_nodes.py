@@ -99,6 +99,8 @@ def test_replay_refuses_what_does_not_fit_its_photos(simple, degrade):
         replay(photos, "\n ")
     with pytest.raises(ValueError, match=r"^Replay Degradation: line 2: degradation: not JSON"):
         replay(photos, f"{text.splitlines()[0]}\nnonsense")
+    with pytest.raises(ValueError, match=r"^Replay Degradation: line 1: degradation: expected"):
+        replay(photos, 7)
     mixed = (simple.draw(0, 4), simple.draw(0, 2))
     with pytest.raises(ValueError, match=r"has the scales 2, 4. Replay them one after the other"):
         replay(photos, mixed)

@@ -54,6 +54,8 @@ def test_a_recipe_is_checked_before_the_graph_runs(simple, saved):
         assert node.validate_inputs(recipe="ugc") is True
         assert node.validate_inputs(recipe=None) is True
         assert "There is no recipe 'gone.json'. Choose another" in node.validate_inputs(recipe="gone.json")
+        for wrong in (7, [5], {}):
+            assert "There is no recipe" in node.validate_inputs(recipe=wrong)
         problem = node.validate_inputs(recipe="broken.json")
         assert problem.startswith("'broken.json' in models/degradation_recipes: recipe 'simple': steps[2]")
         assert "quality" in problem
