@@ -18,6 +18,7 @@ from torch import Tensor
 from ..models.semantics import Semantics
 from .adapter import LoadedAdapter, SemanticAdapter
 from .attention import TokenRun
+from .clone import clone
 from .fit import check_batch, check_photo, check_range, check_sites, check_tokens
 
 NODE = "Apply Semantic Guidance"
@@ -68,7 +69,7 @@ def apply_guidance(
             "predicts noise; expect wrong colours with 2-768 models.",
             NODE,
         )
-    model = model.clone()
+    model = clone(model)
     entry = Guidance(adapter.patcher.model, semantics, strength, start_percent, end_percent, freeze_after)
     handlers = model.model_options["transformer_options"].setdefault("patches", {}).setdefault(_PATCH, [])
     earlier = [handler for _, handler in handlers if isinstance(handler, Dispatcher)]

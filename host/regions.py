@@ -10,6 +10,7 @@ from torch import Tensor
 from ..image import resize
 from ..sample.frame import Frame
 from ..sample.regions import check_batch, lay
+from .clone import clone
 from .tiling import latent_ratio
 
 NODE = "Weigh Regions"
@@ -52,7 +53,7 @@ def weigh_regions(
     ).clamp(0, 1)
     if not weight.any():
         return model
-    held = model.clone()
+    held = clone(model)
     hold = Hold(photo=form.process_in(latent), weight=weight)
     held.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, hold.predict)
     return held

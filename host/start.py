@@ -11,6 +11,7 @@ from comfy.samplers import KSAMPLER
 from torch import Tensor
 
 from ..sample.start import first_timestep, from_lr, from_noise
+from .clone import clone
 
 NODE = "LR Start"
 KEY = "ugcsr_start"
@@ -22,7 +23,7 @@ def lr_start(model: Any) -> Any:
     The sampler itself is given another x to begin with. Noise and latent stay, because masks and
     inpainting models read them too.
     """
-    started = model.clone()
+    started = clone(model)
     started.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
     started.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _sample)
     return started

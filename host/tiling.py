@@ -12,6 +12,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..sample.tiles import GRIDS, Grid, Tile, TilePlan, blend
+from .clone import clone
 from .tile_conds import cropped_hints, cut_cond
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def tile_diffusion(model: Any, tile: int, overlap: int, batch: int, grid: str = 
     """
     tiling = Tiling(tile=tile, overlap=overlap, batch=batch, grid=GRIDS[grid])
     tiling.grid.split(tile, tile, tile, overlap)  # refuses sizes that no latent could be cut by
-    tiled = model.clone()
+    tiled = clone(model)
     for kind, wrapper in (
         (WrappersMP.PREPARE_SAMPLING, tiling.prepare_sampling),
         (WrappersMP.CALC_COND_BATCH, tiling.calc_cond_batch),

@@ -144,6 +144,27 @@ def test_a_control_net_of_the_host_may_come_before_or_after(
     assert (before - restore(model, apply_foreign(conditioning))).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("extend", [None, *EXTENSIONS])
+def test_models_that_go_together_leave_the_hosts_list_of_loaded_ones_whole(tiny_model, guide, extend):
+    """A node that fails keeps what it was given in a circle; all of it then goes in one collection."""
+    import comfy.model_management
+
+    from ugc_sr.host.start import lr_start
+    from ugc_sr.host.tiling import tile_diffusion
+
+    def fail():
+        given = lr_start(guide(tile_diffusion(guide(extend(tiny_model) if extend else tiny_model), 8, 2, 1)))
+        comfy.model_management.load_models_gpu([given])
+        circle = [given]
+        circle.append(circle)
+
+    fail()
+    gc.collect()
+    loaded = comfy.model_management.current_loaded_models
+    assert not any(entry.is_dead() for entry in loaded)
+    assert any(entry.real_model() is tiny_model.model for entry in loaded)
+
+
 def test_ten_restorations_load_once_and_leave_nothing(
     tiny_model, guide, control, conditioning, restore, caplog
 ):
