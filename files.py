@@ -1,11 +1,18 @@
-"""Files that are whole or not there, and JSON that comes from others."""
+"""Files that are whole or not there, names for them, and JSON that comes from others."""
 
 import json
+import re
 import secrets
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 _SHOWN = 200  # letters of a value in a message
+_LONGEST = 200  # bytes; file systems allow 255, less our suffixes
+_DEVICE = re.compile(
+    r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9])\s*(\..*)?", re.IGNORECASE
+)  # of Windows
+_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')  # on Windows, where ':' leads to other drives and streams
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -20,16 +27,34 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
+def portable(part: str) -> bool:
+    """Whether every system takes it as the name of one file, and one in the folder that it is put into."""
+    plain = unicodedata.normalize("NFKC", part)  # some systems compare names so: COM¹ is COM1
+    return not (
+        len(part.encode("utf-8", "surrogatepass")) > _LONGEST
+        or plain.endswith((".", " "))
+        or _FORBIDDEN.search(plain)
+        or _DEVICE.fullmatch(plain)
+        or any(mark in plain for mark in "/\\")
+        or any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in part)
+    )
+
+
 def parse_json(text: str | bytes) -> Any:
     """What a JSON text holds.
 
     Raises:
-        ValueError: if it isn't JSON, or too deeply nested to be read.
+        ValueError: if it isn't JSON, is too deeply nested to be read, or holds half a character (a lone
+            surrogate), which could be neither saved nor told of.
     """
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except UnicodeEncodeError as error:
+        raise ValueError(f"it holds half a character, {brief(error.object[error.start])}") from None
+    return found
 
 
 def brief(value: object) -> str:

@@ -47,15 +47,8 @@ def encode_tags(clip: Any, text: str) -> Tags:
     """Embed the tags in `text`, or the shipped ones where it is empty.
 
     Raises:
-        ValueError: for half a character, if CLIP's text tower has no embedding of a whole text, or if its
-            projection is missing.
+        ValueError: if CLIP's text tower has no embedding of a whole text, or if its projection is missing.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{ENCODE}: 'tags' holds half a character at place {error.start + 1}; expected text. Delete it."
-        ) from None
     names = clean_tags(text) or shipped_tags()
     done = progress(len(names))
     means = []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..files import parse_json
 from .architecture import HEAD_DIM
 from .weights import UnsupportedWeightsError
 
@@ -146,8 +146,8 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def _json(path: Path) -> dict:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise UnsupportedWeightsError(
             f"'{path.name}' is not JSON ({error}). Download the folder again."
         ) from error

@@ -1,5 +1,6 @@
-"""What comes over a link stays within what the widgets would take: the host checks that of widgets alone."""
+"""What the host leaves unchecked: numbers that come over a link, inputs that aren't there, broken text."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
@@ -9,9 +10,11 @@ from comfy_api.latest import io
 
 from ..files import brief
 
+_HALF = re.compile("[\ud800-\udfff]")
+
 
 class Node(io.ComfyNode):
-    """What every node of ours is: one that refuses inputs that it hasn't, and numbers out of bounds."""
+    """What every node of ours is: it refuses inputs that it hasn't, numbers out of bounds, broken text."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -36,11 +39,19 @@ def _bounded(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutp
 
 
 def _check(schema: io.Schema, values: Mapping[str, Any]) -> None:
-    """Refuse the first number that is out of bounds, and NaN.
+    """Refuse the first number that is out of bounds, and NaN; and text with half of a character.
+
+    A message with such text in it would end the thread in which the host works off its queue.
 
     Raises:
-        ValueError: naming the node, the input and its bounds.
+        ValueError: naming the node, the input and what is wrong.
     """
+    for name, value in values.items():
+        if isinstance(value, str) and (half := _HALF.search(value)):
+            raise ValueError(
+                f"{schema.display_name}: '{name}' holds half a character at place {half.start() + 1}; "
+                "expected text. Delete it."
+            )
     for field in schema.inputs:
         if not isinstance(field, (io.Int.Input, io.Float.Input)) or field.id not in values:
             continue

@@ -56,6 +56,7 @@ def with_image(graph, into, socket, kind):
     ("kind", "problem"),
     [
         ("NaN", r"holds NaN or infinite values"),
+        ("bytes", r"holds uint8; expected floats from 0 to 1"),
         ("five channels", r"has 5 channels; expected 3 \(RGB\) or 4 \(RGBA\)"),
         ("no photos", r"is empty: 0 photos of 40x24 px"),
         ("no rows", r"is empty: 1 photos of 40x0 px"),
@@ -141,3 +142,19 @@ def test_a_ninth_picture_of_a_sheet_is_refused(graph, refused):
     sheet = node("UGCSR_CompareSheet", **pictures, labels="", crops=1, crop_size=0, find="detail", title="")
     shown = {"91": sheet, "92": node("PreviewImage", images=["91", 0])}
     refused(graph | shown, r"Compare Sheet: there is no input 'images.image8'")
+
+
+def test_half_a_character_is_refused(graph, refused):
+    """ComfyUI can't print a message that holds one: the thread that works off its queue would end."""
+    pictures = {"images.image0": ["12", 0], "images.image1": ["1", 0]}
+    sheet = node(
+        "UGCSR_CompareSheet",
+        **pictures,
+        labels="a\nb",
+        crops=1,
+        crop_size=0,
+        find="detail",
+        title="as \ud83d",
+    )
+    shown = {"91": sheet, "92": node("PreviewImage", images=["91", 0])}
+    refused(graph | shown, r"Compare Sheet: 'title' holds half a character at place 4; expected text")

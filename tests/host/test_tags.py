@@ -192,10 +192,3 @@ def test_a_text_tower_that_is_no_clip_is_refused(clip, monkeypatch):
     monkeypatch.setattr(tower, "encode", lambda tokens: (own(tokens)[0], None))  # as T5 and language models
     with pytest.raises(ValueError, match="'clip' has no embedding for a text as a whole, so it is no CLIP"):
         encode_tags(clip, "cat")
-
-
-def test_half_a_character_is_refused(clip):
-    from ugc_sr.host.tags import encode_tags
-
-    with pytest.raises(ValueError, match="'tags' holds half a character at place 6; expected text"):
-        encode_tags(clip, "cat, \ud83d")
