@@ -1,5 +1,8 @@
 """Custom nodes for tests: what a broken node upstream could hand over, and a CLIP without meaning."""
 
+import ctypes
+import gc
+
 import torch
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -100,4 +103,26 @@ class RandomClip:
         return clip, vision
 
 
-NODE_CLASS_MAPPINGS = {node.__name__: node for node in (OddImage, OddMask, RandomClip)}
+class LetGo:
+    """Gives back to the system what the C library keeps of freed memory."""
+
+    CATEGORY = "test"
+    FUNCTION = "run"
+    RETURN_TYPES = ()
+    OUTPUT_NODE = True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    @classmethod
+    def IS_CHANGED(cls):
+        return float("nan")
+
+    def run(self):
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        return ()
+
+
+NODE_CLASS_MAPPINGS = {node.__name__: node for node in (OddImage, OddMask, RandomClip, LetGo)}
