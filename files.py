@@ -36,7 +36,7 @@ def portable(part: str) -> bool:
         or _FORBIDDEN.search(plain)
         or _DEVICE.fullmatch(plain)
         or any(mark in plain for mark in "/\\")
-        or any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in part)
+        or any(unicodedata.category(letter)[0] == "C" for letter in part)  # unseen, or no letter
     )
 
 

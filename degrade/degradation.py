@@ -82,7 +82,7 @@ class Degradation:
         Raises:
             ValueError: naming the draw and what is wrong with it.
         """
-        if not isinstance(self.scale, int) or self.scale < 1:
+        if type(self.scale) is not int or self.scale < 1:  # True is an int too
             raise ValueError(f"degradation: scale must be a whole number from 1 on, got {brief(self.scale)}.")
         for part in PARTS:
             for index, draw in enumerate(getattr(self, part)):
@@ -91,7 +91,7 @@ class Degradation:
                     raise ValueError(f"{where}: unknown op {brief(draw.op)}; known are {', '.join(EFFECTS)}.")
                 if not isinstance(draw.parameters, Mapping):
                     raise ValueError(f"{where}: parameters must be an object, got {brief(draw.parameters)}.")
-                if not isinstance(draw.seed, int) or not 0 <= draw.seed < 2**64:
+                if type(draw.seed) is not int or not 0 <= draw.seed < 2**64:
                     raise ValueError(
                         f"{where}: seed must be a whole number in 0..2^64-1, got {brief(draw.seed)}."
                     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..files import parse_json
+from ..files import brief, parse_json, portable
 from .architecture import HEAD_DIM
 from .weights import UnsupportedWeightsError
 
@@ -128,8 +128,8 @@ def _of_folder(folder: Path) -> Path:
 def _of_index(index: Path) -> list[Path]:
     names = sorted(set(_weight_map(index).values()))
     for name in names:
-        if Path(name).name != name:
-            raise UnsupportedWeightsError(f"'{index.name}' names '{name}', which lies outside of its folder.")
+        if Path(name).name != name or not portable(name):
+            raise UnsupportedWeightsError(f"'{index.name}' names {brief(name)}, which is no file beside it.")
         if not (index.parent / name).is_file():
             raise FileNotFoundError(
                 f"'{index.name}' needs {len(names)} parts, but '{name}' is missing beside it. Download it."

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...files import parse_json, replace_file
+from ...files import brief, parse_json, replace_file
 from ..degradation import Pair
 from .record import SIDES, Record, write_pair
 
@@ -170,4 +170,4 @@ class PairFolder:
 
 
 def _brief(setting: Any) -> str:
-    return repr(setting["name"]) if isinstance(setting, dict) else str(setting)
+    return brief(setting.get("name")) if isinstance(setting, dict) else str(setting)

@@ -83,7 +83,7 @@ def test_a_tensor_that_the_index_promises_must_be_in_a_part(diffusers_folder):
     [
         (
             '{"weight_map": {"a": "../outside.safetensors"}}',
-            "names '../outside.safetensors', which lies outside",
+            "names '../outside.safetensors', which is no file beside it",
         ),
         ('{"weight_map": {}}', "has no 'weight_map'"),
         ("[]", "has no 'weight_map'"),

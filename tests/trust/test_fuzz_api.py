@@ -426,7 +426,7 @@ def _restored(client, quickstart, photo):
 
 
 def _held_mb(host_server, send):
-    """What the host holds once it let go of all it can: models, results, and what the C library keeps for later."""
+    """What the host holds once it let go of models, results, and what the C library keeps for later."""
     request = urllib.request.Request(
         host_server.address + "/free", b'{"unload_models": true, "free_memory": true}'
     )

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ugc_sr.degrade.dataset.pairs import PairFolder
@@ -93,6 +93,9 @@ def degrade(text):
     recipe.to_json()
 
 
+NOISE = {"op": "gaussian_noise", "parameters": {"sigma": 20.0, "grey": True}, "seed": True}
+
+
 def replay(text):
     apply(Degradation.from_json(text), PHOTO)
 
@@ -104,6 +107,7 @@ def test_a_recipe_with_anything_in_it_works_or_is_refused(refusal, text):
 
 
 @same_file
+@example(json.dumps({"recipe": "x", "seed": 1, "scale": 4, "draws": [NOISE]}))
 @given(
     harmed(
         [json.loads(RECIPES[name].draw(seed).to_json()) for name in ("ugc", "bsrgan_x4") for seed in range(4)]
@@ -168,6 +172,7 @@ def open_folder(folder):
 
 
 @same_file
+@example(json.dumps(LINE), '{"recipe": {"uniform": [1, 2]}}')
 @given(harmed([LINE]), harmed([{"recipe": 1, "scale": 4, "mix": {"recipe": 1}}]))
 def test_any_manifest_is_used_or_refused(tmp_path, refusal, line, settings_text):
     for side in ("hr", "lr"):

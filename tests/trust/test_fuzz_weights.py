@@ -298,7 +298,10 @@ def test_any_index_and_config_of_a_folder_is_read_or_refused(tmp_path, refusal, 
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 100_000, '{"weight_map":' * 50_000, "9" * 10_000, "\ud800", '{"weight_map": {"a": "\\u0000"}}'],
+    [
+        *("[" * 100_000, '{"weight_map":' * 50_000, "9" * 10_000, "\ud800"),
+        *('{"weight_map": {"a": "\\u0000"}}', f'{{"weight_map": {{"a": "{"x" * 300}"}}}}'),
+    ],
 )
 def test_an_index_that_no_parser_likes_is_refused(tmp_path, refusal, text):
     index = tmp_path / f"{files.STEM}{files.SAFE}{files.INDEX}"
