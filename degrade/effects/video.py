@@ -25,6 +25,10 @@ CODECS = {
 }
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium")
 _SMALLEST = {"h264": 16, "h265": 96, "mpeg2": 16, "mpeg4": 16}  # px a side; x265 overruns its buffers below
+# Bilinear with whole chroma, rounded (cut off, it darkens by a level) and exact, as players show it. FFmpeg's
+# values of SWS_BILINEAR, SWS_FULL_CHR_H_INT, SWS_FULL_CHR_H_INP, SWS_ACCURATE_RND and SWS_BITEXACT: PyAV 16
+# and 17, which ComfyUI allows too, have no names for the last four.
+_SCALING = 1 << 1 | 1 << 13 | 1 << 14 | 1 << 18 | 1 << 19
 
 
 @effect
@@ -94,9 +98,7 @@ def _last_frame(photos: Sequence[np.ndarray], codec: str, crf: int, preset: str)
     try:
         for time, photo in enumerate(photos):
             frame = VideoFrame.from_ndarray(photo, format="rgb24")
-            frame = frame.reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=_scaling()
-            )
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=_SCALING)
             frame.pts = time
             packets += encoder.encode(frame)
         packets += encoder.encode(None)
@@ -109,17 +111,9 @@ def _last_frame(photos: Sequence[np.ndarray], codec: str, crf: int, preset: str)
     shown = [frame for packet in (*packets, None) for frame in decoder.decode(packet)]
     return (
         shown[-1]
-        .reformat(format="rgb24", src_colorspace=Colorspace.ITU709, interpolation=_scaling())
+        .reformat(format="rgb24", src_colorspace=Colorspace.ITU709, interpolation=_SCALING)
         .to_ndarray()
     )
-
-
-def _scaling() -> int:
-    """Rounded, not cut off (which darkens by a level), with smooth chroma, as players show it."""
-    from av.video.reformatter import Interpolation
-
-    exact = Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-    return int(Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT | exact)
 
 
 def _options(codec: str, crf: int, preset: str) -> dict[str, str]:

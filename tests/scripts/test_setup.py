@@ -1,5 +1,6 @@
 """What `make setup` trusts."""
 
+import hashlib
 import importlib.util
 import io
 import os
@@ -61,23 +62,38 @@ def test_a_host_with_other_code_is_refused(sources, tmp_path):
         sources.check_host(tmp_path)
 
 
-def test_a_source_package_is_unpacked_and_only_what_is_wanted_of_it_stays(sources, tmp_path, monkeypatch):
-    def download(*command):
-        with tarfile.open(Path(command[-1], "basicsr-1.4.2.tar.gz"), "w:gz") as tar:
-            for name in (*sources.BASICSR_FILES, "setup.py"):
-                file = tarfile.TarInfo(f"basicsr-1.4.2/{name}")
-                file.size = len(name)
-                tar.addfile(file, io.BytesIO(name.encode()))
+@pytest.fixture
+def archive(sources, tmp_path, monkeypatch):
+    """A small package in the place of BasicSR's."""
+    file = tmp_path / "index" / "basicsr-1.4.2.tar.gz"
+    file.parent.mkdir()
+    with tarfile.open(file, "w:gz") as tar:
+        for name in (*sources.BASICSR_FILES, "setup.py"):
+            member = tarfile.TarInfo(f"basicsr-1.4.2/{name}")
+            member.size = len(name)
+            tar.addfile(member, io.BytesIO(name.encode()))
+    monkeypatch.setattr(sources, "archive_address", lambda *_: file.as_uri())
+    monkeypatch.setattr(sources, "BASICSR_SDIST_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    (tmp_path / "cache").mkdir()
+    return tmp_path / "cache" / "basicsr"
 
-    monkeypatch.setattr(sources, "run", download)
-    sources.get_basicsr(tmp_path / "basicsr", Path(sys.executable))
-    assert [path.name for path in tmp_path.iterdir()] == ["basicsr"]
-    found = {path.name: path.read_text() for path in (tmp_path / "basicsr").iterdir()}
+
+def test_a_source_package_is_unpacked_and_only_what_is_wanted_of_it_stays(sources, archive):
+    sources.get_basicsr(archive, Path(sys.executable))
+    assert [path.name for path in archive.parent.iterdir()] == ["basicsr"]
+    found = {path.name: path.read_text() for path in archive.iterdir()}
     assert found == {Path(name).name: name for name in sources.BASICSR_FILES}
 
 
+def test_a_source_package_of_another_hash_is_refused(sources, archive, monkeypatch, capsys):
+    monkeypatch.setattr(sources, "BASICSR_SDIST_SHA256", "0" * 64)
+    sources.get_basicsr(archive, Path(sys.executable))
+    assert list(archive.iterdir()) == []
+    assert re.search(r"basicsr==1\.4\.2 hashes to [0-9a-f]{64}, expected 0+", capsys.readouterr().out)
+
+
 def test_without_what_we_compare_with_the_set_up_goes_on(sources, tmp_path, monkeypatch, capsys):
-    def refuse(*command):
+    def refuse(*command, quiet):
         raise subprocess.CalledProcessError(1, command)
 
     monkeypatch.setattr(sources, "run", refuse)
