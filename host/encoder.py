@@ -60,7 +60,8 @@ class PhotoReader:
         for stale in [tile for tile in self._known if tile[2:] != tiles[0][2:]]:
             del self._known[stale]
         if missing := [tile for tile in tiles if tile not in self._known]:
-            in_use = management.loaded_models(only_currently_used=True)
+            # The host lists None for a MODEL that is gone while its network is not.
+            in_use = [patcher for patcher in management.loaded_models(only_currently_used=True) if patcher]
             for tile in missing:
                 part = self.part(tile, full).of(self.photo)
                 self._known[tile] = encode(self.encoder, part, self.pool).tokens
@@ -87,8 +88,8 @@ class PhotoReader:
             )
         (cell,) = cells
         frame, photo = self.frame, self.photo.shape
-        top, height = _span(tile.top, tile.height, cell, (frame.top, frame.height), photo[-2])
-        left, width = _span(tile.left, tile.width, cell, (frame.left, frame.width), photo[-1])
+        top, height = _span(tile.top, tile.height, cell, frame.height, photo[-2])
+        left, width = _span(tile.left, tile.width, cell, frame.width, photo[-1])
         return Tile(top, left, height, width)
 
 
@@ -140,14 +141,12 @@ def encode_views(
     return replace(semantics, view=view, reader=PhotoReader(encoder, image, frame, pool))
 
 
-def _span(start: int, size: int, cell: float, photo: tuple[int, int], length: int) -> tuple[int, int]:
+def _span(start: int, size: int, cell: float, restored: int, length: int) -> tuple[int, int]:
     """(start, size) of latent cells as (start, size) of pixels of one side of the small photo.
 
-    `photo` is (start, size) of the restored photo in its canvas, `length` the side of the small one.
+    `restored` is the side of the restored photo, `length` that of the small one.
     """
-    first, last = (
-        min(max(edge * cell - photo[0], 0), photo[1]) * length / photo[1] for edge in (start, start + size)
-    )
+    first, last = (min(edge * cell, restored) * length / restored for edge in (start, start + size))
     first, last = math.floor(first), math.ceil(last)
     size = min(max(last - first, SMALLEST), length)
     first = min(max(first - (size - (last - first)) // 2, 0), length - size)

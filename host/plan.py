@@ -112,8 +112,8 @@ class _Budget:
         free: Any = management.get_free_memory(device)
         if management.is_device_cpu(device):
             return free + self.weights(device, ())
-        loaded = (patcher for patcher in management.loaded_models() if patcher.load_device == device)
-        return free + sum(patcher.loaded_size() for patcher in loaded)
+        loaded = filter(None, management.loaded_models())  # None is a MODEL that is gone
+        return free + sum(patcher.loaded_size() for patcher in loaded if patcher.load_device == device)
 
 
 @dataclass(frozen=True, eq=False)

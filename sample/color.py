@@ -83,7 +83,7 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 def _match_lab(image: Tensor, target: Tensor) -> Tensor:
     """One photo (1, 3, H, W), converted in bands of rows: LAB of a large one wouldn't fit in memory."""
     height, width = image.shape[-2:]
-    stride = max(1, math.ceil(math.sqrt(height * width / SAMPLES)))
+    stride = math.ceil(math.sqrt(height * width / SAMPLES))
     sample, sample_to = (_rgb_to_lab(x[..., ::stride, ::stride])[0] for x in (image, target))
     lift = sample_to[0].mean() - sample[0].mean()
     a, b = ((_quantiles(sample[i]), _quantiles(sample_to[i])) for i in (1, 2))
@@ -130,19 +130,17 @@ _KNEE = 6 / 29
 
 def _rgb_to_lab(rgb: Tensor) -> Tensor:
     """(B, 3, H, W) -> LAB + (16, 0, 0); values outside [0, 1] stay on the curves' linear feet."""
-    linear = torch.where(rgb > 0.04045, ((rgb.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     xyz = _mix(linear, rgb.new_tensor(_TO_XYZ))
-    curved = torch.where(xyz > _KNEE**3, xyz.clamp_min(_KNEE**3) ** (1 / 3), xyz / (3 * _KNEE**2) + 4 / 29)
+    curved = torch.where(xyz > _KNEE**3, xyz ** (1 / 3), xyz / (3 * _KNEE**2) + 4 / 29)
     return _mix(curved, rgb.new_tensor(_TO_LAB))
 
 
 def _lab_to_rgb(color: Tensor) -> Tensor:
     curved = _mix(color, color.new_tensor(_TO_LAB).inverse())
-    xyz = torch.where(curved > _KNEE, curved.clamp_min(_KNEE) ** 3, 3 * _KNEE**2 * (curved - 4 / 29))
+    xyz = torch.where(curved > _KNEE, curved**3, 3 * _KNEE**2 * (curved - 4 / 29))
     linear = _mix(xyz, color.new_tensor(_TO_XYZ).inverse())
-    return torch.where(
-        linear > 0.0031308, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055, linear * 12.92
-    )
+    return torch.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, linear * 12.92)
 
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ MAX_MEGAPIXELS = 256  # assumed: 3 GiB of float32 RGB, about what one node may a
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Where the restored photo lies in its padded canvas, and the transparency it gets back.
+    """The restored photo's size, in the top left of its padded canvas, and the transparency it gets back.
 
     `alpha` is (B, 1, height, width) in [0, 1] at output size, or None for an RGB photo.
     `canvas` is the (height, width) of the padded hint.
@@ -21,8 +21,6 @@ class Frame:
 
     height: int
     width: int
-    top: int
-    left: int
     alpha: Tensor | None
     canvas: tuple[int, int]
 
@@ -48,7 +46,7 @@ def fit(image: Tensor, scale: float, multiple: int = 64) -> tuple[Tensor, Frame]
     canvas = _round_up(height, multiple), _round_up(width, multiple)
     hint = hint[:, :, _mirror(height, canvas[0], hint.device)][..., _mirror(width, canvas[1], hint.device)]
     opacity = resize(alpha, height, width).clamp(0, 1) if alpha.shape[1] else None
-    return hint, Frame(height=height, width=width, top=0, left=0, alpha=opacity, canvas=canvas)
+    return hint, Frame(height=height, width=width, alpha=opacity, canvas=canvas)
 
 
 def finish(image: Tensor, frame: Frame) -> Tensor:
@@ -64,7 +62,7 @@ def finish(image: Tensor, frame: Frame) -> Tensor:
             f"{frame.canvas[1]}x{frame.canvas[0]} px. Connect the image restored from the same "
             "Prepare Photo, without resizing or cropping in between."
         )
-    photo = image[:, :3, frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
+    photo = image[:, :3, : frame.height, : frame.width]
     if frame.alpha is None:
         return photo
     alpha = frame.alpha.to(photo)

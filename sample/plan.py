@@ -141,7 +141,7 @@ def in_words(size: float) -> str:
 
 
 def _layout(height: int, width: int, tile: int, share: int) -> Layout:
-    overlap = _up(-(-tile // share), 32)
+    overlap = _up(tile, 32 * share) // share
     tiles = split(height, width, tile, overlap)
     rows = len({box.top for box in tiles})
     return Layout(tile, overlap, rows, len(tiles) // rows)

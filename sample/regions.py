@@ -10,7 +10,7 @@ from .frame import Frame
 
 KEEPS = {
     "detail": wavelet,  # the photo's own below about 60 px, colours of the restoration
-    "all": lambda original, sr: original.expand_as(sr),
+    "all": lambda original, _: original,
 }
 
 
@@ -47,8 +47,7 @@ def lay(mask: Tensor, height: int, width: int, node: str, frame: Frame | None = 
     laid = resize(mask.reshape(-1, 1, *size).float(), *photo, mode="bilinear").clamp(0, 1)
     if not frame:
         return laid
-    below, right = height - frame.top - frame.height, width - frame.left - frame.width
-    return F.pad(laid, (frame.left, right, frame.top, below), mode="replicate")
+    return F.pad(laid, (0, width - frame.width, 0, height - frame.height), mode="replicate")
 
 
 def feathered(mask: Tensor, reach: int) -> Tensor:

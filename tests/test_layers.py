@@ -16,7 +16,7 @@ LAYERS = {
         {"models", "sample", "image", "files"},
         {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server", "torch", "safetensors"},
     ),
-    "models": ({"image"}, {"torch", "safetensors"}),
+    "models": ({"image", "files"}, {"torch", "safetensors"}),
     "sample": ({"image"}, {"torch"}),
     "degrade": ({"score", "image", "files"}, {"torch", "PIL", "av", "kornia", "numpy", "tqdm"}),
     "score": (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ugc_sr.degrade.degradation import Degradation, Draw, apply
 from ugc_sr.degrade.recipe import Recipe
 from ugc_sr.degrade.recipes import RECIPES
-from ugc_sr.degrade.steps import Branch, Choice, Either, Shuffle, Step, Uniform, Words
+from ugc_sr.degrade.steps import Branch, Choice, Either, Shuffle, Step, Uniform, Words, change_steps
 
 NOISE = Step("gaussian_noise", {"sigma": Uniform(1, 8), "grey": False})
 
@@ -193,6 +193,16 @@ def test_a_recipe_with_a_video_codec_has_no_differentiable_form():
         RECIPES["ugc"].differentiable()
 
 
+@pytest.mark.parametrize("op", ["webp", "avif", "video", "caption", "sticker"])
+def test_a_step_that_pytorch_can_not_compute_is_named(op):
+    steps = {}
+    for part in (RECIPES["ugc"].clean, RECIPES["ugc"].steps):
+        change_steps(part, lambda step: steps.setdefault(step.op, step))
+    for made in (recipe(NOISE, steps[op]), recipe(clean=(steps[op],)), recipe(target=(steps[op],))):
+        with pytest.raises(ValueError, match=f"recipe 'test' uses {op}, which PyTorch can't compute"):
+            made.differentiable()
+
+
 def test_a_photo_smaller_than_the_scale_is_refused():
     with pytest.raises(ValueError, match=r"a photo of 3x40 px can't be shrunk by 4; use a larger photo"):
         apply(RECIPES["mild"].draw(0), torch.rand(1, 3, 40, 3))
@@ -242,10 +252,16 @@ def data(*steps, **fields):
     ("broken", "message"),
     [
         ([], r"recipe must be a JSON object"),
+        (3, r"recipe must be a JSON object"),
+        ("name", r"recipe must be a JSON object"),
         (data() | {"stpes": []}, r"recipe 'mine': unknown field 'stpes'"),
         ({"name": "mine"}, r"recipe 'mine': 'scale' is missing"),
         (data(scale=0), r"scale must be a whole number in 1..16, got 0"),
+        (data(scale=17), r"scale must be a whole number in 1..16, got 17"),
+        (data(scale=True), r"scale must be a whole number in 1..16, got True"),
         (data(name=" "), r"name must be a text"),
+        (data(name=3), r"recipe 3 name must be a text, got 3"),
+        (data(source=3), r"recipe 'mine' source must be a text, got 3"),
         (data(STEP, {"op": "melt"}), r"recipe 'mine': steps\[1\].op: unknown step 'melt'"),
         (data({"op": ["jpeg"]}), r"steps\[0\].op must be the name of a step"),
         (data({"op": "jpeg"}), r"steps\[0\].parameters.quality: jpeg needs it and it is missing"),
@@ -285,6 +301,17 @@ def data(*steps, **fields):
 def test_a_broken_recipe_is_refused_by_the_name_of_the_field(broken, message):
     with pytest.raises(ValueError, match=message):
         Recipe.from_json(json.dumps(broken))
+
+
+@pytest.mark.parametrize("scale", [1, 16])
+def test_the_smallest_and_the_largest_scale_are_taken(scale):
+    assert Recipe.from_json(json.dumps(data(scale=scale))).draw(0).scale == scale
+
+
+def test_every_part_is_read_back_and_what_is_written_can_be_read_by_a_person():
+    made = Recipe("猫", 2, (NOISE,), "assumed", clean=(Step("color_filter", {}),)).sharpened()
+    assert Recipe.from_json(made.to_json()) == made
+    assert '"name": "猫"' in made.to_json().splitlines()[1]
 
 
 def test_text_that_is_not_json_is_refused():

@@ -53,6 +53,20 @@ def tiny_controlnet(controlnet_weights):
 
 
 @pytest.fixture
+def gone():
+    """The host knows of a MODEL that is gone while its network isn't, as it does behind a node's error."""
+    import comfy.model_management
+
+    from ugc_sr.host.adapter import own
+
+    network = torch.nn.Linear(2, 2)
+    comfy.model_management.load_models_gpu([own(network)])
+    assert None in comfy.model_management.loaded_models()
+    yield
+    del network
+
+
+@pytest.fixture
 def semantics():
     """What an encoder could have read from a 16x16 photo: 256 wide tokens in a grid of 4x4."""
     from ugc_sr.models.semantics import Semantics

@@ -203,3 +203,11 @@ def test_the_plan_is_told_in_the_order_of_the_graph(nano_plan):
     assert [re.match(r"\w+", line)[0] for line in lines] == [
         *("1", "Encode", "Semantics", "Diffusion", "Decode", "Diffusion")
     ]
+
+
+@pytest.mark.usefixtures("gone")
+def test_free_memory_is_known_where_the_host_lists_a_model_that_is_gone(plan, tiny_model, monkeypatch):
+    import comfy.model_management
+
+    monkeypatch.setattr(comfy.model_management, "is_device_cpu", lambda _: False)  # as on a GPU
+    assert plan(tiny_model, 512, 512).stages[0].memory.size > 0

@@ -379,3 +379,16 @@ def test_the_bundled_model_restores_by_view_and_survives_the_encoder_out_of_memo
         hook.remove()
     assert "Encode Semantics: out of memory again; reading on the CPU" in caplog.text
     assert nano.model.model in [loaded.model for loaded in management.loaded_models()]
+
+
+@torch.inference_mode()
+@pytest.mark.usefixtures("gone")
+def test_tiles_are_read_where_the_host_lists_a_model_that_is_gone(nano):
+    from ugc_sr.host.encoder import encode_views
+    from ugc_sr.sample.frame import fit
+
+    photo = torch.rand(1, 3, 16, 32)
+    hint, frame = fit(photo, 4)
+    full = hint.shape[-2] // 4, hint.shape[-1] // 4
+    reader = encode_views(nano.encoder, photo, "tile", frame).reader
+    assert len(reader.read([(0, 0, *full)], full)) == 1

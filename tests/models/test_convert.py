@@ -114,6 +114,34 @@ def test_the_body_of_a_controlnet_is_named_as_the_host_names_it(config):
         assert converted[table[key]] is state_dict[key]
 
 
+@pytest.mark.comfy
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_controlnet_fills_the_hosts_own(layers):
+    import comfy.cldm.cldm
+    import comfy.ops
+
+    network = comfy.cldm.cldm.ControlNet(
+        image_size=32,
+        in_channels=4,
+        model_channels=64,
+        hint_channels=3,
+        num_res_blocks=[layers] * 4,
+        channel_mult=(1, 1, 2, 2),
+        num_head_channels=64,
+        transformer_depth=[1] * 3 * layers + [0] * layers,
+        transformer_depth_middle=1,
+        context_dim=64,
+        use_spatial_transformer=True,
+        use_linear_in_transformer=True,
+        operations=comfy.ops.disable_weight_init,
+        device="meta",
+    )
+    converted = controlnet_from_diffusers(controlnet(SD2 | {"layers": layers}, hint_blocks=6))
+    named = {key for key in converted if not key.startswith("image_attentions.")}
+    shortcuts = {key for key in named if ".skip_connection." in key}  # ours has one in every block
+    assert named - shortcuts <= set(network.state_dict()) <= named
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_no_key_is_lost_or_shared(config):
     base, adapter = unet_from_diffusers(unet(config))
@@ -137,7 +165,7 @@ def test_image_attentions_alone_find_the_same_places_as_in_the_whole_file(config
     assert adapter == unet_from_diffusers(state_dict)[1]
 
 
-@pytest.mark.parametrize("blocks", [4, 6])
+@pytest.mark.parametrize("blocks", [0, 4, 6])
 def test_the_hint_block_may_have_any_depth(blocks):
     converted = controlnet_from_diffusers(controlnet(NANO, blocks))
     numbers = {int(key.split(".")[1]) for key in converted if key.startswith("input_hint_block.")}
@@ -151,7 +179,11 @@ def test_the_hint_block_may_have_any_depth(blocks):
         "conv_in.lora.up.weight",
         "down_blocks.0.resnets.0.conv9.weight",
         "down_blocks.9.downsamplers.0.conv.weight",
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn3.to_k.weight",
+        "mid_block.attentions.0.lora.weight",
         "mid_block.attentions.1.norm.weight",
+        "mid_block.image_attentions.0.lora.weight",
+        "mid_block.image_attentions.1.norm.weight",
         "up_blocks.1.image_attentions.0.transformer_blocks.0.attn3.to_k.weight",
         "conv_in.scale",
         "controlnet_mid_block.weight",
@@ -160,6 +192,29 @@ def test_the_hint_block_may_have_any_depth(blocks):
 def test_a_key_without_a_place_is_named(key):
     with pytest.raises(UnsupportedWeightsError, match=f"The key '{key}' has no place"):
         unet_from_diffusers(unet(SD2) | {key: torch.zeros(1)})
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "conv_norm_out.scale",
+        "controlnet_cond_embedding.blocks.0.conv.weight",
+        "controlnet_cond_embedding.blocks.100.weight",
+        "controlnet_down_blocks.0.conv.weight",
+    ],
+)
+def test_a_key_without_a_place_in_a_controlnet_is_named(key):
+    with pytest.raises(UnsupportedWeightsError, match=f"The key '{key}' has no place"):
+        controlnet_from_diffusers(controlnet(SD2, 6) | {key: torch.zeros(1)})
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float8_e4m3fn])
+def test_folding_keeps_the_type_of_the_weights(kind):
+    weight = torch.randn(8, 512).to(kind)
+    (folded,) = fold_tokens({"input_4.transformer_blocks.0.attn2.to_k.weight": weight}).values()
+    expected = (weight[:, :256].float() + weight[:, 256:].float()).to(kind)
+    assert torch.equal(folded.float(), expected.float())
+    assert folded.dtype == kind
 
 
 def test_folding_sums_the_halves_in_float32_and_touches_only_token_projections():

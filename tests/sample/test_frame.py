@@ -80,10 +80,11 @@ def test_a_gradient_of_transparency_survives():
     assert_close(alpha, expected, rtol=0, atol=0.02)
 
 
-def test_the_hint_stays_in_range():
-    hint, _ = fit((torch.rand(1, 3, 20, 20) > 0.5).float(), scale=3)
-    assert hint.min() >= 0
-    assert hint.max() <= 1
+def test_hint_and_transparency_stay_in_range():
+    hint, frame = fit((torch.rand(1, 4, 20, 20) > 0.5).float(), scale=3)
+    for made in (hint, frame.alpha):
+        assert made.min() == 0
+        assert made.max() == 1
 
 
 def test_a_photo_of_a_batch_comes_out_as_it_would_alone():
@@ -119,6 +120,25 @@ def test_an_image_of_another_canvas_is_refused():
 
 
 def test_transparency_of_another_batch_is_refused():
-    frame = Frame(height=2, width=2, top=0, left=0, alpha=torch.ones(2, 1, 2, 2), canvas=(64, 64))
-    with pytest.raises(ValueError, match="'image' holds 3 photos but 'frame' has the transparency of 2"):
-        finish(torch.rand(3, 3, 64, 64), frame)
+    frame = Frame(height=3, width=3, alpha=torch.ones(2, 1, 3, 3), canvas=(64, 64))
+    with pytest.raises(ValueError, match="'image' holds 5 photos but 'frame' has the transparency of 2"):
+        finish(torch.rand(5, 3, 64, 64), frame)
+
+
+def test_one_transparency_serves_many_restorations():
+    image = torch.rand(1, 4, 9, 14)
+    hint, frame = fit(image, scale=1)
+    out = finish(hint.repeat(5, 1, 1, 1), frame)
+    assert torch.equal(out, image.expand(5, -1, -1, -1))
+
+
+def test_the_hint_has_no_transparency_and_that_of_the_restoration_makes_way():
+    image = torch.rand(1, 4, 9, 14)
+    hint, frame = fit(image, scale=1)
+    assert hint.shape[1] == 3
+    assert torch.equal(finish(torch.cat([hint, torch.rand(1, 1, 64, 64)], dim=1), frame), image)
+
+
+def test_the_result_has_the_type_of_the_restoration():
+    hint, frame = fit(torch.rand(1, 4, 9, 14), scale=1)
+    assert finish(hint.half(), frame).dtype == torch.float16

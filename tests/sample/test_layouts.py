@@ -10,8 +10,11 @@ import pytest
 from ugc_sr.sample.plan import (
     AT_ONCE,
     GIB,
+    LARGEST,
     NANO,
     SD2,
+    SMALLEST,
+    STEP,
     Layout,
     Memory,
     Plan,
@@ -56,6 +59,7 @@ def test_tile_diffusion_takes_every_layout_and_covers_the_canvas_with_as_many_ti
         layout = lay_out(*canvas, suited, lambda tile, limit=limit: tile <= limit)
         assert 256 <= layout.tile <= max(256, min(limit, suited.largest))
         assert layout.tile % 64 == layout.overlap % 32 == 0
+        assert isinstance(layout.overlap, int)
         assert layout.tile // suited.share <= layout.overlap < layout.tile
         tiles = boxes(canvas, layout, ratio)
         assert len(tiles) == layout.rows * layout.columns == layout.count
@@ -95,11 +99,21 @@ def test_a_tile_that_was_asked_for_stays_within_what_the_nodes_take():
 
 def test_tiles_go_in_as_few_rounds_as_fit_and_in_even_ones():
     for count in (1, 2, 6, 9, 25, 100):
-        for most in (1, 2, 4, 7, 64):
+        for most in (1, 2, 4, 7, 64, 1000):
             batch = at_once(count, lambda n, most=most: n <= most)
             assert 1 <= batch <= min(most, count, AT_ONCE)
             assert math.ceil(count / batch) == math.ceil(count / min(most, AT_ONCE))
     assert at_once(9, lambda n: n <= 8) == 5
+
+
+@pytest.mark.comfy
+def test_tiles_are_within_what_the_node_takes():
+    from ugc_sr.nodes.sampling import TileDiffusion
+
+    inputs = {entry.id: entry for entry in TileDiffusion.define_schema().inputs}
+    tile = inputs["tile_size"]
+    assert (tile.min, tile.max, tile.step) == (SMALLEST, LARGEST, STEP)
+    assert inputs["tile_batch"].max == AT_ONCE
 
 
 def test_where_nothing_fits_the_smallest_tiles_go_one_by_one():
@@ -114,10 +128,17 @@ def test_more_memory_never_means_more_tiles():
         assert counts == sorted(counts, reverse=True)
 
 
+def test_the_largest_square_is_the_largest_that_fits_into_canvas_and_memory():
+    for number, canvas in enumerate(canvases(60, seed=4)):
+        most = min(128 + 96 * number, max(canvas), 4096)
+        assert largest_square(*canvas, lambda tile, most=most: tile <= most) == max(most // 64 * 64, 256)
+
+
 def test_weights_that_can_wait_leave_half_of_the_memory_for_work():
     assert Memory(8 * GIB, offloads=True).beside(3 * GIB) == 5 * GIB
     assert Memory(8 * GIB, offloads=True).beside(7 * GIB) == 4 * GIB
     assert Memory(8 * GIB, offloads=False).beside(7 * GIB) == GIB
+    assert Memory(8 * GIB, offloads=False).beside(9 * GIB) == 0
 
 
 def stage(name="Decode", weights=1.0, work=2.0, memory=8.0, offloads=True):
@@ -126,10 +147,16 @@ def stage(name="Decode", weights=1.0, work=2.0, memory=8.0, offloads=True):
 
 def test_a_stage_says_what_it_takes_and_what_happens_where_that_is_too_much():
     assert str(stage()) == "Decode: whole; 2.0 GiB and 1.0 GiB of weights."
+    assert str(stage(memory=3)) == str(stage())
+    assert str(stage(memory=2)).endswith("1.0 GiB of the weights wait in RAM, which takes longer.")
     assert str(stage(memory=2.5)).endswith("512 MiB of the weights wait in RAM, which takes longer.")
     too_much = "1.0 GiB more than there is: close other programs, or lower 'scale'."
     assert str(stage(memory=2.0, offloads=False)).endswith(too_much)
     assert str(stage(weights=0.5, memory=1.5)).endswith(too_much)
+
+
+def test_a_stage_without_any_memory_sets_the_limit():
+    assert stage(memory=0).share > stage(memory=1e-6).share
 
 
 def test_the_plan_names_the_stage_that_sets_the_limit():
@@ -148,7 +175,9 @@ def test_the_plan_names_the_stage_that_sets_the_limit():
 
 def test_bytes_are_told_in_the_unit_that_shows_them():
     assert in_words(3 * 2**20) == "3 MiB"
-    assert in_words(1.5 * GIB) == "1.5 GiB"
+    assert in_words(1000 * 2**20) == "1000 MiB"
+    assert in_words(2**30) == "1.0 GiB"
+    assert in_words(1000 * 2**30) == "1000.0 GiB"
 
 
 def test_the_table_of_layouts_in_the_docs_is_what_is_chosen():

@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 from collections import Counter
 from dataclasses import asdict, replace
 
@@ -96,6 +97,7 @@ def test_only_an_interval_above_nothing_beats_the_default():
     assert PRESET.tuned_on.beats_default
     assert not PRESET.held_out.beats_default
     assert not Comparison(9, {}, {}, gain=1.0, interval=(-0.1, 2.1)).beats_default
+    assert not Comparison(9, {}, {}, gain=1.0, interval=(0.0, 2.0)).beats_default
 
 
 def test_a_curve_starts_anywhere_but_rises_to_1():
@@ -123,12 +125,35 @@ def test_a_curve_starts_anywhere_but_rises_to_1():
             r"preset.objective.niqe: expected a number or a whole number, got 'much'",
         ),
         ({"tuned_on": None}, r"preset.tuned_on: expected an object, got None"),
-        ({"extra": 1}, r"preset: expected name, objective, values, tuned_on, held_out, made_with; got"),
+        (
+            {"extra": 1},
+            r"preset: expected (name, objective, values, tuned_on, held_out, made_with); got \1, extra\.",
+        ),
     ],
 )
 def test_a_broken_preset_is_refused_by_its_field(change, message):
     with pytest.raises(ValueError, match=message):
         Preset.from_json(json.dumps(asdict(PRESET) | change))
+
+
+def test_a_broken_curve_is_refused_by_its_field():
+    with pytest.raises(ValueError, match=r"curve.points: expected a list, got {}"):
+        FidelityCurve.from_json(json.dumps(asdict(CURVE) | {"points": {}}))
+
+
+def test_what_could_not_be_read_back_is_not_written():
+    for broken in (
+        replace(PRESET, objective={"niqe": float("nan")}),
+        replace(CURVE, made_with={"x": math.inf}),
+    ):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            broken.to_json()
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Preset, "nano"), (FidelityCurve, "nano_curve")])
+def test_a_tuned_file_is_as_it_was_written(kind, name):
+    text = (TUNED / f"{name}.json").read_text()
+    assert kind.from_json(text).to_json() == text
 
 
 def test_an_interval_has_two_ends():
@@ -140,7 +165,12 @@ def test_an_interval_has_two_ends():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", r"preset: this is no JSON"), ('{"name": NaN}', r"NaN is no number"), ("3", "object")],
+    [
+        ("{", r"preset: this is no JSON"),
+        ('{"name": NaN}', r"NaN is no number"),
+        ("3", "object"),
+        ("{}", r"preset: expected name, .*; got nothing"),
+    ],
 )
 def test_what_is_no_json_object_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
@@ -235,6 +265,11 @@ def test_a_shipped_preset_reads_back_from_its_json():
 def test_a_base_or_start_that_is_unknown_is_refused(field, known):
     with pytest.raises(ValueError, match=f"preset.{field}: expected one of {known}; got 'sdxl'"):
         replace(load("wild"), **{field: "sdxl"})
+
+
+def test_a_broken_shipped_preset_is_refused_by_its_field():
+    with pytest.raises(ValueError, match=r"preset.curve: expected a text, got 1"):
+        RestorationPreset.from_json(json.dumps(asdict(load("wild")) | {"curve": 1}))
 
 
 @pytest.mark.parametrize(

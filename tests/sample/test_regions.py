@@ -1,3 +1,6 @@
+import itertools
+from fractions import Fraction
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -5,7 +8,7 @@ from torch.testing import assert_close
 
 from ugc_sr.image import resize
 from ugc_sr.sample.frame import finish, fit
-from ugc_sr.sample.regions import check_batch, feathered, lay, put_back
+from ugc_sr.sample.regions import KEEPS, _same_aspect, check_batch, feathered, lay, put_back
 
 NODE = "Some Node"
 
@@ -55,6 +58,13 @@ def test_beside_the_photo_the_mask_goes_on():
     assert laid.min() == 1
 
 
+@pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.float16, torch.float64])
+def test_a_mask_of_any_type_is_laid(kind):
+    mask = torch.zeros(8, 10)
+    mask[2:6, 4:] = 1
+    assert_close(lay(mask.to(kind), 16, 20, NODE), lay(mask, 16, 20, NODE))
+
+
 def test_a_mask_of_values_beyond_the_range_is_clamped():
     laid = lay(torch.tensor([[-1.0, 2.0], [0.5, 1.0]]), 2, 2, NODE)
     assert laid.flatten().tolist() == [0, 1, 0.5, 1]
@@ -81,6 +91,19 @@ def test_rounding_to_whole_pixels_is_no_other_aspect(size, scale):
     assert lay(torch.ones(to), *size, NODE).min() == pytest.approx(1)
 
 
+def test_two_sizes_are_one_aspect_just_where_a_scale_takes_one_to_the_other():
+    """By whole fractions, whichever way halves are rounded."""
+    half = Fraction(1, 2)
+
+    def is_scaled(a, b):
+        limits = [(to + side) / n for n, to in zip(a, b, strict=True) for side in (-half, half)]
+        return any(all(abs(n * scale - to) <= half for n, to in zip(a, b, strict=True)) for scale in limits)
+
+    for a, b in itertools.combinations(itertools.product(range(1, 8), repeat=2), 2):
+        expected = is_scaled(a, b) or is_scaled(b, a)
+        assert _same_aspect(a, b) == _same_aspect(b, a) == expected, (a, b)
+
+
 def test_a_frame_of_another_photo_is_refused():
     _, frame = fit(torch.rand(1, 3, 10, 70), 1)
     with pytest.raises(
@@ -97,8 +120,10 @@ def test_what_is_no_mask_is_refused(shape):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_mask_with_values_that_are_no_numbers_is_refused(value):
+    mask = torch.ones(4, 4)
+    mask[1, 2] = value
     with pytest.raises(ValueError, match=r"^Some Node: 'mask' holds NaN or infinite values"):
-        lay(torch.full((4, 4), value), 4, 4, NODE)
+        lay(mask, 4, 4, NODE)
 
 
 @pytest.mark.parametrize("reach", [1, 2, 5, 8, 40])
@@ -210,4 +235,23 @@ def test_photos_of_two_sizes_are_refused():
 def test_a_batch_that_fits_no_other_is_refused_by_name():
     message = "^Some Node: 'second' is for 2 photos but 3 are restored. Connect one for all, or one for each"
     with pytest.raises(ValueError, match=message):
-        check_batch(3, NODE, {"first": torch.ones(1), "second": torch.ones(2), "third": torch.ones(3)})
+        check_batch(
+            3, NODE, {name: torch.ones(n, 7) for name, n in (("first", 1), ("second", 2), ("third", 3))}
+        )
+
+
+@pytest.mark.parametrize("name", ["original", "mask"])
+def test_blend_regions_takes_one_of_each_for_all_photos_or_one_for_each(name):
+    given = {"sr": torch.rand(4, 3, 8, 8), "original": torch.rand(4, 3, 8, 8), "mask": torch.rand(1, 1, 8, 8)}
+    given[name] = given[name][:1].repeat(2, 1, 1, 1)
+    with pytest.raises(ValueError, match=f"^Blend Regions: '{name}' is for 2 photos but 4 are restored"):
+        put_back(**given, keep="all")
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_the_result_has_the_type_of_the_restoration_whatever_is_put_back(pair, keep):
+    sr, original = pair
+    mask = random_mask(1, 1, 160, 200)
+    out = put_back(sr, original.double(), mask.double(), keep)
+    assert out.dtype == torch.float32
+    assert_close(out, put_back(sr, original, mask, keep))

@@ -74,7 +74,9 @@ def test_tiles_of_seesr_lie_a_stride_apart_and_the_last_at_the_edge():
     assert len(tiles) == 8
 
 
-@pytest.mark.parametrize("size", [(256, 256), (64, 300), (300, 64), (97, 96), (96, 96), (95, 97), (33, 400)])
+@pytest.mark.parametrize(
+    "size", [(256, 256), (64, 300), (300, 64), (97, 96), (96, 96), (95, 97), (48, 192), (33, 400)]
+)
 def test_tiles_of_seesr_are_those_that_its_own_loop_counts_out(size):
     """The loop of the original: count up until a side is covered, move the last tile back to the edge."""
 
@@ -92,6 +94,10 @@ def test_tiles_of_seesr_are_those_that_its_own_loop_counts_out(size):
     assert split_seesr(*size, tile=96, overlap=32) == expected
 
 
+def test_tiles_may_be_single_cells():
+    assert split(2, 3, tile=1, overlap=0) == [Tile(y, x, 1, 1) for y in range(2) for x in range(3)]
+
+
 def test_a_latent_smaller_than_the_tile_is_one_tile():
     assert split(40, 24, tile=64, overlap=16) == [Tile(0, 0, 40, 24)]
 
@@ -104,6 +110,19 @@ def test_weights_are_symmetric_and_positive_to_the_corner():
         assert torch.equal(w, w.flip(1))
         assert w.min() > 0
     assert weights(96, 96)[0, 0] < 1e-9  # a floor here would show along the borders
+
+
+def test_weights_have_a_deviation_of_a_tenth_of_the_tile():
+    along = weights_seesr(100, 1)[:, 0]
+    assert_close(along[[40, 60, 70]] / along[50], torch.tensor([-0.5, -0.5, -2.0]).exp())
+
+
+def test_weights_are_single_precision_whatever_the_default_is():
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert weights(8, 8).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_weights_of_seesr_are_the_same_bump_half_a_cell_lower():
@@ -128,6 +147,12 @@ def test_blend_keeps_half_precision_but_sums_in_float32():
     out = blend(tiles, (t.of(x) for t in tiles), 80, 80)
     assert out.dtype == torch.float16
     assert_close(out, x, rtol=1e-3, atol=1e-3)
+
+
+def test_blend_of_doubles_is_not_rounded_on_the_way():
+    x = 1 + torch.rand(80, 80, dtype=torch.float64) * 1e-9
+    tiles = split(80, 80, tile=32, overlap=8)
+    assert_close(blend(tiles, [t.of(x) for t in tiles], 80, 80), x, rtol=0, atol=1e-14)
 
 
 def test_scaled_tiles_cut_the_finer_grid():
@@ -157,3 +182,10 @@ def test_seesr_has_no_tiles_for_a_latent_narrower_than_the_overlap():
 def test_blend_needs_a_tile():
     with pytest.raises(ValueError, match="blend needs at least one tile"):
         blend([], [], 8, 8)
+
+
+def test_blend_needs_a_cut_for_each_tile():
+    tiles = split(8, 12, tile=8, overlap=4)
+    for cuts in (1, 3):
+        with pytest.raises(ValueError, match=r"argument 2 is (short|long)er than argument 1"):
+            blend(tiles, [torch.ones(8, 8)] * cuts, 8, 12)
