@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..image import check_image
 from ..models.architecture import infer
 from ..models.convert import unet_from_diffusers
 from ..models.nano import (
@@ -118,6 +119,47 @@ class NanoVAE(comfy.sd.VAE):
         self.memory_used_encode = lambda shape, _: 8 * width * shape[2] * shape[3] / FOLD**2 * 4
         self.memory_used_decode = lambda shape, _: 3 * shape[1] * shape[2] * shape[3] * 4
         self.size = comfy.model_management.module_size(self.first_stage_model)
+
+    def vae_encode_crop_pixels(self, pixels: Tensor) -> Tensor:
+        """Cut pictures (B, H, W, C) to whole folds, as the host does in front of every encoding.
+
+        Raises:
+            ValueError: for what is no picture, or is smaller than a fold, of which nothing would be left.
+        """
+        check_image(pixels, "VAE Encode", "pixels")
+        height, width = pixels.shape[1:3]
+        if min(height, width) < FOLD:
+            raise ValueError(
+                f"VAE Encode: 'pixels' is {width}x{height} px; expected at least {FOLD} px a side. "
+                "Connect the 'hint' of Prepare Photo, or enlarge the picture first."
+            )
+        return super().vae_encode_crop_pixels(pixels)
+
+    def decode(self, samples_in: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """As the host's.
+
+        Raises:
+            ValueError: for latents of other models.
+        """
+        _check_latent(samples_in)
+        return super().decode(samples_in, *args, **kwargs)
+
+    def decode_tiled(self, samples: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """As the host's.
+
+        Raises:
+            ValueError: for latents of other models.
+        """
+        _check_latent(samples)
+        return super().decode_tiled(samples, *args, **kwargs)
+
+
+def _check_latent(latent: Tensor) -> None:
+    if latent.shape[1] != LATENT_CHANNELS:
+        raise ValueError(
+            f"Load Nano Model: 'vae' was given a latent of {latent.shape[1]} channels to decode; expected "
+            f"{LATENT_CHANNELS}, its own. Make the latent by VAE Encode with the same 'vae'."
+        )
 
 
 def load_nano(path: Path = WEIGHTS) -> LoadedNano:

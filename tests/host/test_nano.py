@@ -1,5 +1,9 @@
 """The bundled model on the real host, against the code that trained it."""
 
+import gc
+import weakref
+from contextlib import nullcontext
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,6 +24,30 @@ def nano():
 def lr():
     coarse = torch.rand(1, 3, 4, 6, generator=torch.Generator().manual_seed(0))
     return torch.nn.functional.interpolate(coarse, size=(16, 32), mode="bicubic").clamp(0, 1)
+
+
+@pytest.fixture
+def conditions():
+    """Loads the model and makes all that a sampling in tiles needs of it."""
+    from ugc_sr.host.controlnet import apply_controlnet
+    from ugc_sr.host.encoder import encode_views
+    from ugc_sr.host.guidance import apply_guidance
+    from ugc_sr.host.nano import load_nano
+    from ugc_sr.host.tiling import tile_diffusion
+    from ugc_sr.sample.frame import fit
+
+    def make():
+        nano = load_nano()
+        lr = torch.rand(1, 3, 16, 32)
+        hint, frame = fit(lr, scale=4)
+        semantics = encode_views(nano.encoder, lr, "both", frame)
+        model = apply_guidance(nano.model, nano.adapter, semantics, freeze_after=0.5)
+        model = tile_diffusion(apply_guidance(model, nano.adapter, semantics, 0.5), 16, 4, 2)
+        texts = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics, freeze_after=0.5)
+        latent = nano.vae.encode(hint.movedim(1, -1))
+        return nano, model, *texts, latent
+
+    return make
 
 
 def sampled(nano, lr, **options):
@@ -61,6 +89,44 @@ def test_the_tokens_reach_the_picture(nano, lr):
     assert not torch.equal(sampled(nano, lr), sampled(nano, lr, tokens=zero))
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (5, 300), (11, 7)])
+def test_a_picture_is_cut_to_whole_folds_of_4_px(nano, height, width):
+    picture = torch.rand(1, height, width, 3)
+    top, left = height % 4 // 2, width % 4 // 2
+    whole = picture[:, top : top + height // 4 * 4, left : left + width // 4 * 4]
+    assert torch.equal(nano.vae.encode(picture), nano.vae.encode(whole))
+    assert nano.vae.encode_tiled(picture).shape == (1, 48, height // 4, width // 4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 40), (40, 3)])
+@pytest.mark.parametrize("way", ["encode", "encode_tiled"])
+def test_a_picture_smaller_than_a_fold_is_refused(nano, way, height, width):
+    words = rf"VAE Encode: 'pixels' is {width}x{height} px; expected at least 4 px a side. Connect the 'hint'"
+    with pytest.raises(ValueError, match=words):
+        getattr(nano.vae, way)(torch.rand(1, height, width, 3))
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((1, 8, 8, 1), "has 1 channels; expected 3"),
+        ((0, 8, 8, 3), "is empty: 0 photos of 8x8 px"),
+        ((1, 0, 8, 3), "is empty: 1 photos of 8x0 px"),
+        ((8, 8, 3), r"has shape \(8, 8, 3\); expected"),
+    ],
+)
+def test_what_is_no_picture_is_refused(nano, shape, words):
+    with pytest.raises(ValueError, match=f"VAE Encode: 'pixels' {words}"):
+        nano.vae.encode(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("way", ["decode", "decode_tiled"])
+def test_a_latent_of_another_model_is_refused(nano, way):
+    with pytest.raises(ValueError, match=r"was given a latent of 4 channels .* expected 48, its own"):
+        getattr(nano.vae, way)(torch.zeros(1, 4, 8, 8))
+
+
 def test_the_bundled_file_is_small_enough():
     from ugc_sr.host.nano import WEIGHTS
 
@@ -74,6 +140,46 @@ def test_a_missing_file_says_what_to_do(tmp_path):
         FileNotFoundError, match=r"nano.safetensors is missing .* Install the extension again"
     ):
         load_nano(tmp_path / "nano.safetensors")
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_of_a_restoration_waits_for_the_garbage_collector(conditions, fails):
+    """ComfyUI warns of models that only a collection ends, and then does one in front of each load."""
+    import comfy.sample
+
+    def restore():
+        nano, model, positive, negative, latent = conditions()
+
+        def look(step, *_):
+            if fails and step:
+                raise RuntimeError("in the middle")
+
+        with pytest.raises(RuntimeError, match="in the middle") if fails else nullcontext():
+            comfy.sample.sample(
+                model,
+                torch.randn_like(latent),
+                3,
+                1.5,
+                "euler",
+                "simple",
+                positive,
+                negative,
+                latent,
+                disable_pbar=True,
+                callback=look,
+                seed=0,
+            )
+        owners = nano.model, nano.vae.patcher, nano.encoder.patcher, nano.adapter.patcher
+        networks = *(owner.model for owner in owners), nano.control_net.control_model
+        return [weakref.ref(part) for part in (nano, model, *owners, *networks)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert {part() for part in restore()} == {None}
+    finally:
+        gc.enable()
 
 
 def test_the_preview_shows_the_picture():

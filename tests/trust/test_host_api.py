@@ -10,6 +10,7 @@ import inspect
 import json
 import sys
 from pathlib import Path
+from types import GenericAlias
 
 import pytest
 
@@ -83,6 +84,8 @@ def shape(thing):
     """How something may be called or read: parameters without their types, or its type."""
     if inspect.ismodule(thing):
         return "module"
+    if isinstance(thing, GenericAlias):  # Pythons differ in what its signature is
+        return str(thing)
     if isinstance(thing, type) and issubclass(thing, enum.Enum):
         return "enum " + " ".join(member.name for member in thing)
     if not callable(thing):
