@@ -1,21 +1,15 @@
 """Where the user's own recipes and training pairs lie in ComfyUI."""
 
 import re
-import unicodedata
 from pathlib import Path
 
 import folder_paths
 
-from ..files import brief
+from ..files import brief, portable
 
 RECIPES = "degradation_recipes"
 _NAME = re.compile(r"\w[\w .()+-]{0,99}")
-_LONGEST = 200  # bytes; file systems allow 255, less our suffixes
 _DEEPEST = 10  # folders
-_DEVICE = re.compile(
-    r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9])\s*(\..*)?", re.IGNORECASE
-)  # of Windows
-_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')  # on Windows, where ':' leads to other drives and streams
 
 
 def recipe_files() -> list[str]:
@@ -62,7 +56,7 @@ def dataset_folder(name: str) -> Path:
     root = _datasets()
     parts = [part for part in re.split(r"[/\\]", name.strip()) if part]
     target = root.joinpath(*parts)
-    plain = 0 < len(parts) <= _DEEPEST and all(map(_portable, parts)) and name.strip()[0] not in "/\\"
+    plain = 0 < len(parts) <= _DEEPEST and all(map(portable, parts)) and name.strip()[0] not in "/\\"
     if not plain or root.resolve() not in target.resolve().parents:  # past links
         raise ValueError(
             f"'folder' must name a folder inside {root}, such as 'my_pairs' or 'pets/first'; "
@@ -77,25 +71,12 @@ def check_name(name: str, widget: str) -> str:
     Raises:
         ValueError: if not, naming the widget that it was typed into.
     """
-    if not _NAME.fullmatch(name) or not _portable(name):
+    if not _NAME.fullmatch(name) or not portable(name):
         raise ValueError(
             f"'{widget}' must be a plain name of letters, digits, spaces and _ . ( ) + -, such as "
             f"'my_recipe'; got {_brief(name)}."
         )
     return name
-
-
-def _portable(part: str) -> bool:
-    """Whether every system takes it as the name of one file, and one in the folder that it is put into."""
-    plain = unicodedata.normalize("NFKC", part)  # some systems compare names so: COM¹ is COM1
-    return not (
-        len(part.encode("utf-8", "surrogatepass")) > _LONGEST
-        or plain.endswith((".", " "))
-        or _FORBIDDEN.search(plain)
-        or _DEVICE.fullmatch(plain)
-        or any(mark in plain for mark in "/\\")
-        or any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in part)
-    )
 
 
 def _brief(name: str) -> str:

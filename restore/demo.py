@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..files import replace_file
 from ..score.files import json_safe, load
 from ..score.metrics import METRICS
 from ..score.picture import known_formats
@@ -70,7 +71,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
             started = time.monotonic()
             sr = _run(host, graph, lr, Path(folder))
             prompt_s = time.monotonic() - started
-        sr.save(out / "sr.png")
+        replace_file(out / "sr.png", _png(sr))
         bicubic = lr.resize(sr.size, Image.Resampling.BICUBIC)
         versions = {"lr": lr, "bicubic": bicubic} | ({"gt": original} if original else {})
         for name, picture in versions.items():
@@ -87,10 +88,10 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
         }
     labels = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}
     panels = versions | {"sr": sr}
-    compare([(label, panels[name]) for name, label in labels.items() if name in panels]).save(
-        out / "compare.png"
-    )
-    (out / "report.json").write_text(json.dumps(json_safe(report), indent=2, allow_nan=False) + "\n")
+    sheet = compare([(label, panels[name]) for name, label in labels.items() if name in panels])
+    replace_file(out / "compare.png", _png(sheet))
+    text = json.dumps(json_safe(report), indent=2, allow_nan=False) + "\n"
+    replace_file(out / "report.json", text.encode())
     return report
 
 
@@ -111,7 +112,13 @@ def _run(host: Host, graph: Graph, lr: Image.Image, folder: Path) -> Image.Image
 
     outputs = client.run(graph, progress)
     (saved,) = (picture for node in outputs.values() for picture in node.get("images", ()))
-    return Image.open(io.BytesIO(client.fetch(saved))).convert("RGB")
+    return Image.open(io.BytesIO(client.fetch(saved)), formats=("PNG",)).convert("RGB")
+
+
+def _png(picture: Image.Image) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue()
 
 
 def _open(file: Path) -> Image.Image:

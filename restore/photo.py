@@ -73,12 +73,15 @@ def finish(result: bytes, photo: Photo, story: dict[str, Any]) -> bytes:
     """The host's PNG with the photo's transparency, profile and notes, and `story` as JSON.
 
     Raises:
-        ValueError: if the result is no PNG.
+        ValueError: if the result is no PNG, or one that is broken.
     """
     if not result.startswith(SIGNATURE):
         raise ValueError("the workflow saves another format than PNG. End it with Save Image.")
-    if photo.alpha:
-        result = _joined(result, photo.alpha)
+    try:
+        if photo.alpha:
+            result = _joined(result, photo.alpha)
+    except UNREADABLE as error:
+        raise ValueError(f"the workflow saved a PNG that can't be read: {error}.") from None
     chunks = _chunk(b"iTXt", KEY.encode() + bytes(5) + json.dumps(story, ensure_ascii=False).encode())
     if photo.icc:
         chunks = _chunk(b"iCCP", b"photo\0\0" + zlib.compress(photo.icc)) + chunks

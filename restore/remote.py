@@ -12,6 +12,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 
+from ..files import brief
 from .api import Client, Graph, failure
 from .workflow import Workflow
 
@@ -102,6 +103,15 @@ class Server:
             ServerLostError: if the host does not come back.
             StoppedError: if `stop` was set.
         """
+        try:
+            return self._restore(name, png, workflow)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise RuntimeError(
+                f"{self.client.address} answers something else than a ComfyUI does "
+                f"({type(error).__name__}: {brief(str(error))}). Look at the address and the port."
+            ) from error
+
+    def _restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
         for _ in range(ATTEMPTS):
             uploaded = self._ask(Client.upload_as, name, png)
             graph, editor = workflow.for_photo(uploaded)

@@ -22,7 +22,8 @@ def checksums(graph: Graph, models: Path | None) -> dict[str, str | None]:
     if any(node["class_type"] == "UGCSR_LoadNanoModel" for node in graph.values()):
         found[BUNDLED.name] = _sha256(BUNDLED)
     for name in weights_named(graph):
-        places = sorted(models.glob(f"*/{_literal(name)}")) if models else []
+        inside = ".." not in Path(name).parts
+        places = sorted(models.glob(f"*/{_literal(name)}")) if models and inside else []
         files = [
             file
             for place in places[:1]

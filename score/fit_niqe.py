@@ -17,7 +17,7 @@ from torch import Tensor
 from ..files import replace_file
 from .measures import rounded_luma
 from .niqe import SHIPPED, Pristine, patch_features
-from .picture import from_picture
+from .picture import from_picture, known_formats
 
 VERSION = 1
 SHRINK = 2  # times: undoes the blur of lens, sensor and demosaicing, and most of JPEG
@@ -69,7 +69,7 @@ def sharp_patches(y: Tensor) -> Tensor:
 
 def photo_luma(file: Path) -> Tensor:
     """Rounded luma (1, 1, H, W) of a photo that is shrunk."""
-    with Image.open(file) as photo:
+    with Image.open(file, formats=known_formats()) as photo:
         return rounded_luma(from_picture(photo.convert("RGB").reduce(SHRINK)))
 
 

@@ -55,7 +55,7 @@ def restore(client: Client, photo: str) -> Image.Image:
     graph: Graph = json.loads((CHECKOUT / "restore" / "quickstart.api.json").read_text())
     graph["1"]["inputs"]["image"] = photo
     (saved,) = (shown["images"][0] for shown in client.run(graph).values() if "images" in shown)
-    return Image.open(io.BytesIO(client.fetch(saved))).convert("RGB")
+    return Image.open(io.BytesIO(client.fetch(saved)), formats=("PNG",)).convert("RGB")
 
 
 def damaged(original: Image.Image) -> None:
@@ -78,7 +78,7 @@ def prepared(photo: Image.Image) -> None:
     """The canvas of a photo whose sides are no multiples of 64."""
     hint, frame = fit(pixels(photo.crop((60, 80, 210, 180))), 4.0)
     canvas = picture(hint)
-    box = (frame.left, frame.top, frame.left + frame.width - 1, frame.top + frame.height - 1)
+    box = (0, 0, frame.width - 1, frame.height - 1)
     ImageDraw.Draw(canvas).rectangle(box, outline=MARK, width=3)
     save("prepare", canvas)
 

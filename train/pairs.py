@@ -3,6 +3,7 @@
 import argparse
 import math
 import random
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..degrade.degradation import apply
 from ..degrade.recipes import RECIPES
+from ..score.picture import known_formats
 from .photos import training_photos
 from .scenes import captioned, dead_leaves
 
@@ -39,6 +41,8 @@ class Job:
 def make_pairs(photos: Path, folder: Path, count: int, side: int, workers: int) -> None:
     """Fill `folder` with `count` pairs of `side` HR pixels; the same inputs give the same arrays."""
     folder.mkdir(parents=True, exist_ok=True)
+    for part in ("hr.part", "lr.part"):
+        (folder / part).unlink(missing_ok=True)  # of a run that was killed, or a link
     jobs = _jobs(training_photos(photos), count, side)
     hr, lr = (
         np.lib.format.open_memmap(folder / f"{name}.part", "w+", np.uint8, (count, px, px, 3))
@@ -54,14 +58,14 @@ def make_pairs(photos: Path, folder: Path, count: int, side: int, workers: int) 
         hr[index], lr[index] = hr[index - done], lr[index - done]
     hr.flush()
     lr.flush()
-    (folder / "hr.part").rename(folder / "hr.npy")
-    (folder / "lr.part").rename(folder / "lr.npy")
+    (folder / "hr.part").replace(folder / "hr.npy")
+    (folder / "lr.part").replace(folder / "lr.npy")
 
 
 def _jobs(photos: list[Path], count: int, side: int) -> list[Job]:
     sizes = {}
     for path in photos:
-        with Image.open(path) as photo:
+        with Image.open(path, formats=known_formats()) as photo:
             sizes[path] = photo.size
     photos = [path for path in photos if min(sizes[path]) >= side + 2 * MARGIN_PX]
     weights = [min(6.0, math.prod(sizes[path]) / 1e6) ** 0.5 for path in photos]
@@ -78,10 +82,14 @@ def _jobs(photos: list[Path], count: int, side: int) -> list[Job]:
     return jobs
 
 
+def _opened(path: Path) -> Image.Image:
+    return Image.open(path, formats=known_formats()).convert("RGB")
+
+
 @cache
 def _levels(path: Path, smallest: int) -> tuple[Image.Image, ...]:
     """The photo at a few sizes, so that one photo teaches several distances."""
-    photo = Image.open(path).convert("RGB")
+    photo = _opened(path)
     side = min(photo.size)
     factors = (0.5, 0.35, 0.25) if side > 1500 else (1.0, 0.7, 0.5)
     sizes = [
@@ -95,7 +103,7 @@ def _pictures(job: Job) -> tuple[Image.Image, ...]:
         pictures = _levels(job.photo, job.side + 2 * MARGIN_PX)
         _levels.cache_clear()
         return pictures
-    palette = np.asarray(Image.open(job.photo).convert("RGB").resize((48, 48))).reshape(-1, 3)
+    palette = np.asarray(_opened(job.photo).resize((48, 48))).reshape(-1, 3)
     scene = dead_leaves(job.seed, _SCENE_PX, palette)
     return (captioned(job.seed, scene) if job.kind == "text" else scene,)
 
@@ -131,7 +139,7 @@ def _to_tensor(photos: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(photos)).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Make the pairs of the bundled model: python -m ugc_sr.train.pairs PHOTOS FOLDER."""
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.train.pairs", description=main.__doc__)
     parser.add_argument("photos", type=Path, help="folder that scripts/fetch_photos.sh filled")
@@ -139,8 +147,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=4_400)
     parser.add_argument("--side", type=int, default=512, help="clean pixels")
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    options = parser.parse_args()
-    make_pairs(options.photos, options.folder, options.count, options.side, options.workers)
+    options = parser.parse_args(arguments)
+    try:
+        make_pairs(options.photos, options.folder, options.count, options.side, options.workers)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 import ast
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import GenericAlias
 from typing import Any, get_origin
 
+from ..files import brief, portable
 from .data import SRLAB_MIX, Data, Part
 
 SCHEDULES = ("constant", "cosine")
@@ -67,6 +69,11 @@ class Stage:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", self.name) or not portable(self.name):
+            raise ValueError(
+                f"A stage is called {brief(self.name)}; expected letters, digits, _ and -, as its files "
+                "are called so."
+            )
         if self.schedule not in SCHEDULES or self.precision not in PRECISIONS:
             raise ValueError(
                 f"Stage '{self.name}' has schedule '{self.schedule}' and precision '{self.precision}'; "
@@ -90,7 +97,7 @@ class Preset:
 
 
 _NANO = Stage(
-    name="",
+    name="nano",
     task="",
     steps=1,
     learning_rate=4.5e-4,

@@ -1,6 +1,7 @@
 """A run is a folder: its settings, its log, its pictures, its state, and the weights that came out of it."""
 
 import json
+import os
 import platform
 import shlex
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..files import replace_file
+from ..files import parse_json, replace_file
 from ..score.metrics import badness
 from . import plan
 from .checkpoint import read, save, trained
@@ -71,10 +72,11 @@ class Config:
     def write(self, folder: Path, changes: tuple[str, ...] = ()) -> None:
         """Make config.json, with what the code was; `changes` are noted with those of before."""
         file = folder / CONFIG
-        before = json.loads(file.read_text())["changes"] if file.exists() else []
+        folder.mkdir(parents=True, exist_ok=True)
+        _refuse_links(folder)
+        before = parse_json(file.read_bytes())["changes"] if file.exists() else []
         content = {**asdict(self), "preset": to_json(self.preset)}
         content |= {"changes": [*before, *changes], "made_by": made_by()}
-        folder.mkdir(parents=True, exist_ok=True)
         replace_file(file, (json.dumps(content, indent=2) + "\n").encode())
 
     @classmethod
@@ -83,14 +85,20 @@ class Config:
 
         Raises:
             FileNotFoundError: if it is none.
+            ValueError: if its config.json isn't one, or there are links in it.
         """
         if not (folder / CONFIG).is_file():
             raise FileNotFoundError(
                 f"There is no run in '{folder}': it has no {CONFIG}. --resume takes what --out named."
             )
-        content = json.loads((folder / CONFIG).read_text())
-        fields = {name: content[name] for name in ("name", "base", "validate", "workers")}
-        return cls(preset=from_json(content["preset"]), **fields)
+        _refuse_links(folder)
+        try:
+            content = parse_json((folder / CONFIG).read_bytes())
+            fields = {name: content[name] for name in ("name", "base", "validate", "workers")}
+            return cls(preset=from_json(content["preset"]), **fields)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = error if type(error) is ValueError else f"{type(error).__name__}: {error}"
+            raise ValueError(f"'{folder / CONFIG}' is not what a run writes there. {why}") from error
 
 
 def made_by() -> dict[str, Any]:
@@ -309,6 +317,17 @@ class _Signals:
             raise KeyboardInterrupt
         if self.number is None:
             self.number, self._at = number, time.monotonic()
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuse a run's folder in which links lead elsewhere.
+
+    Raises:
+        ValueError: naming the link.
+    """
+    for place, folders, files in os.walk(folder):
+        for link in (path for name in (*folders, *files) if (path := Path(place, name)).is_symlink()):
+            raise ValueError(f"{link}: a link, which could lead anywhere. Put the real one there.")
 
 
 def _due(every: int, step: int, last: int) -> bool:

@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         plan = _plan(options)
+        plan.folder.mkdir(parents=True, exist_ok=True)
         with _client(options.server, results=len(plan.graph) * (len(plan.pairs) + 1)) as client:
             preset = tune(plan, client)
     except (OSError, RuntimeError, ValueError) as error:
@@ -112,7 +113,7 @@ def _client(server: str | None, results: int) -> Iterator[Client]:
         client = Client(server.rstrip("/"))
         try:
             client.version()
-        except OSError as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise RuntimeError(f"No ComfyUI answers at {server}: {error}") from error
         yield client
         return

@@ -74,7 +74,7 @@ class Restorer:
     def _score(self, graph: Graph, pair: Pair) -> Scores:
         graph = apply({"LoadImage.image": self.client.upload(pair.lr)}, graph)
         (saved,) = self.client.run(graph)[self.saved]["images"]
-        with Image.open(io.BytesIO(self.client.fetch(saved))) as picture:
+        with Image.open(io.BytesIO(self.client.fetch(saved)), formats=("PNG",)) as picture:
             sr = from_picture(picture)
         gt = load(pair.gt)
         try:

@@ -56,11 +56,10 @@ def tune(plan: Plan, client: Client) -> Preset:
     """Search, check the best on the held-out photos, write preset.json, curve.json and pareto.png.
 
     Raises:
-        ValueError: if the folder holds another search, or a result can't be scored.
+        ValueError: if the folder, which must be there, holds another search, or a result can't be scored.
         RuntimeError: if the host or one of its nodes fails; nothing of that trial is kept.
     """
     restorer = Restorer(client, plan.graph, plan.extras)
-    plan.folder.mkdir(parents=True, exist_ok=True)
     host = client.version()
     trials = _search(plan, restorer, host)
     default, best = trials[0], max(trials, key=lambda trial: mean_of(plan.objective, trial.scores))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +56,7 @@ def search(
     storage = _open(folder)
     studies = [optuna.load_study(study_name=n, storage=storage) for n in optuna.get_all_study_names(storage)]
     for study in studies:
-        _check(study.user_attrs["made_with"], made_with, folder)
+        _check(study.user_attrs.get("made_with", {}), made_with, folder)
     known = {_key(trial.values): trial.scores for study in studies for trial in _finished(study)}
     study = optuna.create_study(
         study_name=str(objective), storage=storage, direction="maximize", load_if_exists=True
@@ -107,8 +110,22 @@ def _optuna() -> Any:
     return optuna
 
 
-def _open(folder: Path) -> str:
-    return f"sqlite:///{(folder / FILE).absolute()}"
+def _open(folder: Path) -> Any:
+    """The storage in a folder of any name: an address would take ? and { for its own.
+
+    Raises:
+        ValueError: if its file is none, or a link.
+    """
+    file = (folder / FILE).absolute()
+    if file.is_symlink():
+        raise ValueError(f"{file}: a link, which could lead anywhere. Put the real one there.")
+    creator = partial(sqlite3.connect, file)
+    try:
+        with closing(creator()) as database:
+            database.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        raise ValueError(f"'{file}': {error}. Move it away, or give another --out.") from error
+    return _optuna().storages.RDBStorage("sqlite://", engine_kwargs={"creator": creator})
 
 
 def _check(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

@@ -129,3 +129,11 @@ def test_a_result_of_another_format_is_refused(tmp_path):
     marked().save(tmp_path / "photo.png")
     with pytest.raises(ValueError, match=r"saves another format than PNG\. End it with Save Image"):
         finish(b"RIFF....WEBP", read(tmp_path / "photo.png"), {})
+
+
+def test_a_result_that_is_cut_short_is_refused_where_transparency_is_put_back(tmp_path):
+    clear = marked()
+    clear.putalpha(9)
+    clear.save(tmp_path / "clear.png")
+    with pytest.raises(ValueError, match=r"saved a PNG that can't be read: "):
+        finish(result_of((48, 80))[:60], read(tmp_path / "clear.png"), {})

@@ -202,3 +202,24 @@ def test_a_real_host_refuses_nodes_that_it_does_not_know_with_what_to_do(client)
     graph = {"1": {"class_type": "UGCSR_FromTheFuture", "inputs": {}}}
     with pytest.raises(RefusedError, match=r"'UGCSR_FromTheFuture' not found.* Install UGC Super-Resolution"):
         client.queue(graph, "6e3f2c1a-8d0b-4c5e-9f21-5b7d0a64c3e2")
+
+
+@pytest.mark.parametrize("path", ["/upload/image", "/api/jobs/"])
+@pytest.mark.parametrize("garbage", [[], {}, 5, "text", {"status": "completed", "outputs": {"13": [1]}}])
+def test_an_answer_that_no_comfyui_gives_is_told_of_in_words(host, server, path, garbage):
+    answer = host.answer
+    host.answer = lambda asked, body: garbage if asked.startswith(path) else answer(asked, body)
+    with pytest.raises(RuntimeError, match=r"answers something else than a ComfyUI does \(\w+: .* the port"):
+        restore(server)
+
+
+@pytest.mark.parametrize(
+    "picture", [{}, {"type": "output"}, {**PICTURE, "filename": "../../x", "subfolder": "/etc"}]
+)
+def test_names_that_a_host_gives_are_only_sent_back_to_it(host, server, picture):
+    host.job["outputs"]["13"]["images"] = [picture]
+    if "filename" in picture:
+        assert b"fetched" in restore(server)
+    else:
+        with pytest.raises(RuntimeError, match=r"something else than a ComfyUI does|saved 0 pictures"):
+            restore(server)

@@ -34,6 +34,10 @@ def test_it_writes_the_photo_the_comparison_and_the_report(demo, tmp_path):
     exif[0x0112] = 6  # orientation: turn right to see it upright
     lying.save(tmp_path / "phone photo.jpg", exif=exif)
     Image.linear_gradient("L").resize((160, 96)).convert("RGB").save(tmp_path / "gt.png")
+    (tmp_path / "out").mkdir()
+    for name in ("sr.png", "compare.png", "report.json"):
+        (tmp_path / "out" / name).symlink_to(tmp_path / "kept")
+    (tmp_path / "kept").write_text("not written through")
     result = demo(
         "--photo", tmp_path / "phone photo.jpg", "--gt", tmp_path / "gt.png", "--out", tmp_path / "out"
     )
@@ -45,6 +49,7 @@ def test_it_writes_the_photo_the_comparison_and_the_report(demo, tmp_path):
     assert report["metrics"]["sr"].keys() == {"lr_consistency", "psnr_y", "ssim_y"}
     assert Image.open(tmp_path / "out" / "sr.png").size == (160, 96)
     assert (tmp_path / "out" / "compare.png").is_file()
+    assert (tmp_path / "kept").read_text() == "not written through"
 
 
 def test_an_original_of_another_size_is_refused_before_anything_starts(demo, tmp_path):

@@ -1,8 +1,15 @@
 """Names from prompts, manifests and command lines: nothing is written outside of their folder."""
 
+import ast
 import json
 import os
+import tarfile
+import threading
 import unicodedata
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +21,18 @@ from ugc_sr.degrade.__main__ import main as degrade
 from ugc_sr.degrade.dataset.pairs import PairFolder
 from ugc_sr.files import replace_file
 from ugc_sr.models.__main__ import main as models
+from ugc_sr.restore.__main__ import main as restore
+from ugc_sr.restore.demo import main as demo
+from ugc_sr.restore.server import CHECKOUT
+from ugc_sr.restore.weights import checksums
 from ugc_sr.score.__main__ import main as score
+from ugc_sr.train.__main__ import main as train
+from ugc_sr.train.data import Data, Loader, Part
+from ugc_sr.train.data.files import pair_files
+from ugc_sr.train.pairs import main as train_pairs
+from ugc_sr.train.presets import PRESETS
+from ugc_sr.train.run import Config
+from ugc_sr.tune.__main__ import main as tune
 
 same_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
@@ -172,32 +190,285 @@ def test_photos_of_any_name_stay_inside_of_the_data_set(tmp_path, told, name):
     assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
 
 
-# command -> its arguments for a target that can't be written
-TARGETS = {
+@same_file
+@example("photo.png")
+@example("../../secret.png")
+@given(NAMES)
+def test_training_reads_no_pair_outside_of_its_data_set(tmp_path, refusal, name):
+    data = tmp_path / "set"
+    for place in (tmp_path, data / "hr", data / "lr"):
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16)).save(place / "secret.png")
+        Image.new("RGB", (16, 16)).save(place / "photo.png")
+    (data / "manifest.jsonl").write_text(json.dumps({"name": name}) + "\n")
+    read = []
+    words = refusal(lambda: read.append(pair_files(data, 1).files))
+    inside = [Path(file).parent == data / side for files in read for side in files for file in files[side]]
+    assert words is not None or inside == [True, True]
+    assert words is None or str(data / "manifest.jsonl") in words
+    if name == "photo.png":
+        assert read
+
+
+def test_shards_hold_nothing_but_the_data_set_and_are_not_written_through_a_link(tmp_path, told):
+    data, out = tmp_path / "set", tmp_path / "out"
+    for place in (data / "hr", data / "lr", out):
+        place.mkdir(parents=True)
+    Image.new("RGB", (16, 16)).save(data / "hr" / "a;b $(id).png")
+    Image.new("RGB", (4, 4)).save(data / "lr" / "a;b $(id).png")
+    (tmp_path / "victim").write_text("kept")
+    (out / "000000.part").symlink_to(tmp_path / "victim")
+    assert told(train, "shards", data, out) == (0, "")
+    assert (tmp_path / "victim").read_text() == "kept"
+    assert [path.name for path in out.iterdir()] == ["000000.tar"]
+    with tarfile.open(out / "000000.tar") as tar:
+        assert sorted(tar.getnames()) == ["a;b $(id).hr.png", "a;b $(id).lr.png"]
+    (data / "manifest.jsonl").write_text('{"name": "../../victim"}\n')
+    status, said = told(train, "shards", data, tmp_path / "more")
+    assert (status, said.count("\n"), "'../../victim'" in said) == (2, 1, True)
+    assert not (tmp_path / "more").exists()
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """The folder of a run that has begun."""
+    folder = tmp_path / "run"
+    data = Data((Part("pairs", path=str(tmp_path / "gone")),))
+    Config("regression", replace(PRESETS["regression"], data=data)).write(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name != "-rf"])
+def test_a_run_goes_on_in_its_own_folder_alone(begun, told, name):
+    settings_of = json.loads((begun / "config.json").read_text())
+    settings_of["preset"]["stages"][0]["name"] = name
+    (begun / "config.json").write_text(json.dumps(settings_of))
+    before = everything(begun.parent)
+    status, said = told(train, "--resume", begun, "--cpu")
+    assert (status, said.count("\n")) == (2, 1)
+    assert said.startswith(f"'{begun / 'config.json'}' is not what a run writes there. ")
+    assert everything(begun.parent) == before
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "[" * 100_000, "\0", '{"preset": {"stages": 5}}'])
+def test_settings_of_a_run_that_are_none_are_told_of_in_one_line(begun, told, content):
+    (begun / "config.json").write_text(content)
+    status, said = told(train, "--resume", begun, "--cpu")
+    assert (status, said.count("\n")) == (2, 1)
+    assert said.startswith(f"'{begun / 'config.json'}' is not what a run writes there. ")
+
+
+@pytest.mark.parametrize(
+    "link", ["metrics.csv", "skipped.txt", "tensorboard", "last", "tensorboard/regression"]
+)
+def test_links_in_the_folder_of_a_run_are_not_written_through(begun, told, link):
+    (begun.parent / "outside").mkdir()
+    (begun / link).parent.mkdir(exist_ok=True)
+    (begun / link).symlink_to(begun.parent / "outside")
+    status, said = told(train, "--resume", begun, "--cpu")
+    assert (status, said) == (
+        2,
+        f"{begun / link}: a link, which could lead anywhere. Put the real one there.\n",
+    )
+    assert not everything(begun.parent / "outside")
+
+
+def test_a_photos_name_makes_one_line_of_the_list_of_those_left_out(tmp_path):
+    loader = object.__new__(Loader)
+    loader.run, loader.skipped = tmp_path, {}
+    loader._note({"a\n\tb": "broken\nat the end"})
+    assert (tmp_path / "skipped.txt").read_text() == "a b\tbroken at the end\n"
+
+
+@contextmanager
+def hostile_host(name):
+    """Answers as a ComfyUI that calls everything so; gives its address, and what it was asked."""
+    asked = []
+    picture = {"filename": name, "subfolder": name, "type": "output"}
+    job = {"status": "completed", "outputs": {name: {"images": [picture]}}}
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            first = self.path.startswith("/api/jobs/") and self.path not in asked[:-1]
+            answers = {
+                "/system_stats": {"system": {"comfyui_version": name}},
+                "/upload/image": {"name": name, "subfolder": name},
+                "/prompt": {"prompt_id": name},
+            }
+            content = json.dumps(answers.get(self.path, job)).encode()
+            if self.path.startswith("/view?"):
+                content = (CHECKOUT / "demo" / "photo.png").read_bytes()
+            self.send_response(404 if first else 200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/x", "C:\\x", "CON", "x\0y", "a" * 4096, "\ud800", "\uff0e\uff0e\uff0fx"]
+)
+def test_a_result_goes_where_the_photo_says_whatever_the_host_calls_it(tmp_path, name, capsys):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for file in ("..hidden..", "%2e%2e%2fx", "a\\..\\b", "$(id);", "sub/\u202egnp", "sub/con"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / f"{file}.png")
+    photos = {path.relative_to(tmp_path / "in") for path in everything(tmp_path / "in") if path.is_file()}
+    before = everything(tmp_path.parent)
+    with hostile_host(name) as (address, asked):
+        status = restore([str(tmp_path / "in"), str(tmp_path / "out"), "--server", address])
+    new = everything(tmp_path.parent) - before
+    said = capsys.readouterr().err
+    assert {tmp_path / "out", *(path for path in new if tmp_path / "out" in path.parents)} == new
+    results = {path.relative_to(tmp_path / "out") for path in new if path.is_file()}
+    assert (status == 0) == (name != "\ud800")  # which no address can hold
+    if status == 0:
+        assert results == {photo for photo in photos if not photo.name.startswith(".")}
+        assert any(path.startswith("/view?") for path in asked)
+    else:
+        assert "Traceback" not in said
+        assert not results
+
+
+@pytest.mark.parametrize("place", ["..", "../..", "x/../../.."])
+def test_a_workflow_has_no_file_read_outside_of_the_models(tmp_path, place):
+    (tmp_path / "models" / "checkpoints" / "x").mkdir(parents=True)
+    (tmp_path / "secret.safetensors").write_text("secret")
+    (tmp_path / "models" / "secret.safetensors").write_text("secret")
+    name = f"{place}/secret.safetensors"
+    graph = {"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": name}}}
+    assert checksums(graph, tmp_path / "models") == {name: None}
+
+
+# command -> its arguments for a file that can't be written
+FILES = {
     "score --json": (score, lambda photo, target: [photo, "--json", target]),
     "score --html": (score, lambda photo, target: [photo, "--html", target]),
-    "degrade": (degrade, lambda photo, target: [photo, target, "--workers", 1]),
     "degrade grid": (degrade, lambda photo, target: ["grid", photo, f"{target}.png", "--count", 1]),
-    "degrade compare": (degrade, lambda photo, target: ["compare", photo, photo, "--json", target]),
+    "degrade compare --json": (degrade, lambda photo, target: ["compare", photo, photo, "--json", target]),
+    "degrade compare --plot": (degrade, lambda photo, target: ["compare", photo, photo, "--plot", target]),
     "models convert": (models, lambda photo, target: ["convert", photo, f"{target}.safetensors"]),
 }
+# The same for a folder, which is made where there is none.
+FOLDERS = {
+    "degrade": (degrade, lambda photo, target: [photo, target, "--workers", 1]),
+    "restore": (restore, lambda photo, target: [photo, target, "--server", "127.0.0.1:9"]),
+    "restore.demo": (demo, lambda photo, target: ["--photo", photo, "--out", target]),
+    "train": (
+        train,
+        lambda photo, target: ["regression", "--out", target, "--data", f"pairs={photo}", "--cpu"],
+    ),
+    "train.pairs": (train_pairs, lambda photo, target: [photo.parent, target]),
+    "train shards": (train, lambda photo, target: ["shards", photo.parent, target]),
+    "tune": (tune, lambda photo, target: [photo, photo, "--out", target, "--server", "http://127.0.0.1:9"]),
+}
+PLACES = {"long": "x" * 4096, "null": "\0", "file": "file/x", "gone": "gone/there/x"}
 
 
-@pytest.mark.parametrize("command", TARGETS)
 @pytest.mark.parametrize(
-    "target",
-    ["x" * 4096, "gone/there/x", "\0", "file/x"],
-    ids=["long", "gone", "null", "file"],
+    ("command", "place"),
+    [(command, place) for command in FILES for place in PLACES]
+    + [(command, place) for command in FOLDERS for place in PLACES if place != "gone"],
 )
-def test_a_command_refuses_a_place_that_it_cant_write_in_one_line(tmp_path, told, command, target):
+def test_a_command_refuses_a_place_that_it_cant_write_in_one_line(tmp_path, told, command, place):
     Image.effect_noise((64, 64), 60).convert("RGB").save(tmp_path / "photo.png")
     (tmp_path / "file").touch()
-    main, arguments = TARGETS[command]
+    main, arguments = (FILES | FOLDERS)[command]
     before = everything(tmp_path)
-    status, said = told(main, *arguments(tmp_path / "photo.png", f"{tmp_path}/{target}"))
-    if status == 0 or "new pairs" in said:  # a data set's folders are made for it
-        assert command == "degrade"
-        return
+    status, said = told(main, *arguments(tmp_path / "photo.png", f"{tmp_path}/{PLACES[place]}"))
     assert status in (1, 2)
     assert said.count("\n") == 1
     assert everything(tmp_path) == before
+
+
+# Every file that writes, by where it gets the names from; benchmarks and scripts have theirs in their code.
+WRITERS = {
+    "others, such as prompts, manifests, archives, photos, runs and hosts; tried above": {
+        *("degrade/dataset/pairs.py", "degrade/dataset/record.py", "host/folders.py", "nodes/recipes.py"),
+        *("restore/run.py", "train/checkpoint.py", "train/data/loader.py", "train/data/shards.py"),
+        *("train/run.py", "train/srlab.py", "train/watch.py"),
+    },
+    "the command line; tried above": {
+        *("degrade/compare.py", "degrade/look.py", "models/repack.py", "restore/demo.py"),
+        *("restore/folder.py", "score/__main__.py", "train/pairs.py"),
+        *("tune/__main__.py", "tune/run.py", "tune/study.py"),
+    },
+    "its caller, or who fits the bundled statistics": {"files.py", "score/fit_niqe.py"},
+    "nobody: it writes into memory": {
+        *("degrade/effects/jpeg.py", "degrade/effects/picture.py", "restore/photo.py", "score/plots.py"),
+        *("score/report.py", "tune/plot.py"),
+    },
+    "its own code, in a temporary folder": {"restore/own.py", "restore/server.py"},
+}
+WRITING = {
+    *("replace_file", "write_text", "write_bytes", "mkdir", "makedirs", "touch", "symlink_to", "hardlink_to"),
+    *("rename", "renames", "unlink", "truncate", "rmtree", "copytree", "copyfile", "copy2", "move"),
+    *("save", "savefig", "save_file", "savez", "open_memmap", "SummaryWriter", "extract", "extractall"),
+    *("TemporaryDirectory", "TemporaryFile", "NamedTemporaryFile", "mkdtemp", "mkstemp"),
+}
+
+
+def writes(source):
+    """Names of the calls in a file that may write one."""
+    found = {"sqlite3.connect"} if "sqlite3.connect" in source else set()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        method = isinstance(node.func, ast.Attribute)
+        name = node.func.attr if method else getattr(node.func, "id", "")
+        given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        modes = [set(str(value.value)) for value in given if isinstance(value, ast.Constant)]
+        to_write = any(mode <= set("rwxabt+:|") and mode & set("wxa+") for mode in modes)
+        moved = method and name == "replace" and len(given) == 1  # of a path; a text's takes two
+        if name in WRITING or moved or (name in ("open", "fdopen") and to_write):
+            found.add(name)
+    return found
+
+
+def test_every_file_that_writes_is_known_and_what_people_keep_is_replaced_whole():
+    files = list(CHECKOUT.glob("*.py"))
+    for folder in CHECKOUT.iterdir():
+        if (
+            folder.is_dir()
+            and folder.name[0] != "."
+            and folder.name not in ("tests", "scripts", "benchmarks")
+        ):
+            files += folder.rglob("*.py")
+    sources = {file.relative_to(CHECKOUT).as_posix(): file.read_text(encoding="utf-8") for file in files}
+    found = {name: calls for name, source in sources.items() if (calls := writes(source))}
+    known = set().union(*WRITERS.values())
+    new = {name: sorted(calls) for name, calls in found.items() if name not in known}
+    assert not new, f"These write: {new}. Try hostile names on them here, then add them to WRITERS."
+    assert known == found.keys()
+    tried = [name for kind, names in WRITERS.items() if kind.endswith("tried above") for name in names]
+    assert not [name for name in tried if found[name] & {"write_text", "write_bytes"}]
+
+
+def test_writing_is_seen_in_the_source():
+    for harmless in ("open(a)", "Image.open(a)", "a.replace('b', 'c')", "replace(a, b=1)", "open(a, 'r:')"):
+        assert not writes(harmless)
+    for writing in ("open(a, 'w')", "a.open('a+b')", "a.replace(b)", "a.save(b)", "open(a, mode='x')"):
+        assert len(writes(writing)) == 1
+
+
+def test_pictures_are_opened_by_named_readers_alone():
+    """Pillow would start Ghostscript for PostScript of any name."""
+    for layer in ("degrade", "host", "models", "nodes", "restore", "sample", "score", "train", "tune"):
+        for file in (CHECKOUT / layer).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open":
+                    named = "formats" in {keyword.arg for keyword in node.keywords}
+                    assert named or ast.unparse(node) == "Image.open(io.BytesIO(file))", (file, node.lineno)

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from ugc_sr.restore.server import CHECKOUT
 from ugc_sr.tune.objective import Objective
 from ugc_sr.tune.space import PARAMETERS, Range, as_inputs
-from ugc_sr.tune.study import all_trials, mean_of, search
+from ugc_sr.tune.study import FILE, all_trials, mean_of, search
 
 OBJECTIVE = Objective({"psnr_y": 1.0})
 SPACE = {name: PARAMETERS[name] for name in ("steps", "start", "color")}
@@ -147,3 +148,26 @@ def test_whole_numbers_stay_whole_and_others_are_round(tmp_path):
         assert trial.values["KSampler.steps"] in (2, 4, 6, 8)
         assert isinstance(trial.values["KSampler.steps"], int)
         assert len(str(trial.values["KSampler.denoise"])) <= 4
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "{x}", "%2e%2e", "a:b@c", "?mode=memory", "line\nbreak"])
+def test_a_search_stays_in_a_folder_of_any_name(tmp_path, name):
+    (tmp_path / name).mkdir()
+    first = list(run(tmp_path / name, trials=2))
+    assert list(run(tmp_path / name, trials=2)) == first
+    assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*")} == {Path(name), Path(name, FILE)}
+
+
+def test_a_file_that_holds_no_search_is_refused_and_stays(tmp_path):
+    (tmp_path / FILE).write_text("a letter")
+    with pytest.raises(ValueError, match=rf"{FILE}': file is not a database. Move it away"):
+        list(run(tmp_path, trials=1))
+    assert (tmp_path / FILE).read_text() == "a letter"
+
+
+def test_a_search_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / FILE).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=rf"{FILE}: a link, which could lead anywhere"):
+        list(run(tmp_path / "folder", trials=1))
+    assert not (tmp_path / "elsewhere").exists()

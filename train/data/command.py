@@ -35,9 +35,10 @@ def main(arguments: Sequence[str]) -> int:
         with tqdm(total=len(files.names), unit=" samples", disable=None) as bar:
             for _ in write_shards(files, options.output, options.megabytes):
                 bar.update()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        file, why = (getattr(error, name, None) for name in ("filename", "strerror"))
         sys.stderr.write(
-            f"{error.filename or options.output}: {error.strerror or error}. Not all was packed; mend that, "
+            f"{file or options.output}: {why or error}. Not all was packed; mend that, "
             f"delete {options.output} and begin anew.\n"
         )
         return 1

@@ -12,6 +12,7 @@ from PIL import Image
 from ...degrade.dataset.files import FORMATS, open_photo
 from ...degrade.dataset.join import find_pairs
 from ...degrade.dataset.listing import find_photos
+from ...files import brief, parse_json
 from ...score.picture import known_formats
 from .sample import shuffled
 
@@ -120,12 +121,18 @@ def _listed(folder: Path, manifest: Path) -> Files:
     files, groups = [], []
     for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             name, source = entry["name"], entry.get("source")
+            inside = Path(name).name == name and name not in ("", "..") and "\0" not in name
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(
                 f"{manifest}, line {number}: expected a pair in JSON. Mend or delete it."
             ) from None
+        if not inside:
+            raise ValueError(
+                f"{manifest}, line {number}: 'name' is {brief(name)}; expected a file in hr/ and lr/. "
+                "Mend or delete it."
+            )
         files.append(name)
         groups.append(str(source or name))
     sides = {side: [folder / side / name for name in files] for side in ("hr", "lr")}

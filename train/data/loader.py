@@ -125,7 +125,7 @@ class Loader:
             return
         file = self.run / SKIPPED
         known = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        lines = (f"{name}\t{' '.join(why.split())}" for name, why in fresh.items())
+        lines = ("\t".join(" ".join(text.split()) for text in item) for item in fresh.items())
         with file.open("a", encoding="utf-8", errors="backslashreplace") as out:
             out.writelines(f"{line}\n" for line in lines if line not in known)
 

@@ -180,7 +180,8 @@ def write_shards(files: Files, folder: Path, megabytes: int) -> Iterator[int]:
         shard = folder / f"{number:06}.tar"
         part = shard.with_suffix(".part")
         try:
-            with part.open("wb") as raw, tarfile.open(fileobj=raw, mode="w") as tar:
+            part.unlink(missing_ok=True)  # of a run that was killed, or a link
+            with part.open("xb") as raw, tarfile.open(fileobj=raw, mode="w") as tar:
                 while index is not None and raw.tell() < megabytes * 1_000_000:
                     _add_sample(tar, files, index, taken)
                     done, index = done + 1, next(order, None)
