@@ -170,4 +170,4 @@ class PairFolder:
 
 
 def _brief(setting: Any) -> str:
-    return brief(setting.get("name")) if isinstance(setting, dict) else str(setting)
+    return brief(setting.get("name") if isinstance(setting, dict) else setting)

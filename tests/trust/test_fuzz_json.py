@@ -173,6 +173,7 @@ def open_folder(folder):
 
 @same_file
 @example(json.dumps(LINE), '{"recipe": {"uniform": [1, 2]}}')
+@example(json.dumps(LINE), json.dumps({"recipe": "x" * 5000}))
 @given(harmed([LINE]), harmed([{"recipe": 1, "scale": 4, "mix": {"recipe": 1}}]))
 def test_any_manifest_is_used_or_refused(tmp_path, refusal, line, settings_text):
     for side in ("hr", "lr"):
