@@ -67,7 +67,7 @@ def _config(options: argparse.Namespace, main: bool) -> tuple:
         return config, options.resume
     if not (options.preset and options.out):
         raise ValueError("Name a preset and --out FOLDER to begin, or --resume FOLDER to go on.")
-    if (options.out / CONFIG).exists():
+    if main and (options.out / CONFIG).exists():  # to the other processes it may be the one of this run
         raise ValueError(
             f"'{options.out}' holds a run already. Go on with it:  --resume {options.out}  "
             "or name another folder."

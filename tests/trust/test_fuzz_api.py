@@ -45,8 +45,6 @@ TAME = {
     "seed": [0, 1, 2**63, 2**64 - 2],  # ComfyUI's noise for ddpm adds 1, and fails beyond 64 bits
 }
 OURS = "/custom_nodes/ugc_sr/"
-# The host's VAE Encode cuts a picture to a multiple of 8 px: with any VAE, nothing is left of a smaller one.
-NOTHING_LEFT = r"expected input\[\d+, 3, (0, \d+|\d+, 0)\] to have"
 LITERALS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 PRIMITIVES = {"INT": "PrimitiveInt", "FLOAT": "PrimitiveFloat", "STRING": "PrimitiveString"}
 STRANGE = [
@@ -352,7 +350,7 @@ def defect(kind, words, traceback):
     if kind == "hang" or kind.startswith("HTTP"):
         return f"{kind} {words}"
     ours = [frame for frame in traceback if OURS in frame]
-    if not ours or re.search(NOTHING_LEFT, words):
+    if not ours:
         return None
     # An error that is raised again with the node's name has its origin in front of it.
     worded = traceback[-1] == ours[-1] and "\n    raise " in traceback[-1]
@@ -374,6 +372,8 @@ def test_no_graph_crashes_hangs_or_fails_without_words(host_server, client, quic
         send(graphs.graph)
     before = _held_mb(host_server, send)
     for seed in range(GRAPHS):
+        if seed % 250 == 249:  # until memory is short the host keeps all results, in pieces all over it
+            _held_mb(host_server, send)
         errors = send(graphs.draw(seed))
         seen["ran" if not errors else "failed" if errors[0][3] else "refused"] += 1
         seen.update(name for name, *_ in errors if name.startswith("UGCSR_") and not errors[0][3])
@@ -426,11 +426,10 @@ def _restored(client, quickstart, photo):
 
 
 def _held_mb(host_server, send):
-    """What the host holds once it let go of models, results, and what the C library keeps for later."""
-    request = urllib.request.Request(
-        host_server.address + "/free", b'{"unload_models": true, "free_memory": true}'
-    )
-    urllib.request.urlopen(request, timeout=LONGEST_S).close()
+    """What the host holds once it let go of models, results, history, and what the C library keeps."""
+    kept = {"/free": b'{"unload_models": true, "free_memory": true}', "/history": b'{"clear": true}'}
+    for path, body in kept.items():
+        urllib.request.urlopen(host_server.address + path, body, timeout=LONGEST_S).close()
     for _ in range(2):  # it heeds the request after the first
         assert send({"1": {"class_type": "LetGo", "inputs": {}}}) == []
     return psutil.Process(host_server.process.pid).memory_info().rss / 2**20
