@@ -3,6 +3,7 @@
 import copy
 import io
 import os
+import urllib.request
 import uuid
 from pathlib import Path
 
@@ -90,6 +91,17 @@ def test_after_other_prompts_that_share_its_models(tiled, new_name, pixels, scen
     for other in others:
         assert pixels(other) != expected
         assert pixels(tiled(new_name())) == expected
+
+
+def test_after_other_models_took_the_place_of_its_own(tiled, new_name, pixels, client):
+    expected = pixels(tiled(new_name()))
+    for words in ("cat, dog", "tree"):  # a request to unload is heeded behind the next prompt
+        body = b'{"unload_models": true, "free_memory": true}'
+        urllib.request.urlopen(client.address + "/free", body, timeout=60).close()
+        tags = {"class_type": "UGCSR_EncodeTags", "inputs": {"clip": ["1", 0], "tags": words}}
+        shown = {"class_type": "PreviewAny", "inputs": {"source": ["2", 0]}}
+        client.run({"1": {"class_type": "RandomClip", "inputs": {}}, "2": tags, "3": shown})
+    assert pixels(tiled(new_name())) == expected
 
 
 def test_two_restorations_in_one_prompt_share_their_models(tiled, new_name, pixels, client):
