@@ -27,6 +27,16 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
+def refuse_link(path: Path) -> None:
+    """Refuse to write where a stranger's folder may lead out of itself.
+
+    Raises:
+        ValueError: if it is a link.
+    """
+    if path.is_symlink():
+        raise ValueError(f"{path}: a link, which could lead anywhere. Put the real one there.")
+
+
 def portable(part: str) -> bool:
     """Whether every system takes it as the name of one file, and one in the folder that it is put into."""
     plain = unicodedata.normalize("NFKC", part)  # some systems compare names so: COM¹ is COM1

@@ -4,6 +4,9 @@ import copy
 import importlib.util
 import json
 import sys
+import threading
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,40 @@ def host_server(tmp_path_factory):
 @pytest.fixture
 def client(host_server):
     return Client(host_server.address)
+
+
+@pytest.fixture
+def web_server():
+    """Starts a server that answers requests by answer(path, body) -> (status, content); gives its address.
+
+    A status of 0 breaks the connection.
+    """
+    with ExitStack() as running:
+
+        def start(answer):
+            class Answers(BaseHTTPRequestHandler):
+                def do_GET(self):
+                    body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                    status, content = answer(self.path, body)
+                    if not status:
+                        self.close_connection = True
+                        return
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+
+                do_POST = do_GET
+
+                def log_message(self, *_):
+                    pass
+
+            server = running.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Answers))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            running.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield start
 
 
 @pytest.fixture(scope="session")

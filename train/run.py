@@ -1,7 +1,6 @@
 """A run is a folder: its settings, its log, its pictures, its state, and the weights that came out of it."""
 
 import json
-import os
 import platform
 import shlex
 import signal
@@ -17,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..files import parse_json, replace_file
+from ..files import parse_json, refuse_link, replace_file
 from ..score.metrics import badness
 from . import plan
 from .checkpoint import read, save, trained
@@ -320,14 +319,8 @@ class _Signals:
 
 
 def _refuse_links(folder: Path) -> None:
-    """Refuse a run's folder in which links lead elsewhere.
-
-    Raises:
-        ValueError: naming the link.
-    """
-    for place, folders, files in os.walk(folder):
-        for link in (path for name in (*folders, *files) if (path := Path(place, name)).is_symlink()):
-            raise ValueError(f"{link}: a link, which could lead anywhere. Put the real one there.")
+    for path in folder.rglob("*"):
+        refuse_link(path)
 
 
 def _due(every: int, step: int, last: int) -> bool:

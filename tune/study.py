@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import refuse_link
 from ..sample.presets import Value, Values
 from .objective import Objective
 from .restorer import Scores
@@ -117,8 +118,7 @@ def _open(folder: Path) -> Any:
         ValueError: if its file is none, or a link.
     """
     file = (folder / FILE).absolute()
-    if file.is_symlink():
-        raise ValueError(f"{file}: a link, which could lead anywhere. Put the real one there.")
+    refuse_link(file)
     creator = partial(sqlite3.connect, file)
     try:
         with closing(creator()) as database:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...files import brief, parse_json, replace_file
+from ...files import brief, parse_json, refuse_link, replace_file
 from ..degradation import Pair
 from .record import SIDES, Record, write_pair
 
@@ -37,10 +37,7 @@ class PairFolder:
         self.mix: Counter[str] = Counter()  # pairs of each origin
         self._dataset = folder / "dataset.json"
         for part in (*SIDES, "manifest.jsonl"):
-            if (folder / part).is_symlink():
-                raise ValueError(
-                    f"{folder / part}: a link, which could lead anywhere. Put the real one there."
-                )
+            refuse_link(folder / part)
         for side in SIDES:
             (folder / side).mkdir(parents=True, exist_ok=True)
         self._open_manifest()

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -43,35 +42,17 @@ class Host:
 
 
 @pytest.fixture
-def host():
+def host(web_server):
     """Such a host, running; `address` tells where."""
     state = Host()
 
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status = state.faults.pop(0) if state.faults else 200
-            if not status:
-                self.close_connection = True
-                return
-            answer = state.answer(self.path, body) if status == 200 else {}
-            content = json.dumps(answer).encode()
-            self.send_response(404 if answer is None else status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(path, body):
+        status = state.faults.pop(0) if state.faults else 200
+        content = state.answer(path, body) if status == 200 else {}
+        return 404 if content is None else status, json.dumps(content).encode()
 
-        do_POST = do_GET
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    state.address = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield state
-    server.shutdown()
-    server.server_close()
+    state.address = web_server(answer)
+    return state
 
 
 @pytest.fixture

@@ -4,11 +4,8 @@ import ast
 import json
 import os
 import tarfile
-import threading
 import unicodedata
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -280,56 +277,43 @@ def test_a_photos_name_makes_one_line_of_the_list_of_those_left_out(tmp_path):
     assert (tmp_path / "skipped.txt").read_text() == "a b\tbroken at the end\n"
 
 
-@contextmanager
-def hostile_host(name):
+@pytest.fixture
+def hostile_host(web_server):
     """Answers as a ComfyUI that calls everything so; gives its address, and what it was asked."""
-    asked = []
-    picture = {"filename": name, "subfolder": name, "type": "output"}
-    job = {"status": "completed", "outputs": {name: {"images": [picture]}}}
 
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            first = self.path.startswith("/api/jobs/") and self.path not in asked[:-1]
-            answers = {
-                "/system_stats": {"system": {"comfyui_version": name}},
-                "/upload/image": {"name": name, "subfolder": name},
-                "/prompt": {"prompt_id": name},
-            }
-            content = json.dumps(answers.get(self.path, job)).encode()
-            if self.path.startswith("/view?"):
-                content = (CHECKOUT / "demo" / "photo.png").read_bytes()
-            self.send_response(404 if first else 200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def start(name):
+        asked = []
+        picture = {"filename": name, "subfolder": name, "type": "output"}
+        job = {"status": "completed", "outputs": {name: {"images": [picture]}}}
+        answers = {
+            "/system_stats": {"system": {"comfyui_version": name}},
+            "/upload/image": {"name": name, "subfolder": name},
+            "/prompt": {"prompt_id": name},
+        }
 
-        do_POST = do_GET
+        def answer(path, body):
+            first = path.startswith("/api/jobs/") and path not in asked
+            asked.append(path)
+            if path.startswith("/view?"):
+                return 200, (CHECKOUT / "demo" / "photo.png").read_bytes()
+            return 404 if first else 200, json.dumps(answers.get(path, job)).encode()
 
-        def log_message(self, *_):
-            pass
+        return web_server(answer), asked
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
+    return start
 
 
 @pytest.mark.parametrize(
     "name", ["../x", "/etc/x", "C:\\x", "CON", "x\0y", "a" * 4096, "\ud800", "\uff0e\uff0e\uff0fx"]
 )
-def test_a_result_goes_where_the_photo_says_whatever_the_host_calls_it(tmp_path, name, capsys):
+def test_a_result_goes_where_the_photo_says_whatever_the_host_calls_it(tmp_path, hostile_host, name, capsys):
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for file in ("..hidden..", "%2e%2e%2fx", "a\\..\\b", "$(id);", "sub/\u202egnp", "sub/con"):
         Image.new("RGB", (8, 8)).save(tmp_path / "in" / f"{file}.png")
     photos = {path.relative_to(tmp_path / "in") for path in everything(tmp_path / "in") if path.is_file()}
     before = everything(tmp_path.parent)
-    with hostile_host(name) as (address, asked):
-        status = restore([str(tmp_path / "in"), str(tmp_path / "out"), "--server", address])
+    address, asked = hostile_host(name)
+    status = restore([str(tmp_path / "in"), str(tmp_path / "out"), "--server", address])
     new = everything(tmp_path.parent) - before
     said = capsys.readouterr().err
     assert {tmp_path / "out", *(path for path in new if tmp_path / "out" in path.parents)} == new
