@@ -171,12 +171,11 @@ def load_nano(path: Path = WEIGHTS) -> LoadedNano:
         raise FileNotFoundError(
             f"Load Nano Model: {path.name} is missing from {path.parent}. Install the extension again."
         )
-    parts: dict[str, dict[str, Tensor]] = {}
-    for key, value in load_file(path).items():
-        part, _, name = key.partition(".")
-        parts.setdefault(part, {})[name] = value.float()
+    parts = _parts(path)
+    model = _load_model(parts["unet"])
+    model.cached_patcher_init = (_load_another_model, (path,))
     return LoadedNano(
-        model=_load_model(parts["unet"]),
+        model=model,
         conditioning=[[parts["text"][""], {}]],
         vae=NanoVAE(parts["vae"]),
         adapter=load_adapter(parts["unet"]),
@@ -185,13 +184,22 @@ def load_nano(path: Path = WEIGHTS) -> LoadedNano:
     )
 
 
-def _load_model(unet: dict[str, Tensor]) -> comfy.model_patcher.ModelPatcher:
+def _parts(path: Path) -> dict[str, dict[str, Tensor]]:
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in load_file(path).items():
+        part, _, name = key.partition(".")
+        parts.setdefault(part, {})[name] = value.float()
+    return parts
+
+
+def _load_another_model(path: Path, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    """The MODEL once more, which the host asks for on another device and where it compiles a model."""
+    return _load_model(_parts(path)["unet"], disable_dynamic)
+
+
+def _load_model(unet: dict[str, Tensor], disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
     base, _ = unet_from_diffusers(unet)
     model = ResidualModel(NanoConfig(infer(base)))
-    patcher = comfy.model_patcher.CoreModelPatcher(
-        model,
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
+    patcher = own(model, disable_dynamic=disable_dynamic)
     model.load_model_weights(base, assign=patcher.is_dynamic())
     return patcher
