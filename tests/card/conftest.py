@@ -140,13 +140,17 @@ def _limit(monkeypatch, total):
 
 @pytest.fixture(scope="session")
 def node_classes():
-    """Every node of the host and of the extension, by id."""
+    """The nodes of the host's core, those for several cards, and the extension's, by id."""
+    import comfy_extras.nodes_multigpu
+
     import nodes
     import ugc_sr
 
-    extension = asyncio.run(ugc_sr.comfy_entrypoint())
-    ours = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
-    return {**nodes.NODE_CLASS_MAPPINGS, **ours}
+    classes = dict(nodes.NODE_CLASS_MAPPINGS)
+    for module in (comfy_extras.nodes_multigpu, ugc_sr):
+        extension = asyncio.run(module.comfy_entrypoint())
+        classes |= {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
+    return classes
 
 
 @pytest.fixture

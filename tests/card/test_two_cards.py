@@ -6,9 +6,29 @@ import torch
 pytestmark = pytest.mark.comfy
 
 
+class InThisThread:
+    """The host's pool of threads, one a card, without threads: the pretended cards are seen in one alone."""
+
+    def __init__(self, devices):
+        self.work = {}
+
+    def submit(self, device, function, *arguments):
+        self.work[device] = function, arguments
+
+    def get_result(self, device):
+        function, arguments = self.work.pop(device)
+        return function(*arguments), None
+
+    def shutdown(self):
+        assert not self.work
+
+
 def test_each_card_has_its_own_adapter_and_the_picture_is_the_same(
-    card, run_graph, quickstart_on, photos, node_classes
+    card, run_graph, quickstart_on, photos, monkeypatch
 ):
+    import comfy.multigpu
+
+    monkeypatch.setattr(comfy.multigpu, "MultiGPUThreadPool", InThisThread)
     graph = quickstart_on(
         KSampler={"steps": 2, "cfg": 2.0},
         UGCSR_TileDiffusion={"tile_size": 256, "overlap": 64, "tile_batch": 4},
