@@ -46,7 +46,7 @@ def in_bands(
     reach: int = 0,
     device: torch.device | None = None,
 ) -> Tensor:
-    """What `work` makes of pictures (B or 1, C, H, W) of one size: (B, c, H, W) float32, where the first is.
+    """What `work` makes of pictures (B or 1, C, H, W) of one size: (B, c, H, W), as the first in type and place.
 
     Args:
         work: takes as many parts (1, C, h, W), float32 on `device`, and returns (1, c, h, W). A row that it
@@ -62,6 +62,7 @@ def in_bands(
         made = work(*band.parts).narrow(2, band.above, band.bottom - band.top)
         if out is None:  # in the layout of an IMAGE
             size = batch, made.shape[1], height, width
-            out = torch.empty(size, device=pictures[0].device, memory_format=torch.channels_last)
-        out[band.index, :, band.top : band.bottom] = made[0].to(out.device)
+            like = {"dtype": pictures[0].dtype, "device": pictures[0].device}
+            out = torch.empty(size, **like, memory_format=torch.channels_last)
+        out[band.index, :, band.top : band.bottom] = made[0].to(out)
     return out if out is not None else pictures[0].new_empty((0, *pictures[0].shape[1:]))

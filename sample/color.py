@@ -21,7 +21,7 @@ def match(image: Tensor, reference: Tensor, method: str, device: torch.device | 
     """Give `image` (B, 3, H, W) the colours of `reference`, RGB in [0, 1]; the result isn't clamped.
 
     A reference of another size is resized; one reference may serve a whole batch. The work is done in bands
-    on `device`, that of the image if not given; the result is float32, where the image is.
+    on `device`, that of the image if not given, in float32.
 
     Raises:
         ValueError: for an unknown method, or if the batch sizes differ.

@@ -76,7 +76,7 @@ def feathered(mask: Tensor, reach: int, device: torch.device | None = None) -> T
 def put_back(
     sr: Tensor, original: Tensor, mask: Tensor, keep: str, device: torch.device | None = None
 ) -> Tensor:
-    """Put the photo's own picture back where the mask is 1: (B, 3 or 4, H, W) float32, not clamped.
+    """Put the photo's own picture back where the mask is 1: (B, 3 or 4, H, W), not clamped.
 
     The work is done in bands on `device`, that of `sr` if not given.
 
