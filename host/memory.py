@@ -1,9 +1,16 @@
 """Out-of-memory errors, whichever device and library they come from."""
 
+import logging
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 import comfy.model_management
 import torch
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 # What the allocators say where the error has no type of its own.
 _SAYS_SO = re.compile(
@@ -33,3 +40,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     return _SAYS_SO.search(str(error)) is not None
+
+
+def where_it_can(work: Callable[[torch.device], T], node: str) -> T:
+    """What `work` makes on the host's device, or on the CPU if the device lacks memory or an operation.
+
+    Args:
+        work: does the same on any device, and needs some hundred MB there at most.
+        node: display name of the node, opens the message.
+
+    Raises:
+        RuntimeError: what `work` raises for other reasons.
+        MemoryError: if it lacks memory on the CPU too.
+    """
+    device, cpu = comfy.model_management.get_torch_device(), torch.device("cpu")
+    try:
+        return work(device)
+    except (RuntimeError, MemoryError) as error:  # NotImplementedError is a RuntimeError
+        if device == cpu or not (isinstance(error, NotImplementedError) or is_out_of_memory(error)):
+            raise
+        log.warning("%s: works on the CPU, for the device can't (%s).", node, str(error).partition("\n")[0])
+    return work(cpu)

@@ -145,10 +145,8 @@ def _engine(options: argparse.Namespace, stop: threading.Event) -> Iterator[tupl
         server = Server(_address(options.server), patience_s=options.patience, tell=_tell, stop=stop)
         yield [server] * IN_FLIGHT, server.version()
     else:
-        import torch  # takes seconds
-
         _tell("starting ComfyUI ...")
-        with OwnHost(cpu=not torch.cuda.is_available()) as own:
+        with OwnHost() as own:
             server = Server(own.address(), patience_s=PATIENCE_S, tell=_tell, stop=stop, revive=own.address)
             yield [server] * IN_FLIGHT, server.version()
 

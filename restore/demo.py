@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..files import replace_file
@@ -22,7 +21,7 @@ from ..score.metrics import METRICS
 from ..score.picture import known_formats
 from ..score.sheet import compare
 from .api import Client, Graph
-from .server import CHECKOUT, Host, find_host, running_host
+from .server import CHECKOUT, Host, accelerator, find_host, running_host
 
 WORKFLOW = Path(__file__).with_name("quickstart.api.json")
 PRESET = "nano"
@@ -64,10 +63,9 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
             f"{expected[0]}x{expected[1]} px. Give an original of that size."
         )
     out.mkdir(parents=True, exist_ok=True)
-    cpu = not torch.cuda.is_available()
     with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
         print("starting ComfyUI ...", flush=True)
-        with running_host(find_host(), Path(folder, "host"), cpu=cpu) as host:
+        with running_host(find_host(), Path(folder, "host")) as host:
             started = time.monotonic()
             sr = _run(host, graph, lr, Path(folder))
             prompt_s = time.monotonic() - started
@@ -83,7 +81,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
             "scale": _one(graph, "UGCSR_PrepareImage")["scale"],
             "size": {name: list(p.size) for name, p in (versions | {"sr": sr}).items() if name != "bicubic"},
             "seconds": {"boot": round(host.boot_s, 2), "prompt": round(prompt_s, 2)},
-            "device": "cpu" if cpu else torch.cuda.get_device_name(),
+            "device": accelerator() or "cpu",
             "metrics": _metrics(out / "sr.png", Path(folder), with_gt=original is not None),
         }
     labels = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}

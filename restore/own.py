@@ -16,13 +16,9 @@ class OwnHost:
     """Runs a host while in a `with` statement, on the folders of models that its ComfyUI has.
 
     Its photos and results lie in a temporary folder, which survives the host and not us.
-
-    Args:
-        cpu: leave the GPU alone.
     """
 
-    def __init__(self, *, cpu: bool) -> None:
-        self.cpu = cpu
+    def __init__(self) -> None:
         self.comfyui = find_host()
         self._starts = 0
         self._lock = threading.Lock()
@@ -72,4 +68,4 @@ class OwnHost:
             flags += [f"--{kind}-directory", str(self._folder / kind)]
         self._starts += 1
         base = self._folder / f"host{self._starts}"
-        return self._running.enter_context(running_host(self.comfyui, base, cpu=self.cpu, flags=flags))
+        return self._running.enter_context(running_host(self.comfyui, base, flags=flags))

@@ -45,12 +45,23 @@ def find_host() -> Path:
     return folder
 
 
+def accelerator() -> str | None:
+    """Name of what ComfyUI computes on here, such as a graphics card; None where that is the CPU."""
+    import torch  # takes seconds
+
+    for kind in ("cuda", "xpu", "npu", "mlu"):  # ROCm calls itself cuda
+        device = getattr(torch, kind, None)
+        if device is not None and device.is_available():
+            return device.get_device_name()
+    return "Apple GPU" if torch.backends.mps.is_available() else None
+
+
 @contextmanager
 def running_host(
     host: Path,
     base: Path,
     *,
-    cpu: bool,
+    cpu: bool | None = None,
     extensions: Mapping[str, Path] | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Sequence[str] = (),
@@ -60,7 +71,7 @@ def running_host(
     Args:
         host: the ComfyUI folder.
         base: empty folder for its input, output, models and log.
-        cpu: leave the GPU alone.
+        cpu: compute on the CPU; if not given, where there is no GPU.
         extensions: custom nodes by name; this checkout alone if not given.
         environment: variables that it gets on top of ours.
         flags: of its command line, besides ours.
@@ -73,6 +84,7 @@ def running_host(
     nodes.mkdir(parents=True)
     for name, folder in (extensions or {"ugc_sr": CHECKOUT}).items():
         (nodes / name).symlink_to(folder, target_is_directory=True)
+    cpu = accelerator() is None if cpu is None else cpu
     port = _free_port()
     command = [sys.executable, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
     command += ["--listen", "127.0.0.1", *FLAGS, *(["--cpu"] if cpu else []), *flags]

@@ -32,7 +32,21 @@ LAYERS = {
     "image": (set(), {"torch"}),
     "files": (set(), set()),
     # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
-    "benchmarks": (set(), {"ugc_sr", "torch", "torchvision", "comfy", "numpy", "safetensors", "PIL"}),
+    "benchmarks": (
+        set(),
+        {
+            "ugc_sr",
+            "torch",
+            "torchvision",
+            "comfy",
+            "comfy_aimdo",
+            "comfy_extras",
+            "comfyui_version",
+            "folder_paths",
+            "nodes",
+        }
+        | {"numpy", "safetensors", "PIL"},
+    ),
 }
 # The one file of a layer that owns a package.
 OWNERS = {

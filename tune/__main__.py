@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-
 from ..restore.api import Client
 from ..restore.server import CHECKOUT, find_host, running_host
 from ..restore.workflow import read_graph
@@ -117,11 +115,10 @@ def _client(server: str | None, results: int) -> Iterator[Client]:
             raise RuntimeError(f"No ComfyUI answers at {server}: {error}") from error
         yield client
         return
-    cpu = not torch.cuda.is_available()
     with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
         sys.stderr.write("starting ComfyUI ...\n")
         base, flags = Path(folder, "host"), ("--cache-lru", str(results))
-        with running_host(find_host(), base, cpu=cpu, flags=flags) as host:
+        with running_host(find_host(), base, flags=flags) as host:
             yield Client(host.address)
 
 
