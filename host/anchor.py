@@ -110,8 +110,8 @@ def _check_clean(latent: Tensor, scaled: Tensor, noise: Tensor, sigma: float) ->
     level = noise_level(scaled)
     if level > NOISY * sigma:
         raise ValueError(
-            f"Load Nano Model: the sampler begins at sigma {sigma:.2g} without new noise, from a latent with noise "
-            f"of about {level:.2g} that has lost its clean latent: another node saved, changed or noised it. "
+            f"Load Nano Model: the sampler begins at sigma {sigma:.2g} without new noise, on a latent with "
+            f"noise of about {level:.2g} that has lost its clean latent: it was saved, changed or noised. "
             "Connect the first sampler's latent straight to this one, use one sampler for all steps, "
             "or give the clean latent by InstructPixToPixConditioning."
         )

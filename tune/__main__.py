@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 import torch
 
 from ..restore.api import Client
+from ..restore.connection import TOKEN
 from ..restore.server import CHECKOUT, find_host, running_host
 from ..restore.workflow import read_graph
 from ..sample.presets import Preset
@@ -65,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--extra", nargs="+", default=[], choices=tuple(EXTRAS), metavar="NAME", help=", ".join(EXTRAS))
     add("--fidelity", default="psnr_y", metavar="METRIC", help="one axis of the curve; psnr_y")
     add("--perception", default="niqe", metavar="METRIC", help="the other; niqe")
-    add("--server", metavar="URL", help="a running ComfyUI with this extension; one of our own if not given")
+    add(
+        "--server",
+        metavar="URL",
+        help="a running ComfyUI with this extension, its login as for restore; one of our own if not given",
+    )
     return parser
 
 
@@ -106,15 +112,13 @@ def _client(server: str | None, results: int) -> Iterator[Client]:
     """A client of a running host, or of one of our own that keeps this many results of nodes.
 
     Raises:
-        OSError: what the work with it raises.
-        RuntimeError: the same, with the end of the host's log where it has ended; or if `server` is silent.
+        OSError: what the work with it raises; or if `server` is silent.
+        RuntimeError: the same, with the end of the host's log where it has ended.
+        ValueError: if `server` is no ComfyUI.
     """
     if server:
-        client = Client(server.rstrip("/"))
-        try:
-            client.version()
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise RuntimeError(f"No ComfyUI answers at {server}: {error}") from error
+        client = Client(server, os.environ.get(TOKEN))
+        client.version()
         yield client
         return
     cpu = not torch.cuda.is_available()
