@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..console import keep_printing
 from .cluster import PATIENCE_S, check_ray, ray_workers
 from .connection import TOKEN
 from .folder import check_writable, find_jobs, lacking
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    keep_printing()
     options = _parser().parse_args(arguments)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a host of ours ends with us

@@ -16,7 +16,7 @@ from pathlib import Path
 from .connection import AccessError, AnswerError, Connection, ServerLostError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-# Nothing is looked up online, opened in a browser or kept in a database. An upload may have 1 GiB: three bytes
+# Nothing is looked up online, opened in a browser or kept in a database. An upload may have 1 GiB: 3 bytes
 # for each of 256 megapixels, and what PNG adds.
 FLAGS = ("--disable-api-nodes", "--disable-auto-launch", "--database-url", "sqlite:///:memory:")
 FLAGS += ("--max-upload-size", "1024")

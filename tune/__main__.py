@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from ..console import keep_printing
 from ..restore.api import Client
 from ..restore.connection import TOKEN
 from ..restore.server import CHECKOUT, find_host, running_host
@@ -30,6 +31,7 @@ WORKFLOW = CHECKOUT / "restore" / "quickstart.api.json"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Search, then write preset.json, curve.json and pareto.png."""
+    keep_printing()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the host ends with us
     parser = _parser()
     options = parser.parse_args(arguments)
