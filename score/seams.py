@@ -79,11 +79,11 @@ def _ends(height: int, width: int, tile: int, overlap: int, cell: int) -> tuple[
 
 
 def seam_score(image: Tensor, borders: Borders | Sequence[Borders]) -> Tensor:
-    """Steps of (B, 3, H, W) RGB in [0, 255] across the borders over those beside them: (B,), 1 without seams.
+    """(B,): steps of (B, 3, H, W) RGB in [0, 255] across the borders over those beside them; 1 without seams.
 
-    Of several plans the highest score counts. A step is the difference of neighbours, averaged over 8 px along
-    the border: grain cancels, an offset between two tiles stays. A strong edge of the photo that lies on a
-    border counts too.
+    Of several plans the highest score counts. A step is the difference of neighbours, averaged over 8 px
+    along the border: grain cancels, an offset between two tiles stays. A strong edge of the photo that lies
+    on a border counts too.
 
     Raises:
         ValueError: if a border lies outside the image, or others leave no room beside it.
