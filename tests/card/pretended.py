@@ -89,7 +89,8 @@ class Card(TorchDispatchMode):
         limit: bytes of a card; beyond it an allocation raises torch.OutOfMemoryError. None is endless.
         numbers_up_to: larger tensors hold no numbers, so that networks of true size fit into RAM.
         now, peak: bytes alive, and the most that ever were.
-        events: how often each (kind, line of ours) came: "read", "upload", "upload, waiting", "download".
+        events: how often each (kind, line of ours) came: "read", "upload", "upload, waiting", "download",
+            "between cards".
         uploaded: bytes that went up.
     """
 
@@ -219,8 +220,10 @@ class Card(TorchDispatchMode):
         if target.type != "cuda":
             self._note("download")
             return
-        if source.device.type != "cuda":
-            self.uploaded += source.numel() * source.element_size()
+        if source.device.type == "cuda":
+            self._note("between cards")
+            return
+        self.uploaded += source.numel() * source.element_size()
         self._note("upload" if non_blocking else "upload, waiting")
 
     def _place(self, inner: Tensor, device: torch.device) -> CardTensor:

@@ -34,7 +34,7 @@ def test_each_card_has_its_own_adapter_and_the_picture_is_the_same(
         UGCSR_TileDiffusion={"tile_size": 256, "overlap": 64, "tile_batch": 4},
     )
     expected = run_graph(graph, photos())
-    card(count=2)
+    active = card(count=2)
     (tiles,) = [key for key, node in graph.items() if node["class_type"] == "UGCSR_TileDiffusion"]
     graph["split"] = {
         "class_type": "MultiGPU_WorkUnits",
@@ -44,6 +44,8 @@ def test_each_card_has_its_own_adapter_and_the_picture_is_the_same(
     picture = run_graph(graph, photos())
     error = (picture.to("cpu", torch.float64) - expected).square().mean().item()
     assert error < 1e-6
+    between = {line for kind, line in active.events if kind == "between cards"}
+    assert not any("attention.py" in line for line in between), "weights of an adapter go to the other card"
 
 
 def test_a_model_moved_to_another_card_takes_its_adapter_along(card, run_graph, quickstart_on, photos):
