@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..console import keep_printing
 from .cluster import PATIENCE_S, check_ray, ray_workers
-from .connection import TOKEN
+from .connection import LOGIN_VARIABLE
 from .folder import check_writable, find_jobs, lacking
 from .own import OwnHost
 from .remote import Restorer, Server
@@ -156,7 +156,7 @@ def _engine(options: argparse.Namespace, stop: threading.Event) -> Iterator[tupl
             patience_s=options.patience,
             tell=_tell,
             stop=stop,
-            token=os.environ.get(TOKEN),
+            token=os.environ.get(LOGIN_VARIABLE),
         )
         yield [server] * IN_FLIGHT, server.version()
     else:

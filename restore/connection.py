@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
-TOKEN = "COMFYUI_TOKEN"
+LOGIN_VARIABLE = "COMFYUI_TOKEN"
 SILENCE_LIMIT_S = 60  # of a connection
 BUSY = (
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -197,8 +197,8 @@ class Connection:
 
     def _login_hint(self) -> str:
         if self._headers:
-            return f"The login that was sent is not taken: look at user and password, or at {TOKEN}."
-        return f"A login goes into the address, http://user:password@host, or a token into {TOKEN}."
+            return f"The login that was sent is not taken: look at user and password, or at {LOGIN_VARIABLE}."
+        return f"A login goes into the address, http://user:password@host, or a token into {LOGIN_VARIABLE}."
 
 
 def finish(work: Coroutine[Any, Any, _Result]) -> _Result:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..console import keep_printing
 from ..restore.api import Client
-from ..restore.connection import TOKEN
+from ..restore.connection import LOGIN_VARIABLE
 from ..restore.server import CHECKOUT, find_host, running_host
 from ..restore.workflow import read_graph
 from ..sample.presets import Preset
@@ -117,7 +117,7 @@ def _client(server: str | None, results: int) -> Iterator[Client]:
         ValueError: if `server` is no ComfyUI.
     """
     if server:
-        client = Client(server, os.environ.get(TOKEN))
+        client = Client(server, os.environ.get(LOGIN_VARIABLE))
         client.version()
         yield client
         return
