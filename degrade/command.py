@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ..files import read_text
 from .dataset.cluster import check_ray, ray_data
 from .dataset.interrupt import Interrupts
 from .dataset.jobs import Engine, Plan, list_jobs
@@ -112,7 +113,7 @@ def find_recipe(name: str) -> Recipe:
     if not file.is_file():
         raise ValueError(f"--recipe {name}: no such file and no such name; known are {', '.join(RECIPES)}.")
     try:
-        return Recipe.from_json(file.read_text(encoding="utf-8"))
+        return Recipe.from_json(read_text(file))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
 

@@ -63,10 +63,25 @@ def load_adapter(state_dict: Mapping[str, Tensor], name: str = "adapter", fold: 
     if fold:
         adapter = fold_tokens(adapter)
     layout.check(adapter, "adapter", NODE, name)
-    module = SemanticAdapter(adapter, storage_dtype(adapter))
-    patcher = own(module)
-    module.load_state_dict(adapter, assign=patcher.is_dynamic())
-    return LoadedAdapter(patcher, module.token_dim, name)
+    patcher = _loaded(adapter, storage_dtype(adapter))
+    return LoadedAdapter(patcher, patcher.model.token_dim, name)
+
+
+def _loaded(
+    state_dict: Mapping[str, Tensor], dtype: torch.dtype, disable_dynamic: bool = False
+) -> "comfy.model_patcher.ModelPatcher":
+    """Return a patcher that can make others of the same weights, which the host asks for on more devices."""
+    module = SemanticAdapter(state_dict, dtype)
+    patcher = own(module, disable_dynamic=disable_dynamic)
+    module.load_state_dict(state_dict, assign=patcher.is_dynamic())
+    patcher.cached_patcher_init = (_again, (module, dtype))
+    return patcher
+
+
+def _again(
+    module: SemanticAdapter, dtype: torch.dtype, disable_dynamic: bool = False
+) -> "comfy.model_patcher.ModelPatcher":
+    return _loaded(module.state_dict(), dtype, disable_dynamic)
 
 
 def storage_dtype(state_dict: Mapping[str, Tensor]) -> torch.dtype:

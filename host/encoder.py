@@ -152,7 +152,8 @@ def _encode(encoder: LoadedEncoder, images: Sequence[Tensor], pool: int) -> list
     module: ImageEncoder = encoder.patcher.model
     read = []
     for image, tokens in zip(images, _read(encoder.patcher, images), strict=True):
-        semantics = Semantics(tokens, module.grid, tuple(image.shape[-2:]), encoder.name)
+        height, width = image.shape[-2:]
+        semantics = Semantics(tokens, module.grid, (height, width), encoder.name)
         read.append(semantics if pool == 1 else semantics.pooled(pool))
     return read
 

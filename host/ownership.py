@@ -15,16 +15,21 @@ _CASTING = {
 
 
 def own(
-    module: nn.Module, load_device: torch.device | None = None, offload_device: torch.device | None = None
+    module: nn.Module,
+    load_device: torch.device | None = None,
+    offload_device: torch.device | None = None,
+    disable_dynamic: bool = False,
 ) -> comfy.model_patcher.ModelPatcher:
     """Return the patcher by which the host loads, offloads and frees `module`; by default as it does UNets.
 
     Call it before the weights are loaded, with `assign=patcher.is_dynamic()`: the data types that the module
-    has now are those in which the host will keep the weights on its device.
+    has now are those in which the host will keep the weights on its device. `disable_dynamic` is for patchers
+    outside of DynamicVRAM, which the host asks for where it compiles a model.
     """
     module.eval().requires_grad_(False)
     management.archive_model_dtypes(module)
-    return comfy.model_patcher.CoreModelPatcher(
+    kind = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+    return kind(
         module,
         load_device=load_device or management.get_torch_device(),
         offload_device=offload_device or management.unet_offload_device(),

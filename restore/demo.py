@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..console import keep_printing
 from ..files import replace_file
 from ..score.files import json_safe, load
 from ..score.metrics import METRICS
@@ -31,6 +32,7 @@ SAMPLE, SAMPLE_GT = CHECKOUT / "demo" / "photo.png", CHECKOUT / "demo" / "photo_
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write sr.png, compare.png and report.json."""
+    keep_printing()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the host ends with us
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.restore.demo", description=__doc__)
     parser.add_argument("--photo", type=Path, help="the photo to restore; a sample of ours if not given")
@@ -55,7 +57,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
     """
     lr = _open(photo)
     original = _open(gt) if gt else None
-    graph: Graph = json.loads(WORKFLOW.read_text())
+    graph: Graph = json.loads(WORKFLOW.read_text(encoding="utf-8"))
     expected = _result_size(lr, graph)
     if original and original.size != expected:
         raise ValueError(

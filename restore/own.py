@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import threading
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+
+import yaml
 
 from .server import Host, find_host, running_host
 
@@ -58,10 +59,11 @@ class OwnHost:
             return self._host.address
 
     def _start(self) -> Host:
-        # JSON is YAML too, which is what the host reads.
         folders = {folder.name: folder.name for folder in sorted(self.models.iterdir()) if folder.is_dir()}
         paths = self._folder / "models.yaml"
-        paths.write_text(json.dumps({"comfyui": {"base_path": str(self.models), **folders}}))
+        paths.write_text(
+            yaml.safe_dump({"comfyui": {"base_path": str(self.models), **folders}}), encoding="ascii"
+        )
         flags = ["--extra-model-paths-config", str(paths)]
         for kind in ("input", "output"):
             (self._folder / kind).mkdir(exist_ok=True)

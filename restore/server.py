@@ -8,16 +8,18 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .connection import AccessError, AnswerError, Connection, ServerLostError
+
 CHECKOUT = Path(__file__).resolve().parents[1]
-# Nothing is looked up online, opened in a browser or kept in a database.
+# Nothing is looked up online, opened in a browser or kept in a database. An upload may have 1 GiB: 3 bytes
+# for each of 256 megapixels, and what PNG adds.
 FLAGS = ("--disable-api-nodes", "--disable-auto-launch", "--database-url", "sqlite:///:memory:")
+FLAGS += ("--max-upload-size", "1024")
 BOOT_LIMIT_S = 180  # a cold boot takes 8 to 14 s on two cores
 STOP_LIMIT_S = 10
 LOG_TAIL_LINES = 25
@@ -119,9 +121,9 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str, log: 
         if process.poll() is not None:
             raise RuntimeError(f"ComfyUI ended with status {process.returncode} at its start:\n{_tail(log)}")
         try:
-            with urllib.request.urlopen(f"{address}/system_stats", timeout=5):
-                return
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            Connection(address).request("/system_stats")
+            return
+        except (ServerLostError, AccessError, AnswerError):
             time.sleep(0.1)
     raise RuntimeError(f"ComfyUI did not answer within {BOOT_LIMIT_S} s:\n{_tail(log)}")
 

@@ -1,6 +1,7 @@
 """The real host, told that it has an NVIDIA card, over pretended tensors, in each of its memory modes."""
 
 import asyncio
+import gc
 import importlib.util
 import json
 import sys
@@ -104,6 +105,9 @@ def _believe(monkeypatch, mode, count):
     for name, value in told.items():
         monkeypatch.setattr(management, name, value)
     monkeypatch.setattr(args, "gpu_only", mode.gpu_only)
+    attention = importlib.import_module("comfy.ldm.modules.attention")
+    for module in (attention, importlib.import_module("ugc_sr.host.attention")):
+        monkeypatch.setattr(module, "optimized_attention", attention.attention_pytorch)  # as on NVIDIA cards
     if mode.dynamic:
         _sibling("dynamic_vram").switch_on(monkeypatch, resident=mode.dynamic == "resident")
 
@@ -136,13 +140,17 @@ def _limit(monkeypatch, total):
 
 @pytest.fixture(scope="session")
 def node_classes():
-    """Every node of the host and of the extension, by id."""
+    """The nodes of the host's core, those for several cards, and the extension's, by id."""
+    import comfy_extras.nodes_multigpu
+
     import nodes
     import ugc_sr
 
-    extension = asyncio.run(ugc_sr.comfy_entrypoint())
-    ours = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
-    return {**nodes.NODE_CLASS_MAPPINGS, **ours}
+    classes = dict(nodes.NODE_CLASS_MAPPINGS)
+    for module in (comfy_extras.nodes_multigpu, ugc_sr):
+        extension = asyncio.run(module.comfy_entrypoint())
+        classes |= {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
+    return classes
 
 
 @pytest.fixture
@@ -153,6 +161,7 @@ def run_graph(node_classes):
     """
 
     def run(graph, photo, results=None):
+        gc.collect()  # models of an earlier run, which are in circles
         done = {} if results is None else results
 
         def result(key):
@@ -196,11 +205,15 @@ def quickstart_on():
 
 @pytest.fixture
 def photos():
-    """photos(batch, side): smooth photos (batch, side, side, 3) as they travel through a graph."""
+    """photos(batch, side): smooth photos as they travel through a graph, of 72x40 px if no side is given.
 
-    def make(batch=1, side=72):
-        small = torch.rand(batch, 3, side // 8, side // 8, generator=torch.Generator().manual_seed(0))
-        large = torch.nn.functional.interpolate(small, size=(side, side), mode="bicubic")
+    Restored to four times the size these take two tiles of 256 px.
+    """
+
+    def make(batch=1, side=None):
+        height, width = (side, side) if side else (40, 72)
+        small = torch.rand(batch, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(0))
+        large = torch.nn.functional.interpolate(small, size=(height, width), mode="bicubic")
         return large.clamp(0, 1).movedim(1, -1).contiguous()
 
     return make

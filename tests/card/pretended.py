@@ -46,6 +46,8 @@ MAY_MIX = {
     aten.randn_like.default,
     aten.zeros_like.default,
 }
+# Operations that are one kernel on a card and keep nothing in between.
+FUSED = {aten.scaled_dot_product_attention.default}
 FACTORIES = ("arange", "empty", "empty_strided", "full", "ones", "rand", "randn", "zeros")
 
 
@@ -127,7 +129,7 @@ class Card(TorchDispatchMode):
             return self._to_copy(*args, **kwargs)
         if op is aten.copy_.default:
             return self._copy_into(*args)
-        if _is_composite(op):
+        if _is_composite(op) and op not in FUSED:
             with self._again():
                 out = op.decompose(*args, **kwargs)
             if out is not NotImplemented:
