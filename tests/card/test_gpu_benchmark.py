@@ -81,7 +81,7 @@ def test_every_preset_is_measured_and_the_table_shows_it(models):
     assert by_name["gpu-wild-128x128"]["weights"] == "float32, random"
     table = gpu.table(rows)
     assert "| wild | 128x128 |" in table
-    assert "- unet: differs by " in table
+    assert "from the original networks, within the limit of 1e-05" in table
 
 
 @pytest.mark.parametrize("mode", ["plain", "streamed"])
