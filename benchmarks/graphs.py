@@ -1,6 +1,7 @@
 """Shipped graphs in API format, run node by node in this process."""
 
 import asyncio
+import importlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -36,12 +37,12 @@ def node_classes() -> dict[str, Any]:
     """Classes of the host's own nodes, of its TorchCompileModel and of the extension's nodes, by id."""
     from comfy_extras.nodes_torch_compile import TorchCompileModel
 
-    import nodes
     import ugc_sr
 
+    own: Any = importlib.import_module("nodes")  # the host's; ours has the name in a checkout
     extension = asyncio.run(ugc_sr.comfy_entrypoint())
     ours = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
-    return {**nodes.NODE_CLASS_MAPPINGS, "TorchCompileModel": TorchCompileModel, **ours}
+    return {**own.NODE_CLASS_MAPPINGS, "TorchCompileModel": TorchCompileModel, **ours}
 
 
 @inference_mode()

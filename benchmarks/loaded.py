@@ -41,7 +41,8 @@ def load(base: str, classes: Mapping[str, Any]) -> Loaded:
     shapes = true_shapes.shapes()
     stem = "first_stage_model."
     vae = {key.removeprefix(stem): w for key, w in shapes["checkpoint"].items() if key.startswith(stem)}
-    return random_sd2(*map(_filled, (shapes["adapter"], shapes["controlnet"], shapes["sam2"], vae)))
+    unet, controlnet, encoder = (_filled(shapes[name]) for name in ("adapter", "controlnet", "sam2"))
+    return random_sd2(unet, controlnet, encoder, _filled(vae))
 
 
 def random_sd2(

@@ -4,7 +4,7 @@ import importlib.util
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import comfy.cli_args
 import comfy.memory_management
@@ -23,7 +23,7 @@ def describe() -> dict[str, Any]:
     device = management.get_torch_device()
     return {
         "device": management.get_torch_device_name(device),
-        "memory_gb": round(management.get_total_memory(device) / GB, 1),
+        "memory_gb": round(cast(int, management.get_total_memory(device)) / GB, 1),
         "torch": torch.__version__,
         "comfyui": comfyui_version.__version__,
         "memory_mode": management.vram_state.name,
@@ -78,7 +78,8 @@ def peaks(device: torch.device) -> Iterator[dict[str, float]]:
 
     Weights that DynamicVRAM holds are in the second alone. Empty where the device doesn't tell.
     """
-    library, found = getattr(torch, device.type, None), {}
+    library: Any = getattr(torch, device.type, None)
+    found: dict[str, float] = {}
     if not hasattr(library, "max_memory_allocated"):
         yield found
         return

@@ -11,9 +11,9 @@ MARGINS = 4  # a band is at least so many times as high as what is read above an
 
 
 class Band(NamedTuple):
-    """Rows `top` to `bottom` of photo `index`; `parts` begin `above` rows higher, each (1, C, h, W)."""
+    """Rows `top` to `bottom` of a photo of the batch; parts (1, C, h, W) begin `above` rows higher."""
 
-    index: int
+    photo: int
     top: int
     bottom: int
     above: int
@@ -64,5 +64,5 @@ def in_bands(
             size = batch, made.shape[1], height, width
             like = {"dtype": pictures[0].dtype, "device": pictures[0].device}
             out = torch.empty(size, **like, memory_format=torch.channels_last)
-        out[band.index, :, band.top : band.bottom] = made[0].to(out)
+        out[band.photo, :, band.top : band.bottom] = made[0].to(out)
     return out if out is not None else pictures[0].new_empty((0, *pictures[0].shape[1:]))

@@ -94,7 +94,7 @@ def _mean(value: Callable[..., Tensor], pictures: list[Tensor], device: torch.de
     """
     sums: dict[int, list[Tensor]] = {}
     for band in bands(pictures, device=device):
-        sums.setdefault(band.index, []).append(value(*band.parts).sum(dim=3).cpu().double())
+        sums.setdefault(band.photo, []).append(value(*band.parts).sum(dim=3).cpu().double())
     height, width = pictures[0].shape[-2:]
     means = [torch.cat(rows, dim=2).sum(dim=2) / (height * width) for rows in sums.values()]
     return torch.cat(means)[:, :, None, None].float()
