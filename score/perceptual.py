@@ -23,6 +23,7 @@ INSTALL = 'pip install "ugc-super-resolution[perceptual]"'
 NETS = ("alex", "vgg")
 LEAST_SIDE = 32  # pixels: the deepest layer of either net mirrors 2 px at the edges
 
+_WIDTHS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}  # of the compared features
 # Mean and deviation of ImageNet's colours, of RGB in [-1, 1].
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
@@ -90,15 +91,9 @@ class STLPIPS(nn.Module):
             raise ValueError(f"There is no ST-LPIPS of '{net}'; known are {', '.join(NETS)}.")
         with torch.device("meta"):
             self.stages = nn.ModuleDict(_alexnet() if net == "alex" else _vgg16())
-            widths = [
-                [layer for layer in stage if isinstance(layer, nn.Conv2d)][-1].out_channels
-                for stage in self.stages.values()
-            ]
-            self.weights = nn.ParameterList(torch.empty(width) for width in widths)
+            self.weights = nn.ParameterList(torch.empty(width) for width in _WIDTHS[net])
         _fill(self, net, path)
         self.eval().requires_grad_(False)
-        self.register_buffer("shift", torch.tensor(_SHIFT).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor(_SCALE).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """The distance of each pair of RGB pictures (B, 3, H, W) in [0, 1]: (B,), 0 for equal ones.
@@ -144,7 +139,8 @@ class STLPIPS(nn.Module):
         height, width = image.shape[-2:]
         if min(height, width) < LEAST_SIDE:
             raise ValueError(f"The image is {width}x{height} px; ST-LPIPS needs {LEAST_SIDE} px a side.")
-        return (2 * image - 1 - self.shift) / self.scale
+        shift, scale = (image.new_tensor(values).view(1, 3, 1, 1) for values in (_SHIFT, _SCALE))
+        return (2 * image - 1 - shift) / scale
 
 
 def installed(net: str) -> Path | None:

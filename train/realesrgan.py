@@ -176,7 +176,7 @@ class _Reader:
         self._content, self._at = content, 0
 
     def tagged(self, count: int) -> Tensor:
-        """The next numbers behind a word that says how they are stored; halves fill whole words of 4 bytes."""
+        """The next numbers, behind a word that says how they are stored; halves fill words of 4 bytes."""
         tag = int(self._take("<u4", 1)[0])
         if tag != _HALF:
             return self.floats(count)
