@@ -184,16 +184,19 @@ def _scores(scenes: Sequence[Mapping[str, Tensor]], tile_size: int, overlap: int
     Raises:
         ValueError: if photos are too small, don't belong together, or no photo can be cut into such tiles.
     """
+    from ..score.extras import Extras
     from ..score.metrics import evaluate
     from ..score.seams import tile_borders
 
+    networks = Extras.complete(with_gt=any("gt" in scene for scene in scenes))
     done = progress(len(scenes))
     found = []
     for number, scene in enumerate(scenes, 1):
         height, width = scene["sr"].shape[-2:]
         tiled = 0 < tile_size < max(height, width)
         borders = tile_borders(height, width, tile_size, overlap) if tiled else None
-        found.append({"name": f"photo {number}", **evaluate(**scene, borders=borders)})
+        measured = networks.measure(scene["sr"], gt=scene.get("gt"))
+        found.append({"name": f"photo {number}", **evaluate(**scene, borders=borders), **measured})
         done(number)
     return found
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 PACKAGE = "stlpips_pytorch"
 INSTALL = 'pip install "ugc-super-resolution[perceptual]"'
 NETS = ("alex", "vgg")
+TILE_PX = 1024  # larger pictures would take gigabytes
 LEAST_SIDE = 32  # pixels: the deepest layer of either net mirrors 2 px at the edges
 
 _WIDTHS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}  # of the compared features
@@ -152,10 +152,21 @@ def installed(net: str) -> Path | None:
     return next((Path(str(file.locate())) for file in files if file.name == _FILES[net].name), None)
 
 
-@cache
-def shared(net: str) -> STLPIPS:
-    """The network of that name from the installed package, read once a process."""
-    return STLPIPS(net)
+def in_tiles(network: STLPIPS, a: Tensor, b: Tensor) -> Tensor:
+    """The distance of pictures of any size: the mean over equal tiles of at most 1024 px, by their areas.
+
+    Smaller pictures are one tile, and have exactly the network's distance. (B, 3, H, W) twice -> (B,).
+    """
+    height, width = a.shape[-2:]
+    rows, columns = (-(-side // TILE_PX) for side in (height, width))
+    total = a.new_zeros(len(a))
+    for row in range(rows):
+        for column in range(columns):
+            y = slice(height * row // rows, height * (row + 1) // rows)
+            x = slice(width * column // columns, width * (column + 1) // columns)
+            share = (y.stop - y.start) * (x.stop - x.start) / (height * width)
+            total = total + share * network(a[..., y, x], b[..., y, x])
+    return total
 
 
 def _fill(module: nn.Module, net: str, path: Path | None) -> None:

@@ -4,7 +4,7 @@ from skimage import data
 from torch.nn import functional as F
 
 from ugc_sr.score import perceptual
-from ugc_sr.score.perceptual import NETS, STLPIPS
+from ugc_sr.score.perceptual import NETS, STLPIPS, in_tiles
 
 
 def crop(photo, top, left, height=128, width=160):
@@ -106,3 +106,19 @@ def test_what_is_too_small_or_unknown_is_refused(network):
         STLPIPS("squeeze")
     with pytest.raises(ValueError, match="no features"):
         network.features(torch.rand(1, 3, 40, 40), "relu9")
+
+
+def test_a_large_picture_is_the_mean_of_its_tiles(monkeypatch, photo):
+    network = STLPIPS("alex")
+    other = pairs()["coarse"][0]
+    whole = network(other, photo)
+    assert torch.equal(in_tiles(network, other, photo), whole)
+    monkeypatch.setattr(perceptual, "TILE_PX", 100)
+    parts = [
+        network(other[..., y, x], photo[..., y, x])
+        for y in (slice(64), slice(64, 128))
+        for x in (slice(80), slice(80, 160))
+    ]
+    found = in_tiles(network, other, photo).item()
+    assert found == pytest.approx(sum(parts).item() / 4, rel=1e-5)
+    assert found == pytest.approx(whole.item(), rel=0.15)
