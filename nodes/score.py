@@ -79,6 +79,7 @@ class ScoreImage(Node):
         cls, sr: Tensor, tile_size: int, overlap: int, gt: Tensor | None = None, lr: Tensor | None = None
     ) -> io.NodeOutput:
         from ..score.card import card
+        from ..score.extras import Extras
         from ..score.files import json_safe, summary, table
         from ..score.picture import from_picture
 
@@ -89,7 +90,8 @@ class ScoreImage(Node):
             report = summary(_scores(_each(photos, like="sr"), tile_size, overlap))
         except ValueError as error:
             raise ValueError(f"Score Photo: {error}") from error
-        text, picture = table(report), to_socket(from_picture(card(report)))
+        text = table(report) + (Extras.missing() if gt is not None else "")
+        picture = to_socket(from_picture(card(report)))
         shown = ui.PreviewImage(picture, cls=cls).as_dict() | ui.PreviewText(text).as_dict()
         return io.NodeOutput(
             text, json.dumps(json_safe(report), indent=2, allow_nan=False), picture, ui=shown

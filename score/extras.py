@@ -152,6 +152,12 @@ class Extras:
         found = [n for n, e in EXTRAS.items() if e.complete and e.installed]
         return cls([*names, *(n for n in found if with_gt or EXTRAS[n].reference == "nothing")])
 
+    @staticmethod
+    def missing() -> str:
+        """A line for each complete one that isn't installed: how to get it."""
+        lacking = {name: extra for name, extra in EXTRAS.items() if extra.complete and not extra.installed}
+        return "".join(f"\n{name} was not measured: {e.install}\n" for name, e in lacking.items())
+
     @torch.no_grad()
     def measure(self, sr: Tensor, gt: Tensor | None = None) -> dict[str, float]:
         """Each metric of (B, 3, H, W) RGB in [0, 1], rounded to bytes first, averaged over the batch.

@@ -40,7 +40,7 @@ def report(
         gt: the original, or a folder of originals named like the results.
         lr: the small photo, or a folder of them named like the results.
         tiles: size and overlap in pixels of the tiles that the results were made in, to measure seams.
-        extras: names of EXTRAS to measure too; the complete ones are, wherever they are installed.
+        extras: names of EXTRAS to measure too.
 
     Returns:
         What `summary` returns, and {"unscored": names of originals without a result}.
@@ -54,7 +54,7 @@ def report(
     needy = [name for name in extras if EXTRAS[name].reference == "gt"]
     if needy and gt is None:
         raise ValueError(f"{', '.join(needy)} compares with the original; give it, or leave it out.")
-    networks = Extras.complete(extras, with_gt=gt is not None)
+    networks = Extras(extras)
     if tiles:
         width, height = max(map(_size, pairs), key=max)
         tile_borders(height, width, *tiles)  # raises if even the largest is one tile
@@ -80,8 +80,7 @@ def summary(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Returns:
         {"images": the same, "mean": {metric: value}, "interval": {metric: [low, high]}, "no_mean": metrics
         that some pictures have no value of, "challenge": {"score", "missing"} of the means, its score None
-        where nothing of it was measured, "protocol": {metric: how it is measured}, "to_install": {complete
-        extra that isn't: the command that brings it}}. A PSNR of equal pictures
+        where nothing of it was measured, "protocol": {metric: how it is measured}}. A PSNR of equal pictures
         is infinite, and so is a mean over it; such a mean and that of one picture have no interval.
     """
     known = {**METRICS, **EXTRAS}
@@ -97,7 +96,6 @@ def summary(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "no_mean": [name for name, column in values.items() if 0 < len(column) < len(images)],
         "challenge": {"score": score if len(missing) < len(CHALLENGE) else None, "missing": list(missing)},
         "protocol": {name: _protocol(known[name]) for name, column in values.items() if column},
-        "to_install": {n: e.install for n, e in EXTRAS.items() if e.complete and not e.installed},
     }
 
 
@@ -132,8 +130,6 @@ def table(scores: dict[str, Any]) -> str:
         without = ", ".join(challenge["missing"])
         text += f"\nchallenge score {_figure(challenge['score'])}"
         text += f", without {without}; the command takes --gt and --extra\n" if without else "\n"
-    for name, command in scores["to_install"].items():
-        text += f"\n{name} was not measured: {command}\n"
     if scores.get("unscored"):
         text += f"\noriginals without a result: {', '.join(scores['unscored'])}\n"
     return text
