@@ -27,7 +27,7 @@ LAYERS = {
         {"models", "degrade", "score", "sample", "image", "files"},
         {"torch", "PIL", "diffusers", "numpy", "safetensors", "tqdm"},
     ),
-    "restore": ({"score", "image", "files"}, {"torch", "PIL", "aiohttp", "tqdm"}),
+    "restore": ({"score", "sample", "image", "files"}, {"torch", "PIL", "aiohttp", "tqdm"}),
     "tune": ({"restore", "score", "sample", "image", "files"}, {"torch", "PIL", "numpy", "tqdm"}),
     "image": (set(), {"torch"}),
     "files": (set(), set()),
