@@ -94,10 +94,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None 
             "device": "cpu" if cpu else torch.cuda.get_device_name(),
             "metrics": _metrics(out / "sr.png", Path(folder), with_gt=original is not None),
         }
-    labels = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}
-    panels = versions | {"sr": sr}
-    sheet = compare([(label, panels[name]) for name, label in labels.items() if name in panels])
-    replace_file(out / "compare.png", _png(sheet))
+    replace_file(out / "compare.png", _png(_sheet(versions | {"sr": sr})))
     text = json.dumps(json_safe(report), indent=2, allow_nan=False) + "\n"
     replace_file(out / "report.json", text.encode())
     return report
@@ -128,6 +125,11 @@ def _run(host: Host, graph: Graph, lr: Image.Image, folder: Path) -> Image.Image
     outputs = client.run(graph, progress)
     (saved,) = (picture for node in outputs.values() for picture in node.get("images", ()))
     return Image.open(io.BytesIO(client.fetch(saved)), formats=("PNG",)).convert("RGB")
+
+
+def _sheet(versions: dict[str, Image.Image]) -> Image.Image:
+    labels = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}
+    return compare([(label, versions[name]) for name, label in labels.items() if name in versions])
 
 
 def _png(picture: Image.Image) -> bytes:

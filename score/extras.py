@@ -179,5 +179,7 @@ class Extras:
                 continue
             if name not in self._networks:
                 self._networks[name] = EXTRAS[name].load()
-            values[name] = self._networks[name](*(image.float().cpu() for image in images)).mean().item()
+            # float32 sums differ by the order of the numbers in memory
+            given = (image.float().cpu().contiguous() for image in images)
+            values[name] = self._networks[name](*given).mean().item()
         return values
