@@ -128,8 +128,8 @@ class _Stranger:
 
 def _peer(network: torch.nn.Module, sample: Sample) -> Tensor:
     """At four times the size, then shrunk to the size of the original, as Real-ESRGAN's own program does."""
-    large = realesrgan.upscale(network, sample.lr)
-    return resize(large, *sample.hr.shape[-2:]).clamp(0, 1)
+    height, width = sample.hr.shape[-2:]
+    return resize(realesrgan.upscale(network, sample.lr), height, width).clamp(0, 1)
 
 
 def scored(picture: Tensor, sample: Sample, network: Extras) -> Scores:

@@ -71,8 +71,8 @@ def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None 
         )
     out.mkdir(parents=True, exist_ok=True)
     cpu = not torch.cuda.is_available()
-    scale = _one(graph, "UGCSR_PrepareImage")["scale"]
-    print(_plan(lr.size, expected, scale, cpu=cpu), flush=True)
+    chosen = _one(graph, "UGCSR_PrepareImage")["scale"]
+    print(_plan(lr.size, expected, chosen, cpu=cpu), flush=True)
     with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
         print("starting ComfyUI ...", flush=True)
         with running_host(find_host(), Path(folder, "host"), cpu=cpu) as host:
@@ -88,7 +88,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None 
             "photo": photo.name,
             "preset": PRESET,
             "seed": _one(graph, "KSampler")["seed"],
-            "scale": scale,
+            "scale": chosen,
             "size": {name: list(p.size) for name, p in (versions | {"sr": sr}).items() if name != "bicubic"},
             "seconds": {"boot": round(host.boot_s, 2), "prompt": round(prompt_s, 2)},
             "device": "cpu" if cpu else torch.cuda.get_device_name(),
