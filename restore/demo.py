@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..console import keep_printing
 from ..files import replace_file
 from ..sample.frame import result_size, scale_for
 from ..score.files import json_safe, load
@@ -23,7 +23,7 @@ from ..score.metrics import METRICS
 from ..score.picture import known_formats
 from ..score.sheet import compare
 from .api import Client, Graph
-from .server import CHECKOUT, Host, find_host, running_host
+from .server import CHECKOUT, Host, accelerator, find_host, running_host
 
 WORKFLOW = Path(__file__).with_name("quickstart.api.json")
 PRESET = "nano"
@@ -35,6 +35,7 @@ SAMPLE, SAMPLE_GT = CHECKOUT / "demo" / "photo.png", CHECKOUT / "demo" / "photo_
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write sr.png, compare.png and report.json."""
+    keep_printing()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the host ends with us
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.restore.demo", description=__doc__)
     parser.add_argument("--photo", type=Path, help="the photo to restore; a sample of ours if not given")
@@ -62,7 +63,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None 
     """
     lr = _open(photo)
     original = _open(gt) if gt else None
-    graph: Graph = json.loads(WORKFLOW.read_text())
+    graph: Graph = json.loads(WORKFLOW.read_text(encoding="utf-8"))
     expected = scaled(graph, lr.size, scale)
     if original and original.size != expected:
         raise ValueError(
@@ -70,12 +71,11 @@ def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None 
             f"{expected[0]}x{expected[1]} px. Give an original of that size, or the scale between them."
         )
     out.mkdir(parents=True, exist_ok=True)
-    cpu = not torch.cuda.is_available()
     chosen = _one(graph, "UGCSR_PrepareImage")["scale"]
-    print(_plan(lr.size, expected, chosen, cpu=cpu), flush=True)
+    print(_plan(lr.size, expected, chosen), flush=True)
     with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
         print("starting ComfyUI ...", flush=True)
-        with running_host(find_host(), Path(folder, "host"), cpu=cpu) as host:
+        with running_host(find_host(), Path(folder, "host")) as host:
             started = time.monotonic()
             sr = _run(host, graph, lr, Path(folder))
             prompt_s = time.monotonic() - started
@@ -91,7 +91,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None 
             "scale": chosen,
             "size": {name: list(p.size) for name, p in (versions | {"sr": sr}).items() if name != "bicubic"},
             "seconds": {"boot": round(host.boot_s, 2), "prompt": round(prompt_s, 2)},
-            "device": "cpu" if cpu else torch.cuda.get_device_name(),
+            "device": accelerator() or "cpu",
             "metrics": _metrics(out / "sr.png", Path(folder), with_gt=original is not None),
         }
     replace_file(out / "compare.png", _png(_sheet(versions | {"sr": sr})))
@@ -150,23 +150,27 @@ def _open(file: Path) -> Image.Image:
         ) from error
 
 
-def _plan(photo: tuple[int, int], result: tuple[int, int], scale: float, *, cpu: bool) -> str:
-    """What will be made, and about how long it takes after ComfyUI has started."""
-    seconds = START_PROBES + PROBES * result[0] * result[1] / 1e6
-    seconds *= _probe_s("cpu" if cpu else "cuda")
+def _plan(photo: tuple[int, int], result: tuple[int, int], scale: float) -> str:
+    """What will be made and, on a CPU, about how long it takes after ComfyUI has started."""
     size = f"{photo[0]}x{photo[1]} -> {result[0]}x{result[1]} px, scale {scale:g}"
-    return f"{size}; about {max(1, round(seconds))} s on this {'CPU' if cpu else 'GPU'}; SCALE= changes it"
+    if device := accelerator():
+        how_long = f"how long {device} takes isn't known before"
+    else:
+        probes = START_PROBES + PROBES * result[0] * result[1] / 1e6
+        how_long = f"about {max(1, round(probes * _probe_s()))} s on this CPU"
+    return f"{size}; {how_long}; SCALE= changes it"
 
 
-def _probe_s(device: str) -> float:
-    """Seconds of one 3x3 convolution of 64 channels at 256x256 px, the best of five."""
-    convolution = torch.nn.Conv2d(64, 64, 3, padding=1, device=device)
-    x = torch.zeros(1, 64, 256, 256, device=device)
+def _probe_s() -> float:
+    """Seconds of one 3x3 convolution of 64 channels at 256x256 px on the CPU, the best of five."""
+    import torch  # takes seconds
+
+    convolution, x = torch.nn.Conv2d(64, 64, 3, padding=1), torch.zeros(1, 64, 256, 256)
     seconds = []
     with torch.inference_mode():
         for _ in range(5):
             begun = time.perf_counter()
-            convolution(x).flatten()[0].item()  # waits for the device
+            convolution(x)
             seconds.append(time.perf_counter() - begun)
     return min(seconds)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import parse_json
+from ..files import parse_json, read_text
 from .api import Graph
 from .server import CHECKOUT
 
@@ -104,7 +105,7 @@ def read_graph(file: Path) -> Graph:
     if not file.is_file():
         raise FileNotFoundError(f"There is no workflow '{file}'.")
     try:
-        graph = parse_json(file.read_text(encoding="utf-8"))
+        graph = parse_json(read_text(file))
     except ValueError as error:
         raise ValueError(f"'{file}' is no JSON: {error}.") from None
     if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
@@ -152,13 +153,13 @@ def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed:
     return changed
 
 
-def weights_named(graph: Graph) -> list[str]:
-    """The weights that its loaders name."""
+def weights_named(graph: Graph) -> list[tuple[str, str, str]]:
+    """The weights that its loaders name: (name, the loader's class, the input)."""
     names = {
-        value
+        (value, node["class_type"], name)
         for node in graph.values()
         for name, value in node["inputs"].items()
-        if name.endswith("_name") and name != "sampler_name" and isinstance(value, str)
+        if re.search(r"_name\d*$", name) and name != "sampler_name" and isinstance(value, str)
     }
     return sorted(names)
 

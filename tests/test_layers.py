@@ -16,23 +16,41 @@ LAYERS = {
         {"models", "sample", "image", "files"},
         {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server", "torch", "safetensors"},
     ),
-    "models": ({"image", "files"}, {"torch", "safetensors"}),
+    "models": ({"image", "files", "console"}, {"torch", "safetensors"}),
     "sample": ({"image"}, {"torch"}),
-    "degrade": ({"score", "image", "files"}, {"torch", "PIL", "av", "kornia", "numpy", "tqdm"}),
+    "degrade": ({"score", "image", "files", "console"}, {"torch", "PIL", "av", "kornia", "numpy", "tqdm"}),
     "score": (
-        {"sample", "image", "files"},
+        {"sample", "image", "files", "console"},
         {"torch", "PIL", "numpy", "safetensors", "scipy", "jinja2", "tqdm"},
     ),
     "train": (
-        {"models", "degrade", "score", "sample", "image", "files"},
+        {"models", "degrade", "score", "sample", "image", "files", "console"},
         {"torch", "PIL", "diffusers", "numpy", "safetensors", "tqdm"},
     ),
-    "restore": ({"score", "sample", "image", "files"}, {"torch", "PIL", "aiohttp", "tqdm"}),
-    "tune": ({"restore", "score", "sample", "image", "files"}, {"torch", "PIL", "numpy", "tqdm"}),
+    "restore": (
+        {"score", "sample", "image", "files", "console"},
+        {"torch", "PIL", "aiohttp", "tqdm", "yaml"},
+    ),
+    "tune": ({"restore", "score", "sample", "image", "files", "console"}, {"torch", "PIL", "numpy", "tqdm"}),
     "image": (set(), {"torch"}),
     "files": (set(), set()),
+    "console": (set(), set()),
     # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
-    "benchmarks": (set(), {"ugc_sr", "torch", "torchvision", "comfy", "numpy", "safetensors", "PIL"}),
+    "benchmarks": (
+        set(),
+        {
+            "ugc_sr",
+            "torch",
+            "torchvision",
+            "comfy",
+            "comfy_aimdo",
+            "comfy_extras",
+            "comfyui_version",
+            "folder_paths",
+            "nodes",
+        }
+        | {"numpy", "safetensors", "PIL"},
+    ),
 }
 # The one file of a layer that owns a package.
 OWNERS = {
