@@ -1,4 +1,4 @@
-# make setup | demo [PHOTO=p.jpg] [OUT=dir] [GT=gt.png] | test | lint | lock | sbom
+# make setup | demo [PHOTO=p.jpg] [OUT=dir] [SCALE=2] [GT=gt.png] | test | lint | lock | sbom
 
 PYTHON ?= python3
 OUT ?= demo-out
@@ -10,7 +10,7 @@ setup:
 	@$(PYTHON) scripts/setup.py
 
 demo: setup
-	@.venv/bin/python -m ugc_sr.restore.demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(GT),--gt "$(GT)") --out "$(OUT)"
+	@.venv/bin/python -m ugc_sr.restore.demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(GT),--gt "$(GT)") $(if $(SCALE),--scale "$(SCALE)") --out "$(OUT)"
 
 test: lint
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest  # tiny networks run faster so, and leave a core to the host

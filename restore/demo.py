@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..console import keep_printing
 from ..files import replace_file
+from ..sample.frame import result_size, scale_for
 from ..score.files import json_safe, load
 from ..score.metrics import METRICS
 from ..score.picture import known_formats
@@ -26,6 +27,8 @@ from .server import CHECKOUT, Host, accelerator, find_host, running_host
 
 WORKFLOW = Path(__file__).with_name("quickstart.api.json")
 PRESET = "nano"
+# What a prompt takes in convolutions of `_probe_s`: at least, and more for each megapixel of the result.
+START_PROBES, PROBES = 30, 170
 SCORES = {"lr": ("lr_consistency",), "gt": ("psnr_y", "ssim_y")}  # reference -> metrics that it allows
 SAMPLE, SAMPLE_GT = CHECKOUT / "demo" / "photo.png", CHECKOUT / "demo" / "photo_gt.jpg"
 
@@ -37,18 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.restore.demo", description=__doc__)
     parser.add_argument("--photo", type=Path, help="the photo to restore; a sample of ours if not given")
     parser.add_argument("--gt", type=Path, help="the undamaged original, of the size of the result")
+    parser.add_argument("--scale", type=_positive, help="size of the result / size of the photo; by its size")
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for the results")
     options = parser.parse_args(arguments)
     photo, gt = (options.photo, options.gt) if options.photo else (SAMPLE, options.gt or SAMPLE_GT)
     try:
-        report = restore(photo, options.out, gt)
+        report = restore(photo, options.out, gt, options.scale)
     except (OSError, RuntimeError, ValueError) as error:
         parser.exit(1, f"{error}\n")
     print(_summary(report, options.out))
 
 
-def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
+def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None = None) -> dict[str, Any]:
     """Restore `photo` with the quick-start workflow, write the three files into `out`, return the report.
+
+    Without a scale it is that of `scale_for`. What it will be and about how long it takes is said before.
 
     Raises:
         FileNotFoundError: if there is no photo or no host.
@@ -58,13 +64,15 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
     lr = _open(photo)
     original = _open(gt) if gt else None
     graph: Graph = json.loads(WORKFLOW.read_text(encoding="utf-8"))
-    expected = _result_size(lr, graph)
+    expected = scaled(graph, lr.size, scale)
     if original and original.size != expected:
         raise ValueError(
             f"'{gt}' is {original.width}x{original.height} px, but the result of this photo will be "
-            f"{expected[0]}x{expected[1]} px. Give an original of that size."
+            f"{expected[0]}x{expected[1]} px. Give an original of that size, or the scale between them."
         )
     out.mkdir(parents=True, exist_ok=True)
+    chosen = _one(graph, "UGCSR_PrepareImage")["scale"]
+    print(_plan(lr.size, expected, chosen), flush=True)
     with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
         print("starting ComfyUI ...", flush=True)
         with running_host(find_host(), Path(folder, "host")) as host:
@@ -80,19 +88,23 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
             "photo": photo.name,
             "preset": PRESET,
             "seed": _one(graph, "KSampler")["seed"],
-            "scale": _one(graph, "UGCSR_PrepareImage")["scale"],
+            "scale": chosen,
             "size": {name: list(p.size) for name, p in (versions | {"sr": sr}).items() if name != "bicubic"},
             "seconds": {"boot": round(host.boot_s, 2), "prompt": round(prompt_s, 2)},
             "device": accelerator() or "cpu",
             "metrics": _metrics(out / "sr.png", Path(folder), with_gt=original is not None),
         }
-    labels = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}
-    panels = versions | {"sr": sr}
-    sheet = compare([(label, panels[name]) for name, label in labels.items() if name in panels])
-    replace_file(out / "compare.png", _png(sheet))
+    replace_file(out / "compare.png", _png(_sheet(versions | {"sr": sr})))
     text = json.dumps(json_safe(report), indent=2, allow_nan=False) + "\n"
     replace_file(out / "report.json", text.encode())
     return report
+
+
+def scaled(graph: Graph, photo: tuple[int, int], scale: float | None) -> tuple[int, int]:
+    """Set the graph to that scale, or to the one for a photo of that size; the size of its result."""
+    chosen = scale or scale_for(*photo)
+    _one(graph, "UGCSR_PrepareImage")["scale"] = chosen
+    return result_size(*photo, chosen)
 
 
 def _run(host: Host, graph: Graph, lr: Image.Image, folder: Path) -> Image.Image:
@@ -115,6 +127,11 @@ def _run(host: Host, graph: Graph, lr: Image.Image, folder: Path) -> Image.Image
     return Image.open(io.BytesIO(client.fetch(saved)), formats=("PNG",)).convert("RGB")
 
 
+def _sheet(versions: dict[str, Image.Image]) -> Image.Image:
+    labels = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}
+    return compare([(label, versions[name]) for name, label in labels.items() if name in versions])
+
+
 def _png(picture: Image.Image) -> bytes:
     content = io.BytesIO()
     picture.save(content, "PNG")
@@ -133,9 +150,39 @@ def _open(file: Path) -> Image.Image:
         ) from error
 
 
-def _result_size(lr: Image.Image, graph: Graph) -> tuple[int, int]:
-    scale = _one(graph, "UGCSR_PrepareImage")["scale"]
-    return int(lr.width * scale + 0.5), int(lr.height * scale + 0.5)
+def _plan(photo: tuple[int, int], result: tuple[int, int], scale: float) -> str:
+    """What will be made and, on a CPU, about how long it takes after ComfyUI has started."""
+    size = f"{photo[0]}x{photo[1]} -> {result[0]}x{result[1]} px, scale {scale:g}"
+    if device := accelerator():
+        how_long = f"how long {device} takes isn't known before"
+    else:
+        probes = START_PROBES + PROBES * result[0] * result[1] / 1e6
+        how_long = f"about {max(1, round(probes * _probe_s()))} s on this CPU"
+    return f"{size}; {how_long}; SCALE= changes it"
+
+
+def _probe_s() -> float:
+    """Seconds of one 3x3 convolution of 64 channels at 256x256 px on the CPU, the best of five."""
+    import torch  # takes seconds
+
+    convolution, x = torch.nn.Conv2d(64, 64, 3, padding=1), torch.zeros(1, 64, 256, 256)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(5):
+            begun = time.perf_counter()
+            convolution(x)
+            seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return number
 
 
 def _one(graph: Graph, class_type: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import sys
 import threading
 from collections.abc import Generator, Sequence
@@ -111,10 +112,12 @@ def _work(
 def _one(job: Job, restorer: Restorer, workflow: Workflow, story: dict[str, Any]) -> str | None:
     try:
         original = photo.read(job.photo)
-        result = restorer.restore(_upload_name(job.name, original.sha256), original.png, workflow)
-        content = photo.finish(
-            result, original, {**story, "photo": job.name, "photo_sha256": original.sha256}
-        )
+        fitted = workflow.for_size(*_size(original.png))
+        result = restorer.restore(_upload_name(job.name, original.sha256), original.png, fitted)
+        own = {"photo": job.name, "photo_sha256": original.sha256}
+        if fitted is not workflow:
+            own["scale_used"] = fitted.settings()["scale"]
+        content = photo.finish(result, original, {**story, **own})
     except RefusedError:
         raise
     except (RuntimeError, ValueError) as error:
@@ -122,6 +125,12 @@ def _one(job: Job, restorer: Restorer, workflow: Workflow, story: dict[str, Any]
     job.result.parent.mkdir(parents=True, exist_ok=True)
     replace_file(job.result, content)
     return None
+
+
+def _size(png: bytes) -> tuple[int, int]:
+    """Width and height, from the header."""
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height
 
 
 def _upload_name(name: str, sha256: str) -> str:

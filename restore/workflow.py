@@ -18,6 +18,7 @@ from .server import CHECKOUT
 SUFFIX = ".api.json"
 SHIPPED = {file.name.removesuffix(SUFFIX): file for file in sorted(Path(__file__).parent.rglob(f"*{SUFFIX}"))}
 ENDS = {"LoadImage": "Load Image", "SaveImage": "Save Image"}
+AUTO = "auto"  # in place of a scale: by each photo's size
 SEEDS = ("seed", "noise_seed")  # what the editor follows with a menu of its own
 
 
@@ -34,6 +35,14 @@ class Workflow:
     name: str
     graph: Graph
     editor: dict[str, Any] | None = None
+
+    def for_size(self, width: int, height: int) -> Workflow:
+        """The same with the scale for a photo of that size where it is left to the photo."""
+        from ..sample.frame import scale_for  # and with it torch, which takes seconds
+
+        if self.settings()["scale"] != AUTO:
+            return self
+        return adjust(self, preset=None, scale=scale_for(width, height), seed=None)
 
     def for_photo(self, name: str) -> tuple[Graph, dict[str, Any] | None]:
         """Both, for an uploaded photo."""
@@ -116,7 +125,9 @@ def read_graph(file: Path) -> Graph:
 
 
 def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed: int | None) -> Workflow:
-    """The workflow with what a person asked for; what is None stays as it is.
+    """The workflow with what a person asked for; what is None stays as it is, or as a file of theirs has it.
+
+    Of a shipped workflow no person has chosen the scale: None leaves it to each photo.
 
     Raises:
         ValueError: if it has no input for one of them.
@@ -131,8 +142,11 @@ def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed:
             _places(graph, "UGCSR_RestorationPreset", "preset"),
             preset,
         )
+    scaled = _places(graph, "UGCSR_PrepareImage", "scale")
     if scale is not None:
-        _set(changed, "--scale", "Prepare Photo", _places(graph, "UGCSR_PrepareImage", "scale"), scale)
+        _set(changed, "--scale", "Prepare Photo", scaled, scale)
+    elif workflow.name in SHIPPED and scaled:
+        _set(changed, "--scale", "Prepare Photo", scaled, AUTO)
     if seed is not None:
         places = [place for name in SEEDS for place in _places(graph, None, name)]
         _set(changed, "--seed", "KSampler", places, seed)

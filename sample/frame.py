@@ -11,6 +11,25 @@ from ..image import resize
 MAX_MEGAPIXELS = 256  # assumed: 3 GiB of float32 RGB, about what one node may ask of a desktop's memory
 
 
+MOST_SIDE_PX = 4096  # of a result whose scale nobody chose
+_SCALES = (4, 2, 1)
+
+
+def scale_for(width: int, height: int) -> float:
+    """The scale for a photo of which nobody said one: 4, 2 or 1, with a result of at most 4096 px a side.
+
+    Small photos become 4 times as wide and high, those of phones stay as they are or double. A photo that is
+    larger itself is shrunk to 4096 px, by the scale that this takes.
+    """
+    longer = max(width, height)
+    return next((float(scale) for scale in _SCALES if scale * longer <= MOST_SIDE_PX), MOST_SIDE_PX / longer)
+
+
+def result_size(width: int, height: int, scale: float) -> tuple[int, int]:
+    """Width and height of a photo's result at that scale, halves rounded up."""
+    return _scaled(width, scale), _scaled(height, scale)
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """The restored photo's size, in the top left of its padded canvas, and the transparency it gets back.

@@ -57,6 +57,27 @@ def test_preset_scale_and_seed_reach_the_graph_and_the_editor():
     assert graph["1"]["inputs"]["image"] == "a.png"
 
 
+@pytest.mark.parametrize("name", [n for n in fitting() if find(n).settings()["scale"] is not None])
+def test_a_shipped_workflow_takes_its_scale_from_each_photo(name):
+    workflow = set_to(find(name))
+    assert workflow.settings()["scale"] == "auto"
+    small, phone = workflow.for_size(640, 480), workflow.for_size(3024, 4032)
+    assert (small.settings()["scale"], phone.settings()["scale"]) == (4, 1)
+    graph, editor = phone.for_photo("a.png")
+    (prepare,) = [node for node in editor["nodes"] if node["type"] == "UGCSR_PrepareImage"]
+    assert prepare["widgets_values"] == [1]
+    assert "auto" not in json.dumps(graph)
+    assert workflow.sha256() != small.sha256()  # all photos of a run have the sum of the first
+
+
+def test_a_scale_that_a_person_chose_holds_for_every_photo(file):
+    chosen = set_to(find("quickstart"), scale=3.0)
+    assert chosen.for_size(4000, 3000) is chosen
+    own = set_to(find(file(json.dumps(find("quickstart").graph))))
+    assert own.settings()["scale"] == 4
+    assert own.for_size(4000, 3000) is own
+
+
 def test_its_checksum_is_of_what_decides_about_the_result(file):
     graph = json.loads((CHECKOUT / "restore" / "quickstart.api.json").read_text())
     digest = find("quickstart").sha256()

@@ -8,7 +8,7 @@ import sys
 import pytest
 from PIL import Image
 
-from ugc_sr.restore.demo import restore
+from ugc_sr.restore.demo import WORKFLOW, restore, scaled
 from ugc_sr.restore.server import CHECKOUT
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
@@ -45,6 +45,9 @@ def test_it_writes_the_photo_the_comparison_and_the_report(demo, tmp_path):
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["size"] == {"lr": [40, 24], "gt": [160, 96], "sr": [160, 96]}
     assert report["preset"] == "nano"
+    assert report["scale"] == 4
+    said = result.stdout.index("40x24 -> 160x96 px, scale 4; about ")
+    assert said < result.stdout.index("starting ComfyUI")  # before the work
     assert report["metrics"]["sr"].keys() == report["metrics"]["bicubic"].keys()
     assert report["metrics"]["sr"].keys() == {"lr_consistency", "psnr_y", "ssim_y"}
     assert Image.open(tmp_path / "out" / "sr.png").size == (160, 96)
@@ -58,6 +61,24 @@ def test_an_original_of_another_size_is_refused_before_anything_starts(demo, tmp
     assert result.returncode == 1
     assert "is 10x10 px, but the result of this photo will be 40x40 px" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_scale_that_was_asked_for_is_that_of_the_result(demo, tmp_path):
+    Image.new("RGB", (10, 10)).save(tmp_path / "lr.png")
+    wrong = ("--photo", tmp_path / "lr.png", "--gt", tmp_path / "lr.png", "--out", tmp_path / "out")
+    for scale, message in (
+        ("3", "the result of this photo will be 30x30 px"),
+        ("0", "must be a number"),
+    ):
+        result = demo(*wrong, "--scale", scale)
+        assert result.returncode > 0
+        assert message in result.stderr
+
+
+def test_a_photo_of_a_phone_keeps_its_size():
+    graph = json.loads(WORKFLOW.read_text())
+    assert scaled(graph, (4000, 3000), None) == (4000, 3000)
+    assert scaled(graph, (4000, 3000), 2.0) == (8000, 6000)
 
 
 def test_a_file_that_is_no_picture_is_refused(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ugc_sr.sample.frame import Frame, finish, fit
+from ugc_sr.sample.frame import Frame, finish, fit, result_size, scale_for
 
 SIZES = [(1, 1), (1, 130), (130, 1), (2, 3), (63, 65), (64, 64), (127, 129)]
 SIZES += [(random.Random(i).randint(1, 130), random.Random(-i - 1).randint(1, 130)) for i in range(43)]
@@ -142,3 +142,35 @@ def test_the_hint_has_no_transparency_and_that_of_the_restoration_makes_way():
 def test_the_result_has_the_type_of_the_restoration():
     hint, frame = fit(torch.rand(1, 4, 9, 14), scale=1)
     assert finish(hint.half(), frame).dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "result"),
+    [
+        ((1, 1), 4, (4, 4)),
+        ((256, 384), 4, (1024, 1536)),
+        ((1024, 768), 4, (4096, 3072)),
+        ((1025, 768), 2, (2050, 1536)),
+        ((1600, 1200), 2, (3200, 2400)),
+        ((1536, 2048), 2, (3072, 4096)),
+        ((2049, 1536), 1, (2049, 1536)),
+        ((4000, 3000), 1, (4000, 3000)),  # 12 megapixels of a phone
+        ((4096, 4096), 1, (4096, 4096)),
+        ((8192, 6144), 0.5, (4096, 3072)),
+    ],
+)
+def test_a_scale_that_nobody_chose_is_that_of_the_photos_size(size, scale, result):
+    assert scale_for(*size) == scale_for(*reversed(size)) == scale
+    assert result_size(*size, scale_for(*size)) == result
+
+
+def test_no_result_of_such_a_scale_is_larger_than_4096_px():
+    for side in (*range(1, 9000, 7), 16384, 32768):
+        scale = scale_for(side, side // 2 + 1)
+        assert result_size(side, side // 2 + 1, scale)[0] <= 4096
+        assert 0.125 <= scale <= 4  # what Prepare Photo takes
+
+
+def test_the_announced_size_is_that_of_the_result():
+    _, frame = fit(torch.rand(1, 3, 33, 47), 1.5)
+    assert (frame.width, frame.height) == result_size(47, 33, 1.5)
