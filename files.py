@@ -1,6 +1,7 @@
 """Files that are whole or not there, names for them, and JSON that comes from others."""
 
 import json
+import os
 import re
 import secrets
 import unicodedata
@@ -47,6 +48,14 @@ def portable(part: str) -> bool:
         or _DEVICE.fullmatch(plain)
         or any(mark in plain for mark in "/\\")
         or any(unicodedata.category(letter)[0] == "C" for letter in part)  # unseen, or no letter
+    )
+
+
+def printable(name: str | Path) -> str:
+    """A file's name as one line of text to print or save; on disk it may hold any bytes but 0 and '/'."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
     )
 
 

@@ -24,6 +24,7 @@ from ugc_sr.host.nano import LoadedNano, NanoVAE, load_nano
 from ugc_sr.image import from_socket, to_socket
 from ugc_sr.models.nano import UNET
 from ugc_sr.models.semantics import Semantics
+from ugc_sr.photos.reader import open_photo
 from ugc_sr.sample.color import match
 from ugc_sr.sample.frame import finish, fit
 from ugc_sr.score.metrics import METRICS
@@ -237,7 +238,7 @@ def sampled(
 
 def crop(photos: Path, held_out: HeldOut) -> Tensor:
     """The held-out 512x512 crop as (1, 3, 512, 512) in [0, 1]."""
-    photo = Image.open(photos / held_out.path).convert("RGB")
+    photo = Image.fromarray(open_photo(photos / held_out.path).rgb(deep=False))
     if held_out.shrink != 1:
         size = round(photo.width * held_out.shrink), round(photo.height * held_out.shrink)
         photo = photo.resize(size, Image.Resampling.BOX)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ..files import replace_file
+from ..photos.formats import PhotoError
+from ..photos.listing import list_photos
 from ..score.damage import STATISTICS, measure
-from .dataset.files import PhotoError, load_photo
-from .dataset.listing import find_photos
+from .dataset.files import load_photo
 
 Figures = dict[str, Any]  # {"name": file, statistic: value, ...}
 
@@ -63,7 +64,7 @@ def measure_all(path: Path, problems: list[str]) -> list[Figures]:
         ValueError: if no photo is left.
     """
     measured = []
-    for name, file in find_photos(path).items():
+    for name, file in list_photos(path).photos.items():
         try:
             measured.append({"name": name, **measure(load_photo(file))})
         except PhotoError as error:

@@ -40,12 +40,16 @@ class PhotoError(ValueError):
     """A photo that can't be used.
 
     Attributes:
+        file: the file.
         why: what is wrong with it, in one line; the message has the file's name before it.
     """
 
     def __init__(self, file: PurePath | str, why: str) -> None:
-        super().__init__(f"{file}: {why}")
-        self.why = why
+        super().__init__(file, why)
+        self.file, self.why = file, why
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.why}"
 
 
 def opened(file: IO[bytes]) -> ImageFile.ImageFile:

@@ -24,7 +24,7 @@ def to_srgb(picture: Image.Image, icc: bytes) -> Image.Image:
     that is broken, or of another kind of colours, counts as absent.
     """
     mode = "RGB" if picture.mode == "L" and icc[16:20] == b"RGB " else picture.mode
-    transform = _transform(icc, mode)
+    transform, _ = _judged(icc, mode)
     if transform is None:
         return picture
     result = Image.new("RGB", picture.size)
@@ -34,7 +34,7 @@ def to_srgb(picture: Image.Image, icc: bytes) -> Image.Image:
 
 def is_srgb(icc: bytes) -> bool:
     """Whether a profile of RGB leaves colours where sRGB has them."""
-    return _opened(icc, "RGB") is not None and _transform(icc, "RGB") is None
+    return _judged(icc, "RGB")[1]
 
 
 def levels_to_srgb(levels: np.ndarray, icc: bytes) -> np.ndarray:
@@ -46,7 +46,7 @@ def levels_to_srgb(levels: np.ndarray, icc: bytes) -> np.ndarray:
     if icc[16:20] == b"RGB " and levels.shape[2] == 1:
         levels = levels.repeat(3, axis=2)
     mode = "RGB" if levels.shape[2] == 3 else "L"
-    if _transform(icc, mode) is None:
+    if _judged(icc, mode)[0] is None:
         return levels
     curves = _curves(icc, mode)
     if curves is None:
@@ -60,33 +60,23 @@ def levels_to_srgb(levels: np.ndarray, icc: bytes) -> np.ndarray:
     return np.rint(encoded * 65535).astype(np.uint16)
 
 
-def _opened(icc: bytes, mode: str) -> ImageCms.ImageCmsProfile | None:
-    """A profile for numbers of this mode, or None."""
-    if icc[16:20] != SPACES.get(mode):
-        return None
-    try:
-        return ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
 @lru_cache(maxsize=32)
-def _transform(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """What turns numbers of this mode into sRGB, or None where nothing is to be done."""
-    profile = _opened(icc, mode)
-    if profile is None:
-        return None
+def _judged(icc: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, bool]:
+    """What turns numbers of this mode into sRGB, None for nothing; and whether they are those of sRGB."""
+    if icc[16:20] != SPACES.get(mode):
+        return None, False
     try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return None
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None, False
     if mode not in ("RGB", "L"):
-        return transform
+        return transform, False
     probes = _probes(mode)
     result = Image.new("RGB", probes.size)
     transform.apply(probes, result)
-    moved = np.abs(np.asarray(result).astype(int) - np.asarray(probes.convert("RGB")))
-    return transform if moved.max() > SAME else None
+    moved = np.abs(np.asarray(result).astype(int) - np.asarray(probes.convert("RGB"))).max()
+    return (None, True) if moved <= SAME else (transform, False)
 
 
 def _probes(mode: str) -> Image.Image:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..photos.listing import Listing, listed
 from .cluster import PATIENCE_S, check_ray, ray_workers
 from .folder import check_writable, find_jobs, lacking
 from .own import OwnHost
@@ -111,7 +112,7 @@ def _restore(options: argparse.Namespace, stop: threading.Event) -> int:
             raise ValueError("--engine ray starts a ComfyUI on each worker; leave out --server.")
         check_ray()
     workflow = adjust(find(options.workflow), preset=options.preset, scale=options.scale, seed=options.seed)
-    jobs, skipped = find_jobs(options.input, options.output)
+    jobs, found = find_jobs(options.input, options.output)
     models = options.models or (None if options.server else find_host() / "models")
     settings = {
         "workflow": workflow.name,
@@ -126,7 +127,7 @@ def _restore(options: argparse.Namespace, stop: threading.Event) -> int:
         with _engine(options, stop) as (restorers, comfyui):
             story = {"version": version(), "comfyui": comfyui, **settings}
             summary = restore_all(left, len(jobs), restorers, workflow, story, stop)
-    print(_text(summary, len(jobs) - len(left), skipped, options.output))
+    print(_text(summary, len(jobs) - len(left), found, options.output))
     if summary.fatal:
         again = "" if summary.refused else ". Once that is mended, the same command with --resume goes on."
         _tell(f"{summary.fatal}{again}")
@@ -186,16 +187,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _text(summary: Summary, before: int, skipped: Sequence[str], out: Path) -> str:
+def _text(summary: Summary, before: int, found: Listing, out: Path) -> str:
     parts = [f"{summary.made} restored"]
     if before:
         parts.append(f"{before} were there")
     if summary.failed:
-        parts.append(f"{summary.failed} failed")
-    if skipped:
-        names = ", ".join(skipped[:5]) + (", ..." if len(skipped) > 5 else "")
-        parts.append(f"passed over as no photos: {len(skipped)} ({names})")
-    return f"{'; '.join(parts)}. Results are in {out}"
+        parts.append(f"{len(summary.failed)} failed")
+    lines = [f"{'; '.join(parts)}. Results are in {out}"]
+    if summary.failed:
+        lines.append(f"failed: {listed(summary.failed)}")
+    return "\n".join(lines + found.passed_over())
 
 
 def _tell(line: str) -> None:

@@ -18,18 +18,19 @@ LAYERS = {
     ),
     "models": ({"image", "files"}, {"torch", "safetensors"}),
     "sample": ({"image"}, {"torch"}),
-    "degrade": ({"score", "image", "files"}, {"torch", "PIL", "av", "kornia", "numpy", "tqdm"}),
+    "degrade": ({"score", "photos", "image", "files"}, {"torch", "PIL", "av", "kornia", "numpy", "tqdm"}),
     "score": (
-        {"sample", "image", "files"},
+        {"sample", "photos", "image", "files"},
         {"torch", "PIL", "numpy", "safetensors", "scipy", "jinja2", "tqdm"},
     ),
     "train": (
-        {"models", "degrade", "score", "sample", "image", "files"},
+        {"models", "degrade", "score", "sample", "photos", "image", "files"},
         {"torch", "PIL", "diffusers", "numpy", "safetensors", "tqdm"},
     ),
-    "restore": ({"score", "image", "files"}, {"torch", "PIL", "aiohttp", "tqdm"}),
-    "tune": ({"restore", "score", "sample", "image", "files"}, {"torch", "PIL", "numpy", "tqdm"}),
-    "image": (set(), {"torch"}),
+    "restore": ({"score", "photos", "image", "files"}, {"torch", "PIL", "aiohttp", "tqdm"}),
+    "tune": ({"restore", "score", "sample", "photos", "image", "files"}, {"torch", "PIL", "numpy", "tqdm"}),
+    "photos": ({"files"}, {"PIL", "numpy"}),  # no torch, which takes seconds to import
+    "image": (set(), {"torch", "numpy"}),  # numpy for type checkers only
     "files": (set(), set()),
     # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
     "benchmarks": (set(), {"ugc_sr", "torch", "torchvision", "comfy", "numpy", "safetensors", "PIL"}),
@@ -44,6 +45,7 @@ OWNERS = {
     "train/curves.py": {"matplotlib"},
     "train/base.py": {"transformers"},
     "train/watch.py": {"rich"},
+    "photos/formats.py": {"pillow_heif"},
     "restore/cluster.py": {"ray"},
     "benchmarks/reference.py": {"diffusers"},
     "benchmarks/random_base.py": {"diffusers", "transformers"},
@@ -65,6 +67,7 @@ HEAVY = {
         "lpips",
         "matplotlib",
         "optuna",
+        "pillow_heif",
         "pyiqa",
         "ray",
         "sam2",

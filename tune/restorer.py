@@ -13,7 +13,9 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from ..files import printable
 from ..restore.api import Client
+from ..restore.photo import read
 from ..sample.presets import Graph, Values, apply
 from ..score.extras import Extras
 from ..score.files import load, partners
@@ -72,7 +74,10 @@ class Restorer:
             return list(tqdm(scored, total=len(pairs), unit="photo", leave=False, disable=None))
 
     def _score(self, graph: Graph, pair: Pair) -> Scores:
-        graph = apply({"LoadImage.image": self.client.upload(pair.lr)}, graph)
+        graph = apply(
+            {"LoadImage.image": self.client.upload_as(f"{printable(pair.lr.stem)}.png", read(pair.lr).png)},
+            graph,
+        )
         (saved,) = self.client.run(graph)[self.saved]["images"]
         with Image.open(io.BytesIO(self.client.fetch(saved)), formats=("PNG",)) as picture:
             sr = from_picture(picture)

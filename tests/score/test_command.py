@@ -71,8 +71,8 @@ def replaced(file, image):
 
 
 BROKEN = {
-    "nowhere": (None, "sr --gt nowhere", "no file or folder 'nowhere'"),
-    "empty": (lambda: _folder("none"), "sr --gt none", "No pictures in 'none'; expected .bmp"),
+    "nowhere": (None, "sr --gt nowhere", "nowhere: there is no such photo, folder or list"),
+    "empty": (lambda: _folder("none"), "sr --gt none", "none: there are no photos in it"),
     "no pairs": (
         lambda: _folder("others", "x.png", "y.png"),
         "sr --gt others",
@@ -81,14 +81,18 @@ BROKEN = {
     "no partner": (
         lambda: _folder("others", "a.png", "y.png"),
         "sr --gt others",
-        "'b.webp' has 0 partners named 'b' in 'others'",
+        "'b.webp' has 0 partners of that name in 'others'",
     ),
     "no small photo": (
         lambda: _folder("others", "a.png", "y.png"),
         "sr --gt gt --lr others",
-        "'b.webp' has 0 partners named 'b' in 'others'",
+        "'b.webp' has 0 partners of that name in 'others'",
     ),
-    "two partners": (replaced("gt/a.jpg", picture()), "sr --gt gt", "has 2 partners named 'a'"),
+    "two partners": (
+        replaced("gt/a.jpg", picture()),
+        "sr --gt gt",
+        "has 2 partners of that name in 'gt': a.jpg, a.png",
+    ),
     "size": (
         replaced("gt/b.png", picture(size=(9, 9))),
         "sr --gt gt",

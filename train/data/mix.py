@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...degrade.command import find_recipe
-from ...degrade.dataset.files import PhotoError
 from ...degrade.recipe import Recipe
+from ...photos.formats import PhotoError
 from .files import pair_files, photo_files
 from .sample import Sample, Source, View
 from .shards import Shards
