@@ -223,9 +223,10 @@ def matched(sr: Path, gt: Path | None = None, lr: Path | None = None) -> dict[Pa
             # As stored: which side is up, `evaluate` sees.
             size, other = _size(result), _size(file)
             if role == "gt" and size and other and sorted(size) != sorted(other):
+                sizes = f"is {size[0]}x{size[1]} px and '{printable(file)}' {other[0]}x{other[1]}"
                 raise ValueError(
-                    f"'{printable(result.name)}' is {size[0]}x{size[1]} px and '{printable(file)}' "
-                    f"{other[0]}x{other[1]}; expected equal sizes. Score a result against its own original, and don't resize either."
+                    f"'{printable(result.name)}' {sizes}; expected equal sizes. "
+                    "Score a result against its own original, and don't resize either."
                 )
     return pairs
 

@@ -61,7 +61,7 @@ def test_other_files_are_passed_over_and_named(photos, tmp_path):
     (where / "film.mp4").write_bytes(b"")
     jobs, skipped = find_jobs(where, tmp_path / "out")
     assert [job.name for job in jobs] == ["a.jpg"]
-    assert skipped == ["film.mp4", "notes.txt"]
+    assert skipped.passed_over() == ["passed over, no photos by their names: 2 (film.mp4, notes.txt)"]
 
 
 def test_results_below_the_photos_are_not_photos(photos):
@@ -76,11 +76,11 @@ def test_one_photo_goes_into_a_folder_or_a_file(photos, tmp_path):
 
 
 def test_no_photos_are_told_of(photos, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"gone: there is no such photo or folder"):
+    with pytest.raises(FileNotFoundError, match=r"gone: there is no such photo, folder or list"):
         find_jobs(tmp_path / "gone", tmp_path / "out")
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").write_text("milk")
-    with pytest.raises(FileNotFoundError, match=r"there are no photos in it, only notes.txt"):
+    with pytest.raises(FileNotFoundError, match=r"there are no photos in it, only 1 \(notes.txt\)"):
         find_jobs(tmp_path / "in", tmp_path / "out")
 
 

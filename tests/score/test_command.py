@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,17 +99,6 @@ BROKEN = {
         "sr --gt gt",
         r"'b.webp' is 40x32 px and 'gt/b.png' 9x9; expected equal sizes",
     ),
-    "shape": (
-        replaced("lr/a.png", picture(size=(9, 40))),
-        "sr --lr lr",
-        r"'a.webp' against 'lr/a.png': .*no enlargement of a photo of 40x9 px",
-    ),
-    "no picture": (lambda: _write("gt/a.png", b"text"), "sr --gt gt", "'gt/a.png' is no picture that can be"),
-    "transparent": (
-        replaced("sr/a.webp", picture(channels=4)),
-        "sr --gt gt",
-        "'sr/a.webp' is partly transparent; .*Flatten it",
-    ),
     "small": (replaced("tiny.png", picture(size=(8, 8))), "tiny.png", "'tiny.png': .*8x8 px"),
     "tile alone": (None, "sr --tile 512", "--tile and --overlap go together"),
     "one tile": (None, "sr --tile 512 --overlap 64", "40x32 px is one tile of 512 px"),
@@ -141,6 +131,62 @@ def test_it_says_what_is_wrong_in_a_line_and_fails(folders, capsys, prepare, arg
     assert out == ""
     assert re.search(message, err)
     assert err.count("\n") == 1 or err.startswith("usage")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "why"),
+    [
+        (
+            replaced("lr/a.png", picture(size=(9, 40))),
+            "sr --lr lr",
+            r"'a.webp' against 'lr/a.png': .*no enlargement of a photo of 40x9 px",
+        ),
+        (
+            lambda: _write("gt/a.png", b"text"),
+            "sr --gt gt",
+            "'a.webp' against .*gt/a.png: not a photo that can",
+        ),
+        (
+            replaced("sr/a.webp", picture(channels=4)),
+            "sr --gt gt",
+            "sr/a.webp: partly transparent; .*Flatten it",
+        ),
+    ],
+    ids=["shape", "no picture", "transparent"],
+)
+def test_one_of_several_that_cannot_be_scored_is_named_and_the_rest_goes_on(
+    folders, capsys, prepare, arguments, why
+):
+    prepare()
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split())
+    assert stop.value.code == 1
+    out, err = capsys.readouterr()
+    assert re.search(why, err)
+    assert err.count("\n") == 1
+    assert out.splitlines()[0].startswith("b.webp ")
+    assert out.splitlines()[-1] == "not scored: 1 (a.webp)"
+    shutil.rmtree("sr")
+    Path("sr").mkdir()
+    _write("sr/a.webp", b"")
+    with pytest.raises(SystemExit) as stop:
+        main(["sr"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "'a.webp': sr/a.webp: the file is empty.\n"
+
+
+def test_what_is_passed_over_is_named_and_leaves_json_alone(folders, capsys):
+    _write("sr/notes.txt", b"milk")
+    _write("gt/Thumbs.db", b"")
+    lines = [
+        "sr: passed over, no photos by their names: 1 (notes.txt)",
+        "gt: passed over, no photos by their names: 1 (Thumbs.db)",
+    ]
+    main(["sr", "--gt", "gt"])
+    assert capsys.readouterr().out.splitlines()[-2:] == lines
+    main(["sr", "--gt", "gt", "--json", "-"])
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["passed_over"], err.splitlines()) == (lines, lines)
 
 
 def test_nothing_is_scored_before_all_is_known_to_fit(folders, monkeypatch):

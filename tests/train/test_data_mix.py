@@ -288,11 +288,13 @@ def test_a_folder_of_other_files_is_refused_and_some_of_them_are_counted(photos,
     (photos / "notes.pdf").write_bytes(b"x")
     (photos / "more.pdf").write_bytes(b"x")
     assert mix_of(photos, average).sources[0].problems == {
-        "*.pdf": "2 files left out, no photos by their names"
+        "passed over, no photos by their names": "2 (more.pdf, notes.pdf)"
     }
     for file in photos.glob("*.png"):
         file.unlink()
-    with pytest.raises(FileNotFoundError, match="there are no photos in it; expected JPEG, PNG"):
+    with pytest.raises(
+        FileNotFoundError, match=r"there are no photos in it, only 2 \(more\.pdf, notes\.pdf\)"
+    ):
         mix_of(photos, average)
 
 
