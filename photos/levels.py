@@ -26,7 +26,7 @@ def is_deep(picture: Opened) -> bool:
 def cut_to_eight(picture: Opened) -> bool:
     """Whether a picture that was opened has more than 8 bits a channel of which 8 are read all the same."""
     if picture.format == "PPM":
-        return picture.mode == "RGB" and picture.tile[0].args[-1] > 255
+        return picture.mode == "RGB" and _arguments(picture.tile[0])[-1] not in ("RGB", 255)
     return max(_tag(picture, BITS_PER_SAMPLE, (8,))) > 8 and not is_deep(picture)
 
 
@@ -82,10 +82,11 @@ def _coloured(picture: Opened) -> tuple[str, str] | None:
     if _tag(picture, PLANES, 1) == SEPARATE:
         raw = all(tile.codec_name == "raw" for tile in picture.tile)
         deep = set(_tag(picture, BITS_PER_SAMPLE, (8,))) == {16} and picture.mode in ("RGB", "RGBA")
-        return (picture.mode, "B" if picture.tag_v2.prefix == b"MM" else "L") if raw and deep else None
+        return (
+            (picture.mode, "B" if vars(picture)["tag_v2"].prefix == b"MM" else "L") if raw and deep else None
+        )
     for tile in picture.tile:
-        name = tile.args if isinstance(tile.args, str) else tile.args and tile.args[0]
-        if found := DEEP.fullmatch(str(name)):
+        if found := DEEP.fullmatch(str(_arguments(tile)[0])):
             return found[1], found[2]
     return None
 
@@ -94,12 +95,17 @@ def _as(picture: Opened, name: str) -> Opened:
     """The same picture, of which other bytes are decoded."""
     tiles = []
     for tile in picture.tile:
-        first = tile.args if isinstance(tile.args, str) else tile.args[0]
+        first, *rest = _arguments(tile)
         # Planes that lie one after the other have a letter each.
         wanted = first + name[name.index(";") :] if len(first) == 1 else name
-        tiles.append(tile._replace(args=wanted if isinstance(tile.args, str) else (wanted, *tile.args[1:])))
+        tiles.append(tile._replace(args=(wanted, *rest) if rest else wanted))
     picture.tile = tiles
     return picture
+
+
+def _arguments(tile: Any) -> tuple[Any, ...]:
+    """What Pillow's decoder is told of a part of a picture; the layout of the pixels comes first."""
+    return tile.args if isinstance(tile.args, tuple) and tile.args else (tile.args,)
 
 
 def _tag(picture: Opened, number: int, missing: Any) -> Any:

@@ -61,11 +61,11 @@ class Photo:
     def alpha(self) -> Image.Image | None:
         """Opacity as a picture of mode L, None where nothing is transparent."""
         if isinstance(self.pixels, Image.Image):
-            alpha = self.pixels.getchannel("A") if "A" in self.pixels.getbands()[1:] else None
+            alpha = self.pixels.getchannel("A") if self.pixels.mode in ("LA", "RGBA") else None
         else:
             alpha = self.pixels[..., -1] if self.pixels.shape[2] in (2, 4) else None
             alpha = None if alpha is None else Image.fromarray(_to_eight(alpha))
-        return alpha if alpha and alpha.getextrema()[0] < 255 else None
+        return alpha if alpha and np.asarray(alpha).min() < 255 else None
 
     @property
     def srgb_profile(self) -> bytes | None:

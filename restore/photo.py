@@ -74,7 +74,9 @@ def finish(result: bytes, photo: Photo, story: dict[str, Any]) -> bytes:
             result = _joined(result, photo.alpha)
     except PhotoError as error:
         raise ValueError(f"the workflow saved a PNG that can't be read: {error.why}") from None
-    added = chunk(b"iTXt", KEY.encode() + bytes(5) + json.dumps(story, ensure_ascii=False).encode())
+    added = chunk(
+        b"iTXt", KEY.encode() + bytes(5) + json.dumps(story, ensure_ascii=False).encode("utf-8", "replace")
+    )
     if photo.icc:
         added = chunk(b"iCCP", b"photo\0\0" + zlib.compress(photo.icc)) + added
     if photo.exif:
