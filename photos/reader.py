@@ -107,7 +107,7 @@ class Photo:
         if self.icc:
             bare = picture.convert(picture.mode[:-1]) if alpha else picture
             picture = to_srgb(bare, self.icc)
-        picture = picture.convert("RGB")
+        picture = picture if picture.mode == "RGB" and not alpha else picture.convert("RGB")
         if alpha and flat:
             picture.putalpha(alpha)
             white = Image.new("RGBA", picture.size, "white")
