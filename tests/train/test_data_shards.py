@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ugc_sr.degrade.__main__ import main as degrade
 from ugc_sr.train.data import Data, Part
 from ugc_sr.train.data.command import main as pack
 from ugc_sr.train.data.files import pair_files
@@ -192,3 +193,60 @@ def test_a_full_disk_leaves_no_half_a_shard(tmp_path, pairs):
     assert done.returncode == 1
     assert "File too large. Not all was packed" in done.stderr
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def tar_of(file, *names):
+    content = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(content, "PNG")
+    with tarfile.open(file, "w") as tar:
+        for name in names:
+            head = tarfile.TarInfo(name)
+            head.size = len(content.getvalue())
+            tar.addfile(head, io.BytesIO(content.getvalue()))
+    return file.parent
+
+
+def test_dots_in_members_swallow_no_sample(tmp_path):
+    names = ("a/IMG.2024.01.jpg", "a/IMG.2024.02.JPG", "b/IMG.2024.01.hr.png", "b/IMG.2024.01.lr.png", "c.hr")
+    packed = Shards(tar_of(tmp_path / "0.tar", *names, "b/IMG.2024.01.txt", "d.json", "e.lr.png"))
+    assert packed.names == ["a/IMG.2024.01", "a/IMG.2024.02", "b/IMG.2024.01", "c"]
+    assert [packed.caption(index)[:1] for index in range(4)] == ["", "", "\ufffd", ""]
+    assert packed.problems == {"e": f"no photo of that name in {tmp_path}/0.tar, only its lr"}
+
+
+def test_members_of_a_sample_need_not_lie_together(tmp_path):
+    packed = Shards(tar_of(tmp_path / "0.tar", "a.hr.png", "b.hr.png", "a.lr.png", "b.lr.png"))
+    assert (packed.names, packed.paired) == (["a", "b"], True)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a.jpg", "a.png"), ("a.png", "b.png", "a.png"), ("a.jpg", "a.seg.png"), ("a.hr.png", "a.gt.png")],
+)
+def test_two_photos_that_could_be_one_sample_are_refused_by_name(tmp_path, names):
+    with pytest.raises(
+        ValueError, match=rf"0\.tar: {names[0]} and {names[-1]} could be of one sample or of two"
+    ):
+        Shards(tar_of(tmp_path / "0.tar", *names))
+
+
+def test_pairs_of_one_photo_are_held_out_together_from_shards_too(tmp_path, pairs):
+    assert (
+        degrade(
+            [
+                str(pairs / "hr"),
+                str(tmp_path / "made"),
+                "--recipe",
+                "mild",
+                "--per-image",
+                "2",
+                "--workers",
+                "1",
+            ]
+        )
+        == 0
+    )
+    assert pack([str(tmp_path / "made"), str(tmp_path / "out")]) == 0
+    packed = Shards(tmp_path / "out")
+    assert len(packed.names) == 24
+    assert sorted(packed.groups) == sorted(f"día.{seed}.png" for seed in range(12) for _ in range(2))
