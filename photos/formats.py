@@ -32,7 +32,7 @@ HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"
 # What Pillow's readers raise on broken files, which they don't turn into one kind of error.
 BROKEN = (
     *(OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, OverflowError, RuntimeError),
-    *(MemoryError, AttributeError, AssertionError, struct.error, zlib.error),
+    *(MemoryError, AttributeError, AssertionError, struct.error, zlib.error, Image.DecompressionBombError),
 )
 
 
