@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from ..image import from_levels
 from ..photos import listing
 from ..photos.formats import PhotoError
 from ..photos.listing import list_photos, listed
-from ..photos.reader import open_photo, size_of
+from ..photos.reader import Photo, open_photo, size_of
 from .extras import EXTRAS, Extras
 from .metrics import CHALLENGE, METRICS, challenge_score, evaluate
 from .seams import Borders, tile_borders
@@ -83,8 +84,12 @@ def report(
 def _scores(
     result: Path, files: dict[str, Path], tiles: tuple[int, int] | None, networks: Extras
 ) -> dict[str, float]:
-    picture = load(result)
-    references = {role: load(file) for role, file in files.items()}
+    photos = {role: _opaque(file) for role, file in {"sr": result, **files}.items()}
+    for photo, file in zip(photos.values(), (result, *files.values()), strict=True):
+        if photo.note:
+            tqdm.write(f"{printable(file)}: {photo.note}.", file=sys.stderr)
+    picture, *_ = pictures = [from_levels(photo.rgb()) for photo in photos.values()]
+    references = dict(zip(files, pictures[1:], strict=True))
     scores = evaluate(picture, **references, borders=_borders(picture, tiles))
     return scores | networks.measure(picture, gt=references.get("gt"))
 
@@ -171,6 +176,10 @@ def load(file: Path) -> Tensor:
     Raises:
         PhotoError: if it can't be read, or is partly transparent.
     """
+    return from_levels(_opaque(file).rgb())
+
+
+def _opaque(file: Path) -> Photo:
     photo = open_photo(file)
     if photo.alpha:
         raise PhotoError(
@@ -178,7 +187,7 @@ def load(file: Path) -> Tensor:
             "partly transparent; metrics compare opaque pictures. "
             "Flatten it onto a background first, and its partners onto the same.",
         )
-    return from_levels(photo.rgb())
+    return photo
 
 
 def partners(results: Path, references: Path) -> dict[Path, Path]:

@@ -202,3 +202,12 @@ def test_a_folder_without_permission_is_found_out_first(folders, capsys, monkeyp
     with pytest.raises(SystemExit):
         main(["sr", "--json", "x.json"])
     assert "'x.json' can't be written: no permission in '.'" in capsys.readouterr().err
+
+
+def test_of_an_animation_the_first_frame_is_scored_and_a_line_says_so(folders, capsys):
+    frames = [picture(0), picture(1)]
+    frames[0].save("sr/a.webp", save_all=True, append_images=frames[1:], lossless=True)
+    main(["sr", "--gt", "gt", "--json", "-"])
+    out, err = capsys.readouterr()
+    assert err == "sr/a.webp: is animated; the first frame is used.\n"
+    assert json.loads(out)["images"][0]["psnr_rgb"] == "inf"
