@@ -58,20 +58,22 @@ def without_large_notes(file: bytes) -> tuple[bytes, bytes | None]:
     Returns:
         The file, and the colour profile if that was too large to stay in it.
     """
-    kept, seen, profile, place = [], 0, None, 0
+    kept, seen, profiles, profile, place = [], 0, 0, None, 0
     for kind, content, start, end in chunks(file):
         if kind == b"IEND":
             break
         if kind not in (*TEXTS, b"iCCP"):
             continue
-        limit = MOST_PROFILE if kind == b"iCCP" else MOST_NOTES
-        size, unpacked = _unpacked(kind, content, limit)
-        if kind != b"iCCP":
-            seen += size
-        if size <= MOST_NOTES and seen <= MOST_NOTES:
-            continue
-        if kind == b"iCCP" and size <= limit:
-            profile = unpacked
+        if kind == b"iCCP":
+            profiles += 1
+            size, unpacked = _unpacked(kind, content, MOST_PROFILE) if profiles == 1 else (0, b"")
+            if size <= MOST_NOTES and profiles == 1:
+                continue
+            profile = unpacked if MOST_NOTES < size <= MOST_PROFILE else profile
+        elif seen <= MOST_NOTES:  # of those behind, none is unpacked: thousands would take minutes
+            seen += _unpacked(kind, content, MOST_NOTES)[0]
+            if seen <= MOST_NOTES:
+                continue
         kept.append(file[place:start])
         place = end
     return (b"".join([*kept, file[place:]]), profile) if kept else (file, None)

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("input", type=Path, metavar="IN", help="a photo, or a folder with its sub-folders")
+    add("input", type=Path, metavar="IN", help="a photo, a folder with its sub-folders, or a .txt list")
     add("output", type=Path, metavar="OUT", help="folder for the results")
     add("--server", metavar="URL", help="address of a running ComfyUI; one is started here if not given")
     add(

@@ -75,9 +75,12 @@ def report(
     if not images:
         raise ValueError("\n".join(failed.values()))
     used = {file for files in pairs.values() for file in files.values()}
-    originals = found["gt"].photos if gt else {}
-    unscored = [printable(name) for name, file in originals.items() if file not in used]
+    left = {
+        role: [name for name, file in side.photos.items() if file not in used] for role, side in found.items()
+    }
+    unscored = [printable(name) for name in left.get("gt", ())]
     passed = [f"{role}: {line}" for role, side in found.items() for line in side.passed_over()]
+    passed += [f"lr: without a result: {listed(left['lr'])}"] if left.get("lr") else []
     return {**summary(images), "unscored": unscored, "failed": failed, "passed_over": passed}
 
 

@@ -187,6 +187,9 @@ def test_what_is_passed_over_is_named_and_leaves_json_alone(folders, capsys):
     main(["sr", "--gt", "gt", "--json", "-"])
     out, err = capsys.readouterr()
     assert (json.loads(out)["passed_over"], err.splitlines()) == (lines, lines)
+    picture().save("lr/c.png")
+    main(["sr", "--lr", "lr"])
+    assert capsys.readouterr().out.splitlines()[-2:] == [lines[0], "lr: without a result: 1 (c.png)"]
 
 
 def test_nothing_is_scored_before_all_is_known_to_fit(folders, monkeypatch):

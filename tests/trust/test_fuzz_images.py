@@ -119,6 +119,12 @@ MADE = {
     "PNG of packed profile": png(
         1, 1, bytes(2), extra=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**28), 9))
     ),
+    "PNG of thousands of packed texts": png(
+        1, 1, bytes(2), extra=chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**21), 9)) * 20_000
+    ),
+    "PNG of thousands of packed profiles": png(
+        1, 1, bytes(2), extra=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**25), 9)) * 1_000
+    ),
     "BMP": bmp(2**31 - 1, 2**31 - 1),
     "BMP, upside down": bmp(2**15, -(2**31)),
     "GIF": gif(65535, 65535),
