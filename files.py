@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import os
 import re
 import secrets
 import unicodedata
@@ -79,6 +80,14 @@ def read_text(path: Path, errors: str = "strict") -> str:
     if not known:
         raise ValueError(f"'{path.name}' is no text in UTF-8. Save it as UTF-8.")
     return text
+
+
+def printable(name: str | Path) -> str:
+    """A file's name as one line of text to print or save; on disk it may hold any bytes but 0 and '/'."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
 
 
 def parse_json(text: str | bytes) -> Any:

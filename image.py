@@ -1,12 +1,25 @@
 """The one image convention: (B, C, H, W) float RGB in [0, 1] inside, (B, H, W, C) at the sockets."""
 
-from torch import Tensor, float32
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, float32, from_numpy
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from numpy import ndarray
 
 
 def from_socket(image: Tensor) -> Tensor:
     """IMAGE (B, H, W, C) of any precision -> (B, C, H, W) float32."""
     return image.movedim(-1, 1).to(float32)
+
+
+def from_levels(levels: ndarray) -> Tensor:
+    """Pixels of a photo, (H, W, 3) uint8 or uint16, as (1, 3, H, W) float32 in [0, 1]."""
+    white = 255 if levels.dtype.itemsize == 1 else 65535
+    return from_numpy(levels.transpose(2, 0, 1).astype("float32", order="C"))[None] / white
 
 
 def to_socket(image: Tensor) -> Tensor:

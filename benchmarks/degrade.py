@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -22,6 +21,7 @@ from ugc_sr.degrade.degradation import apply
 from ugc_sr.degrade.effects import EFFECTS, kernels
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.degrade.recipes.real_esrgan import SETTINGS
+from ugc_sr.photos.reader import open_photo
 
 from . import bootstrap
 from .baseline import Chain, basicsr
@@ -200,8 +200,7 @@ def _gpu() -> dict[str, Any]:
 @cache
 def _photos() -> Tensor:
     """(8, 3, 512, 512): crops of the demo photo."""
-    with Image.open(bootstrap.ROOT / "demo" / "photo_gt.jpg") as photo:
-        pixels = np.array(photo.convert("RGB"))
+    pixels = open_photo(bootstrap.ROOT / "demo" / "photo_gt.jpg").rgb()
     places = [(top, left) for top in range(0, 1024, 256) for left in (0, 512)][:BATCH]
     crops = [pixels[top : top + SIDE_PX, left : left + SIDE_PX] for top, left in places]
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous().float() / 255

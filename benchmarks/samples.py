@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ugc_sr.degrade.degradation import Pair, apply
 from ugc_sr.degrade.recipe import Recipe
+from ugc_sr.photos.reader import open_photo
 from ugc_sr.score.files import load, matched
 from ugc_sr.train.photos import HELD_OUT, HeldOut
 
@@ -59,7 +60,7 @@ def folder(pairs: Path) -> Iterator[Sample]:
 
 def crop(photos: Path, photo: HeldOut) -> Tensor:
     """The held-out 512x512 crop as (1, 3, 512, 512) in [0, 1]."""
-    picture = Image.open(photos / photo.path).convert("RGB")
+    picture = Image.fromarray(open_photo(photos / photo.path).rgb(deep=False))
     if photo.shrink != 1:
         size = round(picture.width * photo.shrink), round(picture.height * photo.shrink)
         picture = picture.resize(size, Image.Resampling.BOX)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from ..files import read_text
+from ..files import printable, read_text
+from ..photos.listing import list_photos, listed
 from .dataset.cluster import check_ray, ray_data
 from .dataset.interrupt import Interrupts
 from .dataset.jobs import Engine, Plan, list_jobs
-from .dataset.join import find_pairs
-from .dataset.listing import find_photos
+from .dataset.join import Found, find_pairs
 from .dataset.pool import local
 from .dataset.run import Summary, check_folder, make_pairs
 from .recipe import MAX_SCALE, Recipe
@@ -52,11 +52,11 @@ def main(options: argparse.Namespace) -> int:
         if options.engine == "ray":
             check_ray()
         check_folder(plan.folder, options.resume)
-        photos = find_photos(options.input, without=plan.folder)
-        joined, alone = find_pairs(options.join, plan.scale) if options.join else ({}, [])
-        _tell(*alone)
+        found = list_photos(options.input, without=plan.folder)
+        joined = find_pairs(options.join, plan.scale) if options.join else Found({}, {}, [])
+        _tell(*(f"{printable(path)}: {why}" for path, why in joined.alone.items()))
         workers = options.workers or _workers(options.device, options.engine)
-        jobs = list(list_jobs(plan, photos, joined))
+        jobs = list(list_jobs(plan, found.photos, joined.pairs))
         with Interrupts() as interrupts:
             summary = make_pairs(plan, jobs, ENGINES[options.engine], workers, lambda: bool(interrupts))
     except (ValueError, OSError, RuntimeError) as error:
@@ -64,8 +64,10 @@ def main(options: argparse.Namespace) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    summary.problems += len(alone)
-    sys.stdout.write(f"{_text(summary)} in {plan.folder}\n")
+    summary.problems += len(joined.alone)
+    lost = [f"not used: {listed(summary.unused)}"] if summary.unused else []
+    for line in (f"{_text(summary)} in {plan.folder}", *lost, *found.passed_over(), *joined.passed):
+        sys.stdout.write(f"{line}\n")
     if interrupts.number:
         _tell("Stopped. The same command with --resume goes on.")
         return 128 + interrupts.number

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ..files import replace_file
+from ..photos.formats import PhotoError
+from ..photos.listing import list_photos
 from ..score.damage import STATISTICS, measure
-from .dataset.files import PhotoError, load_photo
-from .dataset.listing import find_photos
+from .dataset.files import load_photo
 
 Figures = dict[str, Any]  # {"name": file, statistic: value, ...}
 
@@ -62,8 +63,9 @@ def measure_all(path: Path, problems: list[str]) -> list[Figures]:
     Raises:
         ValueError: if no photo is left.
     """
-    measured = []
-    for name, file in find_photos(path).items():
+    measured, found = [], list_photos(path)
+    sys.stderr.writelines(f"{path}: {line}\n" for line in found.passed_over())
+    for name, file in found.photos.items():
         try:
             measured.append({"name": name, **measure(load_photo(file))})
         except PhotoError as error:

@@ -86,11 +86,11 @@ def check_sites(node: str, unet: nn.Module, adapter: SemanticAdapter, name: str)
 def reductions(unet: Any) -> dict[str, int]:
     """Return by what a UNet or ControlNet divides the latent's sides at each place, such as "input_4"."""
     factor, places = 1, {}
-    for number, block in enumerate(getattr(unet, "input_blocks", ())):
+    for number, block in enumerate(getattr(unet, "input_blocks", [])):
         factor *= 2 if any(isinstance(layer, Downsample) for layer in block) else 1
         places[f"input_{number}"] = factor
     places["middle_0"] = factor
-    for number, block in enumerate(getattr(unet, "output_blocks", ())):
+    for number, block in enumerate(getattr(unet, "output_blocks", [])):
         places[f"output_{number}"] = factor
         factor //= 2 if any(isinstance(layer, Upsample) for layer in block) else 1
     return places
@@ -99,9 +99,9 @@ def reductions(unet: Any) -> dict[str, int]:
 def _text_attentions(unet: nn.Module) -> dict[str, SpatialTransformer]:
     """The transformers of a UNet by place; empty for other kinds of model."""
     sections = {
-        "input": getattr(unet, "input_blocks", ()),
+        "input": getattr(unet, "input_blocks", []),
         "middle": (getattr(unet, "middle_block", ()),),
-        "output": getattr(unet, "output_blocks", ()),
+        "output": getattr(unet, "output_blocks", []),
     }
     return {
         f"{section}_{number}": layer

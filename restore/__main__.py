@@ -17,6 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..console import keep_printing
+from ..photos.listing import Listing, listed
 from .cluster import PATIENCE_S, check_ray, ray_workers
 from .connection import LOGIN_VARIABLE
 from .folder import check_writable, find_jobs, lacking
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("input", type=Path, metavar="IN", help="a photo, or a folder with its sub-folders")
+    add("input", type=Path, metavar="IN", help="a photo, a folder with its sub-folders, or a .txt list")
     add("output", type=Path, metavar="OUT", help="folder for the results")
     add(
         "--server",
@@ -121,7 +122,7 @@ def _restore(options: argparse.Namespace, stop: threading.Event) -> int:
             raise ValueError("--engine ray starts a ComfyUI on each worker; leave out --server.")
         check_ray()
     workflow = adjust(find(options.workflow), preset=options.preset, scale=options.scale, seed=options.seed)
-    jobs, skipped = find_jobs(options.input, options.output)
+    jobs, found = find_jobs(options.input, options.output)
     models = options.models or (None if options.server else find_host() / "models")
     settings = {
         "workflow": workflow.name,
@@ -136,7 +137,7 @@ def _restore(options: argparse.Namespace, stop: threading.Event) -> int:
         with _engine(options, stop) as (restorers, comfyui):
             story = {"version": version(), "comfyui": comfyui, **settings}
             summary = restore_all(left, len(jobs), restorers, workflow, story, stop)
-    print(_text(summary, len(jobs) - len(left), skipped, options.output))
+    print(_text(summary, len(jobs) - len(left), found, options.output))
     if summary.fatal:
         again = "" if summary.refused else ". Once that is mended, the same command with --resume goes on."
         _tell(f"{summary.fatal}{again}")
@@ -193,16 +194,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _text(summary: Summary, before: int, skipped: Sequence[str], out: Path) -> str:
+def _text(summary: Summary, before: int, found: Listing, out: Path) -> str:
     parts = [f"{summary.made} restored"]
     if before:
         parts.append(f"{before} were there")
     if summary.failed:
-        parts.append(f"{summary.failed} failed")
-    if skipped:
-        names = ", ".join(skipped[:5]) + (", ..." if len(skipped) > 5 else "")
-        parts.append(f"passed over as no photos: {len(skipped)} ({names})")
-    return f"{'; '.join(parts)}. Results are in {out}"
+        parts.append(f"{len(summary.failed)} failed")
+    lines = [f"{'; '.join(parts)}. Results are in {out}"]
+    if summary.failed:
+        lines.append(f"failed: {listed(summary.failed)}")
+    return "\n".join(lines + found.passed_over())
 
 
 def _tell(line: str) -> None:

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from ..console import keep_printing
 from ..files import replace_file
+from ..photos.reader import open_photo
 from ..sample.frame import result_size, scale_for
 from ..score.files import json_safe, load
 from ..score.metrics import METRICS
-from ..score.picture import known_formats
 from ..score.sheet import compare
 from .api import Client, Graph
 from .server import CHECKOUT, Host, accelerator, find_host, running_host
@@ -57,12 +57,12 @@ def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None 
     Without a scale it is that of `scale_for`. What it will be and about how long it takes is said before.
 
     Raises:
-        FileNotFoundError: if there is no photo or no host.
-        ValueError: if a file is no picture, or `gt` has another size than the result.
+        FileNotFoundError: if there is no host.
+        ValueError: if there is no photo, a file is none, or `gt` has another size than the result.
         RuntimeError: if the host or one of its nodes fails.
     """
-    lr = _open(photo)
-    original = _open(gt) if gt else None
+    lr = Image.fromarray(open_photo(photo).rgb(deep=False))
+    original = Image.fromarray(open_photo(gt).rgb(deep=False)) if gt else None
     graph: Graph = json.loads(WORKFLOW.read_text(encoding="utf-8"))
     expected = scaled(graph, lr.size, scale)
     if original and original.size != expected:
@@ -136,18 +136,6 @@ def _png(picture: Image.Image) -> bytes:
     content = io.BytesIO()
     picture.save(content, "PNG")
     return content.getvalue()
-
-
-def _open(file: Path) -> Image.Image:
-    try:
-        with Image.open(file, formats=known_formats()) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"There is no photo '{file}'.") from error
-    except UnidentifiedImageError as error:
-        raise ValueError(
-            f"'{file}' is no picture that can be read. Give a JPEG, PNG or WebP file."
-        ) from error
 
 
 def _plan(photo: tuple[int, int], result: tuple[int, int], scale: float) -> str:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..photos.listing import Listing, TakenNames, folded, list_photos
 from .photo import story_of
 
-# Of pictures; not all of them can be read everywhere, and those that can't are told of as failures.
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
-    *(".avif", ".heic", ".heif", ".jxl", ".jp2", ".mpo"),
-)
+LONGEST = 255  # bytes of a name on most file systems
 
 
 @dataclass(frozen=True)
@@ -35,41 +33,49 @@ class Job:
     result: Path
 
 
-def find_jobs(where: Path, out: Path) -> tuple[list[Job], list[str]]:
-    """The jobs of a photo, or of a folder with its sub-folders, and the files that are no photos.
+def find_jobs(where: Path, out: Path) -> tuple[list[Job], Listing]:
+    """The jobs of a photo, a list, or a folder with its sub-folders; and what was passed over.
 
     'a/b.jpg' becomes 'a/b.png'; where 'a/b.webp' stands beside it, they become 'a/b.jpg.png' and
-    'a/b.webp.png'. Hidden files are passed over. For a single photo `out` may be a .png.
+    'a/b.webp.png'. For a single photo `out` may be a .png.
 
     Raises:
         FileNotFoundError: if there is no photo.
         ValueError: if a result would replace a photo.
     """
-    if not where.exists():
-        raise FileNotFoundError(f"{where}: there is no such photo or folder.")
-    files = sorted(_walk(where, out.resolve())) if where.is_dir() else [where]
-    photos = [file for file in files if file == where or file.suffix.lower() in SUFFIXES]
-    skipped = [file.relative_to(where).as_posix() for file in files if file not in set(photos)]
-    if not photos:
-        raise FileNotFoundError(f"{where}: there are no photos in it{_also(skipped)}.")
-    if not where.is_dir() and out.suffix.lower() == ".png" and not out.is_dir():
-        jobs = [Job(where, where.name, out)]
+    found = list_photos(where, without=out)
+    if where.is_file() and len(found.photos) == 1 and out.suffix.lower() == ".png" and not out.is_dir():
+        jobs = [Job(file, name, out) for name, file in found.photos.items()]
     else:
-        root = where if where.is_dir() else where.parent
-        names = [file.relative_to(root) for file in photos]
-        stems = Counter(str(name.with_suffix("")).casefold() for name in names)
-        jobs = [
-            Job(
-                file,
-                name.as_posix(),
-                out / _renamed(name, alone=stems[str(name.with_suffix("")).casefold()] == 1),
-            )
-            for file, name in zip(photos, names, strict=True)
-        ]
+        paths = [PurePosixPath(name) for name in found.photos]
+        stems = Counter(folded(str(path.with_suffix(""))) for path in paths)
+        # A folder 'a.png' leaves no room for a file of that name.
+        taken = TakenNames(str(parent) for path in paths for parent in path.parents)
+        jobs = []
+        for path, (name, file) in zip(paths, found.photos.items(), strict=True):
+            alone = stems[folded(str(path.with_suffix("")))] == 1
+            jobs.append(Job(file, name, out / taken.take(_results(path, alone=alone))))
     for job in jobs:
         if job.result.exists() and job.result.samefile(job.photo):
             raise ValueError(f"{job.photo}: its result would replace it. Choose another OUT.")
-    return jobs, skipped
+    return jobs, found
+
+
+def _results(path: PurePosixPath, *, alone: bool) -> Iterator[str]:
+    """What the result of a photo may be called, best first."""
+    if alone:
+        yield _short(path.with_suffix(".png"))
+    yield _short(path.with_name(f"{path.name}.png"))
+    yield from (_short(path.with_name(f"{path.name}.{number}.png")) for number in itertools.count(2))
+
+
+def _short(path: PurePosixPath) -> str:
+    """A path whose name is cut, with a hash of it behind, if it is too long for a file."""
+    name = os.fsencode(path.name)
+    if len(name) > LONGEST:
+        cut = name[: LONGEST - 24].decode("utf-8", "ignore")
+        path = path.with_name(f"{cut}-{hashlib.sha256(name).hexdigest()[:12]}.png")
+    return str(path)
 
 
 def lacking(jobs: Sequence[Job], settings: dict[str, Any], *, resume: bool) -> list[Job]:
@@ -114,21 +120,6 @@ def _is_done(job: Job, settings: dict[str, Any]) -> bool:
                 "Choose another OUT, or the same settings."
             )
     return story.get("photo_sha256") == hashlib.sha256(job.photo.read_bytes()).hexdigest()
-
-
-def _walk(folder: Path, without: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):  # doesn't follow links, which may lead round in a circle
-        here = Path(place)
-        folders[:] = [f for f in folders if not f.startswith(".") and (here / f).resolve() != without]
-        yield from (here / file for file in files if not file.startswith("."))
-
-
-def _renamed(name: Path, *, alone: bool) -> Path:
-    return name.with_suffix(".png") if alone else name.with_name(f"{name.name}.png")
-
-
-def _also(skipped: Sequence[str]) -> str:
-    return f", only {', '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}" if skipped else ""
 
 
 def _more(count: int) -> str:

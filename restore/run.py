@@ -9,14 +9,14 @@ import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from queue import SimpleQueue
 from typing import Any
 
 from tqdm import tqdm
 
-from ..files import replace_file
+from ..files import printable, replace_file
 from . import photo
 from .api import RefusedError
 from .folder import Job
@@ -30,13 +30,13 @@ class Summary:
 
     Attributes:
         made: results.
-        failed: photos without one.
+        failed: names of photos without one.
         fatal: what ended the run early, if it wasn't a person.
         refused: whether that was the workflow, which no photo can mend.
     """
 
     made: int = 0
-    failed: int = 0
+    failed: list[str] = field(default_factory=list)
     fatal: str | None = None
     refused: bool = False
 
@@ -66,10 +66,10 @@ def restore_all(
     bar = tqdm(total=total, initial=begun, unit=" photos", disable=None, dynamic_ncols=True)
     try:
         with closing(_work(jobs, restorers, workflow, story, stop)) as problems:
-            for problem in problems:
-                if problem:
-                    tqdm.write(problem, file=sys.stderr)
-                summary.failed += bool(problem)
+            for name, problem, note in problems:
+                for line in filter(None, (problem, note)):
+                    tqdm.write(f"{printable(name)}: {line}", file=sys.stderr)
+                summary.failed += [name] if problem else []
                 summary.made += not problem
                 bar.update()
     except RefusedError as error:
@@ -87,13 +87,13 @@ def _work(
     workflow: Workflow,
     story: dict[str, Any],
     stop: threading.Event,
-) -> Generator[str | None]:
-    """What is wrong with each photo, or None, as they end."""
+) -> Generator[tuple[str, str | None, str | None]]:
+    """The name of each photo, what is wrong with it, and what of it was not used, as they end."""
     free: SimpleQueue[Restorer] = SimpleQueue()
     for restorer in restorers:
         free.put(restorer)
 
-    def work(job: Job) -> str | None:
+    def work(job: Job) -> tuple[str, str | None, str | None]:
         restorer = free.get()
         try:
             return _one(job, restorer, workflow, story)
@@ -109,22 +109,24 @@ def _work(
         pool.shutdown(cancel_futures=True)
 
 
-def _one(job: Job, restorer: Restorer, workflow: Workflow, story: dict[str, Any]) -> str | None:
+def _one(
+    job: Job, restorer: Restorer, workflow: Workflow, story: dict[str, Any]
+) -> tuple[str, str | None, str | None]:
     try:
         original = photo.read(job.photo)
         fitted = workflow.for_size(*_size(original.png))
         result = restorer.restore(_upload_name(job.name, original.sha256), original.png, fitted)
-        own = {"photo": job.name, "photo_sha256": original.sha256}
+        own = {"photo": printable(job.name), "photo_sha256": original.sha256}
         if fitted is not workflow:
             own["scale_used"] = fitted.settings()["scale"]
         content = photo.finish(result, original, {**story, **own})
     except RefusedError:
         raise
     except (RuntimeError, ValueError) as error:
-        return f"{job.name}: {error}"
+        return job.name, str(error), None
     job.result.parent.mkdir(parents=True, exist_ok=True)
     replace_file(job.result, content)
-    return None
+    return job.name, None, original.note and f"{original.note}."
 
 
 def _size(png: bytes) -> tuple[int, int]:

@@ -8,16 +8,21 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..console import keep_printing
 from ..files import replace_file
 from .extras import EXTRAS, Extras
-from .files import json_safe, report, table
+from .files import json_safe, left_out, report, table
 from .plots import require_matplotlib
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table, or write JSON; exit with 2 and one line on stderr where something is wrong."""
+    """Print a table, or write JSON.
+
+    The exit status is 1, and stderr has a line for each, if some of several pictures can't be scored; 2, with
+    one line on stderr, if none can.
+    """
     keep_printing()
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -48,8 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             replace_file(files["json"], text.encode())
     except (ValueError, OSError, RuntimeError) as error:
         parser.exit(2, f"{error}\n")
-    if screen or "json" not in files:
-        sys.stdout.write(text if screen else table(scores) + (Extras.missing() if options.gt else ""))
+    if not screen:
+        text = "" if "json" in files else table(scores) + (Extras.missing() if options.gt else "")
+    _show(scores, text, screen=screen)
+
+
+def _show(scores: dict[str, Any], text: str, *, screen: bool) -> None:
+    """Print a report, and which files have no scores; what another program reads is left alone."""
+    sys.stdout.write(text)
+    sys.stderr.writelines(f"{why}\n" for why in scores["failed"].values())
+    (sys.stderr if screen else sys.stdout).writelines(f"{line}\n" for line in left_out(scores))
+    if scores["failed"]:
+        sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:

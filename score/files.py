@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
+from ..files import printable
+from ..image import from_levels
+from ..photos import listing
+from ..photos.formats import PhotoError
+from ..photos.listing import list_photos, listed
+from ..photos.reader import Photo, open_photo, size_of
 from .extras import EXTRAS, Extras
 from .metrics import CHALLENGE, METRICS, challenge_score, evaluate
-from .picture import BROKEN, from_picture, known_formats
 from .seams import Borders, tile_borders
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 AGAINST = {"gt": "the original", "lr": "the small photo", "borders": "its tiles", "nothing": "nothing"}
 
 
@@ -43,10 +45,11 @@ def report(
         extras: names of EXTRAS to measure too.
 
     Returns:
-        What `summary` returns, and {"unscored": names of originals without a result}.
+        What `summary` returns, and {"unscored": names of originals without a result, "failed": {name of a
+        result: why it has no scores}, "passed_over": lines about other files}.
 
     Raises:
-        ValueError: if a result has no partner, they don't belong together, or a file can't be scored.
+        ValueError: if a result has no partner, they don't belong together, or none can be scored.
         FileNotFoundError: if a path does not exist.
         RuntimeError: if the package of an extra is missing.
     """
@@ -55,23 +58,43 @@ def report(
     if needy and gt is None:
         raise ValueError(f"{', '.join(needy)} compares with the original; give it, or leave it out.")
     networks = Extras(extras)
+    places = {"sr": sr, "gt": gt, "lr": lr}
+    found = {role: list_photos(place) for role, place in places.items() if place is not None}
     if tiles:
-        width, height = max(map(_size, pairs), key=max)
+        width, height = max((size for file in pairs if (size := _size(file))), key=max, default=(0, 0))
         tile_borders(height, width, *tiles)  # raises if even the largest is one tile
-    images = []
+    images, failed = [], {}
+    names = {file: printable(name) for name, file in found["sr"].photos.items()}
     for result, files in tqdm(pairs.items(), unit=" photos", disable=None if len(pairs) > 1 else True):
+        name = names[result]
         try:
-            picture = load(result)
-            references = {role: load(file) for role, file in files.items()}
-            scores = evaluate(picture, **references, borders=_borders(picture, tiles))
-            scores |= networks.measure(picture, gt=references.get("gt"))
+            images.append({"name": name, **_scores(result, files, tiles, networks)})
         except ValueError as error:
-            against = "".join(f" against '{file}'" for file in files.values())
-            raise ValueError(f"'{result.name}'{against}: {error}") from error
-        images.append({"name": _name(result), **scores})
-    used = {files["gt"] for files in pairs.values() if "gt" in files}
-    unscored = [] if gt is None else [_name(file) for file in pictures(gt) if file not in used]
-    return {**summary(images), "unscored": unscored}
+            against = "".join(f" against '{printable(file)}'" for file in files.values())
+            failed[name] = f"'{name}'{against}: {error}"
+    if not images:
+        raise ValueError("\n".join(failed.values()))
+    used = {file for files in pairs.values() for file in files.values()}
+    left = {
+        role: [name for name, file in side.photos.items() if file not in used] for role, side in found.items()
+    }
+    unscored = [printable(name) for name in left.get("gt", ())]
+    passed = [f"{role}: {line}" for role, side in found.items() for line in side.passed_over()]
+    passed += [f"lr: without a result: {listed(left['lr'])}"] if left.get("lr") else []
+    return {**summary(images), "unscored": unscored, "failed": failed, "passed_over": passed}
+
+
+def _scores(
+    result: Path, files: dict[str, Path], tiles: tuple[int, int] | None, networks: Extras
+) -> dict[str, float]:
+    photos = {role: _opaque(file) for role, file in {"sr": result, **files}.items()}
+    for photo, file in zip(photos.values(), (result, *files.values()), strict=True):
+        if photo.note:
+            tqdm.write(f"{printable(file)}: {photo.note}.", file=sys.stderr)
+    picture, *_ = pictures = [from_levels(photo.rgb()) for photo in photos.values()]
+    references = dict(zip(files, pictures[1:], strict=True))
+    scores = evaluate(picture, **references, borders=_borders(picture, tiles))
+    return scores | networks.measure(picture, gt=references.get("gt"))
 
 
 def summary(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -135,6 +158,12 @@ def table(scores: dict[str, Any]) -> str:
     return text
 
 
+def left_out(scores: dict[str, Any]) -> list[str]:
+    """Lines about the files of a report that have no scores."""
+    failed = scores.get("failed")
+    return [*([f"not scored: {listed(list(failed))}"] if failed else []), *scores.get("passed_over", ())]
+
+
 def json_safe(scores: Any) -> Any:
     """The same lists, dicts and values with "inf" for infinite numbers, which JSON can't say."""
     if isinstance(scores, dict):
@@ -145,46 +174,27 @@ def json_safe(scores: Any) -> Any:
 
 
 def load(file: Path) -> Tensor:
-    """A picture as (1, 3, H, W) RGB in [0, 1], upright.
+    """A picture as (1, 3, H, W) RGB in [0, 1], upright, in sRGB.
 
     Raises:
-        ValueError: if it can't be read.
-        UnsuitedError: if it is partly transparent, or has more than 8 bits a channel: the metrics are defined
-            on 8-bit images.
+        PhotoError: if it can't be read, or is partly transparent.
     """
-    with _opened(file) as picture:
-        upright = ImageOps.exif_transpose(picture)
-        if upright.has_transparency_data and upright.convert("RGBA").getchannel("A").getextrema() != (
-            255,
-            255,
-        ):
-            raise UnsuitedError(
-                f"'{file}' is partly transparent; metrics compare opaque pictures. "
-                "Flatten it onto a background first, and its partners onto the same."
-            )
-        return from_picture(upright)
+    return from_levels(_opaque(file).rgb())
 
 
-def pictures(path: Path) -> list[Path]:
-    """A picture, or those of a folder by name.
-
-    Raises:
-        FileNotFoundError: if the path does not exist.
-        ValueError: if there are none.
-    """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise FileNotFoundError(f"There is no file or folder '{path}'.")
-    files = (file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-    found = sorted(file for file in files if not file.name.startswith("."))
-    if not found:
-        raise ValueError(f"No pictures in '{path}'; expected {', '.join(sorted(SUFFIXES))}.")
-    return found
+def _opaque(file: Path) -> Photo:
+    photo = open_photo(file)
+    if photo.alpha:
+        raise PhotoError(
+            file,
+            "partly transparent; metrics compare opaque pictures. "
+            "Flatten it onto a background first, and its partners onto the same.",
+        )
+    return photo
 
 
 def partners(results: Path, references: Path) -> dict[Path, Path]:
-    """The picture of `references` for each of `results`: of the same name, else of the same stem.
+    """The picture of `references` for each of `results`, as `photos.listing.partners` finds it.
 
     Both are files or folders; two files belong together whatever their names.
 
@@ -192,24 +202,22 @@ def partners(results: Path, references: Path) -> dict[Path, Path]:
         ValueError: if a result has none, or more than one.
         FileNotFoundError: if a path does not exist.
     """
-    files = pictures(references)
     if results.is_file() and references.is_file():
         return {results: references}
-    found = {}
-    for result in pictures(results):
-        same = [file for file in files if file.name == result.name]
-        found[result] = same or [file for file in files if file.stem == result.stem]
+    left, right = list_photos(results).photos, list_photos(references).photos
+    found = listing.partners(left, right)
     if not any(found.values()):
         raise ValueError(
             f"No picture of '{results}' is named like one of '{references}'; expected pairs of the same name."
         )
-    for result, matches in found.items():
+    for name, matches in found.items():
         if len(matches) != 1:
+            several = f": {', '.join(map(printable, matches))}" if matches else ""
             raise ValueError(
-                f"'{result.name}' has {len(matches)} partners named '{result.stem}' in '{references}'; "
+                f"'{printable(name)}' has {len(matches)} partners of that name in '{references}'{several}; "
                 "expected one."
             )
-    return {result: match for result, (match,) in found.items()}
+    return {left[name]: right[match] for name, (match,) in found.items()}
 
 
 def matched(sr: Path, gt: Path | None = None, lr: Path | None = None) -> dict[Path, dict[str, Path]]:
@@ -220,57 +228,26 @@ def matched(sr: Path, gt: Path | None = None, lr: Path | None = None) -> dict[Pa
         FileNotFoundError: if a path does not exist.
     """
     found = {role: partners(sr, path) for role, path in (("gt", gt), ("lr", lr)) if path is not None}
-    pairs = {result: {role: files[result] for role, files in found.items()} for result in pictures(sr)}
+    results = list_photos(sr).photos.values()
+    pairs = {result: {role: files[result] for role, files in found.items()} for result in results}
     for result, files in pairs.items():
         for role, file in files.items():
             # As stored: which side is up, `evaluate` sees.
             size, other = _size(result), _size(file)
-            if role == "gt" and sorted(size) != sorted(other):
+            if role == "gt" and size and other and sorted(size) != sorted(other):
+                sizes = f"is {size[0]}x{size[1]} px and '{printable(file)}' {other[0]}x{other[1]}"
                 raise ValueError(
-                    f"'{result.name}' is {size[0]}x{size[1]} px and '{file}' {other[0]}x{other[1]}; expected "
-                    "equal sizes. Score a result against its own original, and don't resize either."
+                    f"'{printable(result.name)}' {sizes}; expected equal sizes. "
+                    "Score a result against its own original, and don't resize either."
                 )
     return pairs
 
 
-def _size(file: Path) -> tuple[int, int]:
-    with _opened(file) as picture:
-        return picture.size
-
-
-class UnsuitedError(ValueError):
-    """The picture can be read, but not be measured."""
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """A picture of which only the header is read yet.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it can't be read, now or by the caller.
-        UnsuitedError: if it has more than 8 bits a channel.
-    """
-    try:
-        with Image.open(file, formats=known_formats()) as picture:
-            if picture.mode not in EIGHT_BIT:
-                raise UnsuitedError(
-                    f"'{file}' is stored as {picture.mode}; expected 8 bits a channel. Convert it first."
-                )
-            yield picture
-    except FileNotFoundError:
-        raise FileNotFoundError(f"There is no picture '{file}'.") from None
-    except UnidentifiedImageError:
-        raise ValueError(f"'{file}' is no picture that can be read.") from None
-    except UnsuitedError:
-        raise
-    except (*BROKEN, Image.DecompressionBombError) as error:
-        raise ValueError(f"'{file}' can't be read: {error}.") from error
-
-
-def _name(file: Path) -> str:
-    """A file's name as text that can be printed: a name may hold bytes that are no text."""
-    return os.fsencode(file.name).decode("utf-8", "replace")
+def _size(file: Path) -> tuple[int, int] | None:
+    """Width and height; None for what can't be read, which is told of when it is to be scored."""
+    with suppress(PhotoError):
+        return size_of(file)
+    return None
 
 
 def _borders(sr: Tensor, tiles: tuple[int, int] | None) -> tuple[Borders, ...] | None:

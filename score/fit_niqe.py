@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ..console import keep_printing
 from ..files import replace_file
+from ..photos.reader import open_photo
 from .measures import rounded_luma
 from .niqe import SHIPPED, Pristine, patch_features
-from .picture import from_picture, known_formats
+from .picture import from_picture
 
 VERSION = 1
 SHRINK = 2  # times: undoes the blur of lens, sensor and demosaicing, and most of JPEG
@@ -71,8 +72,8 @@ def sharp_patches(y: Tensor) -> Tensor:
 
 def photo_luma(file: Path) -> Tensor:
     """Rounded luma (1, 1, H, W) of a photo that is shrunk."""
-    with Image.open(file, formats=known_formats()) as photo:
-        return rounded_luma(from_picture(photo.convert("RGB").reduce(SHRINK)))
+    photo = Image.fromarray(open_photo(file).rgb(deep=False))
+    return rounded_luma(from_picture(photo.reduce(SHRINK)))
 
 
 def provenance(file: Path) -> dict[str, Any]:

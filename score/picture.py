@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
-
 import torch
 from PIL import Image
 from torch import Tensor
-
-# Pillow goes by the content, not by the suffix. Left out are formats that start other programs (EPS) or
-# hold no photos.
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "TGA")
-# What Pillow's readers raise on broken files, which they don't turn into one kind of error.
-BROKEN = (
-    *(OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, OverflowError, RuntimeError),
-    *(MemoryError, struct.error, zlib.error),
-)
-
-
-def known_formats() -> list[str]:
-    """Those of `FORMATS` that this Pillow reads: AVIF is an option of it."""
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def from_picture(picture: Image.Image) -> Tensor:

@@ -11,8 +11,10 @@ from typing import Any
 
 from PIL import Image
 
+from ..files import printable
+from ..photos.listing import list_photos
 from .card import GROUPS
-from .files import AGAINST, load, matched
+from .files import AGAINST, left_out, load, matched
 from .metrics import badness
 from .picture import to_picture
 from .plots import distribution, scatter
@@ -80,7 +82,9 @@ def page(scores: dict[str, Any], sr: Path, gt: Path | None = None, lr: Path | No
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    pairs = list(matched(sr, gt, lr).items())
+    names = {file: printable(name) for name, file in list_photos(sr).photos.items()}
+    scored = {image["name"] for image in scores["images"]}
+    pairs = [(file, files) for file, files in matched(sr, gt, lr).items() if names[file] in scored]
     return environment.from_string(template).render(
         scores=scores,
         given={ROLES[role]: str(path) for role, path in (("sr", sr), ("gt", gt), ("lr", lr)) if path},
@@ -94,6 +98,7 @@ def page(scores: dict[str, Any], sr: Path, gt: Path | None = None, lr: Path | No
         ],
         words=WORDS,
         against=AGAINST,
+        left_out=left_out(scores),
     )
 
 

@@ -73,7 +73,7 @@ def test_recipes_and_workflows_are_read_as_windows_writes_them(tmp_path, coding)
 def test_lists_and_captions_are_read_as_windows_writes_them(tmp_path, coding):
     from PIL import Image
 
-    from ugc_sr.degrade.dataset.listing import find_photos
+    from ugc_sr.photos.listing import list_photos
     from ugc_sr.train.data.files import photo_files
     from ugc_sr.train.data.shards import list_tars
 
@@ -81,7 +81,7 @@ def test_lists_and_captions_are_read_as_windows_writes_them(tmp_path, coding):
         Image.new("RGB", (8, 8)).save(tmp_path / name)
     (tmp_path / "c.tar").write_bytes(b"")
     (tmp_path / "list.txt").write_text("ä.png\r\nb.png\r\n", encoding=coding, newline="")
-    assert sorted(find_photos(tmp_path / "list.txt")) == ["b", "ä"]
+    assert sorted(list_photos(tmp_path / "list.txt").photos) == ["b.png", "ä.png"]
     (tmp_path / "list.txt").write_text("c.tar\r\n", encoding=coding, newline="")
     assert list_tars(tmp_path / "list.txt") == [tmp_path / "c.tar"]
     (tmp_path / "list.txt").unlink()

@@ -18,21 +18,28 @@ LAYERS = {
     ),
     "models": ({"image", "files", "console"}, {"torch", "safetensors"}),
     "sample": ({"image"}, {"torch"}),
-    "degrade": ({"score", "image", "files", "console"}, {"torch", "PIL", "av", "kornia", "numpy", "tqdm"}),
+    "degrade": (
+        {"score", "photos", "image", "files", "console"},
+        {"torch", "PIL", "av", "kornia", "numpy", "tqdm"},
+    ),
     "score": (
-        {"sample", "image", "files", "console"},
+        {"sample", "photos", "image", "files", "console"},
         {"torch", "PIL", "numpy", "safetensors", "scipy", "jinja2", "tqdm"},
     ),
     "train": (
-        {"models", "degrade", "score", "sample", "image", "files", "console"},
+        {"models", "degrade", "score", "sample", "photos", "image", "files", "console"},
         {"torch", "PIL", "diffusers", "numpy", "safetensors", "tqdm"},
     ),
     "restore": (
-        {"score", "sample", "image", "files", "console"},
+        {"score", "sample", "photos", "image", "files", "console"},
         {"torch", "PIL", "aiohttp", "tqdm", "yaml"},
     ),
-    "tune": ({"restore", "score", "sample", "image", "files", "console"}, {"torch", "PIL", "numpy", "tqdm"}),
-    "image": (set(), {"torch"}),
+    "tune": (
+        {"restore", "score", "sample", "photos", "image", "files", "console"},
+        {"torch", "PIL", "numpy", "tqdm"},
+    ),
+    "photos": ({"files"}, {"PIL", "numpy"}),  # no torch, which takes seconds to import
+    "image": (set(), {"torch", "numpy"}),  # numpy for type checkers only
     "files": (set(), set()),
     "console": (set(), set()),
     # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
@@ -62,6 +69,7 @@ OWNERS = {
     "train/curves.py": {"matplotlib"},
     "train/base.py": {"transformers"},
     "train/watch.py": {"rich"},
+    "photos/formats.py": {"pillow_heif"},
     "restore/cluster.py": {"ray"},
     "benchmarks/reference.py": {"diffusers"},
     "benchmarks/random_base.py": {"diffusers", "transformers"},
@@ -82,6 +90,7 @@ HEAVY = {
         "lpips",
         "matplotlib",
         "optuna",
+        "pillow_heif",
         "pyiqa",
         "ray",
         "sam2",

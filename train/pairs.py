@@ -17,7 +17,7 @@ from torch import Tensor
 from ..console import keep_printing
 from ..degrade.degradation import apply
 from ..degrade.recipes import RECIPES
-from ..score.picture import known_formats
+from ..photos.reader import open_photo, size_of
 from .photos import training_photos
 from .scenes import captioned, dead_leaves
 
@@ -64,10 +64,7 @@ def make_pairs(photos: Path, folder: Path, count: int, side: int, workers: int) 
 
 
 def _jobs(photos: list[Path], count: int, side: int) -> list[Job]:
-    sizes = {}
-    for path in photos:
-        with Image.open(path, formats=known_formats()) as photo:
-            sizes[path] = photo.size
+    sizes = {path: size_of(path) for path in photos}
     photos = [path for path in photos if min(sizes[path]) >= side + 2 * MARGIN_PX]
     weights = [min(6.0, math.prod(sizes[path]) / 1e6) ** 0.5 for path in photos]
     share = count * SHARES["photo"] / sum(weights)
@@ -84,7 +81,7 @@ def _jobs(photos: list[Path], count: int, side: int) -> list[Job]:
 
 
 def _opened(path: Path) -> Image.Image:
-    return Image.open(path, formats=known_formats()).convert("RGB")
+    return Image.fromarray(open_photo(path).rgb(deep=False))
 
 
 @cache

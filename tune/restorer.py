@@ -14,8 +14,10 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from ..files import printable
 from ..restore.api import Client, anew
 from ..restore.connection import AnswerError
+from ..restore.photo import read
 from ..sample.presets import Graph, Values, apply
 from ..score.extras import Extras
 from ..score.files import load, partners
@@ -74,7 +76,10 @@ class Restorer:
             return list(tqdm(scored, total=len(pairs), unit="photo", leave=False, disable=None))
 
     def _score(self, graph: Graph, pair: Pair) -> Scores:
-        graph = apply({"LoadImage.image": self.client.upload(pair.lr)}, graph)
+        graph = apply(
+            {"LoadImage.image": self.client.upload_as(f"{printable(pair.lr.stem)}.png", read(pair.lr).png)},
+            graph,
+        )
         with Image.open(io.BytesIO(self._restored(graph)), formats=("PNG",)) as picture:
             sr = from_picture(picture)
         gt = load(pair.gt)

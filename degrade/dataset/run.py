@@ -20,12 +20,14 @@ class Summary:
     Args:
         made: new pairs.
         problems: photos and pairs that could not be used.
+        unused: the photos among them.
         mix: all pairs in the data set, by origin.
         fatal: what ended the run early, if it wasn't a person.
     """
 
     made: int = 0
     problems: int = 0
+    unused: list[str] = field(default_factory=list)
     mix: Mapping[str, int] = field(default_factory=dict)
     fatal: str | None = None
 
@@ -100,9 +102,11 @@ def _enter(jobs: Sequence[Job], outcomes: Outcomes, data: PairFolder, summary: S
             for line in outcome.lines:
                 data.append(line)
                 summary.made += 1
-            for problem in outcome.problems:
-                tqdm.write(problem, file=sys.stderr)
-                summary.problems += 1
+            for line in (*outcome.problems, *([outcome.note] if outcome.note else [])):
+                tqdm.write(line, file=sys.stderr)
+            summary.problems += len(outcome.problems)
+            if outcome.problems and job.source not in summary.unused[-1:]:
+                summary.unused.append(job.source)
             bar.update(len(job.samples))
             if outcome.fatal:
                 summary.fatal = outcome.fatal

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...photos.formats import opened
+
 
 def to_bytes(image: Tensor) -> np.ndarray:
     """(B, 3, H, W) -> (B, H, W, 3) uint8 on the CPU, rounded and clamped."""
@@ -45,5 +47,5 @@ def save(picture: Image.Image, kind: str, **options: int | str) -> bytes:
 
 
 def _decode(file: bytes) -> np.ndarray:
-    picture = Image.open(io.BytesIO(file))
+    picture = opened(io.BytesIO(file))
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))

@@ -57,7 +57,7 @@ def test_a_report_tells_how_much_noisier_one_folder_is(folders, capsys):
     assert noise["b"]["median"] == pytest.approx(9.5, rel=0.2)
     assert noise["distance"] == pytest.approx(6, rel=0.2)
     assert noise["over_iqr"] == pytest.approx(noise["distance"] / noise["b"]["iqr"])
-    assert [row["name"] for row in report["photos"]["b"]] == [f"deep_{index}" for index in range(4)]
+    assert [row["name"] for row in report["photos"]["b"]] == [f"deep/{index}.png" for index in range(4)]
 
 
 def test_a_table_has_a_line_for_every_statistic(folders, capsys):

@@ -69,8 +69,12 @@ def test_a_folder_comes_out_with_its_names_and_with_what_made_it(restore, photos
     status, said, warned = restore("--seed", 7, "--scale", 2)
     assert status == 1  # for the broken one
     out = tmp_path / "out"
-    assert said == f"2 restored; 1 failed; passed over as no photos: 1 (notes.txt). Results are in {out}\n"
-    assert warned.startswith("sub/broken.jpg: not a photo that can be read.")
+    assert said.splitlines() == [
+        f"2 restored; 1 failed. Results are in {out}",
+        "failed: 1 (sub/broken.jpg)",
+        "passed over, no photos by their names: 1 (notes.txt)",
+    ]
+    assert warned.startswith("sub/broken.jpg: not a photo that can be read; expected one of JPEG, PNG")
     assert files(out) == ["holiday ü.png", "sub/b.png"]
     result = Image.open(out / "holiday ü.png")
     assert result.size == (20, 12)  # upright, twice as large
@@ -100,7 +104,7 @@ def test_a_folder_comes_out_with_its_names_and_with_what_made_it(restore, photos
     (photos / "sub" / "broken.jpg").unlink()
     status, said, warned = restore("--seed", 7, "--scale", 2, "--resume")
     assert (status, warned) == (0, "")
-    assert said.startswith("0 restored; 2 were there; passed over")
+    assert said.startswith(f"0 restored; 2 were there. Results are in {out}\npassed over")
     assert {name: (out / name).stat().st_mtime_ns for name in files(out)} == before
 
 
@@ -112,7 +116,7 @@ def test_a_node_that_fails_is_told_of_for_its_photo_and_the_rest_goes_on(restore
     (tmp_path / "odd.json").write_text(json.dumps(graph))
     status, said, warned = restore("--workflow", tmp_path / "odd.json")
     assert (status, warned.count("Prepare Photo: 'image' holds NaN")) == (1, 2)
-    assert said.startswith("0 restored; 2 failed;")
+    assert said.startswith("0 restored; 2 failed. ")
     assert files(tmp_path / "out") == []
 
 

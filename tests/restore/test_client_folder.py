@@ -1,6 +1,7 @@
 """Names of results, and which of them are there already."""
 
 import hashlib
+import os
 
 import pytest
 from PIL import Image
@@ -61,7 +62,7 @@ def test_other_files_are_passed_over_and_named(photos, tmp_path):
     (where / "film.mp4").write_bytes(b"")
     jobs, skipped = find_jobs(where, tmp_path / "out")
     assert [job.name for job in jobs] == ["a.jpg"]
-    assert skipped == ["film.mp4", "notes.txt"]
+    assert skipped.passed_over() == ["passed over, no photos by their names: 2 (film.mp4, notes.txt)"]
 
 
 def test_results_below_the_photos_are_not_photos(photos):
@@ -76,11 +77,11 @@ def test_one_photo_goes_into_a_folder_or_a_file(photos, tmp_path):
 
 
 def test_no_photos_are_told_of(photos, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"gone: there is no such photo or folder"):
+    with pytest.raises(FileNotFoundError, match=r"gone: there is no such photo, folder or list"):
         find_jobs(tmp_path / "gone", tmp_path / "out")
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").write_text("milk")
-    with pytest.raises(FileNotFoundError, match=r"there are no photos in it, only notes.txt"):
+    with pytest.raises(FileNotFoundError, match=r"there are no photos in it, only 1 \(notes.txt\)"):
         find_jobs(tmp_path / "in", tmp_path / "out")
 
 
@@ -137,3 +138,53 @@ def test_a_folder_that_cannot_be_written_to_is_told_of_and_one_that_can_stays_em
         check_writable(tmp_path / "file" / "out")
     check_writable(tmp_path / "new" / "out")
     assert list((tmp_path / "new" / "out").iterdir()) == []
+
+
+def test_no_two_photos_get_one_result(photos, tmp_path):
+    where = photos("a.jpg", "a.webp", "a.jpg.png", "b.jpg", "b.png/c.jpg", "d.jpg", "D.jpg")
+    assert named(where, tmp_path / "out") == {
+        "D.jpg": "D.jpg.png",
+        "a.jpg": "a.jpg.png",
+        "a.jpg.png": "a.jpg.png.png",
+        "a.webp": "a.webp.png",
+        "b.jpg": "b.jpg.png",  # 'b.png' is a folder
+        "b.png/c.jpg": "b.png/c.png",
+        "d.jpg": "d.jpg.2.png",
+    }
+
+
+def test_names_that_differ_in_composition_alone_are_one_name_to_some_disks(photos, tmp_path):
+    composed, of_macos = "Caf\u00e9.jpg", "Cafe\u0301.jpg"
+    assert named(photos(composed, of_macos), tmp_path / "out") == {
+        of_macos: f"{of_macos}.png",
+        composed: f"{composed}.2.png",
+    }
+
+
+def test_a_name_that_would_be_too_long_is_cut_and_stays_its_own(photos, tmp_path):
+    where = photos("é" * 125 + ".jpg", "é" * 125 + ".png", "x" * 251 + ".jpg")
+    results = named(where, tmp_path / "out")
+    assert results["x" * 251 + ".jpg"] == "x" * 251 + ".png"
+    assert len(set(results.values())) == 3
+    for name in results.values():
+        assert len(name.encode()) <= 255
+        assert name.endswith(".png")
+        (tmp_path / name).touch()
+
+
+def test_a_photo_whose_name_is_no_text_gets_its_result(tmp_path):
+    where = tmp_path / "in"
+    where.mkdir()
+    name = os.fsdecode(b"\xc4\xfa.png")
+    Image.new("RGB", (4, 4)).save(where / name)
+    (job,) = find_jobs(where, tmp_path / "out")[0]
+    restored(job, SETTINGS | {"photo": job.name})
+    assert job.result == tmp_path / "out" / name
+    assert lacking([job], SETTINGS, resume=True) == []
+
+
+def test_a_list_of_photos_keeps_their_folders(photos, tmp_path):
+    where = photos("a/0.jpg", "b/0.jpg")
+    (tmp_path / "mine.txt").write_text("in/a/0.jpg\nin/b/0.jpg\n")
+    assert named(tmp_path / "mine.txt", tmp_path / "out") == {"a/0.jpg": "a/0.png", "b/0.jpg": "b/0.png"}
+    assert where.is_dir()

@@ -2,11 +2,13 @@
 
 import io
 import json
+import struct
 
 import pytest
 from PIL import Image, ImageCms, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
+from ugc_sr.photos.reader import open_photo
 from ugc_sr.restore.photo import finish, read, story_of
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -98,10 +100,17 @@ def test_broken_notes_are_left_behind(tmp_path):
     assert read(tmp_path / "photo.jpg").exif is None
 
 
-@pytest.mark.parametrize("content", [b"no picture", b"\xff\xd8\xff\xe0 cut off", b""])
-def test_a_file_that_cannot_be_read_is_told_of(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"no picture", r"^not a photo that can be read; expected one of JPEG, PNG"),
+        (b"\xff\xd8\xff\xe0 cut off", r"^broken, can't be decoded"),
+        (b"", r"^the file is empty"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_of(tmp_path, content, why):
     (tmp_path / "photo.jpg").write_bytes(content)
-    with pytest.raises(ValueError, match=r"^not a photo that can be read\. Give a whole JPEG"):
+    with pytest.raises(ValueError, match=why):
         read(tmp_path / "photo.jpg")
 
 
@@ -109,7 +118,7 @@ def test_half_a_photo_is_refused(tmp_path):
     marked((200, 200)).save(tmp_path / "whole.jpg")
     whole = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "photo.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"^not a photo that can be read"):
+    with pytest.raises(ValueError, match=r"^broken, can't be decoded"):
         read(tmp_path / "photo.jpg")
 
 
@@ -137,3 +146,50 @@ def test_a_result_that_is_cut_short_is_refused_where_transparency_is_put_back(tm
     clear.save(tmp_path / "clear.png")
     with pytest.raises(ValueError, match=r"saved a PNG that can't be read: "):
         finish(result_of((48, 80))[:60], read(tmp_path / "clear.png"), {})
+
+
+@pytest.mark.slow
+def test_a_result_of_192_megapixels_is_read_back_joined_and_scored(tmp_path):
+    """As of a photo of 12 megapixels, four times as large."""
+    clear = marked((40, 30))
+    clear.putalpha(99)
+    clear.save(tmp_path / "photo.png")
+    large = io.BytesIO()
+    Image.new("L", (16000, 12000), 9).save(large, "PNG", compress_level=1)
+    (tmp_path / "result.png").write_bytes(finish(large.getvalue(), read(tmp_path / "photo.png"), {"seed": 1}))
+    assert story_of(tmp_path / "result.png") == {"seed": 1}
+    result = open_photo(tmp_path / "result.png")
+    assert result.size == (16000, 12000)
+    assert result.rgb((11999, 15999, 1, 1), flat=False).tolist() == [[[9, 9, 9]]]
+    assert result.alpha.getpixel((8000, 6000)) == 99
+
+
+def test_words_of_the_host_of_any_length_stay_with_transparency(tmp_path):
+    clear = marked((8, 8))
+    clear.putalpha(99)
+    clear.save(tmp_path / "photo.png")
+    sent = result_of((16, 16), workflow="w" * 3_000_000)
+    (tmp_path / "result.png").write_bytes(finish(sent, read(tmp_path / "photo.png"), {"seed": 1}))
+    assert Image.open(tmp_path / "result.png").info["workflow"] == "w" * 3_000_000
+    assert story_of(tmp_path / "result.png") == {"seed": 1}
+
+
+def test_a_profile_that_is_not_srgb_is_converted_and_not_kept(tmp_path):
+    """Colours of the numbers that are sent must be those that the model knows: sRGB."""
+    linear = bytearray(SRGB)
+    for entry in range(132, 132 + 12 * struct.unpack_from(">I", linear, 128)[0], 12):
+        tag, offset, _ = struct.unpack_from(">4sII", linear, entry)
+        if tag in (b"rTRC", b"gTRC", b"bTRC"):
+            struct.pack_into(">4sIHHi", linear, offset, b"para", 0, 0, 0, 65536)
+            struct.pack_into(">I", linear, entry + 8, 16)
+    Image.new("RGB", (2, 2), (55, 55, 55)).save(tmp_path / "photo.png", icc_profile=bytes(linear))
+    photo = read(tmp_path / "photo.png")
+    assert (photo.icc, decoded(photo).getpixel((0, 0))) == (None, (128, 128, 128))
+
+
+def test_an_animation_is_restored_by_its_first_frame_and_told_of(tmp_path):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("white", "black")]
+    frames[0].save(tmp_path / "photo.webp", save_all=True, append_images=frames[1:], lossless=True)
+    photo = read(tmp_path / "photo.webp")
+    assert photo.note == "is animated; the first frame is used"
+    assert decoded(photo).getpixel((0, 0)) == (255, 255, 255)

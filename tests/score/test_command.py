@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,8 +81,8 @@ def replaced(file, image):
 
 
 BROKEN = {
-    "nowhere": (None, "sr --gt nowhere", "no file or folder 'nowhere'"),
-    "empty": (lambda: _folder("none"), "sr --gt none", "No pictures in 'none'; expected .bmp"),
+    "nowhere": (None, "sr --gt nowhere", "nowhere: there is no such photo, folder or list"),
+    "empty": (lambda: _folder("none"), "sr --gt none", "none: there are no photos in it"),
     "no pairs": (
         lambda: _folder("others", "x.png", "y.png"),
         "sr --gt others",
@@ -90,29 +91,22 @@ BROKEN = {
     "no partner": (
         lambda: _folder("others", "a.png", "y.png"),
         "sr --gt others",
-        "'b.webp' has 0 partners named 'b' in 'others'",
+        "'b.webp' has 0 partners of that name in 'others'",
     ),
     "no small photo": (
         lambda: _folder("others", "a.png", "y.png"),
         "sr --gt gt --lr others",
-        "'b.webp' has 0 partners named 'b' in 'others'",
+        "'b.webp' has 0 partners of that name in 'others'",
     ),
-    "two partners": (replaced("gt/a.jpg", picture()), "sr --gt gt", "has 2 partners named 'a'"),
+    "two partners": (
+        replaced("gt/a.jpg", picture()),
+        "sr --gt gt",
+        "has 2 partners of that name in 'gt': a.jpg, a.png",
+    ),
     "size": (
         replaced("gt/b.png", picture(size=(9, 9))),
         "sr --gt gt",
         r"'b.webp' is 40x32 px and 'gt/b.png' 9x9; expected equal sizes",
-    ),
-    "shape": (
-        replaced("lr/a.png", picture(size=(9, 40))),
-        "sr --lr lr",
-        r"'a.webp' against 'lr/a.png': .*no enlargement of a photo of 40x9 px",
-    ),
-    "no picture": (lambda: _write("gt/a.png", b"text"), "sr --gt gt", "'gt/a.png' is no picture that can be"),
-    "transparent": (
-        replaced("sr/a.webp", picture(channels=4)),
-        "sr --gt gt",
-        "'sr/a.webp' is partly transparent; .*Flatten it",
     ),
     "small": (replaced("tiny.png", picture(size=(8, 8))), "tiny.png", "'tiny.png': .*8x8 px"),
     "tile alone": (None, "sr --tile 512", "--tile and --overlap go together"),
@@ -148,6 +142,65 @@ def test_it_says_what_is_wrong_in_a_line_and_fails(folders, capsys, prepare, arg
     assert err.count("\n") == 1 or err.startswith("usage")
 
 
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "why"),
+    [
+        (
+            replaced("lr/a.png", picture(size=(9, 40))),
+            "sr --lr lr",
+            r"'a.webp' against 'lr/a.png': .*no enlargement of a photo of 40x9 px",
+        ),
+        (
+            lambda: _write("gt/a.png", b"text"),
+            "sr --gt gt",
+            "'a.webp' against .*gt/a.png: not a photo that can",
+        ),
+        (
+            replaced("sr/a.webp", picture(channels=4)),
+            "sr --gt gt",
+            "sr/a.webp: partly transparent; .*Flatten it",
+        ),
+    ],
+    ids=["shape", "no picture", "transparent"],
+)
+def test_one_of_several_that_cannot_be_scored_is_named_and_the_rest_goes_on(
+    folders, capsys, prepare, arguments, why
+):
+    prepare()
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split())
+    assert stop.value.code == 1
+    out, err = capsys.readouterr()
+    assert re.search(why, err)
+    assert err.count("\n") == 1
+    assert out.splitlines()[0].startswith("b.webp ")
+    assert out.splitlines()[-1] == "not scored: 1 (a.webp)"
+    shutil.rmtree("sr")
+    Path("sr").mkdir()
+    _write("sr/a.webp", b"")
+    with pytest.raises(SystemExit) as stop:
+        main(["sr"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "'a.webp': sr/a.webp: the file is empty.\n"
+
+
+def test_what_is_passed_over_is_named_and_leaves_json_alone(folders, capsys):
+    _write("sr/notes.txt", b"milk")
+    _write("gt/Thumbs.db", b"")
+    lines = [
+        "sr: passed over, no photos by their names: 1 (notes.txt)",
+        "gt: passed over, no photos by their names: 1 (Thumbs.db)",
+    ]
+    main(["sr", "--gt", "gt"])
+    assert capsys.readouterr().out.splitlines()[-2:] == lines
+    main(["sr", "--gt", "gt", "--json", "-"])
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["passed_over"], err.splitlines()) == (lines, lines)
+    picture().save("lr/c.png")
+    main(["sr", "--lr", "lr"])
+    assert capsys.readouterr().out.splitlines()[-2:] == [lines[0], "lr: without a result: 1 (c.png)"]
+
+
 def test_nothing_is_scored_before_all_is_known_to_fit(folders, monkeypatch):
     monkeypatch.setattr(score_files, "evaluate", lambda *a, **k: pytest.fail("scored"))
     picture(size=(9, 9)).save("gt/b.png")
@@ -161,3 +214,12 @@ def test_a_folder_without_permission_is_found_out_first(folders, capsys, monkeyp
     with pytest.raises(SystemExit):
         main(["sr", "--json", "x.json"])
     assert "'x.json' can't be written: no permission in '.'" in capsys.readouterr().err
+
+
+def test_of_an_animation_the_first_frame_is_scored_and_a_line_says_so(folders, capsys):
+    frames = [picture(0), picture(1)]
+    frames[0].save("sr/a.webp", save_all=True, append_images=frames[1:], lossless=True)
+    main(["sr", "--gt", "gt", "--json", "-"])
+    out, err = capsys.readouterr()
+    assert err == "sr/a.webp: is animated; the first frame is used.\n"
+    assert json.loads(out)["images"][0]["psnr_rgb"] == "inf"

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from scipy.stats import bootstrap
 
+from ugc_sr.photos.formats import PhotoError
 from ugc_sr.score.extras import EXTRAS
-from ugc_sr.score.files import interval, json_safe, load, matched, partners, pictures, report, summary, table
+from ugc_sr.score.files import interval, json_safe, load, matched, partners, report, summary, table
 from ugc_sr.score.metrics import CHALLENGE, METRICS, challenge_score, evaluate
 from ugc_sr.score.seams import tile_borders
 
@@ -69,12 +70,6 @@ def test_partners_have_the_same_name_else_the_same_stem(folders):
 
 def test_two_files_belong_together_whatever_their_names(folders):
     assert names(partners(folders / "sr" / "a.webp", folders / "gt" / "b.png")) == {"a.webp": "b.png"}
-
-
-def test_hidden_files_and_folders_are_no_pictures(folders):
-    (folders / "gt" / "._a.png").write_bytes(b"resource fork")
-    (folders / "gt" / "c.png").mkdir()
-    assert [file.name for file in pictures(folders / "gt")] == ["a.png", "b.png"]
 
 
 def test_originals_without_a_result_are_named(folders):
@@ -236,38 +231,28 @@ def test_transparency_is_fine_where_there_is_none_to_see(tmp_path, mode):
     assert load(file).shape == (1, 3, 32, 40)
     picture.putpixel((3, 4), (*picture.getpixel((3, 4))[:-1], 254))
     (picture.quantize(256) if mode == "P" else picture).save(file)
-    with pytest.raises(ValueError, match=r"opaque.png' is partly transparent.*Flatten it"):
+    with pytest.raises(ValueError, match=r"opaque.png: partly transparent.*Flatten it"):
         load(file)
 
 
-def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
-    file = save(np.full((32, 32), 40000, dtype=np.uint16), tmp_path / "deep.png")
-    with pytest.raises(ValueError, match=r"deep.png' is stored as I;16; expected 8 bits a channel"):
-        load(file)
-
-
-def test_numbers_without_bound_are_refused_with_their_format(tmp_path):
-    file = save(np.full((32, 32), np.nan, dtype=np.float32), tmp_path / "nan.tiff")
-    with pytest.raises(ValueError, match=r"nan.tiff' is stored as F; expected 8 bits a channel"):
-        load(file)
+def test_more_than_eight_bits_are_rounded_by_the_metrics_and_not_clipped(tmp_path):
+    deep = pixels(channels=1)[..., 0].astype(np.uint16) * 257
+    sr = save(deep + (deep < 65000).astype(np.uint16), tmp_path / "deep.png")
+    gt = save(pixels(channels=1)[..., 0], tmp_path / "plain.png")
+    assert load(sr).max() == 1
+    assert report(sr, gt=gt)["mean"]["psnr_rgb"] == math.inf
 
 
 def test_a_file_that_ends_early_is_named(tmp_path):
     for name in ("a.png", "a.jpg"):
         file = save(pixels(size=(64, 64)), tmp_path / name)
         file.write_bytes(file.read_bytes()[:-200])
-        with pytest.raises(ValueError, match=rf"{name}' can't be read"):
+        with pytest.raises(ValueError, match=rf"{name}: broken, can't be decoded"):
             load(file)
 
 
-def test_a_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ValueError, match=r"a.png' can't be read: .*1280 pixels"):
-        load(save(pixels(), tmp_path / "a.png"))
-
-
 def test_a_missing_file_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"There is no picture '.*nowhere.png'"):
+    with pytest.raises(PhotoError, match=r"nowhere.png: there is no such file"):
         load(tmp_path / "nowhere.png")
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ugc_sr.degrade.__main__ import main as degrade
 from ugc_sr.train.data import Data, Part, places
+from ugc_sr.train.data.files import pair_files, photo_files
 from ugc_sr.train.data.mix import Mix
 
 # Damage by averaging alone: every LR pixel is the mean of its 4x4 pixels of HR, wherever a crop was cut.
@@ -288,11 +289,13 @@ def test_a_folder_of_other_files_is_refused_and_some_of_them_are_counted(photos,
     (photos / "notes.pdf").write_bytes(b"x")
     (photos / "more.pdf").write_bytes(b"x")
     assert mix_of(photos, average).sources[0].problems == {
-        "*.pdf": "2 files left out, no photos by their names"
+        "passed over, no photos by their names": "2 (more.pdf, notes.pdf)"
     }
     for file in photos.glob("*.png"):
         file.unlink()
-    with pytest.raises(FileNotFoundError, match="there are no photos in it; expected JPEG, PNG"):
+    with pytest.raises(
+        FileNotFoundError, match=r"there are no photos in it, only 2 \(more\.pdf, notes\.pdf\)"
+    ):
         mix_of(photos, average)
 
 
@@ -371,3 +374,86 @@ def test_turning_in_all_ways_gives_all_eight():
         for seed in range(80)
     }
     assert len(ways) == 8
+
+
+def lines_of(captions):
+    return "".join(json.dumps({"file_name": name, "text": text}) + "\n" for name, text in captions)
+
+
+@pytest.fixture
+def kinds(tmp_path):
+    """Photos of one name in two folders."""
+    folder = tmp_path / "kinds"
+    for seed, kind in enumerate(("cats", "dogs")):
+        (folder / kind).mkdir(parents=True)
+        paint(seed).save(folder / kind / "0.jpg")
+    return folder
+
+
+def captions_of(folder):
+    files = photo_files(folder)
+    return {name: files.caption(index) for index, name in enumerate(files.names)}
+
+
+def test_a_caption_belongs_to_a_path_not_to_a_name(kinds):
+    (kinds / "metadata.jsonl").write_text(lines_of([("cats/0.jpg", "a cat"), ("./dogs/0.jpg", "a dog")]))
+    assert captions_of(kinds) == {"cats/0": "a cat", "dogs/0": "a dog"}
+
+
+def test_each_folder_may_have_its_own_captions(kinds):
+    for kind in ("cats", "dogs"):
+        (kinds / kind / "metadata.jsonl").write_text(lines_of([("0.jpg", kind)]))
+    assert captions_of(kinds) == {"cats/0": "cats", "dogs/0": "dogs"}
+
+
+def test_a_name_alone_is_enough_where_one_photo_has_it(kinds):
+    paint(3).save(kinds / "dogs" / "Cafe\u0301.jpg")
+    (kinds / "metadata.jsonl").write_text(lines_of([("Caf\u00e9.jpg", "a dog"), ("gone.jpg", "nothing")]))
+    assert captions_of(kinds) == {"cats/0": "", "dogs/0": "", "dogs/Cafe\u0301": "a dog"}
+
+
+@pytest.mark.parametrize(
+    ("captions", "problem"),
+    [
+        (
+            [("0.jpg", "a cat")],
+            r"line 1: '0\.jpg' could be any of 2 photos, such as .*cats/0\.jpg and .*dogs/0\.jpg\. Write",
+        ),
+        (
+            [("cats/0.jpg", "a cat"), ("cats/0.jpg", "a dog")],
+            r"line 2: 'cats/0\.jpg' has another text in .*metadata\.jsonl, line 1\. Delete one",
+        ),
+    ],
+)
+def test_a_caption_that_could_belong_to_several_photos_is_refused_by_name(kinds, captions, problem):
+    (kinds / "metadata.jsonl").write_text(lines_of(captions))
+    with pytest.raises(ValueError, match=problem):
+        photo_files(kinds)
+
+
+@pytest.mark.parametrize("place", ["", "hr", "lr"])
+def test_captions_of_pairs_lie_beside_either_side_or_above(tmp_path, place):
+    for side, width in (("hr", 160), ("lr", 40)):
+        for kind in ("cats", "dogs"):
+            (tmp_path / side / kind).mkdir(parents=True)
+            paint(0, width, width * 4 // 5).save(tmp_path / side / kind / "0.png")
+    (tmp_path / place / "metadata.jsonl").write_text(lines_of([("cats/0.png", "a cat")]))
+    files = pair_files(tmp_path, 4)
+    assert {name: files.caption(i) for i, name in enumerate(files.names)} == {"cats/0": "a cat", "dogs/0": ""}
+
+
+def test_photos_of_one_name_are_held_out_one_by_one(kinds, tmp_path, average):
+    """Their pairs know the whole path of what they were made of."""
+    for number in range(1, 4):
+        for kind in ("cats", "dogs"):
+            paint(10 * number + len(kind)).save(kinds / kind / f"{number}.jpg")
+    pairs = tmp_path / "pairs"
+    options = ["--recipe", average, "--workers", "1", "--per-image", "2"]
+    assert degrade([str(kinds), str(pairs), *options]) == 0
+    assert sorted(set(pair_files(pairs, 4).groups)) == [
+        *(f"cats/{number}.jpg" for number in range(4)),
+        *(f"dogs/{number}.jpg" for number in range(4)),
+    ]
+    held = {name for name, _, _ in draw(mix_of(pairs, held_out=True, hold_out=1), 8)}
+    assert len(held) == 2  # both pairs of one photo
+    assert len({name.rpartition("_")[0] for name in held}) == 1

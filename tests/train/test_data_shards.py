@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ugc_sr.degrade.__main__ import main as degrade
 from ugc_sr.train.data import Data, Part
 from ugc_sr.train.data.command import main as pack
 from ugc_sr.train.data.files import pair_files
@@ -55,7 +56,7 @@ def test_shards_hold_the_very_photos_and_captions_of_the_folder(pairs, shards):
         there = packed.names.index(name.replace(".", "_"))
         assert packed.caption(there) == files.caption(index) == ("a cat" if name.endswith(".3") else "")
         for side in ("hr", "lr"):
-            assert packed.open(there, side).tobytes() == files.open(index, side).tobytes()
+            assert np.array_equal(packed.open(there, side).rgb(), files.open(index, side).rgb())
 
 
 def test_samples_of_shards_fit_and_all_come_before_any_comes_again(shards):
@@ -84,13 +85,13 @@ def test_we_read_shards_of_webdataset(tmp_path, pairs):
     (tmp_path / "theirs").mkdir()
     with webdataset.ShardWriter(str(tmp_path / "theirs" / "%03d.tar"), maxcount=5, verbose=0) as writer:
         for index in range(12):
-            hr, lr = files.open(index, "hr"), files.open(index, "lr")
+            hr, lr = files.open(index, "hr").rgb(), files.open(index, "lr").rgb()
             record = {"gt.png": hr, "lq.png": lr, "txt": f"text {index}", "json": {"any": 1}, "cls": 3}
             writer.write({"__key__": f"some/where/{index}", **record})
     packed = Shards(tmp_path / "theirs")
     assert packed.names == [f"some/where/{index}" for index in range(12)]
     assert [packed.caption(index) for index in (0, 11)] == ["text 0", "text 11"]
-    assert packed.open(7, "lr").tobytes() == files.open(7, "lr").tobytes()
+    assert np.array_equal(packed.open(7, "lr").rgb(), files.open(7, "lr").rgb())
 
 
 def test_clean_photos_in_shards_are_damaged_as_they_are_drawn(tmp_path, pairs):
@@ -192,3 +193,60 @@ def test_a_full_disk_leaves_no_half_a_shard(tmp_path, pairs):
     assert done.returncode == 1
     assert "File too large. Not all was packed" in done.stderr
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def tar_of(file, *names):
+    content = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(content, "PNG")
+    with tarfile.open(file, "w") as tar:
+        for name in names:
+            head = tarfile.TarInfo(name)
+            head.size = len(content.getvalue())
+            tar.addfile(head, io.BytesIO(content.getvalue()))
+    return file.parent
+
+
+def test_dots_in_members_swallow_no_sample(tmp_path):
+    names = ("a/IMG.2024.01.jpg", "a/IMG.2024.02.JPG", "b/IMG.2024.01.hr.png", "b/IMG.2024.01.lr.png", "c.hr")
+    packed = Shards(tar_of(tmp_path / "0.tar", *names, "b/IMG.2024.01.txt", "d.json", "e.lr.png"))
+    assert packed.names == ["a/IMG.2024.01", "a/IMG.2024.02", "b/IMG.2024.01", "c"]
+    assert [packed.caption(index)[:1] for index in range(4)] == ["", "", "\ufffd", ""]
+    assert packed.problems == {"e": f"no photo of that name in {tmp_path}/0.tar, only its lr"}
+
+
+def test_members_of_a_sample_need_not_lie_together(tmp_path):
+    packed = Shards(tar_of(tmp_path / "0.tar", "a.hr.png", "b.hr.png", "a.lr.png", "b.lr.png"))
+    assert (packed.names, packed.paired) == (["a", "b"], True)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a.jpg", "a.png"), ("a.png", "b.png", "a.png"), ("a.jpg", "a.seg.png"), ("a.hr.png", "a.gt.png")],
+)
+def test_two_photos_that_could_be_one_sample_are_refused_by_name(tmp_path, names):
+    with pytest.raises(
+        ValueError, match=rf"0\.tar: {names[0]} and {names[-1]} could be of one sample or of two"
+    ):
+        Shards(tar_of(tmp_path / "0.tar", *names))
+
+
+def test_pairs_of_one_photo_are_held_out_together_from_shards_too(tmp_path, pairs):
+    assert (
+        degrade(
+            [
+                str(pairs / "hr"),
+                str(tmp_path / "made"),
+                "--recipe",
+                "mild",
+                "--per-image",
+                "2",
+                "--workers",
+                "1",
+            ]
+        )
+        == 0
+    )
+    assert pack([str(tmp_path / "made"), str(tmp_path / "out")]) == 0
+    packed = Shards(tmp_path / "out")
+    assert len(packed.names) == 24
+    assert sorted(packed.groups) == sorted(f"día.{seed}.png" for seed in range(12) for _ in range(2))

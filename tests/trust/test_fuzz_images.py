@@ -6,17 +6,33 @@ import struct
 import zlib
 
 import numpy as np
+import pillow_heif
 import pytest
+import tifffile
+import torch
 from PIL import Image
 
 from ugc_sr.degrade.__main__ import main as degrade
 from ugc_sr.degrade.dataset.files import load_photo
+from ugc_sr.restore.photo import read
 from ugc_sr.score.__main__ import main as score
 from ugc_sr.score.files import load
 
 ROUNDS = 2000 if os.environ.get("UGCSR_FUZZ") == "full" else 25
-READERS = {"degrade": load_photo, "score": load}
 PIXELS = np.random.default_rng(1).integers(0, 256, (21, 17, 4), dtype=np.uint8)
+
+
+def restored(file):
+    """What restore sends of a photo; it puts the name before the words of a refusal where it tells of it."""
+    try:
+        return torch.frombuffer(
+            bytearray(Image.open(io.BytesIO(read(file).png)).tobytes()), dtype=torch.uint8
+        )
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
+READERS = {"degrade": load_photo, "restore": restored, "score": load}
 KINDS = {
     "png": {"mode": "RGBA"},
     "jpg": {"mode": "RGB"},
@@ -33,6 +49,9 @@ KINDS = {
     "deep.png": {"mode": "I;16"},
     "float.tif": {"mode": "F"},
     "bit.png": {"mode": "1"},
+    "coloured.deep.png": {"mode": "RGB;16"},
+    "coloured.deep.tif": {"mode": "RGB;16"},
+    "heic": {"mode": "RGB"},
     "animated.gif": {"mode": "P", "save_all": True},
     "animated.webp": {"mode": "RGB", "save_all": True},
     "animated.png": {"mode": "RGB", "save_all": True},
@@ -100,6 +119,12 @@ MADE = {
     "PNG of packed profile": png(
         1, 1, bytes(2), extra=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**28), 9))
     ),
+    "PNG of thousands of packed texts": png(
+        1, 1, bytes(2), extra=chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**21), 9)) * 20_000
+    ),
+    "PNG of thousands of packed profiles": png(
+        1, 1, bytes(2), extra=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**25), 9)) * 1_000
+    ),
     "BMP": bmp(2**31 - 1, 2**31 - 1),
     "BMP, upside down": bmp(2**15, -(2**31)),
     "GIF": gif(65535, 65535),
@@ -113,6 +138,18 @@ MADE = {
 
 
 def saved(kind, mode, **options):
+    if mode == "RGB;16":
+        deep = PIXELS[..., :3].astype(np.uint16) * 257
+        if kind == "tif":
+            content = io.BytesIO()
+            tifffile.imwrite(content, deep, photometric="rgb", compression="zlib")
+            return content.getvalue()
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
+        return png(deep.shape[1], deep.shape[0], rows, depth=16, color=2)
+    if kind == "heic":
+        content = io.BytesIO()
+        pillow_heif.from_pillow(Image.fromarray(PIXELS[..., :3])).save(content)
+        return content.getvalue()
     picture = Image.fromarray(PIXELS if mode != "I;16" else PIXELS[..., 0].astype(np.uint16) * 257)
     picture = picture if mode == "I;16" else picture.convert("RGB").convert(mode)
     if options.get("save_all"):

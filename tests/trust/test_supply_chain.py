@@ -14,7 +14,7 @@ from ugc_sr.restore.server import find_host, running_host
 
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
-SHIPPED = ("host", "nodes", "models", "sample", "degrade", "score")  # what a ComfyUI runs
+SHIPPED = ("host", "nodes", "models", "sample", "degrade", "score", "photos")  # what a ComfyUI runs
 
 # Findings of bandit that are as they should be. Of medium weight or more only in these files.
 EXPLAINED = {

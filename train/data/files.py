@@ -1,19 +1,18 @@
 """Photos and pairs that lie as files in folders, with their captions."""
 
 import json
+import os
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
-from ...degrade.dataset.files import FORMATS, open_photo
 from ...degrade.dataset.join import find_pairs
-from ...degrade.dataset.listing import find_photos
-from ...files import brief, parse_json, read_text
-from ...score.picture import known_formats
+from ...files import brief, parse_json, printable, read_text
+from ...photos.formats import PhotoError
+from ...photos.listing import composed, list_photos
+from ...photos.reader import Photo, open_photo, size_of
 from .sample import shuffled
 
 CAPTIONS = "metadata.jsonl"  # lines of {"file_name": ..., "text": ...}, as the Hub's image folders have it
@@ -26,7 +25,7 @@ class Files:
         sides: "hr", and for pairs "lr" too -> the file of every sample.
         names: of the samples.
         groups: what each sample was made of, where that isn't its name.
-        captions: of those that have one in a tags file, by name of the file.
+        captions: of those that have one in a tags file, by path of the file.
         problems: what was left out, and why.
     """
 
@@ -44,7 +43,7 @@ class Files:
         self.names, self.groups = list(names), list(groups or names)
         self.captions, self.problems = dict(captions or {}), dict(problems or {})
 
-    def open(self, index: int, side: str) -> Image.Image:
+    def open(self, index: int, side: str) -> Photo:
         """A decoded photo.
 
         Raises:
@@ -56,8 +55,8 @@ class Files:
         """What was written about the photo, in one line."""
         for files in self.files.values():
             file = Path(files[index])
-            if file.name in self.captions:
-                return self.captions[file.name]
+            if files[index] in self.captions:
+                return self.captions[files[index]]
             note = file.with_suffix(".txt")
             if note.is_file():
                 return " ".join(read_text(note, errors="replace").split())
@@ -77,24 +76,20 @@ def photo_files(where: Path) -> Files:
 
     Raises:
         FileNotFoundError: if there are none.
+        ValueError: if a tags file can't be read, or leaves open which photo a text is about.
     """
-    found = find_photos(where)
-    photos = {name: file for name, file in found.items() if may_be_photo(file.name)}
-    if not photos:
-        raise FileNotFoundError(f"{where}: there are no photos in it; expected {', '.join(FORMATS)}.")
-    others = Counter(file.suffix for name, file in found.items() if name not in photos)
-    problems = {
-        f"*{suffix}": f"{count} files left out, no photos by their names" for suffix, count in others.items()
-    }
-    return Files(
-        {"hr": list(photos.values())}, list(photos), captions=_read_captions(where), problems=problems
-    )
+    found = list_photos(where)
+    files = list(found.photos.values())
+    captions = _read_captions([where], files) if where.is_dir() else {}
+    problems = dict(line.split(": ", 1) for line in found.passed_over())
+    return Files({"hr": files}, _short(found.photos), captions=captions, problems=problems)
 
 
-def may_be_photo(name: str) -> bool:
-    """Whether a file has a photo's suffix, or none."""
-    suffix = Path(name).suffix.lower()
-    return not suffix or Image.registered_extensions().get(suffix) in FORMATS
+def _short(paths: Iterable[str]) -> list[str]:
+    """Paths without their suffixes, where that leaves them different."""
+    short = {path: PurePosixPath(path).with_suffix("").as_posix() for path in paths}
+    counts = Counter(short.values())
+    return [printable(name if counts[name] == 1 else path) for path, name in short.items()]
 
 
 def pair_files(folder: Path, scale: int) -> Files:
@@ -112,9 +107,14 @@ def pair_files(folder: Path, scale: int) -> Files:
             f"{folder}: there are no pairs in it; expected photos of the same names in hr/ and lr/."
         )
     _check_sizes(folder, files, scale)
-    captions = (_read_captions(place) for place in (folder, folder / "hr", folder / "lr"))
-    files.captions = {name: text for found in captions for name, text in found.items()}
+    sides = [file for paths in files.files.values() for file in paths]
+    files.captions = _read_captions([folder, *{_side(folder, file) for file in sides}], map(Path, sides))
     return files
+
+
+def _side(folder: Path, file: str) -> Path:
+    """The folder of a side, such as hr, that a file lies in."""
+    return folder / Path(file).relative_to(folder).parts[0]
 
 
 def _listed(folder: Path, manifest: Path) -> Files:
@@ -140,10 +140,11 @@ def _listed(folder: Path, manifest: Path) -> Files:
 
 
 def _found(folder: Path, scale: int) -> Files:
-    pairs, alone = find_pairs(folder, scale)
-    problems = dict(line.split(": ", 1) for line in alone)
-    sides = {"hr": [hr for hr, _ in pairs.values()], "lr": [lr for _, lr in pairs.values()]}
-    return Files(sides, list(pairs), problems=problems)
+    found = find_pairs(folder, scale)
+    problems = {printable(path.relative_to(folder)): why for path, why in found.alone.items()}
+    problems |= dict(line.rsplit(": ", 1) for line in found.passed)
+    hr, lr = ([pair[side] for pair in found.pairs.values()] for side in (0, 1))
+    return Files({"hr": hr, "lr": lr}, _short(found.pairs), problems=problems)
 
 
 def _check_sizes(folder: Path, files: Files, scale: int) -> None:
@@ -168,9 +169,8 @@ def _check_sizes(folder: Path, files: Files, scale: int) -> None:
 
 def _size(file: str) -> tuple[int, int] | None:
     try:
-        with Image.open(file, formats=known_formats()) as photo:
-            return photo.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return size_of(Path(file))
+    except PhotoError:
         return None
 
 
@@ -179,17 +179,58 @@ def _fit(hr: tuple[int, int], lr: tuple[int, int], scale: int) -> bool:
     return hr in {wanted, wanted[::-1]}  # one may lie on its side, with a note in its head to turn it
 
 
-def _read_captions(where: Path) -> dict[str, str]:
-    file = where / CAPTIONS
-    return dict(_captions(file)) if file.is_file() else {}
+def _read_captions(places: Sequence[Path], files: Iterable[Path]) -> dict[str, str]:
+    """The texts of all tags files in the first place and below it, by path of the photo.
+
+    A text is about the file whose path stands beside it, relative to the tags file; in a folder of pairs,
+    also relative to the folder of a side. A name alone may stand for the one photo of that name below.
+
+    Raises:
+        ValueError: if several photos could be meant, or a photo has two texts.
+    """
+    known = {composed(os.path.normpath(file)): str(file) for file in files}
+    names: dict[str, list[str]] = {}
+    for path in known:
+        names.setdefault(Path(path).name, []).append(path)
+    captions: dict[str, tuple[str, str]] = {}
+    for tags in sorted(places[0].rglob(CAPTIONS)):
+        roots = places if tags.parent == places[0] else [tags.parent]
+        for where, name, text in _captions(tags):
+            paths = [composed(os.path.normpath(root / name)) for root in roots]
+            meant = [path for path in paths if path in known]
+            if not meant:
+                meant = names.get(composed(name), [])
+                _check_one(meant, places[1:] or places, f"{where}: {brief(name)}")
+            for path in meant:
+                before = captions.setdefault(known[path], (text, where))
+                if before[0] != text:
+                    raise ValueError(f"{where}: {brief(name)} has another text in {before[1]}. Delete one.")
+    return {path: text for path, (text, _) in captions.items()}
 
 
-def _captions(file: Path) -> Iterator[tuple[str, str]]:
+def _check_one(paths: Sequence[str], sides: Sequence[Path], what: str) -> None:
+    for side in sides:
+        of_side = [path for path in paths if Path(path).is_relative_to(composed(os.path.normpath(side)))]
+        if len(of_side) > 1:
+            first, second = map(printable, of_side[:2])
+            raise ValueError(
+                f"{what} could be any of {len(of_side)} photos, such as {first} and {second}. "
+                "Write the path before the name."
+            )
+
+
+def _captions(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Place, name and text of each line.
+
+    Raises:
+        ValueError: if one is none.
+    """
     for number, line in enumerate(read_text(file).splitlines(), start=1):
+        where = f"{file}, line {number}"
         try:
             entry = json.loads(line)
-            yield Path(entry["file_name"]).name, " ".join(entry["text"].split())
+            yield where, os.fspath(PurePosixPath(entry["file_name"])), " ".join(entry["text"].split())
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(
-                f'{file}, line {number}: expected {{"file_name": "a.jpg", "text": "..."}}. Mend or delete it.'
+                f'{where}: expected {{"file_name": "a.jpg", "text": "..."}}. Mend or delete it.'
             ) from None

@@ -69,7 +69,7 @@ class Loader:
             )
         self._mix = Mix(self.data, key=f"{self.seed}:{self.stage}", held_out=self.held_out)
         for part, source in zip(self.data.parts, self._mix.sources, strict=True):
-            self._note({f"{part.name}/{Path(name).name}": why for name, why in source.problems.items()})
+            self._note({f"{part.name}/{name}": why for name, why in source.problems.items()})
 
     def describe(self) -> str:
         """One line a part of the mix: its share, what it is, how many samples there are, and where."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ...degrade.command import find_recipe
-from ...degrade.dataset.files import PhotoError
 from ...degrade.recipe import Recipe
 from ...files import read_text
+from ...photos.formats import PhotoError
 from .files import pair_files, photo_files
 from .sample import Sample, Source, View
 from .shards import Shards

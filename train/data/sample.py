@@ -8,9 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ...degrade.dataset.files import PhotoError
 from ...degrade.effects.sharpen import usm
 from ...image import resize
+from ...photos.formats import PhotoError
 
 EDGE_PX = 4  # of LR, kept away from the border of a window where there is room; assumed
 
@@ -99,7 +99,7 @@ def place_crop(name: str, size: tuple[int, int], crop: int, rng: random.Random) 
     """
     spare = [side - crop for side in size]
     if min(spare) < 0:
-        raise PhotoError(f"{name}: {size[1]}x{size[0]} px of lr are too few for a crop of {crop}x{crop}.")
+        raise PhotoError(name, f"{size[1]}x{size[0]} px of lr are too few for a crop of {crop}x{crop}.")
     top, left = (rng.randint(min(EDGE_PX, s // 2), s - min(EDGE_PX, s // 2)) for s in spare)
     return top, left
 

@@ -1,5 +1,7 @@
 """WebDataset shards: tar files in which the members NAME.hr.png, NAME.lr.png and NAME.txt are one sample.
 
+NAME is a path, and may have dots in it. A member NAME.source tells what the sample was made of.
+
 A tar file isn't packed, so a member can be read wherever it lies once the heads were read: every sample
 is at hand at any time, and going on with a run costs nothing. The order keeps reads close together, for
 disks and networks that like that: shards in random order, `TOGETHER` of them at a time, shuffled within.
@@ -12,17 +14,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from ...degrade.dataset.files import PhotoError, open_photo
+from ...degrade.dataset.jobs import numbered
 from ...degrade.dataset.join import HR_FOLDERS, LR_FOLDERS
-from ...degrade.dataset.listing import unused
-from ...files import read_text
-from .files import Files, may_be_photo
+from ...files import printable, read_text
+from ...photos.formats import SUFFIXES, PhotoError
+from ...photos.listing import TakenNames, suffix_of
+from ...photos.reader import Photo, open_photo
+from .files import Files
 from .sample import shuffled
 
 TOGETHER = 8  # shards whose samples are mixed; assumed
-ROLES = ("hr", "lr", "txt")
+ROLES = ("hr", "lr", "txt", "source")
+Members = dict[str, tuple[int, int, str]]  # role -> offset, size, name
 
 
 class Shards:
@@ -41,25 +45,31 @@ class Shards:
     def __init__(self, where: Path) -> None:
         self.tars = [str(file) for file in list_tars(where)]
         self.names: list[str] = []
+        self.problems: dict[str, str] = {}
         shards, places = [], []
         for number, file in enumerate(self.tars):
-            for name, members in _read_heads(Path(file)):
+            for name, members in _read_heads(Path(file)).items():
+                if "hr" not in members:
+                    self.problems[name] = f"no photo of that name in {file}, only its {', '.join(members)}"
+                    continue
                 self.names.append(name)
                 shards.append(number)
-                places.append([members.get(role, (-1, 0)) for role in ROLES])
+                places.append([members.get(role, (-1, 0))[:2] for role in ROLES])
         if not self.names:
             raise FileNotFoundError(f"{where}: no sample in its shards; expected members like NAME.hr.png.")
         self._shard = np.array(shards, dtype=np.int32)
         self._place = np.array(places, dtype=np.int64)  # (samples, roles, offset and size)
-        self.groups = self.names
-        self.problems: dict[str, str] = {}
+        self.groups = [
+            self.read(index, "source").decode("utf-8", errors="replace") or name
+            for index, name in enumerate(self.names)
+        ]
 
     @property
     def paired(self) -> bool:
         """Whether there are damaged photos too."""
         return bool((self._place[:, ROLES.index("lr"), 0] >= 0).all())
 
-    def open(self, index: int, side: str) -> Image.Image:
+    def open(self, index: int, side: str) -> Photo:
         """A decoded photo.
 
         Raises:
@@ -81,7 +91,7 @@ class Shards:
                 tar.seek(int(offset))
                 return tar.read(int(size))
         except OSError as error:
-            raise PhotoError(f"{self.where(index, role)}: {error.strerror or error}.") from None
+            raise PhotoError(self.where(index, role), f"{error.strerror or error}.") from None
 
     def caption(self, index: int) -> str:
         """What was written about the photo, in one line."""
@@ -120,41 +130,53 @@ def list_tars(where: Path) -> list[Path]:
     return tars
 
 
-def _read_heads(file: Path) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:
-    """Every sample of a shard: its name, and the offset and size of each member.
+def _read_heads(file: Path) -> dict[str, Members]:
+    """The members of every sample of a shard, by the sample's path.
 
     Raises:
-        ValueError: if the file ends before its end.
+        ValueError: if the file ends before its end, or two members could be the same photo of a sample.
     """
-    name, members = "", {}
+    samples: dict[str, Members] = {}
     try:
         with tarfile.open(file, "r:") as tar:
             for member in tar:
-                place, _, suffix = member.name.rpartition("/")
-                stem, _, suffix = suffix.partition(".")
-                role = _role(suffix.lower())
+                path, role = _part(member.name)
                 if not member.isfile() or role is None:
                     continue
-                key = f"{place}/{stem}" if place else stem
-                if key != name and "hr" in members:
-                    yield name, members
-                name, members = key, ({} if key != name else members)
-                members[role] = (member.offset_data, member.size)
+                members = samples.setdefault(path, {})
+                if role in members:
+                    _refuse(file, member.name, members[role][2])
+                members[role] = (member.offset_data, member.size, member.name)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise ValueError(f"{file}: not a whole tar file ({error}). Copy or make it again.") from None
-    if "hr" in members:
-        yield name, members
+    for path, members in samples.items():
+        place, slash, name = path.rpartition("/")
+        short = samples.get(place + slash + name.partition(".")[0], {})  # where other readers cut names
+        if "hr" in members and "hr" in short and short is not members:
+            _refuse(file, members["hr"][2], short["hr"][2])
+    return samples
 
 
-def _role(suffix: str) -> str | None:
-    side = suffix.partition(".")[0]
-    if side in HR_FOLDERS:
-        return "hr"
-    if side in LR_FOLDERS:
-        return "lr"
-    if suffix == "txt":
-        return "txt"
-    return "hr" if may_be_photo(f"photo.{suffix}") else None
+def _refuse(file: Path, name: str, other: str) -> None:
+    raise ValueError(
+        f"{file}: {printable(other)} and {printable(name)} could be of one sample or of two. Rename one."
+    )
+
+
+def _part(name: str) -> tuple[str, str | None]:
+    """Which sample a member belongs to, and as what; None for nothing that is read."""
+    suffix = suffix_of(name)
+    stem = name.rstrip(" .")[: -len(suffix)] if suffix else name
+    if suffix in (".txt", ".source"):
+        return stem, suffix[1:]
+    if suffix in SUFFIXES:
+        side = _side(suffix_of(stem))
+        return (stem[: -len(suffix_of(stem))], side) if side else (stem, "hr")
+    return stem, _side(suffix)
+
+
+def _side(suffix: str) -> str | None:
+    return {**dict.fromkeys(HR_FOLDERS, "hr"), **dict.fromkeys(LR_FOLDERS, "lr")}.get(suffix[1:])
 
 
 def write_shards(files: Files, folder: Path, megabytes: int) -> Iterator[int]:
@@ -174,7 +196,7 @@ def write_shards(files: Files, folder: Path, megabytes: int) -> Iterator[int]:
         OSError: if a photo can't be read or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    taken: set[str] = set()
+    taken = TakenNames()
     order = iter(files.order(random.Random(0)))
     done, number, index = 0, 0, next(order, None)
     while index is not None:
@@ -193,13 +215,15 @@ def write_shards(files: Files, folder: Path, megabytes: int) -> Iterator[int]:
         number += 1
 
 
-def _add_sample(tar: tarfile.TarFile, files: Files, index: int, taken: set[str]) -> None:
-    key = unused(files.names[index].replace(".", "_"), taken)  # readers cut a name at its first dot
+def _add_sample(tar: tarfile.TarFile, files: Files, index: int, taken: TakenNames) -> None:
+    key = taken.take(numbered(files.names[index].replace(".", "_")))  # others cut a name at its first dot
     for side, paths in files.files.items():
         path = Path(paths[index])
         _add(tar, f"{key}.{side}{path.suffix.lower()}", path.read_bytes())
     if caption := files.caption(index):
         _add(tar, f"{key}.txt", caption.encode())
+    if files.groups[index] != files.names[index]:
+        _add(tar, f"{key}.source", files.groups[index].encode())
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

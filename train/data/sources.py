@@ -10,9 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...degrade.dataset.files import PhotoError, check_whole, to_rgb, to_tensor
+from ...degrade.dataset.files import check_whole
 from ...degrade.degradation import apply
 from ...degrade.recipe import Recipe
+from ...image import from_levels
+from ...photos.formats import PhotoError
+from ...photos.reader import Photo
 from .sample import Sample, Source, View, place_crop, sharpened, shuffled, squashed, to_bytes
 
 AROUND_PX = 16  # of LR, damaged around a crop and cut away, so that it has no borders of its own; assumed
@@ -27,7 +30,7 @@ class Store(Protocol):
     groups: list[str]  # what each sample was made of: those of one photo are held out together
     problems: dict[str, str]
 
-    def open(self, index: int, side: str) -> Image.Image:
+    def open(self, index: int, side: str) -> Photo:
         """The decoded photo."""
         ...
 
@@ -70,7 +73,7 @@ class StoredPairs(_Stored):
         where, scale, crop = self.store.where(index, "hr"), view.scale, view.crop
         if hr.size != (lr.width * scale, lr.height * scale):
             raise PhotoError(
-                f"{where}: {hr.width}x{hr.height} px, not {scale} times its lr of {lr.width}x{lr.height} px."
+                where, f"{hr.width}x{hr.height} px, not {scale} times its lr of {lr.width}x{lr.height} px."
             )
         top, left = place_crop(where, (lr.height, lr.width), crop, rng)
         clean = _pixels(hr, (top * scale, left * scale, crop * scale, crop * scale))
@@ -101,11 +104,11 @@ class DamagedPhotos(_Stored):
         photo, where, scale = self.store.open(index, "hr"), self.store.where(index, "hr"), view.scale
         recipe = self.recipe.sharpened() if view.sharpen else self.recipe
         degradation = recipe.draw(rng.getrandbits(48), scale)
-        clean = to_tensor(_whole(photo, where) if view.whole_px else _window(photo, where, rng, view))
+        clean = from_levels(_whole(photo, where) if view.whole_px else _window(photo, where, rng, view))
         try:
             hr, lr = (to_bytes(side[0]) for side in apply(degradation, clean))
         except ValueError as error:
-            raise PhotoError(f"{where}: {error}") from None
+            raise PhotoError(where, str(error)) from None
         top, left = place_crop(where, (lr.shape[1], lr.shape[2]), view.crop, rng)
         return Sample(
             hr=_cut(hr, top * scale, left * scale, view.crop * scale),
@@ -170,7 +173,7 @@ class Arrays(Source):
         )
 
 
-def _window(photo: Image.Image, where: str, rng: random.Random, view: View) -> np.ndarray:
+def _window(photo: Photo, where: str, rng: random.Random, view: View) -> np.ndarray:
     """A random part of a clean photo, larger than the crop where the photo is.
 
     Raises:
@@ -181,26 +184,28 @@ def _window(photo: Image.Image, where: str, rng: random.Random, view: View) -> n
     ]
     if min(sides) < view.crop * view.scale:
         raise PhotoError(
-            f"{where}: {photo.width}x{photo.height} px are too few for a crop of "
-            f"{view.crop * view.scale}x{view.crop * view.scale}."
+            where,
+            f"{photo.width}x{photo.height} px are too few for a crop of "
+            f"{view.crop * view.scale}x{view.crop * view.scale}.",
         )
     top, left = rng.randint(0, photo.height - sides[0]), rng.randint(0, photo.width - sides[1])
-    return to_rgb(photo, (top, left, sides[0], sides[1]))
+    return photo.rgb((top, left, sides[0], sides[1]))
 
 
-def _whole(photo: Image.Image, where: str) -> np.ndarray:
+def _whole(photo: Photo, where: str) -> np.ndarray:
     check_whole(photo, Path(where))
-    pixels = to_rgb(photo)
+    pixels = photo.rgb()
     shrink = (WHOLE_PIXELS / (photo.width * photo.height)) ** 0.5
     if shrink >= 1:
         return pixels
+    pixels = photo.rgb(deep=False)
     size = (round(photo.width * shrink), round(photo.height * shrink))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
-def _pixels(photo: Image.Image, box: tuple[int, int, int, int] | None = None) -> Tensor:
+def _pixels(photo: Photo, box: tuple[int, int, int, int] | None = None) -> Tensor:
     """(3, H, W) uint8 of a photo or of the box (top, left, height, width) in it."""
-    return torch.from_numpy(np.ascontiguousarray(to_rgb(photo, box).transpose(2, 0, 1)))
+    return torch.from_numpy(np.ascontiguousarray(photo.rgb(box, deep=False).transpose(2, 0, 1)))
 
 
 def _cut(photo: Tensor, top: int, left: int, side: int) -> Tensor:

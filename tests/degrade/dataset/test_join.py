@@ -93,10 +93,10 @@ def test_another_scene_is_refused(photo, pair_files):
 def test_pairs_are_found_by_name_also_with_the_scale_behind_it(photo, pair_files, folders):
     hr, lr = pair_files(photo[..., :8, :8], photo[..., :2, :2], folders, names=("1.png", "1x4.png"))
     pair_files(photo[..., :8, :8], photo[..., :2, :2], folders, names=("2.png", "3.jpg"))
-    pairs, alone = find_pairs(hr.parents[1], scale=4)
-    assert pairs == {"1": (hr, lr)}
-    assert [line.partition(": ")[0] for line in alone] == [f"{hr.parent}/2.png", f"{lr.parent}/3.jpg"]
-    assert all("no photo of that name on the other side" in line for line in alone)
+    found = find_pairs(hr.parents[1], scale=4)
+    assert found.pairs == {"1.png": (hr, lr)}
+    assert list(found.alone) == [hr.parent / "2.png", lr.parent / "3.jpg"]
+    assert all("no photo of that name on the other side" in why for why in found.alone.values())
 
 
 def test_a_folder_without_pairs_is_refused(tmp_path):

@@ -23,12 +23,12 @@ def content(folder):
 
 @pytest.mark.slow
 def test_a_local_ray_writes_the_same_files_and_names_bad_ones(photos, tmp_path):
-    (photos / "notes.txt").write_text("buy milk")
+    (photos / "notes.jpg").write_text("buy milk")
     options = ("--recipe", "mild", "--crop", "32", "--per-image", "3", "--workers", "2")
     command = [sys.executable, "-m", "ugc_sr.degrade", photos, tmp_path / "ray", *options, "--engine", "ray"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
-    assert f"{photos}/notes.txt: not a photo that can be read" in ended.stderr
+    assert f"{photos}/notes.jpg: not a photo that can be read" in ended.stderr
     assert main([str(photos), str(tmp_path / "local"), *options, "--workers", "1"]) == 1
     assert content(tmp_path / "ray") == content(tmp_path / "local")
 

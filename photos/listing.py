@@ -1,0 +1,185 @@
+"""Which files of a folder are photos, which of two folders belong together, and names for results."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ..files import printable
+from .formats import SUFFIXES
+from .reader import is_photo
+
+SHOWN = 100  # names of files of one kind in the last lines of a command; of more, the number
+HIDDEN = "hidden files and folders"
+NO_PHOTO = "no photos by their names"
+LINK = "links to folders, which are not followed"
+NO_FILE = "no files that can be read"
+TWICE = "listed twice"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The photos of a place, and what was passed over.
+
+    Attributes:
+        photos: files by their path below the place, with slashes, in order. That path is what a photo is
+            known by: in captions, manifests, reports and among the results.
+        passed: paths of all others, and why each was passed over.
+    """
+
+    photos: dict[str, Path] = field(default_factory=dict)
+    passed: dict[str, str] = field(default_factory=dict)
+
+    def passed_over(self) -> list[str]:
+        """A line for each reason, with the number of files and their names."""
+        reasons = Counter(self.passed.values())
+        return [
+            f"passed over, {reason}: {listed([name for name, why in self.passed.items() if why == reason])}"
+            for reason in sorted(reasons)
+        ]
+
+
+def listed(names: list[str]) -> str:
+    """How many names there are, and the names."""
+    more = f", and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"{len(names):,} ({', '.join(map(printable, names[:SHOWN]))}{more})"
+
+
+def list_photos(where: Path, without: Path | None = None) -> Listing:
+    """The photos of a folder with its sub-folders, of a list, or the one photo that is named.
+
+    In a folder, those with a photo's suffix are taken, and those without a suffix that hold a photo. What a
+    person names is taken whatever its name.
+
+    Args:
+        where: a photo; a folder; or a list, a .txt file with one path a line, relative to the list.
+        without: a folder to leave out, since it holds results.
+
+    Raises:
+        FileNotFoundError: if there is no photo.
+    """
+    if not where.exists():
+        raise FileNotFoundError(f"{printable(where)}: there is no such photo, folder or list.")
+    found = Listing()
+    if where.is_dir():
+        for path, reason in sorted(_walk(where, without.resolve() if without else None)):
+            name = path.relative_to(where).as_posix()
+            if reason:
+                found.passed[name] = reason
+            else:
+                found.photos[name] = path
+    elif where.suffix.lower() == ".txt":
+        _read_list(where, found)
+    else:
+        found.photos[where.name] = where
+    if not found.photos:
+        only = f", only {listed(list(found.passed))}" if found.passed else ""
+        raise FileNotFoundError(f"{printable(where)}: there are no photos in it{only}.")
+    return found
+
+
+def _read_list(where: Path, found: Listing) -> None:
+    lines = where.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    files = [Path(os.path.normpath(where.parent.resolve() / line.strip())) for line in lines if line.strip()]
+    root = Path(os.path.commonpath([file.parent for file in files])) if files else where.parent
+    for file in files:
+        name = file.relative_to(root).as_posix()
+        if name in found.photos:
+            found.passed[name] = TWICE
+        found.photos[name] = file
+
+
+def _walk(folder: Path, without: Path | None) -> Iterator[tuple[Path, str]]:
+    """Every file below a folder, and why it is passed over, "" if it isn't."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError:
+        yield folder, NO_FILE
+        return
+    for path in entries:
+        reason = _reason(path)
+        if reason is not None:
+            yield path, reason
+        elif path.resolve() != without:
+            yield from _walk(path, without)
+
+
+def _reason(path: Path) -> str | None:
+    """Why a path is passed over; "" for a photo, None for a folder to look into."""
+    if path.name.startswith("."):
+        return HIDDEN
+    try:
+        if path.is_dir():
+            return LINK if path.is_symlink() else None
+        if not path.is_file():
+            return NO_FILE
+    except OSError:  # of a folder that may be listed but not entered
+        return NO_FILE
+    suffix = suffix_of(path.name)
+    return "" if suffix in SUFFIXES or (not suffix and is_photo(path)) else NO_PHOTO
+
+
+def suffix_of(name: str) -> str:
+    """A name's suffix in small letters; dots and spaces behind it, which some systems drop, don't count."""
+    return PurePosixPath(name.rstrip(" .") or name).suffix.lower()
+
+
+def composed(name: str) -> str:
+    """A name in the form that names are compared in: macOS decomposes letters with accents, others don't."""
+    return unicodedata.normalize("NFC", name)
+
+
+class TakenNames:
+    """Names of results, compared as a file system may compare them: without case, and composed."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = {folded(name) for name in taken}
+
+    def take(self, names: Iterable[str]) -> str:
+        """The first of `names`, which have no end, that is free; from now on it is taken."""
+        free = next(name for name in names if folded(name) not in self._taken)
+        self._taken.add(folded(free))
+        return free
+
+
+def folded(name: str) -> str:
+    """A name as file systems compare it that tell neither case nor composition apart."""
+    return composed(composed(name).casefold())
+
+
+def partners(names: Iterable[str], others: Iterable[str], ending: str = "") -> dict[str, list[str]]:
+    """For each path those of `others` that it belongs to, at best one.
+
+    The same path, composed or decomposed; else the path that `restore` made it from ('a.jpg' for 'a.jpg.png'
+    and 'a.jpg.2.png'); else the same path with another suffix; else that with `ending` before the suffix.
+    """
+    exact = {name: [name] for name in others}
+    whole, bare = _index(exact, composed), _index(exact, _stem)
+    found = {}
+    for name in names:
+        made_from, stem = re.sub(r"(\.\d+)?\.png$", "", name), _stem(name)
+        tries = (
+            *(exact.get(name), whole.get(composed(name))),
+            *(exact.get(made_from), whole.get(composed(made_from))),
+            *(bare.get(stem), bare.get(stem.removesuffix(ending))),
+        )
+        found[name] = next((match for match in tries if match), [])
+    return found
+
+
+def _index(names: Iterable[str], key: Callable[[str], str]) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(key(name), []).append(name)
+    return found
+
+
+def _stem(name: str) -> str:
+    """A path without its suffix, composed."""
+    path = PurePosixPath(composed(name))
+    return path.with_suffix("").as_posix() if path.suffix else str(path)

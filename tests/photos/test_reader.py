@@ -1,0 +1,404 @@
+import os
+import struct
+import sys
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image, ImageCms
+
+from ugc_sr.degrade.dataset.files import load_photo
+from ugc_sr.photos.formats import PhotoError
+from ugc_sr.photos.reader import open_photo
+
+GREY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+RENAMED = ("sRGB".encode("utf-16-be"), "mine".encode("utf-16-be"))
+RGB = np.stack((GREY, GREY[::-1], 255 - GREY), axis=-1)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Writes a picture and returns its path."""
+
+    def save(picture, name="photo.png", **options):
+        picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        picture.save(tmp_path / name, **options)
+        return tmp_path / name
+
+    return save
+
+
+def pixels(path):
+    return (load_photo(path)[0].permute(1, 2, 0) * 255).round().byte().numpy()
+
+
+def blank_png(width, height):
+    """One bit a pixel, so that large ones are small files."""
+    rows = zlib.compress(bytes((1 + (width + 7) // 8) * height), 1)
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)),
+        (b"IDAT", rows),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in parts
+    )
+
+
+def test_a_photo_is_rgb_from_0_to_1(saved):
+    photo = load_photo(saved(RGB))
+    assert (photo.shape, photo.dtype) == ((1, 3, 3, 4), torch.float32)
+    assert torch.equal((photo[0].permute(1, 2, 0) * 255).round(), torch.from_numpy(RGB).float())
+    assert photo.is_contiguous()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "YCbCr", "HSV"])
+def test_greyscale_palettes_and_other_modes_become_what_pillow_shows(saved, mode):
+    picture = Image.fromarray(RGB).convert(mode)
+    name = "photo.tif" if mode in ("YCbCr", "HSV") else "photo.png"
+    file = saved(picture.convert("RGB") if mode == "HSV" else picture, name)
+    assert np.array_equal(open_photo(file).rgb(), np.asarray(picture.convert("RGB")))
+
+
+def test_transparency_lies_on_white(saved):
+    alpha = np.array([[0, 128, 255, 255]] * 3, dtype=np.uint8)
+    shown = pixels(saved(np.dstack((RGB, alpha))))
+    assert (shown[:, 0] == 255).all()
+    assert np.array_equal(shown[:, 2:], RGB[:, 2:])
+    assert np.abs(shown[:, 1].astype(int) - (RGB[:, 1].astype(int) + 255) / 2).max() <= 1
+
+
+def test_a_transparent_palette_colour_lies_on_white(saved):
+    picture = Image.fromarray(np.array([[0, 1], [1, 0]], dtype=np.uint8), "P")
+    picture.putpalette([10, 20, 30, 200, 100, 50])
+    shown = pixels(saved(picture, "photo.gif", transparency=0))
+    assert shown[0, 0].tolist() == [255, 255, 255]
+    assert shown[0, 1].tolist() == [200, 100, 50]
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.tif", "photo.pgm"])
+def test_16_bit_greyscale_is_scaled_not_clipped(saved, name):
+    deep = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    assert pixels(saved(deep, name))[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+DEEP = np.random.default_rng(5).integers(0, 65536, (9, 13, 4), dtype=np.uint16)
+
+
+def test_all_sixteen_bits_of_a_png_are_read(tmp_path, png):
+    for channels in (1, 2, 3, 4):
+        (tmp_path / "deep.png").write_bytes(png(DEEP[..., :channels]))
+        photo = open_photo(tmp_path / "deep.png")
+        colours = DEEP[..., :1].repeat(3, axis=2) if channels < 3 else DEEP[..., :3]
+        assert np.array_equal(photo.rgb(flat=False), colours)
+        if channels in (2, 4):
+            alpha = DEEP[..., channels - 1] / 257
+            assert np.abs(np.asarray(photo.alpha) - alpha).max() <= 0.5
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "zlib"},
+        {"compression": "zlib", "predictor": True},
+        {"tile": (16, 16)},
+        {"bigtiff": True},
+        {"planarconfig": "separate"},
+        {"extratags": [(274, "H", 1, 6, True)]},
+    ],
+    ids=["strips", "zlib", "predictor", "tiles", "BigTIFF", "planes", "turned"],
+)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_all_sixteen_bits_of_a_tiff_are_read(tmp_path, channels, byteorder, options):
+    if "bigtiff" in options and byteorder == ">":
+        pytest.skip("Pillow reads no BigTIFF of this order; it is refused by name")
+    pixels = DEEP[..., :channels]
+    stored = pixels.transpose(2, 0, 1) if "planarconfig" in options else pixels
+    extra = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+    tifffile.imwrite(
+        tmp_path / "deep.tif", stored, photometric="rgb", byteorder=byteorder, **extra, **options
+    )
+    shown = np.rot90(DEEP[..., :3], -1) if "extratags" in options else DEEP[..., :3]
+    assert np.array_equal(open_photo(tmp_path / "deep.tif").rgb(flat=False), shown)
+
+
+def test_what_is_cut_to_eight_bits_all_the_same_is_told(tmp_path):
+    told = "its colours of more than 8 bits are read as 8"
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        DEEP[..., :3].transpose(2, 0, 1),
+        photometric="rgb",
+        planarconfig="separate",
+        compression="zlib",
+    )
+    tifffile.imwrite(tmp_path / "b.tif", DEEP, photometric="separated")
+    (tmp_path / "c.ppm").write_bytes(b"P6 13 9 65535\n" + DEEP[..., :3].astype(">u2").tobytes())
+    for name in ("a.tif", "c.ppm"):
+        photo = open_photo(tmp_path / name)
+        assert photo.note == told
+        assert np.abs(photo.rgb().astype(int) - DEEP[..., :3] / 257).max() <= 1
+    assert open_photo(tmp_path / "b.tif").note == told
+    (tmp_path / "d.ppm").write_bytes(b"P6 1 1 255\n" + bytes(3))
+    assert open_photo(tmp_path / "d.ppm").note is None
+
+
+def test_grey_whose_zero_is_white_is_turned_over(tmp_path):
+    for depth in (np.uint8, np.uint16):
+        pixels = (DEEP[..., 0] // (65535 // np.iinfo(depth).max)).astype(depth)
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite")
+        assert np.array_equal(open_photo(tmp_path / "a.tif").rgb()[..., 0], np.iinfo(depth).max - pixels)
+
+
+def test_grey_of_12_and_32_bits_is_scaled_by_its_own_white(tmp_path):
+    rows = bytes.fromhex("000 800 fff 07f".replace(" ", ""))
+    tags = {256: 4, 257: 1, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: len(rows)}
+    body = rows.ljust(8, b"\0")
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<I", 8 + len(body))
+    (tmp_path / "a.tif").write_bytes(head + body + struct.pack("<H", len(tags)) + entries + bytes(4))
+    levels = open_photo(tmp_path / "a.tif").rgb()[0, :, 0]
+    assert levels.tolist() == [0, 32776, 65535, 2032]  # 0, 2048, 4095 and 127 of 4095
+    wide = np.array([[0, 2**31, 2**32 - 1]], dtype=np.uint32)
+    tifffile.imwrite(tmp_path / "b.tif", wide, photometric="minisblack")
+    assert open_photo(tmp_path / "b.tif").rgb()[0, :, 0].tolist() == [0, 32768, 65535]
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_colours_that_were_multiplied_by_alpha_are_divided_by_it(tmp_path, depth):
+    white = np.iinfo(depth).max
+    stored = np.array(
+        [[[white // 5, white // 10, 0, white // 5], [white, 0, white // 3, white]]], dtype=depth
+    )
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["assocalpha"])
+    colours = open_photo(tmp_path / "a.tif").rgb(flat=False) / white
+    assert np.abs(colours - [[[1, 0.5, 0], [1, 0, 1 / 3]]]).max() < 0.01
+
+
+def test_layouts_of_tiff_that_are_not_read_are_refused_by_name(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", (DEEP[..., :3] / 65535).astype(np.float32), photometric="rgb")
+    with pytest.raises(
+        PhotoError, match=r"a\.tif: not a photo that can be read \(TIFF: unknown pixel mode\)"
+    ):
+        open_photo(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0, 65535.0])
+def test_floats_are_scaled_by_the_usual_white_that_fits(saved, white):
+    levels = np.array([[0, 0.2, 1.0]], dtype=np.float32) * white
+    assert pixels(saved(levels, "photo.tif"))[0, :, 0].tolist() == [0, 51, 255]
+
+
+def test_cmyk_looks_as_it_does_in_a_viewer(saved):
+    shown = pixels(saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "photo.jpg", quality=100))
+    assert np.abs(shown.astype(int) - [255, 0, 0]).max() <= 2
+
+
+def test_a_photo_is_turned_upright(saved):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the scene is at the right of the file
+    assert np.array_equal(pixels(saved(RGB, exif=exif)), np.rot90(RGB, k=-1))
+
+
+@pytest.mark.parametrize("name", ["photo.gif", "photo.webp", "photo.png"])
+def test_of_an_animation_the_first_frame_counts(saved, name):
+    first, second = Image.new("RGB", (4, 4), "white"), Image.new("RGB", (4, 4), "black")
+    assert (pixels(saved(first, name, save_all=True, append_images=[second], lossless=True)) == 255).all()
+
+
+@pytest.mark.parametrize("name", ["sRGB", "mine"])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_profile_is_judged_by_its_numbers_not_by_its_name(tmp_path, png, profile_of_gamma, name, depth):
+    """0.215 of linear light is middle grey."""
+    white = np.iinfo(depth).max
+    grey = np.full((2, 2, 3), round(0.2159 * white), dtype=depth)
+    icc = b"x\0\0" + zlib.compress(profile_of_gamma(1.0, name))
+    (tmp_path / "a.png").write_bytes(png(grey, iCCP=icc))
+    photo = open_photo(tmp_path / "a.png")
+    assert np.abs(photo.rgb() / white - 128 / 255).max() < 0.002
+    assert photo.srgb_profile is None
+    (tmp_path / "b.png").write_bytes(png(grey, iCCP=b"x\0\0" + zlib.compress(SRGB.replace(*RENAMED))))
+    photo = open_photo(tmp_path / "b.png")
+    assert np.array_equal(photo.rgb(), grey)
+    assert photo.srgb_profile == SRGB.replace(*RENAMED)
+
+
+def test_sixteen_bits_of_linear_light_keep_their_shadows(tmp_path, png, profile_of_gamma):
+    """At 8 bits the darkest levels of linear light would be 13 levels of sRGB apart."""
+    ramp = np.arange(0, 512, dtype=np.uint16)[None, :, None].repeat(3, axis=2)
+    (tmp_path / "a.png").write_bytes(png(ramp, iCCP=b"x\0\0" + zlib.compress(profile_of_gamma(1.0))))
+    shown = open_photo(tmp_path / "a.png").rgb()[0, :, 0].astype(int)
+    assert abs(shown[-1] - 5544) <= 6  # 65535 * (1.055 * (511 / 65535) ** (1 / 2.4) - 0.055)
+    assert (np.diff(shown) > 0).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_profile_of_grey_counts_also_beside_transparency(tmp_path, png, grey_profile, mode, depth):
+    white = np.iinfo(depth).max
+    pixels = np.array([[[round(0.2159 * white), white], [white, white // 2]]], dtype=depth)[..., : len(mode)]
+    (tmp_path / "a.png").write_bytes(png(pixels, iCCP=b"x\0\0" + zlib.compress(grey_profile(1.0))))
+    shown = open_photo(tmp_path / "a.png").rgb(flat=False)[0] / white
+    assert np.abs(shown - [[128 / 255] * 3, [1] * 3]).max() < 0.003
+    assert open_photo(tmp_path / "a.png").srgb_profile is None
+
+
+def test_a_profile_of_rgb_counts_for_grey_too(saved, profile_of_gamma):
+    photo = saved(np.full((2, 2), 55, dtype=np.uint8), icc_profile=profile_of_gamma(1.0))
+    assert np.abs(pixels(photo).astype(int) - 128).max() <= 1
+
+
+def test_a_profile_of_wide_colours_is_converted(saved):
+    """Display P3 (200, 100, 50) is sRGB (215, 93, 31), by SMPTE EG 432-1 and IEC 61966-2-1."""
+    content = bytearray(SRGB)
+    columns = {  # of P3 with the white of D50, as in Apple's profile
+        b"rXYZ": (0.51512, 0.24120, -0.00105),
+        b"gXYZ": (0.29198, 0.69225, 0.04189),
+        b"bXYZ": (0.15710, 0.06657, 0.78407),
+    }
+    for entry in range(132, 132 + 12 * struct.unpack_from(">I", content, 128)[0], 12):
+        tag, offset, _ = struct.unpack_from(">4sII", content, entry)
+        if tag in columns:
+            struct.pack_into(">3i", content, offset + 8, *(round(65536 * v) for v in columns[tag]))
+    shown = pixels(saved(Image.new("RGB", (2, 2), (200, 100, 50)), icc_profile=bytes(content)))
+    assert np.abs(shown.astype(int) - [215, 93, 31]).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt", "tEXt", "iCCP"])
+def test_a_photo_with_large_notes_or_a_large_profile_is_a_photo(tmp_path, png, kind):
+    large = zlib.compress(SRGB + bytes(2_000_000))
+    notes = {
+        "zTXt": b"a\0\0" + large,
+        "iTXt": b"a\0\1\0\0\0" + large,
+        "tEXt": b"a\0" + b"x" * 70_000_000,
+        "iCCP": b"a\0\0" + large,
+    }
+    (tmp_path / "a.png").write_bytes(png(RGB, **{kind: notes[kind]}))
+    photo = open_photo(tmp_path / "a.png")
+    assert np.array_equal(photo.rgb(), RGB)
+    assert bool(photo.icc) == (kind == "iCCP")
+
+
+def test_the_main_picture_of_a_phone_counts_and_its_previews_are_not_told_of(saved):
+    file = saved(RGB.repeat(8, axis=0), "photo.mpo", save_all=True, append_images=[Image.new("RGB", (4, 24))])
+    photo = open_photo(file)
+    assert (photo.size, photo.note) == ((4, 24), None)
+
+
+def test_pages_behind_the_first_are_told_of(saved):
+    file = saved(RGB, "photo.tif", save_all=True, append_images=[Image.new("RGB", (4, 3))])
+    photo = open_photo(file)
+    assert np.array_equal(photo.rgb(), RGB)
+    assert photo.note == "has several pages; the first is used"
+
+
+def test_a_transparent_shade_of_two_bits_is_found(tmp_path):
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", 4, 1, 2, 0, 0, 0, 0)),
+        (b"tRNS", b"\0\1"),
+        (b"IDAT", zlib.compress(b"\0\x1b")),  # 0, 1, 2, 3
+        (b"IEND", b""),
+    )
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in parts)
+    )
+    assert np.asarray(open_photo(tmp_path / "a.png").alpha).tolist() == [[255, 0, 255, 255]]
+
+
+def test_without_pillow_heif_one_line_says_what_to_install(tmp_path, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(Image.fromarray(RGB).resize((32, 32))).save(tmp_path / "a.heic")
+    assert open_photo(tmp_path / "a.heic").size == (32, 32)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as Python notes a module that isn't there
+    with pytest.raises(
+        PhotoError, match=r'a\.heic: HEIC needs pillow-heif\. .* pip install "ugc-super-resolution\[heic\]"'
+    ):
+        open_photo(tmp_path / "a.heic")
+
+
+def test_a_pipe_is_no_photo_and_nobody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(PhotoError, match=r"a\.jpg: not a file"):
+        open_photo(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("profile", [b"", b"no profile", b"\0" * 200])
+def test_a_broken_profile_counts_as_absent(saved, profile):
+    assert np.array_equal(pixels(saved(RGB, icc_profile=profile)), RGB)
+
+
+def test_one_pixel_is_a_photo(saved):
+    assert pixels(saved(np.full((1, 1, 3), 7, dtype=np.uint8))).tolist() == [[[7, 7, 7]]]
+
+
+def test_a_box_takes_the_same_pixels_as_the_whole(saved):
+    alpha = np.full((3, 4, 1), 99, dtype=np.uint8)
+    photo = open_photo(saved(np.dstack((RGB, alpha))))
+    assert np.array_equal(photo.rgb((1, 2, 2, 1)), photo.rgb()[1:3, 2:3])
+
+
+def test_the_suffix_does_not_matter(saved, tmp_path):
+    saved(RGB).rename(tmp_path / "photo.jpg")
+    assert np.array_equal(pixels(tmp_path / "photo.jpg"), RGB)
+
+
+def test_400_megapixels_are_refused_without_being_decoded(tmp_path):
+    (tmp_path / "vast.png").write_bytes(blank_png(20000, 20000))
+    with pytest.raises(PhotoError, match=r"vast\.png: 20000x20000 px; more than 256 megapixels"):
+        open_photo(tmp_path / "vast.png")
+
+
+def test_72_megapixels_can_be_cropped_but_not_used_whole(tmp_path):
+    (tmp_path / "large.png").write_bytes(blank_png(9000, 8000))
+    assert open_photo(tmp_path / "large.png").rgb((7990, 8990, 10, 10)).shape == (10, 10, 3)
+    with pytest.raises(PhotoError, match=r"large\.png: 9000x8000 px; more than 64 megapixels .*--crop"):
+        load_photo(tmp_path / "large.png")
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.jpg", "photo.webp", "photo.tif", "photo.bmp"])
+def test_a_truncated_photo_is_named(saved, name):
+    path = saved(torch.randint(0, 255, (40, 40, 3), dtype=torch.uint8).numpy(), name)
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(
+        PhotoError, match=rf"{name}: (broken, can't be decoded|not a photo that can be read) \(.+\)"
+    ):
+        load_photo(path)
+
+
+def test_what_is_no_photo_is_named(tmp_path):
+    (tmp_path / "notes.jpg").write_text("buy milk")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(PhotoError, match=r"notes\.jpg: not a photo that can be read; expected one of JPEG"):
+        load_photo(tmp_path / "notes.jpg")
+    with pytest.raises(PhotoError, match=r"empty\.jpg: the file is empty"):
+        load_photo(tmp_path / "empty.jpg")
+    with pytest.raises(PhotoError, match=r"gone\.jpg: there is no such file"):
+        load_photo(tmp_path / "gone.jpg")
+    with pytest.raises(PhotoError, match=r"folder: not a file; expected a photo"):
+        load_photo(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "gif", "tif", "bmp", "avif"])
+def test_whatever_bytes_are_wrong_only_one_kind_of_error_comes(saved, tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    content = saved(RGB, f"photo.{kind}", **({} if kind in {"gif", "bmp"} else {"exif": exif})).read_bytes()
+    rng = np.random.default_rng(0)
+    said = []
+    for _ in range(60):
+        harmed = np.frombuffer(content, dtype=np.uint8).copy()
+        harmed[rng.integers(0, len(harmed), 4)] = rng.integers(0, 256, 4)
+        (tmp_path / "harmed").write_bytes(harmed.tobytes()[: rng.integers(1, 2 * len(harmed))])
+        try:
+            load_photo(tmp_path / "harmed")
+        except PhotoError as error:
+            said.append(str(error))
+    assert said
+    assert not [line for line in said if "\n" in line]
