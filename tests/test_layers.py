@@ -18,17 +18,18 @@ LAYERS = {
     ),
     "models": ({"image", "files"}, {"torch", "safetensors"}),
     "sample": ({"image"}, {"torch"}),
-    "degrade": ({"score", "image", "files"}, {"torch", "PIL", "av", "kornia", "numpy", "tqdm"}),
+    "degrade": ({"score", "fonts", "image", "files"}, {"torch", "PIL", "av", "kornia", "numpy", "tqdm"}),
     "score": (
-        {"sample", "image", "files"},
+        {"sample", "fonts", "image", "files"},
         {"torch", "PIL", "numpy", "safetensors", "scipy", "jinja2", "tqdm"},
     ),
     "train": (
-        {"models", "degrade", "score", "sample", "image", "files"},
+        {"models", "degrade", "score", "sample", "fonts", "image", "files"},
         {"torch", "PIL", "diffusers", "numpy", "safetensors", "tqdm"},
     ),
     "restore": ({"score", "image", "files"}, {"torch", "PIL", "aiohttp", "tqdm"}),
     "tune": ({"restore", "score", "sample", "image", "files"}, {"torch", "PIL", "numpy", "tqdm"}),
+    "fonts": (set(), {"PIL"}),
     "image": (set(), {"torch"}),
     "files": (set(), set()),
     # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
