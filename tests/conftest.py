@@ -3,9 +3,11 @@
 import copy
 import importlib.util
 import json
+import os
+import shutil
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,6 +16,9 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+NO_BROWSER = "needs Chromium, which `make setup` could not bring; on Debian: sudo apt-get install chromium"
+# As root in a container; nothing is looked up online.
+BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
@@ -59,6 +64,29 @@ def host_server(tmp_path_factory):
     extensions = {"ugc_sr": ROOT, "odd_images": ROOT / "tests" / "data" / "odd_images"}
     with running_host(find_host(), base, cpu=True, extensions=extensions) as host:
         yield host
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """`with browser() as running` has a headless Chromium: that of `make setup`, else an installed one."""
+    own = ROOT / ".host" / "chromium" / "chromium"
+    names = (str(own), "chromium", "chromium-browser", "google-chrome")
+    path = next((found for found in map(shutil.which, names) if found), None)
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(NO_BROWSER)
+    needs = {"LD_LIBRARY_PATH": str(own.parent / "lib"), "FONTCONFIG_PATH": str(own.parent)}
+
+    @contextmanager
+    def start():
+        from playwright.sync_api import sync_playwright
+
+        with sync_playwright() as playwright:
+            environment = os.environ | needs if path == str(own) else None
+            running = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS, env=environment)
+            yield running
+            running.close()
+
+    return start
 
 
 @pytest.fixture

