@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..processes import ENDS_WITH_US
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Nothing is looked up online, opened in a browser or kept in a database.
@@ -74,7 +75,7 @@ def running_host(
     for name, folder in (extensions or {"ugc_sr": CHECKOUT}).items():
         (nodes / name).symlink_to(folder, target_is_directory=True)
     port = _free_port()
-    command = [sys.executable, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
+    command = [*ENDS_WITH_US, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
     command += ["--listen", "127.0.0.1", *FLAGS, *(["--cpu"] if cpu else []), *flags]
     log = base / "host.log"
     started = time.monotonic()
@@ -83,7 +84,7 @@ def running_host(
             command,
             cwd=host,
             env={**os.environ, **(environment or {})},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -18,20 +18,24 @@ LAYERS = {
     ),
     "models": ({"image", "files"}, {"torch", "safetensors"}),
     "sample": ({"image"}, {"torch"}),
-    "degrade": ({"score", "fonts", "image", "files"}, {"torch", "PIL", "av", "kornia", "numpy", "tqdm"}),
+    "degrade": (
+        {"score", "fonts", "image", "files", "processes"},
+        {"torch", "PIL", "av", "kornia", "numpy", "tqdm"},
+    ),
     "score": (
         {"sample", "fonts", "image", "files"},
         {"torch", "PIL", "numpy", "safetensors", "scipy", "jinja2", "tqdm"},
     ),
     "train": (
-        {"models", "degrade", "score", "sample", "fonts", "image", "files"},
+        {"models", "degrade", "score", "sample", "fonts", "image", "files", "processes"},
         {"torch", "PIL", "diffusers", "numpy", "safetensors", "tqdm"},
     ),
-    "restore": ({"score", "image", "files"}, {"torch", "PIL", "aiohttp", "tqdm"}),
+    "restore": ({"score", "image", "files", "processes"}, {"torch", "PIL", "aiohttp", "tqdm"}),
     "tune": ({"restore", "score", "sample", "image", "files"}, {"torch", "PIL", "numpy", "tqdm"}),
     "fonts": (set(), {"PIL"}),
     "image": (set(), {"torch"}),
     "files": (set(), set()),
+    "processes": (set(), set()),
     # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
     "benchmarks": (set(), {"ugc_sr", "torch", "torchvision", "comfy", "numpy", "safetensors", "PIL"}),
 }

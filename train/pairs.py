@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..degrade.degradation import apply
 from ..degrade.recipes import RECIPES
+from ..processes import end_with_parent
 from ..score.picture import known_formats
 from .photos import training_photos
 from .scenes import captioned, dead_leaves
@@ -49,7 +50,7 @@ def make_pairs(photos: Path, folder: Path, count: int, side: int, workers: int) 
         for name, px in (("hr", side), ("lr", side // SCALE))
     )
     done = 0
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
         for clean, damaged in pool.map(_crops, jobs):
             take = min(len(clean), count - done)
             hr[done : done + take], lr[done : done + take] = clean[:take], damaged[:take]
@@ -60,6 +61,11 @@ def make_pairs(photos: Path, folder: Path, count: int, side: int, workers: int) 
     lr.flush()
     (folder / "hr.part").replace(folder / "hr.npy")
     (folder / "lr.part").replace(folder / "lr.npy")
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
 
 
 def _jobs(photos: list[Path], count: int, side: int) -> list[Job]:
