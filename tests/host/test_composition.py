@@ -187,6 +187,7 @@ def test_ten_restorations_load_once_and_leave_nothing(
     assert counts[-1] <= counts[0]
 
 
+@pytest.mark.deep
 def test_compiled_guidance_is_the_same_and_breaks_graphs_only_where_attentions_of_the_host_do(
     tiny_model, guide
 ):

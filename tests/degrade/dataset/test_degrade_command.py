@@ -133,7 +133,7 @@ def test_two_workers_write_the_same_files_as_one(photos, tmp_path):
     assert content(tmp_path / "out1") == content(tmp_path / "out2")
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_killed_in_the_middle_of_200_photos_and_resumed_the_data_set_is_the_same(photos, tmp_path):
     where, out = photos(200), tmp_path / "out"
     process = start(where, out, "--recipe", "mild", "--workers", 2)
@@ -170,7 +170,7 @@ def test_ctrl_c_finishes_what_is_at_work_and_tells_how_to_go_on(photos, tmp_path
     assert json.loads((out / "dataset.json").read_text())["mix"] == {"recipe": len(names)}
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_worker_that_is_killed_ends_the_run_with_a_word(photos, tmp_path):
     where, out = photos(200), tmp_path / "out"
     process = start(where, out, "--recipe", "mild", "--workers", 2)
