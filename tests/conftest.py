@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-NO_BROWSER = "needs Chromium, which `make setup` could not bring; on Debian: sudo apt-get install chromium"
+NO_BROWSER = "needs Chromium, which `make setup` could not bring"
+BRINGS_BROWSER = "sudo apt-get install chromium"  # on Debian and what comes of it
 # As root in a container; nothing is looked up online.
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
@@ -50,6 +51,16 @@ def pytest_collection_modifyitems(items):
     import comfy.cli_args
 
     comfy.cli_args.args.cpu = True
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The last words are what did not run for want of a browser, and what brings one."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    if left := [report.nodeid for report in skipped if NO_BROWSER in str(report.longrepr)]:
+        terminalreporter.section(f"{len(left)} tests did not run: they need Chromium")
+        for name in left:
+            terminalreporter.write_line(name)
+        terminalreporter.write_line(f"They will after  {BRINGS_BROWSER}")
 
 
 @pytest.fixture(autouse=True)
