@@ -15,9 +15,7 @@ from PIL import Image
 
 from ugc_sr.restore.server import CHECKOUT
 
-LIMIT_S = (
-    180  # to end in; a new worker first imports all it needs, which takes some seconds on an idle machine
-)
+LIMIT_S = 180  # to end in; a new worker first imports what it needs, some seconds on an idle machine
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 WORKER, HOST, RAY = "multiprocessing", "main.py", "raylet"  # in the words of a child's command
 
