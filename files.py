@@ -1,5 +1,6 @@
-"""Files that are whole or not there, names for them, and JSON that comes from others."""
+"""Files that are whole or not there, names for them, and texts and JSON that come from others."""
 
+import codecs
 import json
 import re
 import secrets
@@ -12,6 +13,13 @@ _LONGEST = 200  # bytes; file systems allow 255, less our suffixes
 _DEVICE = re.compile(
     r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9])\s*(\..*)?", re.IGNORECASE
 )  # of Windows
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # begins as UTF-16 does
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')  # on Windows, where ':' leads to other drives and streams
 
 
@@ -48,6 +56,29 @@ def portable(part: str) -> bool:
         or any(mark in plain for mark in "/\\")
         or any(unicodedata.category(letter)[0] == "C" for letter in part)  # unseen, or no letter
     )
+
+
+def read_text(path: Path, errors: str = "strict") -> str:
+    """The text of a file that people edit: UTF-8, or what its byte order mark says, as Windows writes it.
+
+    Args:
+        path: of the file.
+        errors: as of `bytes.decode`.
+
+    Raises:
+        OSError: if it can't be read.
+        ValueError: if it is in another encoding.
+    """
+    content = path.read_bytes()
+    coding = next((coding for mark, coding in _MARKS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(coding, errors)
+        known = errors != "strict" or "\0" not in text  # which UTF-16 without a mark is full of
+    except UnicodeDecodeError:
+        text, known = "", False
+    if not known:
+        raise ValueError(f"'{path.name}' is no text in UTF-8. Save it as UTF-8.")
+    return text
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -70,4 +70,7 @@ def resize(image: Tensor, height: int, width: int, mode: str = "bicubic") -> Ten
     """Antialiased resize of (B, C, H, W), not clamped: bicubic overshoots at edges."""
     if tuple(image.shape[-2:]) == (height, width):
         return image
-    return F.interpolate(image, size=(height, width), mode=mode, antialias=True)
+    try:
+        return F.interpolate(image, size=(height, width), mode=mode, antialias=True)
+    except NotImplementedError:  # Apple's GPUs before PyTorch 2.8
+        return F.interpolate(image.cpu(), size=(height, width), mode=mode, antialias=True).to(image.device)

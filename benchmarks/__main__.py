@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import sys
 
 from . import bootstrap
 
@@ -10,6 +11,7 @@ BENCHMARKS = {
     "ablation": "What the semantic tokens bring: equal short trainings with true, strange and no tokens.",
     "degrade": "Training pairs a second against BasicSR's functions on the same settings, and each effect.",
     "forwards": "Network forwards and multiply-adds of each preset and size, ours against the reference's.",
+    "gpu": "Seconds and memory of every preset on this machine's card, in limited time, with a table.",
     "parity": "Largest difference from the outputs of the original SeeSR networks, in float32 on the CPU.",
     "quality": "The bundled model against bicubic enlargement, on the held-out photos.",
     "regions": "Text on the held-out photos, kept by Weigh Regions and Blend Regions.",
@@ -19,6 +21,7 @@ BENCHMARKS = {
 }
 WITHOUT_HOST = ("degrade", "forwards", "train_memory")
 ON_CPU = ("parity",)
+STOPPED = 130  # exit status after Ctrl-C
 SMALLEST_PX = 64
 
 
@@ -37,6 +40,12 @@ def main() -> None:
         "--rounds", type=int, default=3, help="of ours and theirs in turn; the median counts"
     )
     commands.add_parser("forwards", help=BENCHMARKS["forwards"])
+    gpu = commands.add_parser("gpu", help=BENCHMARKS["gpu"])
+    gpu.add_argument("--minutes", type=float, default=9.0, help="after which nothing more is begun")
+    gpu.add_argument("--fixture", help="folder with spec.json and cases.safetensors, to compare with")
+    gpu.add_argument("--sizes", nargs="*", type=_size, metavar="HEIGHTxWIDTH", help="of the results")
+    gpu.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto is a GPU if it can")
+    gpu.add_argument("--classic-memory", action="store_true", help="leave DynamicVRAM off")
     parity = commands.add_parser("parity", help=BENCHMARKS["parity"])
     parity.add_argument("--fixture", required=True, help="folder with spec.json and cases.safetensors")
     quality = commands.add_parser("quality", help=BENCHMARKS["quality"])
@@ -69,8 +78,16 @@ def main() -> None:
     if name not in WITHOUT_HOST:
         bootstrap.host(cpu=name in ON_CPU or options.pop("device", "auto") == "cpu")
     benchmark = importlib.import_module(f".{name}", __package__)
-    for result in benchmark.run(**options):
-        print(json.dumps(result), flush=True)
+    results, status = [], 0
+    try:
+        for result in benchmark.run(**options):
+            results.append(result)
+            print(json.dumps(result), flush=True)
+    except KeyboardInterrupt:
+        status = STOPPED
+    if hasattr(benchmark, "table"):
+        print(f"\n{benchmark.table(results)}", flush=True)
+    sys.exit(status)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -26,12 +26,11 @@ def package() -> None:
 
 
 def host(cpu: bool) -> None:
-    """Put ComfyUI on the import path; with `cpu`, or where there is no CUDA, it stays off the GPU."""
-    from ugc_sr.restore.server import find_host
+    """Put ComfyUI on the import path; with `cpu`, or where there is no GPU, it computes on the CPU."""
+    from ugc_sr.restore.server import accelerator, find_host
 
     # `python -m benchmarks` puts the checkout first, where its `nodes` would shadow the host's.
     sys.path[:] = [str(find_host()), *(p for p in sys.path if Path(p or Path.cwd()).resolve() != ROOT)]
-    import torch
     from comfy.cli_args import args
 
-    args.cpu = cpu or not torch.cuda.is_available()
+    args.cpu = cpu or accelerator() is None

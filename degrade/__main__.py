@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from ..console import keep_printing
 from . import command, compare, look
 from .recipes import RECIPES
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    keep_printing()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["recipes"]:
         parser = argparse.ArgumentParser(prog="python -m ugc_sr.degrade recipes")

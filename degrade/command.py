@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ..files import read_text
 from .dataset.cluster import check_ray, ray_data
 from .dataset.interrupt import Interrupts
 from .dataset.jobs import Engine, Plan, list_jobs
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--scale", type=_whole, metavar="X", help="size of hr / size of lr; the recipe's own if not given")
     add("--crop", type=_whole, metavar="PX", help="take squares of this side; whole photos if not given")
     add("--per-image", type=_whole, default=1, metavar="N", help="samples of each photo; 1 if not given")
-    add("--workers", type=_whole, metavar="W", help="processes; one a core, or one with cuda, if not given")
+    add("--workers", type=_whole, metavar="W", help="processes; one a core or, with cuda, a GPU if not given")
     add("--resume", action="store_true", help="go on with the pairs that are in OUT")
     add("--join", type=Path, metavar="DIR", help="add the pairs of DIR/hr (gt, hq) and DIR/lr (lq), checked")
     add("--sharpen-target", action="store_true", help="sharpen hr as in Real-ESRGAN; lr stays the same")
@@ -54,7 +55,7 @@ def main(options: argparse.Namespace) -> int:
         photos = find_photos(options.input, without=plan.folder)
         joined, alone = find_pairs(options.join, plan.scale) if options.join else ({}, [])
         _tell(*alone)
-        workers = options.workers or (1 if plan.device == "cuda" else _cores())
+        workers = options.workers or _workers(options.device, options.engine)
         jobs = list(list_jobs(plan, photos, joined))
         with Interrupts() as interrupts:
             summary = make_pairs(plan, jobs, ENGINES[options.engine], workers, lambda: bool(interrupts))
@@ -86,7 +87,8 @@ def _plan(options: argparse.Namespace) -> Plan:
         raise ValueError(f"OUT is {options.output}, as is IN; the pairs need a folder of their own.")
     if options.crop and options.crop % scale:
         raise ValueError(f"--crop must be a multiple of the scale, {scale}; got {options.crop}.")
-    if options.device == "cuda" and not torch.cuda.is_available():
+    # A cluster may have GPUs where the machine that orders the work has none.
+    if options.device == "cuda" and options.engine == "local" and not torch.cuda.is_available():
         raise ValueError("--device cuda: PyTorch finds no such device here. Leave it out to use the CPU.")
     return Plan(
         folder=options.output,
@@ -111,7 +113,7 @@ def find_recipe(name: str) -> Recipe:
     if not file.is_file():
         raise ValueError(f"--recipe {name}: no such file and no such name; known are {', '.join(RECIPES)}.")
     try:
-        return Recipe.from_json(file.read_text(encoding="utf-8"))
+        return Recipe.from_json(read_text(file))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
 
@@ -122,7 +124,10 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _cores() -> int:
+def _workers(device: str, engine: str) -> int:
+    """How many are usual; 0 leaves it to Ray, which counts the cluster's GPUs."""
+    if device == "cuda":
+        return 0 if engine == "ray" else 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -148,7 +148,8 @@ def _run(draws: tuple[Draw, ...], image: Tensor, lr_size: tuple[int, int]) -> Te
         function = EFFECTS[draw.op]
         given: dict[str, Any] = {}
         if "generator" in context(function):
-            given["generator"] = torch.Generator(image.device).manual_seed(draw.seed)
+            # Of the CPU, so that every device gets the same noise.
+            given["generator"] = torch.Generator().manual_seed(draw.seed)
         if "lr_size" in context(function):
             given["lr_size"] = lr_size
         image = function(image, **given, **draw.parameters)

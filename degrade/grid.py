@@ -69,7 +69,7 @@ def _shown(photo: Tensor, crop: int, scale: int) -> tuple[int, int, int, int]:
     small = F.interpolate(photo.mean(dim=1, keepdim=True), (height, width), mode="area")
     slope = F.pad(small.diff(dim=2), (0, 0, 0, 1)).abs() + F.pad(small.diff(dim=3), (0, 1)).abs()
     # Running sums: a window of any size at the cost of a few additions a pixel.
-    sums = F.pad(slope[0, 0].double().cumsum(0).cumsum(1), (1, 0, 1, 0))
+    sums = F.pad(slope[0, 0].cpu().double().cumsum(0).cumsum(1), (1, 0, 1, 0))
     detail = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
     place = int(detail.flatten().argmax())
     top, left = divmod(place, detail.shape[1])

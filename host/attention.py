@@ -12,6 +12,8 @@ from ..models.architecture import HEAD_DIM
 from ..models.semantics import Semantics
 from ..sample.tiles import Tile, TilePlan
 
+# What the host sets for Stable Diffusion 2, whose attentions overflow half precision on some devices.
+ATTENTION_PRECISION = torch.float32
 _RUN = "ugcsr_run"
 _EVALUATION = "ugcsr_evaluation"
 _OVERRIDE = "optimized_attention_override"
@@ -27,6 +29,7 @@ class TokenCache:
 
     def __init__(self, tokens: Tensor) -> None:
         self.tokens = tokens  # (b, N, D), where the encoder left them
+        self._moved: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self._projected: dict[tuple[nn.Module, torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
@@ -34,13 +37,17 @@ class TokenCache:
 
     def clear(self) -> None:
         """Drop every key and value."""
+        self._moved.clear()
         self._projected.clear()
 
     def project(self, attention: "TokenAttention", like: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (b, N, C) of one attention, in the dtype and on the device of `like`."""
         key = attention, like.dtype, like.device
         if key not in self._projected:
-            tokens = self.tokens.to(like)
+            place = like.dtype, like.device
+            if place not in self._moved:
+                self._moved[place] = self.tokens.to(like)
+            tokens = self._moved[place]
             self._projected[key] = attention.to_k(tokens), attention.to_v(tokens)
         return self._projected[key]
 
@@ -58,6 +65,7 @@ class TokenRun:
     def __init__(self, semantics: Semantics) -> None:
         self.semantics = semantics
         self.frozen = False
+        self._may_freeze = True
         self._whole = TokenCache(semantics.tokens)
         self._attended = [self._whole]
         self._plan: TilePlan | None = None
@@ -95,9 +103,16 @@ class TokenRun:
 
     def freeze(self, frozen: bool) -> None:
         """Begin to repeat answers, or stop it and forget them."""
-        self.frozen = frozen
-        if not frozen:
+        self.frozen = frozen and self._may_freeze
+        if not self.frozen:
             self._answers.clear()
+
+    def thaw(self) -> bool:
+        """Keep no more answers in this run, for want of memory; return whether there were any."""
+        kept = any(self._answers.values())
+        self._may_freeze = False
+        self.freeze(False)
+        return kept
 
     def project(self, attention: "TokenAttention", like: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (b, N, C) of all tokens attended to."""
@@ -151,7 +166,12 @@ class ImageAttention(SpatialTransformer):
         self, channels: int, token_dim: int, depth: int, use_linear: bool, dtype: torch.dtype
     ) -> None:
         heads = channels // HEAD_DIM
-        layers = {"dtype": dtype, "device": None, "operations": comfy.ops.manual_cast}
+        layers = {
+            "dtype": dtype,
+            "device": None,
+            "operations": comfy.ops.manual_cast,
+            "attn_precision": ATTENTION_PRECISION,
+        }
         self.token_dim = token_dim
         super().__init__(
             channels, heads, HEAD_DIM, depth=depth, context_dim=token_dim, use_linear=use_linear, **layers

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..models import architecture
 from .adapter import SemanticAdapter
-from .attention import TokenRun
+from .attention import ATTENTION_PRECISION, TokenRun
 
 _IMAGE = "image_attentions."
 _HINT = "input_hint_block."
@@ -24,7 +24,11 @@ class SemanticControlModel(comfy.cldm.cldm.ControlNet):
     def __init__(self, state_dict: Mapping[str, Tensor], dtype: torch.dtype) -> None:
         """Lay out the modules that `state_dict` (host naming) has weights for."""
         super().__init__(
-            hint_channels=3, dtype=dtype, operations=comfy.ops.manual_cast, **architecture.infer(state_dict)
+            hint_channels=3,
+            dtype=dtype,
+            operations=comfy.ops.manual_cast,
+            attn_precision=ATTENTION_PRECISION,
+            **architecture.infer(state_dict),
         )
         self.input_hint_block, self.compression = _hint_block(state_dict, dtype)
         self.image_attentions = SemanticAdapter(

@@ -16,8 +16,9 @@ from ..sample.tiles import Tile, TilePlan
 from .adapter import storage_dtype
 from .attention import TokenRun, rows
 from .control_model import SemanticControlModel
-from .fit import check_batch, check_photo, check_range, check_sites, check_tokens
-from .guidance import kept_values
+from .fit import check_batch, check_photo, check_range, check_sites, check_tokens, reductions
+from .room import HALVES, frozen_numbers, kept_numbers
+from .tile_run import noise_level, tile_plan
 
 LOADER = "Load Semantic ControlNet"
 NODE = "Apply Semantic ControlNet"
@@ -103,19 +104,35 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         self._tokens = None
         self._embeddings.clear()
 
-    def inference_memory_requirements(self, dtype: torch.dtype) -> float:
-        """Bytes of the cached hint embedding, keys and values, and of the controls before this one.
+    @property
+    def tokens(self) -> TokenRun | None:
+        """What it attends to in the present run."""
+        return self._tokens
 
-        Of tiles that are read one by one those of a single one: how many come at once is not known here.
+    def kept_bytes(self, cells: int | None = None, tiles: int = 1) -> float:
+        """Return the bytes of embedded hint, keys, values and frozen answers that a run keeps.
+
+        Args:
+            cells: of latent in all tiles of all photos; None where the latent is sampled whole.
+            tiles: that are evaluated at once.
         """
-        values = 0
-        if self.cond_hint_original is not None:
+        network, numbers = self.control_model, 0
+        if cells is None and self.cond_hint_original is not None:
             images, _, height, width = self.cond_hint_original.shape
-            values += images * self.control_model.model_channels * height * width // self.compression_ratio**2
+            cells = images * height * width // self.compression_ratio**2
+        if cells is not None:
+            numbers += network.model_channels * cells
         if self.semantics is not None:
-            values += kept_values(self.control_model.image_attentions, self.semantics, tiles=1)
-        size = comfy.model_management.dtype_size(dtype)
-        return values * size + super().inference_memory_requirements(dtype)
+            numbers += kept_numbers(network.image_attentions, self.semantics, tiles)
+            if self.freeze_after < 1:
+                numbers += frozen_numbers(
+                    network.image_attentions, reductions(network), HALVES * (cells or 0)
+                )
+        return numbers * comfy.model_management.dtype_size(self.manual_cast_dtype or network.dtype)
+
+    def inference_memory_requirements(self, dtype: torch.dtype) -> float:
+        """Return the bytes that it and the controls before it keep, if the latent is sampled whole."""
+        return self.kept_bytes() + super().inference_memory_requirements(dtype)
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: Mapping, batched_number: int, transformer_options: Mapping
@@ -127,21 +144,22 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
                 x_noisy, t, cond, batched_number, transformer_options
             )
         start, end = self.timestep_range
-        if not end <= t[0] <= start:
+        level = noise_level(transformer_options, t)
+        if not end <= level <= start:
             return previous
         dtype = self.manual_cast_dtype or self.control_model.dtype
         context = cond.get("crossattn_controlnet", cond["c_crossattn"])
-        tiles = transformer_options.get("ugcsr_tile")
+        tiles = tile_plan(transformer_options)
         plan = tiles or _whole(x_noisy, batched_number)
         run = cast(TokenRun, self._tokens)  # made by pre_run
         check_batch(NODE, "'semantics'", run.semantics.tokens.shape[0], plan.batch)
-        run.freeze(bool(t[0] <= self._frozen_below))
+        run.freeze(level <= self._frozen_below)
         run.look(tiles)
         sampling = self.model_sampling_current
         control = self.control_model.control(
             x=sampling.calculate_input(t, x_noisy).to(dtype),
             embedding=rows(self._embedding(plan, x_noisy.device, dtype), x_noisy.shape[0]),
-            timesteps=sampling.timestep(t).to(dtype),
+            timesteps=sampling.timestep(t).float(),
             context=comfy.model_management.cast_to_device(context, x_noisy.device, dtype),
             run=run,
             model_options=transformer_options,
@@ -174,6 +192,7 @@ def load_controlnet(state_dict: Mapping[str, Tensor], name: str = "controlnet") 
     dtype = storage_dtype(converted)
     device = comfy.model_management.get_torch_device()
     model = SemanticControlModel(converted, dtype).eval().requires_grad_(False)
+    comfy.model_management.archive_model_dtypes(model)
     control = SemanticControlNet(
         model,
         name,
@@ -181,7 +200,7 @@ def load_controlnet(state_dict: Mapping[str, Tensor], name: str = "controlnet") 
         load_device=device,
         manual_cast_dtype=comfy.model_management.unet_manual_cast(dtype, device),
     )
-    weights.load(model, converted, LOADER, name, assign=control.control_model_wrapped.is_dynamic())
+    model.load_state_dict(converted, assign=control.control_model_wrapped.is_dynamic())
     return control
 
 

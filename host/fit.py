@@ -1,8 +1,9 @@
 """Refusals of what doesn't fit together: photo, semantics, weights, model and latent."""
 
-from typing import cast
+from typing import Any, cast
 
 from comfy.ldm.modules.attention import BasicTransformerBlock, SpatialTransformer, SpatialVideoTransformer
+from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, Upsample
 from torch import nn
 
 from ..models.semantics import Semantics
@@ -80,6 +81,19 @@ def check_sites(node: str, unet: nn.Module, adapter: SemanticAdapter, name: str)
                 f"expected {_describe(attention)}. Connect the model that '{name}' was trained on: "
                 "Stable Diffusion 2 for SeeSR and SRlab."
             )
+
+
+def reductions(unet: Any) -> dict[str, int]:
+    """Return by what a UNet or ControlNet divides the latent's sides at each place, such as "input_4"."""
+    factor, places = 1, {}
+    for number, block in enumerate(getattr(unet, "input_blocks", ())):
+        factor *= 2 if any(isinstance(layer, Downsample) for layer in block) else 1
+        places[f"input_{number}"] = factor
+    places["middle_0"] = factor
+    for number, block in enumerate(getattr(unet, "output_blocks", ())):
+        places[f"output_{number}"] = factor
+        factor //= 2 if any(isinstance(layer, Upsample) for layer in block) else 1
+    return places
 
 
 def _text_attentions(unet: nn.Module) -> dict[str, SpatialTransformer]:

@@ -1,13 +1,11 @@
 """Semantic guidance: the adapter's image attentions inside the host's UNet."""
 
 import logging
-import math
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import comfy.controlnet
-import comfy.model_management
 import comfy.model_patcher
 import torch
 from comfy.ldm.modules.attention import SpatialTransformer
@@ -19,10 +17,13 @@ from ..models.semantics import Semantics
 from .adapter import LoadedAdapter, SemanticAdapter
 from .attention import TokenRun
 from .clone import clone
-from .fit import check_batch, check_photo, check_range, check_sites, check_tokens
+from .fit import check_batch, check_photo, check_range, check_sites, check_tokens, reductions
+from .room import HALVES, computing_size, frozen_numbers, kept_numbers, reserve
+from .tile_run import noise_level, tile_plan, tile_run
 
 NODE = "Apply Semantic Guidance"
 KEY = "ugcsr_semantics"
+RUN_KEY = "ugcsr_semantics_run"  # of the GuidanceRun in transformer_options
 _PATCH = "forward_timestep_embed_patch"
 
 
@@ -34,6 +35,7 @@ class Guidance:
     """
 
     adapter: SemanticAdapter
+    adapter_id: uuid.UUID  # the host's, which copies on other devices share
     semantics: Semantics
     strength: float
     start: float
@@ -50,7 +52,7 @@ def apply_guidance(
     end_percent: float = 1.0,
     freeze_after: float = 1.0,
 ) -> "comfy.model_patcher.ModelPatcher":
-    """A MODEL that also attends to `semantics`; `model` stays as it is. Guidances add up.
+    """Return a MODEL that also attends to `semantics`; `model` stays as it is. Guidances add up.
 
     After the share `freeze_after` of the sampling the cross-attentions to tokens repeat their answers
     instead of computing them, as T-GATE does with those to text (arXiv 2404.02747).
@@ -70,15 +72,19 @@ def apply_guidance(
             NODE,
         )
     model = clone(model)
-    entry = Guidance(adapter.patcher.model, semantics, strength, start_percent, end_percent, freeze_after)
+    entry = Guidance(
+        adapter.patcher.model,
+        adapter.patcher.clone_base_uuid,
+        semantics,
+        strength,
+        start_percent,
+        end_percent,
+        freeze_after,
+    )
+    dispatcher = Dispatcher((*guidances_of(model), entry))
     handlers = model.model_options["transformer_options"].setdefault("patches", {}).setdefault(_PATCH, [])
-    earlier = [handler for _, handler in handlers if isinstance(handler, Dispatcher)]
-    entries = [*(e for dispatcher in earlier for e in dispatcher.entries), entry]
-    dispatcher = Dispatcher(entries)
-    handlers[:] = [
-        (SpatialTransformer, dispatcher),
-        *(pair for pair in handlers if not isinstance(pair[1], Dispatcher)),
-    ]
+    foreign = [pair for pair in handlers if not isinstance(pair[1], Dispatcher)]
+    handlers[:] = [(SpatialTransformer, dispatcher), *foreign]
     _register(model, dispatcher)
     patchers = model.get_additional_models_with_key(KEY)
     if all(patcher.model is not adapter.patcher.model for patcher in patchers):
@@ -86,121 +92,171 @@ def apply_guidance(
     return model
 
 
+def guidances_of(model: "comfy.model_patcher.ModelPatcher") -> tuple[Guidance, ...]:
+    """Return the guidances of a MODEL, in the order in which they were applied."""
+    dispatcher = _dispatcher(model.model_options["transformer_options"])
+    return dispatcher.entries if dispatcher else ()
+
+
+class GuidanceRun:
+    """What the guidances of one MODEL learn in one run: which of them act now, and on which tokens.
+
+    Attributes:
+        tokens: one TokenRun a guidance.
+        active: whether each guidance acts at the present noise level.
+    """
+
+    def __init__(self, entries: tuple[Guidance, ...]) -> None:
+        self.tokens = tuple(TokenRun(entry.semantics) for entry in entries)
+        self.active = (True,) * len(entries)
+        self._adapters: dict[tuple[torch.device, uuid.UUID], SemanticAdapter] = {}
+
+    def find_adapters(self, patchers: Mapping[torch.device, Any]) -> None:
+        """Note which copy of each adapter the host has put beside the MODEL on each device."""
+        for device, patcher in patchers.items():
+            for adapter in patcher.get_additional_models_with_key(KEY):
+                self._adapters[device, adapter.clone_base_uuid] = adapter.model
+
+    def adapter(self, entry: Guidance, device: torch.device) -> SemanticAdapter:
+        """Return the adapter of a guidance on `device`."""
+        return self._adapters.get((device, entry.adapter_id), entry.adapter)
+
+    def clear(self) -> None:
+        """Free what was computed from the tokens."""
+        for run in self.tokens:
+            run.clear()
+
+
+@dataclass(frozen=True, eq=False)
 class Dispatcher:
-    """Runs every guidance of one MODEL after each text attention; the only handler of ours there."""
+    """Runs every guidance of one MODEL after each text attention; the only handler of ours there.
 
-    def __init__(self, entries: list[Guidance]) -> None:
-        self.entries = tuple(entries)
-        self.runs = tuple(TokenRun(entry.semantics) for entry in entries)
-        self._active = (True,) * len(entries)
+    Clones of the MODEL share it, so it never changes: what a run learns is in its GuidanceRun.
+    """
 
-    def prepare(self, patcher: "comfy.model_patcher.ModelPatcher", sigma: Tensor, options: dict) -> None:
-        """Before each evaluation and outside of the network: find out which guidances act, and on what."""
-        level = float(sigma.max())
-        plan = options.get("transformer_options", {}).get("ugcsr_tile")
-        sampling: Any = patcher.get_model_object("model_sampling")
-        self._active = tuple(
-            sampling.percent_to_sigma(entry.end) <= level <= sampling.percent_to_sigma(entry.start)
-            for entry in self.entries
-        )
-        for entry, run, active in zip(self.entries, self.runs, self._active, strict=True):
-            run.freeze(level <= sampling.percent_to_sigma(entry.freeze))
-            if active:
-                run.look(plan)
+    entries: tuple[Guidance, ...]
 
-    def sample(self, run: WrapperExecutor, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Around a whole run: refuse tokens of other photos before anything is loaded."""
-        guider: Any = run.class_obj
+    def sample(self, execute: WrapperExecutor, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Around a whole run: refuse tokens of other photos before anything is loaded, then begin."""
+        guider: Any = execute.class_obj
         cell = guider.model_patcher.get_model_object("latent_format").spacial_downscale_ratio
         height, width = (side * cell for side in noise.shape[-2:])
         for entry in self.entries:
             check_batch(NODE, "'semantics'", entry.semantics.tokens.shape[0], noise.shape[0])
             check_photo(NODE, entry.semantics, (height, width), "the sampler's latent, which is for")
-        return run(noise, *args, **kwargs)
-
-    def prepare_sampling(
-        self, run: WrapperExecutor, model: Any, shape: Any, conds: dict, model_options: Any = None, **how: Any
-    ) -> Any:
-        """Let the host keep room for keys and values, which it asks for from controls only."""
-        tokens = {KEY: [{"control": _Room(self.entries, model_options or {})}]}
-        real_model, _, models = run(model, shape, conds | tokens, model_options=model_options, **how)
-        return real_model, conds, models
-
-    def clear(self, _: Any = None) -> None:
-        """Free what was computed from the tokens."""
-        for run in self.runs:
+        options = guider.model_options.setdefault("transformer_options", {})
+        options[RUN_KEY] = run = GuidanceRun(self.entries)
+        try:
+            return execute(noise, *args, **kwargs)
+        finally:
+            del options[RUN_KEY]
             run.clear()
 
+    def prepare_sampling(
+        self,
+        execute: WrapperExecutor,
+        model: Any,
+        shape: Any,
+        conds: dict,
+        model_options: Any = None,
+        **how: Any,
+    ) -> Any:
+        """Let the host keep room for what the run will keep, which it asks of controls only."""
+        options = (model_options or {}).get("transformer_options", {})
+
+        def bytes_needed() -> float:
+            tiles = tile_run(options)
+            cells = tiles.cells if tiles else shape[0] * shape[-2] * shape[-1]
+            return guidance_bytes(model, self.entries, cells, tiles.at_once if tiles else 1)
+
+        real_model, _, models = execute(
+            model, shape, reserve(conds, KEY, bytes_needed), model_options=model_options, **how
+        )
+        return real_model, conds, models
+
+    def prepare(self, patcher: "comfy.model_patcher.ModelPatcher", sigma: Tensor, options: dict) -> None:
+        """Before each evaluation and outside of the network: find out which guidances act, and on what."""
+        transformer_options = options.get("transformer_options", {})
+        run: GuidanceRun | None = transformer_options.get(RUN_KEY)
+        if run is None:
+            return
+        run.find_adapters(options.get("multigpu_clones", {patcher.load_device: patcher}))
+        level = noise_level(transformer_options, sigma)
+        sampling: Any = patcher.get_model_object("model_sampling")
+        run.active = tuple(
+            sampling.percent_to_sigma(entry.end) <= level <= sampling.percent_to_sigma(entry.start)
+            for entry in self.entries
+        )
+        for entry, tokens, active in zip(self.entries, run.tokens, run.active, strict=True):
+            tokens.freeze(level <= sampling.percent_to_sigma(entry.freeze))
+            if active:
+                tokens.look(tile_plan(transformer_options))
+
+    @torch.compiler.disable
     def __call__(
         self, layer: SpatialTransformer, x: Tensor, emb: Tensor, context: Tensor, options: dict, *rest: Any
     ) -> Tensor:
-        """Stand in for `layer` in the host's loop over a block."""
-        x = self._text_attention(layer, x, emb, context, options, *rest)
+        """Stand in for `layer` in the host's loop over a block.
+
+        ComfyUI compiles models without guards for `transformer_options`: a compiled network would go on with
+        the tokens, strength and range of the run that it was compiled in, and may call a dispatcher of that
+        run. So this is not compiled, and asks the present options which guidances there are.
+        """
+        x = _text_attention(layer, x, emb, context, options, *rest)
+        present = _dispatcher(options)
+        if present is None:
+            return x
+        run: GuidanceRun = options.get(RUN_KEY) or GuidanceRun(present.entries)
         site = "{}_{}".format(*options["block"])
-        for entry, run, active in zip(self.entries, self.runs, self._active, strict=True):
+        for entry, tokens, active in zip(present.entries, run.tokens, run.active, strict=True):
             if active and site in entry.adapter:
-                y = entry.adapter.attentions[site].attend(x, run, options)
+                y = run.adapter(entry, x.device).attentions[site].attend(x, tokens, options)
                 x = y if entry.strength == 1 else x + entry.strength * (y - x)
         return x
 
-    def _text_attention(self, layer, x, emb, context, options, *rest) -> Tensor:
-        """What happens without us: the handler of another extension, or the layer itself."""
-        for layer_class, handler in options["patches"][_PATCH]:
-            if handler is not self and isinstance(layer, layer_class):
-                return handler(layer, x, emb, context, options, *rest)
-        x = layer(x, context, options)
-        options["transformer_index"] += 1  # the host counts only the layers that it calls itself
-        return x
+
+def guidance_bytes(model: Any, entries: tuple[Guidance, ...], cells: int, at_once: int) -> float:
+    """Return the bytes that guidances keep during a run.
+
+    Args:
+        model: the MODEL.
+        entries: its guidances.
+        cells: of latent in all tiles of all photos; tiles overlap.
+        at_once: tiles that are evaluated together.
+    """
+    sides = reductions(model.get_model_object("diffusion_model"))
+    numbers = 0
+    for entry in entries:
+        numbers += kept_numbers(entry.adapter, entry.semantics, at_once)
+        if entry.freeze < 1:
+            numbers += frozen_numbers(entry.adapter, sides, HALVES * cells)
+    return numbers * computing_size(model.model)
 
 
-class _Room(comfy.controlnet.ControlBase):
-    """Controls nothing; says how much memory the keys and values of guidances take."""
-
-    def __init__(self, entries: tuple[Guidance, ...], model_options: Mapping) -> None:
-        super().__init__()
-        self.entries = entries
-        self.model_options = model_options
-
-    def get_models(self) -> list:
-        """None: the adapters are attached to the MODEL."""
-        return []
-
-    def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> "_Room":
-        """The same for every device."""
-        if autoregister:
-            self.multigpu_clones[load_device] = self
-        return self
-
-    def inference_memory_requirements(self, dtype: torch.dtype) -> float:
-        """Bytes, for as many tiles at once as Tile Diffusion has set by the time that the host asks."""
-        tiles = self.model_options.get("transformer_options", {}).get("ugcsr_tile_run")
-        values = sum(
-            kept_values(entry.adapter, entry.semantics, getattr(tiles, "batch", 1)) for entry in self.entries
-        )
-        return values * comfy.model_management.dtype_size(dtype)
+def _dispatcher(transformer_options: Mapping) -> "Dispatcher | None":
+    handlers = transformer_options.get("patches", {}).get(_PATCH, ())
+    return next((handler for _, handler in handlers if isinstance(handler, Dispatcher)), None)
 
 
-def kept_values(adapter: SemanticAdapter, semantics: Semantics, tiles: int) -> int:
-    """How many numbers the keys and values of `semantics` are, with so many tiles at once where read."""
-    width = sum(len(a.transformer_blocks) * a.in_channels for a in adapter.attentions.values())
-    views = {"global": 1, "tile": tiles, "both": 1 + tiles}[semantics.view]
-    return 2 * views * math.prod(semantics.tokens.shape[:2]) * width
+def _text_attention(
+    layer: SpatialTransformer, x: Tensor, emb: Tensor, context: Tensor, options: dict, *rest: Any
+) -> Tensor:
+    """Do what happens without us: the handler of another extension, or the layer itself."""
+    for layer_class, handler in options.get("patches", {}).get(_PATCH, ()):
+        if not isinstance(handler, Dispatcher) and isinstance(layer, layer_class):
+            return handler(layer, x, emb, context, options, *rest)
+    x = layer(x, context, options)
+    options["transformer_index"] += 1  # the host counts only the layers that it calls itself
+    return x
 
 
 def _register(model: "comfy.model_patcher.ModelPatcher", dispatcher: Dispatcher) -> None:
-    """Let the host tell the dispatcher when a run starts, steps and ends, in place of an earlier one."""
-    callbacks: Mapping[str, Callable] = {
-        CallbacksMP.ON_PRE_RUN: dispatcher.clear,
-        CallbacksMP.ON_PREPARE_STATE: dispatcher.prepare,
-        CallbacksMP.ON_CLEANUP: dispatcher.clear,
-    }
-    for event, callback in callbacks.items():
-        model.remove_callbacks_with_key(event, KEY)
-        model.add_callback_with_key(event, KEY, callback)
-    wrappers: Mapping[str, Callable] = {
-        WrappersMP.OUTER_SAMPLE: dispatcher.sample,
-        WrappersMP.PREPARE_SAMPLING: dispatcher.prepare_sampling,
-    }
-    for kind, wrapper in wrappers.items():
+    """Let the host tell the dispatcher of a run and its steps, in place of an earlier one."""
+    model.remove_callbacks_with_key(CallbacksMP.ON_PREPARE_STATE, KEY)
+    model.add_callback_with_key(CallbacksMP.ON_PREPARE_STATE, KEY, dispatcher.prepare)
+    for kind, wrapper in (
+        (WrappersMP.OUTER_SAMPLE, dispatcher.sample),
+        (WrappersMP.PREPARE_SAMPLING, dispatcher.prepare_sampling),
+    ):
         model.remove_wrappers_with_key(kind, KEY)
         model.add_wrapper_with_key(kind, KEY, wrapper)

@@ -12,6 +12,8 @@ import comfy.model_sampling
 import comfy.sd
 import comfy.supported_models_base
 import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.patcher_extension import WrappersMP
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -30,8 +32,10 @@ from ..models.nano import (
     residual,
 )
 from .adapter import LoadedAdapter, load_adapter
+from .anchor import KEY, anchored
 from .controlnet import SemanticControlNet, load_controlnet
 from .encoder import LoadedEncoder, load_encoder
+from .ownership import cast_on_the_fly, own
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "bundled" / "nano.safetensors"
 
@@ -77,6 +81,17 @@ class _Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling
     """Stable Diffusion's noise levels; the network answers with the clean latent."""
 
 
+class ResidualUNet(UNetModel):
+    """Answers with the noisy residual that it sees plus the clean one, in the latent's channels.
+
+    EasyCache keeps the difference of answer and input for the steps that it skips. This difference is the
+    clean residual, which changes little from step to step.
+    """
+
+    def _forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return x[:, :LATENT_CHANNELS] + residual(super()._forward(x, *args, **kwargs))
+
+
 class ResidualModel(comfy.model_base.BaseModel):
     """Samples the residual to the latent that the sampler was given, its anchor.
 
@@ -85,7 +100,7 @@ class ResidualModel(comfy.model_base.BaseModel):
     """
 
     def __init__(self, config: NanoConfig, device: torch.device | None = None) -> None:
-        super().__init__(config, device=device)
+        super().__init__(config, device=device, unet_model=ResidualUNet)
         self.model_sampling = _Sampling(config)
         self.concat_keys = ("concat_image",)
 
@@ -98,7 +113,8 @@ class ResidualModel(comfy.model_base.BaseModel):
     def _apply_model(self, x: Tensor, t: Tensor, c_concat: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         anchor, where = c_concat.to(x).split([LATENT_CHANNELS, PLACE_CHANNELS], dim=1)
         known = torch.cat([detail(anchor), where], dim=1)
-        return anchor + residual(super()._apply_model(x - anchor, t, known, *args, **kwargs))
+        answer = super()._apply_model(x - anchor, t, known, *args, **kwargs)
+        return anchor + (answer - self.model_sampling.calculate_input(t, x - anchor))
 
 
 class NanoVAE(comfy.sd.VAE):
@@ -106,12 +122,10 @@ class NanoVAE(comfy.sd.VAE):
 
     def __init__(self, state_dict: dict[str, Tensor]) -> None:
         super().__init__(sd={"pixel_space_vae": torch.ones(())}, dtype=torch.float32)
-        self.first_stage_model = Autoencoder().eval().requires_grad_(False)
+        self.first_stage_model = Autoencoder()
         self.first_stage_model.load_state_dict(state_dict)
-        self.patcher = comfy.model_patcher.ModelPatcher(
-            self.first_stage_model,
-            load_device=self.device,
-            offload_device=comfy.model_management.vae_offload_device(),
+        self.patcher = own(
+            cast_on_the_fly(self.first_stage_model), self.device, comfy.model_management.vae_offload_device()
         )
         self.downscale_ratio = self.upscale_ratio = FOLD
         self.latent_channels = LATENT_CHANNELS
@@ -172,12 +186,11 @@ def load_nano(path: Path = WEIGHTS) -> LoadedNano:
         raise FileNotFoundError(
             f"Load Nano Model: {path.name} is missing from {path.parent}. Install the extension again."
         )
-    parts: dict[str, dict[str, Tensor]] = {}
-    for key, value in load_file(path).items():
-        part, _, name = key.partition(".")
-        parts.setdefault(part, {})[name] = value.float()
+    parts = _parts(path)
+    model = _load_model(parts["unet"])
+    model.cached_patcher_init = (_load_another_model, (path,))
     return LoadedNano(
-        model=_load_model(parts["unet"]),
+        model=model,
         conditioning=[[parts["text"][""], {}]],
         vae=NanoVAE(parts["vae"]),
         adapter=load_adapter(parts["unet"]),
@@ -186,13 +199,23 @@ def load_nano(path: Path = WEIGHTS) -> LoadedNano:
     )
 
 
-def _load_model(unet: dict[str, Tensor]) -> comfy.model_patcher.ModelPatcher:
+def _parts(path: Path) -> dict[str, dict[str, Tensor]]:
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in load_file(path).items():
+        part, _, name = key.partition(".")
+        parts.setdefault(part, {})[name] = value.float()
+    return parts
+
+
+def _load_another_model(path: Path, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    """The MODEL once more, which the host asks for on another device and where it compiles a model."""
+    return _load_model(_parts(path)["unet"], disable_dynamic)
+
+
+def _load_model(unet: dict[str, Tensor], disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
     base, _ = unet_from_diffusers(unet)
     model = ResidualModel(NanoConfig(infer(base)))
-    patcher = comfy.model_patcher.CoreModelPatcher(
-        model,
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
+    patcher = own(model, disable_dynamic=disable_dynamic)
     model.load_model_weights(base, assign=patcher.is_dynamic())
+    patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, anchored)
     return patcher

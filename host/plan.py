@@ -18,6 +18,7 @@ from ..sample.plan import (
     Memory,
     Plan,
     Stage,
+    Suited,
     at_once,
     fixed,
     in_words,
@@ -26,7 +27,8 @@ from ..sample.plan import (
 )
 from .controlnet import SemanticControlNet
 from .encoder import LoadedEncoder
-from .guidance import Dispatcher, Guidance, check_tokens, kept_values
+from .fit import check_tokens
+from .guidance import Guidance, guidance_bytes, guidances_of
 from .nano import ResidualModel
 from .tiling import latent_ratio
 
@@ -64,11 +66,10 @@ def plan_restoration(
     height, width = diffusion.canvas
 
     room = budget.room(model.load_device, diffusion.patchers)
-    suited = NANO if isinstance(model.model, ResidualModel) else SD2
     layout = (
-        fixed(height, width, tile_size, suited)
+        fixed(height, width, tile_size, diffusion.suited)
         if tile_size
-        else lay_out(height, width, suited, lambda tile: diffusion.least(tile) <= room)
+        else lay_out(height, width, diffusion.suited, lambda tile: diffusion.least(tile) <= room)
     )
     batch = at_once(layout.count, lambda tiles: diffusion.ample(layout.tile, tiles) <= room)
     stages = [_diffusion_stage(diffusion, layout, batch, budget)]
@@ -122,9 +123,14 @@ class _Diffusion:
 
     model: Any
     control: Any  # None without
-    guidances: Sequence[Guidance]
+    guidances: tuple[Guidance, ...]
     photos: int
     cells: tuple[int, int]
+
+    @property
+    def suited(self) -> Suited:
+        """The tiles that the model does best with."""
+        return NANO if isinstance(self.model.model, ResidualModel) else SD2
 
     @property
     def ratio(self) -> int:
@@ -145,23 +151,27 @@ class _Diffusion:
 
     def least(self, tile: int) -> float:
         """Bytes for one tile and one half of CFG, less than which the host can't compute."""
-        return self._work(tile, 1, halves=1) + self._kept(1)
+        return self._work(tile, 1, halves=1) + self._kept(tile, 1)
 
     def ample(self, tile: int, count: int) -> float:
         """Bytes with which the host computes `count` tiles and both halves at once."""
-        return SPARE * self._work(tile, count, halves=2) + self._kept(count)
+        return SPARE * self._work(tile, count, halves=2) + self._kept(tile, count)
 
     def _work(self, tile: int, count: int, halves: int) -> float:
         height, width = (min(tile // self.ratio, side) for side in self.cells)
         channels = self.model.get_model_object("latent_format").latent_channels
         return self.model.model.memory_required([halves * count * self.photos, channels, height, width])
 
-    def _kept(self, tiles: int) -> float:
-        """Bytes of keys, values and embedded hints, which stay for the run."""
-        dtype = self.model.model_dtype()
-        values = sum(kept_values(entry.adapter, entry.semantics, tiles) for entry in self.guidances)
-        control = 0 if self.control is None else self.control.inference_memory_requirements(dtype)
-        return values * management.dtype_size(dtype) + control
+    def _kept(self, tile: int, at_once: int) -> float:
+        """Bytes of keys, values, frozen answers and embedded hints, which stay for the run."""
+        layout = fixed(*self.canvas, tile, self.suited)
+        height, width = (min(tile // self.ratio, side) for side in self.cells)
+        cells = self.photos * layout.count * height * width
+        kept = guidance_bytes(self.model, self.guidances, cells, at_once)
+        if isinstance(self.control, SemanticControlNet):
+            return kept + self.control.kept_bytes(cells, at_once)
+        size = self.model.model_dtype()
+        return kept + (0 if self.control is None else self.control.inference_memory_requirements(size))
 
 
 def _diffusion(model: Any, hint: Tensor, control: Any, encoder: LoadedEncoder | None) -> _Diffusion:
@@ -182,7 +192,7 @@ def _diffusion(model: Any, hint: Tensor, control: Any, encoder: LoadedEncoder | 
             f"{NODE}: 'hint' is {hint.shape[-1]}x{hint.shape[-2]} px, smaller than a latent cell of 'model', "
             f"{latent.spacial_downscale_ratio} px. Connect the hint of Prepare Photo, not the photo."
         )
-    guidances = _guidances(model)
+    guidances = guidances_of(model)
     if isinstance(control, SemanticControlNet):
         control = control.copy().set_cond_hint(hint)
         semantics = guidances[0].semantics if guidances else _unread(encoder, hint)
@@ -190,12 +200,6 @@ def _diffusion(model: Any, hint: Tensor, control: Any, encoder: LoadedEncoder | 
             check_tokens(NODE, semantics, control.control_model.image_attentions.token_dim, control.name)
             control = control.with_semantics(semantics)
     return _Diffusion(model, control, guidances, hint.shape[0], (height, width))
-
-
-def _guidances(model: Any) -> list[Guidance]:
-    patches = model.model_options["transformer_options"].get("patches", {})
-    handlers = [handler for _, handler in patches.get("forward_timestep_embed_patch", [])]
-    return [entry for handler in handlers if isinstance(handler, Dispatcher) for entry in handler.entries]
 
 
 def _unread(encoder: LoadedEncoder | None, hint: Tensor) -> Semantics | None:

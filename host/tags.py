@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from comfy.sd1_clip import SDClipModel
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,6 +19,7 @@ from .progress import progress
 ENCODE, TAG = "Encode Tags", "Tag Photo"
 SHIPPED = Path(__file__).with_name("tags.txt")
 TEMPLATES = ("a photo of {}", "a blurry photo of {}", "a photo that shows {}")  # assumed; not measured
+AT_ONCE = 32  # tags that the text tower reads together; their activations take some hundred MB
 SHARPNESS = 100  # what CLIP multiplies cosines by before the softmax, at the end of its training
 ONE_CLIP = (
     "Take both towers from one CLIP. For Stable Diffusion 2: 'clip' of its checkpoint "
@@ -52,11 +55,12 @@ def encode_tags(clip: Any, text: str) -> Tags:
     names = clean_tags(text) or shipped_tags()
     done = progress(len(names))
     means = []
-    for index, name in enumerate(names):
-        texts = torch.cat([_embed(clip, template.format(name)) for template in TEMPLATES])
-        means.append(F.normalize(texts, dim=1).mean(dim=0))
-        done(index + 1)
-    return Tags(tuple(names), F.normalize(torch.stack(means), dim=1))
+    for start in range(0, len(names), AT_ONCE):
+        batch = names[start : start + AT_ONCE]
+        texts = _embed(clip, [template.format(name) for name in batch for template in TEMPLATES])
+        means.append(F.normalize(texts, dim=1).unflatten(0, (len(batch), -1)).mean(dim=1))
+        done(start + len(batch))
+    return Tags(tuple(names), F.normalize(torch.cat(means), dim=1))
 
 
 def tag_photos(clip_vision: Any, tags: Tags, image: Tensor, count: int, threshold: float) -> list[str]:
@@ -80,19 +84,46 @@ def tag_photos(clip_vision: Any, tags: Tags, image: Tensor, count: int, threshol
     return [_tag(_look(clip_vision, photo), tags, count, threshold) for photo in image.split(1)]
 
 
-def _embed(clip: Any, text: str) -> Tensor:
-    """(1, D) of a whole text, where images of the same content lie.
+def _embed(clip: Any, texts: Sequence[str]) -> Tensor:
+    """(N, D) of N whole texts, where images of the same content lie.
+
+    The host reads the parts of a long text at once, and returns the embedding of the first. Our texts go in
+    as such parts, and the embeddings of all come from the tower that made the first one.
 
     Raises:
         ValueError: as `encode_tags`.
     """
-    _, pooled = clip.encode_from_tokens(clip.tokenize(text), return_pooled=True)
+    tokens = [clip.tokenize(text) for text in texts]
+    parts = {tower: [each[tower][0] for each in tokens] for tower in tokens[0]}
+    made: list[Tensor] = []
+    towers = [module for module in clip.cond_stage_model.modules() if isinstance(module, SDClipModel)]
+    watches = [
+        tower.register_forward_hook(lambda _module, _args, out: made.append(out[1])) for tower in towers
+    ]
+    try:
+        first = _whole(clip.encode_from_tokens(parts, return_pooled=True)[1])
+    finally:
+        for watch in watches:
+            watch.remove()
+    for pooled in made:
+        if pooled is not None and torch.equal(pooled[:1].to(first), first):
+            return _whole(pooled[: len(texts)].to(first.device))
+    # The host joined what several towers made.
+    return torch.cat([_whole(clip.encode_from_tokens(each, return_pooled=True)[1]) for each in tokens])
+
+
+def _whole(pooled: Tensor | None) -> Tensor:
+    """The embeddings (N, D) that the host returned, in float32.
+
+    Raises:
+        ValueError: as `encode_tags`.
+    """
     if pooled is None:
         raise ValueError(
             f"{ENCODE}: 'clip' has no embedding for a text as a whole, so it is no CLIP. {ONE_CLIP}"
         )
     # The host leaves weights that a file lacks as the memory happens to be, mostly zeros.
-    if not pooled.isfinite().all() or not pooled.any():
+    if not pooled.isfinite().all() or not pooled.any(dim=1).all():
         raise ValueError(
             f"{ENCODE}: the text tower in 'clip' lacks its projection, as those of diffusers folders do; "
             f"without it texts don't lie beside images. {ONE_CLIP}"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..sample.tiles import TilePlan
 from .controlnet import SemanticControlNet
+from .room import controls_of
 
 FUZZ = 8  # latent cells over which the host fades an area without mask (samplers.get_area_and_mult)
 
@@ -129,12 +130,7 @@ def _controls(conds: Any) -> list[Any]:
     Raises:
         ValueError: for kinds of control whose hint we can't cut, rather than a wrong picture.
     """
-    chains = []
-    for control in (c["control"] for cond in conds for c in cond or [] if "control" in c):
-        while control is not None:
-            chains += [control, *control.multigpu_clones.values()]
-            control = control.previous_controlnet
-    foreign = [control for control in dict.fromkeys(chains) if not isinstance(control, SemanticControlNet)]
+    foreign = [control for control in controls_of(conds) if not isinstance(control, SemanticControlNet)]
     for control in foreign:
         if not isinstance(control, (ControlNet, T2IAdapter)):
             raise ValueError(

@@ -1,9 +1,8 @@
 """Tiled sampling: a MODEL clone whose every evaluation runs on overlapping tiles of the latent."""
 
 import logging
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
@@ -11,21 +10,24 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..sample.tiles import GRIDS, Grid, Tile, TilePlan, blend
+from ..sample.tiles import GRIDS, Grid, TilePlan, blend
 from .clone import clone
+from .controlnet import SemanticControlNet
+from .guidance import RUN_KEY as GUIDANCE_RUN
+from .memory import is_out_of_memory
+from .room import controls_of, reserve
 from .tile_conds import cropped_hints, cut_cond
+from .tile_run import LEVEL_KEY, PLAN_KEY, RUN_KEY, TileRun
 
 log = logging.getLogger(__name__)
 
-KEY = "ugcsr_tile"  # of our wrappers, and of the TilePlan in transformer_options
-RUN_KEY = "ugcsr_tile_run"
-SMALLEST = 16  # latent cells; a UNet with three halvings still sees 2x2
+KEY = "ugcsr_tile"  # of our wrappers
 
 Conds = list[list[dict[str, Any]] | None]
 
 
 def tile_diffusion(model: Any, tile: int, overlap: int, batch: int, grid: str = "even") -> Any:
-    """Clone of MODEL that samples in tiles, whatever the sampler.
+    """Return a clone of MODEL that samples in tiles, whatever the sampler.
 
     Wraps CALC_COND_BATCH, inside which controls, masks, hooks and memory checks all see tiles, and
     PREPARE_SAMPLING, so that memory is reserved for one batch of tiles instead of the whole latent.
@@ -51,44 +53,8 @@ def tile_diffusion(model: Any, tile: int, overlap: int, batch: int, grid: str = 
 
 
 def latent_ratio(model: Any) -> int:
-    """Pixels along the side of one latent cell of this MODEL: 8 for Stable Diffusion."""
+    """Return the pixels along the side of one latent cell of this MODEL: 8 for Stable Diffusion."""
     return model.get_model_object("latent_format").spacial_downscale_ratio
-
-
-@dataclass
-class TileRun:
-    """The tiles of one sampling run, smaller after each time the memory ran out."""
-
-    tile: int
-    overlap: int
-    batch: int
-    grid: Grid
-    encoded_hints: dict[Any, Tensor] = field(default_factory=dict)
-
-    def boxes(self, height: int, width: int) -> list[Tile]:
-        """Tiles of a latent."""
-        return self.grid.split(height, width, self.tile, self.overlap)
-
-    def batches(self, boxes: list[Tile]) -> Iterator[tuple[Tile, ...]]:
-        """Batches that differ by one tile at most: 9 tiles, 4 at once, go as 3 + 3 + 3."""
-        count = math.ceil(len(boxes) / self.batch)
-        for i in range(count):
-            yield tuple(boxes[i * len(boxes) // count : (i + 1) * len(boxes) // count])
-
-    def shrink(self, height: int, width: int) -> bool:
-        """Halve the batch of tiles, then the tile; False if there is nothing left to halve."""
-        self.encoded_hints.clear()
-        batch = min(self.batch, len(self.boxes(height, width)))
-        if batch > 1:
-            self.batch = batch // 2
-            return True
-        tile = min(self.tile, max(height, width))
-        half = max(tile // 2 // 8 * 8, SMALLEST)
-        if half >= tile:
-            return False
-        self.overlap = self.overlap * half // self.tile
-        self.tile = half
-        return True
 
 
 @dataclass(frozen=True)
@@ -104,14 +70,15 @@ class Tiling:
         self, executor: Any, model: Any, shape: Any, conds: Any, model_options: Any = None, **options: Any
     ) -> Any:
         """Start a run, and let the host reserve memory for one batch of tiles."""
-        run = self._run()
+        run = self._run(shape)
         if model_options is not None:
             model_options.setdefault("transformer_options", {})[RUN_KEY] = run
-        if len(shape) == 4:
-            boxes = run.boxes(*shape[2:])
-            stacked = shape[0] * min(run.batch, len(boxes))
-            shape = torch.Size((stacked, shape[1], boxes[0].height, boxes[0].width))
-        return executor(model, shape, conds, model_options=model_options, **options)
+        if run.photos:
+            box = run.boxes[0]
+            shape = torch.Size((run.photos * run.at_once, shape[1], box.height, box.width))
+        asked = reserve(conds, KEY, lambda: _more_for_tiles(run, conds))
+        real_model, _, models = executor(model, shape, asked, model_options=model_options, **options)
+        return real_model, conds, models
 
     def calc_cond_batch(
         self, executor: Any, model: Any, conds: Conds, x: Tensor, timestep: Tensor, options: dict[str, Any]
@@ -126,24 +93,18 @@ class Tiling:
                 f"Tile Diffusion: the latent has shape {tuple(x.shape)}; expected that of images, "
                 "(batch, channels, height, width). Remove Tile Diffusion from this graph."
             )
-        run = options.get("transformer_options", {}).get(RUN_KEY) or self._run()
-        height, width = x.shape[2:]
+        run = options.get("transformer_options", {}).get(RUN_KEY) or self._run(x.shape)
         while True:
             try:
                 return self._evaluate(run, executor, model, conds, x, timestep, options)
             except Exception as error:
-                comfy.model_management.raise_non_oom(error)
-                if not run.shrink(height, width):
+                if not is_out_of_memory(error) or not _make_room(run, conds, options):
                     raise
-            log.warning(
-                "Tile Diffusion: out of memory; going on with tiles of %d latent cells, %d at once.",
-                run.tile,
-                run.batch,
-            )
             comfy.model_management.soft_empty_cache()
 
-    def _run(self) -> TileRun:
-        return TileRun(tile=self.tile, overlap=self.overlap, batch=self.batch, grid=self.grid)
+    def _run(self, shape: Any) -> TileRun:
+        photos, _, height, width = shape if len(shape) == 4 else (0, 0, 0, 0)
+        return TileRun(self.tile, self.overlap, self.batch, self.grid, photos, height, width)
 
     def _evaluate(
         self,
@@ -156,15 +117,16 @@ class Tiling:
         options: dict[str, Any],
     ) -> list[Tensor]:
         height, width = x.shape[2:]
-        boxes = run.boxes(height, width)
+        boxes = run.boxes
         if len(boxes) == 1:
             return executor(model, conds, x, timestep, options)
+        level = float(timestep.max())
 
         def cuts() -> Iterator[Tensor]:
-            for stack in run.batches(boxes):
+            for stack in run.batches():
                 comfy.model_management.throw_exception_if_processing_interrupted()
                 plan = TilePlan(boxes=stack, full=(height, width), batch=x.shape[0])
-                published = {**options.get("transformer_options", {}), KEY: plan}
+                told = {**options.get("transformer_options", {}), PLAN_KEY: plan, LEVEL_KEY: level}
                 tiled = [None if cond is None else _cut_all(cond, plan, x.device) for cond in conds]
                 stacked = torch.cat([box.of(x) for box in stack])
                 with cropped_hints(conds, plan, run.encoded_hints):
@@ -173,11 +135,43 @@ class Tiling:
                         tiled,
                         stacked,
                         timestep.repeat(len(stack)),
-                        {**options, "transformer_options": published},
+                        {**options, "transformer_options": told},
                     )
                 yield from torch.stack(out).unflatten(1, (len(stack), -1)).unbind(1)
 
         return list(blend(boxes, cuts(), height, width, run.grid.weights).unbind(0))
+
+
+def _make_room(run: TileRun, conds: Conds, options: dict[str, Any]) -> bool:
+    """Free what costs only time to compute again, then go on with smaller tiles; False if nothing is left."""
+    guidance = options.get("transformer_options", {}).get(GUIDANCE_RUN)
+    tokens = [*(guidance.tokens if guidance else ()), *(control.tokens for control in _semantic(conds))]
+    thawed = [run.thaw() for run in tokens if run is not None]
+    if any(thawed):
+        log.warning("Tile Diffusion: out of memory; going on without 'freeze_after'.")
+        return True
+    if not run.shrink():
+        return False
+    log.warning(
+        "Tile Diffusion: out of memory; going on with tiles of %d latent cells, %d at once.",
+        run.tile,
+        run.batch,
+    )
+    return True
+
+
+def _more_for_tiles(run: TileRun, conds: dict[str, Any]) -> float:
+    """Return the bytes that controls keep for overlapping tiles beyond what they ask for themselves."""
+    if not run.photos:
+        return 0
+    return sum(
+        control.kept_bytes(run.cells, run.at_once) - control.kept_bytes()
+        for control in _semantic(conds.values())
+    )
+
+
+def _semantic(conds: Any) -> list[SemanticControlNet]:
+    return [control for control in controls_of(conds) if isinstance(control, SemanticControlNet)]
 
 
 def _cut_all(conds: list[dict[str, Any]], plan: TilePlan, device: torch.device) -> list[dict[str, Any]]:

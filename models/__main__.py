@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..console import keep_printing
 from . import catalogue, files, repack, weights
 from .convert import controlnet_from_diffusers, unet_from_diffusers
 from .layout import IMAGE
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 2 after one line that says what is wrong.
     """
+    keep_printing()
     options = _parser().parse_args(arguments)
     try:
         options.run(options)

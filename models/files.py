@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..files import brief, parse_json, portable
+from ..files import brief, parse_json, portable, read_text
 from .architecture import HEAD_DIM
 from .weights import UnsupportedWeightsError
 
@@ -146,7 +146,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def _json(path: Path) -> dict:
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path))
     except ValueError as error:
         raise UnsupportedWeightsError(
             f"'{path.name}' is not JSON ({error}). Download the folder again."

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..image import resize
 from . import weights
 from .weights import UnsupportedWeightsError
 
@@ -81,7 +81,7 @@ class ImageEncoder(nn.Module):
 
         As `SAM2ImagePredictor.set_image` does: the map of stride 16 plus the embedding for "no memory".
         """
-        x = F.interpolate(images, size=(self.image_size,) * 2, mode="bilinear", antialias=True)
+        x = resize(images, self.image_size, self.image_size, mode="bilinear")
         mean, std = (x.new_tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
         features = self.image_encoder((x - mean) / std)["vision_features"]
         return features.flatten(2).transpose(1, 2).float() + self.no_mem_embed.float()

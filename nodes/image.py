@@ -119,10 +119,13 @@ class MatchColor(Node):
 
     @classmethod
     def execute(cls, image: Tensor, reference: Tensor, method: str) -> io.NodeOutput:
+        from ..host.memory import where_it_can
         from ..sample.color import match
 
         check_image(image, node="Match Color")
         check_image(reference, node="Match Color", socket="reference")
-        photo = from_socket(image)
-        matched = match(photo[:, :3], from_socket(reference)[:, :3], method)
-        return io.NodeOutput(to_socket(torch.cat([matched, photo[:, 3:]], dim=1)))
+        photo, colors = from_socket(image), from_socket(reference)[:, :3]
+        matched = where_it_can(lambda device: match(photo[:, :3], colors, method, device), "Match Color")
+        if photo.shape[1] > 3:
+            matched = torch.cat([matched, photo[:, 3:]], dim=1)
+        return io.NodeOutput(to_socket(matched))

@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor, cat
 
 from ..degrade.recipes import RECIPES
-from ..files import replace_file
+from ..files import read_text, replace_file
 from ..host import folders
 from ..host.progress import progress, say
 from ..image import check_image, opaque, to_socket
@@ -48,7 +48,7 @@ def recipe_of(recipe: "str | Recipe") -> "Recipe":
     if recipe in RECIPES:
         return RECIPES[recipe]
     try:
-        return Recipe.from_json(folders.find_recipe(recipe).read_text(encoding="utf-8"))
+        return Recipe.from_json(read_text(folders.find_recipe(recipe)))
     except ValueError as error:
         raise ValueError(f"'{recipe}' in models/{folders.RECIPES}: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -113,11 +114,16 @@ class BlendRegions(Node):
     def execute(
         cls, sr: Tensor, original: Tensor, mask: Tensor, feather: int, keep: str, frame: Frame | None = None
     ) -> io.NodeOutput:
+        from ..host.memory import where_it_can
         from ..sample.regions import feathered, lay, put_back
 
         check_image(sr, node="Blend Regions", socket="sr")
         check_image(original, node="Blend Regions", socket="original")
         height, width = sr.shape[1:3]
-        laid = feathered(lay(mask, height, width, "Blend Regions", frame), feather)
-        back = put_back(from_socket(sr), from_socket(original)[:, :3], laid, keep)
-        return io.NodeOutput(to_socket(back))
+        laid = lay(mask, height, width, "Blend Regions", frame)
+        restored, photo = from_socket(sr), from_socket(original)[:, :3]
+
+        def blend(device: torch.device) -> Tensor:
+            return put_back(restored, photo, feathered(laid, feather, device), keep, device)
+
+        return io.NodeOutput(to_socket(where_it_can(blend, "Blend Regions")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
 import re
 import signal
 import sys
@@ -15,7 +16,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..console import keep_printing
 from .cluster import PATIENCE_S, check_ray, ray_workers
+from .connection import TOKEN
 from .folder import check_writable, find_jobs, lacking
 from .own import OwnHost
 from .remote import Restorer, Server
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    keep_printing()
     options = _parser().parse_args(arguments)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a host of ours ends with us
@@ -61,7 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("input", type=Path, metavar="IN", help="a photo, or a folder with its sub-folders")
     add("output", type=Path, metavar="OUT", help="folder for the results")
-    add("--server", metavar="URL", help="address of a running ComfyUI; one is started here if not given")
+    add(
+        "--server",
+        metavar="URL",
+        help="address of a running ComfyUI, with user:password@ or a token in COMFYUI_TOKEN if it asks for a "
+        "login; one is started here if not given",
+    )
     add(
         "--workflow",
         default="quickstart",
@@ -142,13 +151,17 @@ def _engine(options: argparse.Namespace, stop: threading.Event) -> Iterator[tupl
         with ray_workers(options.workers, stop) as workers:
             yield workers
     elif options.server:
-        server = Server(_address(options.server), patience_s=options.patience, tell=_tell, stop=stop)
+        server = Server(
+            options.server,
+            patience_s=options.patience,
+            tell=_tell,
+            stop=stop,
+            token=os.environ.get(TOKEN),
+        )
         yield [server] * IN_FLIGHT, server.version()
     else:
-        import torch  # takes seconds
-
         _tell("starting ComfyUI ...")
-        with OwnHost(cpu=not torch.cuda.is_available()) as own:
+        with OwnHost() as own:
             server = Server(own.address(), patience_s=PATIENCE_S, tell=_tell, stop=stop, revive=own.address)
             yield [server] * IN_FLIGHT, server.version()
 
@@ -161,13 +174,6 @@ def version() -> str:
         if found:
             return found[1]
     return importlib.metadata.version("ugc-super-resolution")
-
-
-def _address(text: str) -> str:
-    address = text.rstrip("/") if "://" in text else f"http://{text.rstrip('/')}"
-    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", address):
-        raise ValueError(f"--server must be an address such as http://127.0.0.1:8188, got {text}.")
-    return address
 
 
 def _positive(text: str) -> float:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
-import urllib.error
 import urllib.parse
-import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from .connection import AnswerError, Connection, ServerLostError, finish
+
 Graph = dict[str, dict[str, Any]]  # API format: node id -> class_type, inputs, _meta
 Progress = Callable[[str, float], None]  # title of the node that runs, share of it that is done
 
-REQUEST_LIMIT_S = 60
 SILENCE_LIMIT_S = 1800  # between two messages of the host; one node may work long on two cores
 
 
@@ -27,10 +28,18 @@ class RefusedError(RuntimeError):
 
 
 class Client:
-    """Talks to one host."""
+    """Talks to one host.
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    Its methods raise ServerLostError, AccessError and AnswerError as `Connection` does.
+
+    Args:
+        address: of the host.
+        token: as of `Connection`.
+    """
+
+    def __init__(self, address: str, token: str | None = None) -> None:
+        self._connection = Connection(address, token)
+        self.address = self._connection.address  # without the login
 
     def upload(self, photo: Path) -> str:
         """Put a picture into the host's input folder; gives the name for Load Image."""
@@ -43,15 +52,30 @@ class Client:
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{quoted}"'
         body = f"{head}\r\n\r\n".encode() + content + f"\r\n--{boundary}--\r\n".encode()
         form = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        return json.loads(self._request("/upload/image", body, form))["name"]
+        return self._connection.json("/upload/image", body, form)["name"]
 
     def node_definitions(self) -> dict[str, Any]:
         """Every node that the host knows, by id."""
-        return json.loads(self._request("/object_info"))
+        return self._connection.json("/object_info")
 
     def version(self) -> str:
-        """The host's version."""
-        return json.loads(self._request("/system_stats"))["system"]["comfyui_version"]
+        """The host's version; a trial of its address.
+
+        Raises:
+            ServerLostError: if it does not answer.
+            ValueError: if something else answers.
+        """
+        try:
+            return self._connection.json("/system_stats")["system"]["comfyui_version"]
+        except ServerLostError as error:
+            raise ServerLostError(
+                f"No ComfyUI answers at {self.address}: {error.reason}. "
+                "Start it, or look at the address and port; without --server one is started here.",
+                error.reason,
+            ) from None
+        except (AnswerError, LookupError, TypeError) as error:
+            told = str(error) if isinstance(error, AnswerError) else "It answers something else."
+            raise ValueError(f"{self.address} is no ComfyUI. {told} Look at the port.") from None
 
     def run(self, graph: Graph, progress: Progress | None = None) -> dict[str, dict[str, Any]]:
         """Queue a graph and follow it to its end.
@@ -63,11 +87,11 @@ class Client:
             RuntimeError: if the host refuses the graph, a node fails, or the host goes away; in the words of
                 the node.
         """
-        return asyncio.run(self._run(graph, progress))
+        return finish(self._run(graph, progress))
 
     def fetch(self, picture: dict[str, str]) -> bytes:
         """A picture that `run` told of, as a file's content."""
-        return self._request("/view?" + urllib.parse.urlencode(picture))
+        return self._connection.request("/view?" + urllib.parse.urlencode(picture))
 
     def queue(
         self, graph: Graph, prompt: str, client: str | None = None, editor: dict[str, Any] | None = None
@@ -82,7 +106,7 @@ class Client:
 
         Raises:
             RefusedError: if the host does not take it.
-            HTTPError: if it fails otherwise.
+            AnswerError: if it fails otherwise.
         """
         order: dict[str, Any] = {"prompt": graph, "prompt_id": prompt}
         if client:
@@ -90,11 +114,13 @@ class Client:
         if editor:
             order["extra_data"] = {"extra_pnginfo": {"workflow": editor}}
         try:
-            self._request("/prompt", json.dumps(order).encode(), {"Content-Type": "application/json"})
-        except urllib.error.HTTPError as error:
-            if error.code != HTTPStatus.BAD_REQUEST:
+            self._connection.json("/prompt", json.dumps(order).encode(), {"Content-Type": "application/json"})
+        except AnswerError as error:
+            if error.status != HTTPStatus.BAD_REQUEST:
                 raise
-            raise RefusedError(_refusal(json.loads(error.read()), graph)) from error
+            with suppress(ValueError):  # not ComfyUI's own answer
+                raise RefusedError(_refusal(json.loads(error.content), graph)) from error
+            raise
 
     def job(self, prompt: str) -> dict[str, Any] | None:
         """What became of a queued graph; None if the host knows nothing of it, as after a restart.
@@ -104,46 +130,74 @@ class Client:
             `execution_error`.
 
         Raises:
-            HTTPError: if the host fails.
+            AnswerError: if the host fails, or is too old to know of jobs.
         """
         try:
-            return json.loads(self._request(f"/api/jobs/{prompt}"))
-        except urllib.error.HTTPError as error:
-            if error.code == HTTPStatus.NOT_FOUND:
-                return None
-            raise
+            return self._connection.json(f"/api/jobs/{prompt}")
+        except AnswerError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            try:
+                json.loads(error.content)  # "Job not found"
+            except ValueError:
+                raise AnswerError(
+                    f"{self.address} knows nothing of jobs (404). ComfyUI must be 0.30.0 or newer."
+                ) from error
+            return None
 
     def cancel(self, prompt: str) -> None:
         """End a queued graph, whether it runs or waits."""
-        self._request(f"/api/jobs/{prompt}/cancel", b"")
+        self._connection.request(f"/api/jobs/{prompt}/cancel", b"")
 
     async def _run(self, graph: Graph, progress: Progress | None) -> dict[str, dict[str, Any]]:
         client, prompt = uuid.uuid4().hex, str(uuid.uuid4())
         channel = f"{self.address}/ws?clientId={client}"
-        async with aiohttp.ClientSession() as session, session.ws_connect(channel, max_msg_size=0) as socket:
-            # Queued while we listen already: no event of this graph is missed.
-            await asyncio.to_thread(self.queue, graph, prompt, client)
-            async for event, data in _events(socket):
-                if event == "progress_state" and progress:
-                    _report(data, graph, progress)
-                if data.get("prompt_id") == prompt:
-                    _raise_failure(event, data, graph)
-                    # The host says that no node runs once the outputs are in its history.
-                    if event == "executing" and data["node"] is None:
-                        break
-            else:
-                raise RuntimeError("ComfyUI ended before the graph was done. Its log tells why.")
-        return json.loads(await asyncio.to_thread(self._request, f"/history/{prompt}"))[prompt]["outputs"]
+        try:
+            async with (
+                self._connection.session() as session,
+                session.ws_connect(channel, max_msg_size=0) as socket,
+            ):
+                # Queued while we listen already: no event of this graph is missed.
+                await asyncio.to_thread(self.queue, graph, prompt, client)
+                await self._follow(socket, graph, prompt, progress)
+        except aiohttp.ClientError as error:
+            self._connection.fail(error)
+        history = await asyncio.to_thread(self._connection.json, f"/history/{prompt}")
+        return history[prompt]["outputs"]
 
-    def _request(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
-        request = urllib.request.Request(self.address + path, data=body, headers=headers or {})
-        with urllib.request.urlopen(request, timeout=REQUEST_LIMIT_S) as answer:
-            return answer.read()
+    async def _follow(
+        self,
+        socket: aiohttp.ClientWebSocketResponse[bool],
+        graph: Graph,
+        prompt: str,
+        progress: Progress | None,
+    ) -> None:
+        async for event, data in _events(socket):
+            if event == "progress_state" and progress:
+                _report(data, graph, progress)
+            if data.get("prompt_id") == prompt:
+                _raise_failure(event, data, graph)
+                # The host says that no node runs once the outputs are in its history.
+                if event == "executing" and data["node"] is None:
+                    return
+        raise RuntimeError("ComfyUI ended before the graph was done. Its log tells why.")
+
+
+def anew(graph: Graph, node: str) -> Graph:
+    """The graph with that node changed for the host's cache alone, which forgets when a file is deleted."""
+    changed = copy.deepcopy(graph)
+    changed[node]["inputs"]["anew"] = uuid.uuid4().hex  # no input of any node, so the host passes it over
+    return changed
 
 
 async def _events(socket: aiohttp.ClientWebSocketResponse[bool]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     while True:
-        message = await socket.receive(timeout=SILENCE_LIMIT_S)
+        try:
+            message = await socket.receive(timeout=SILENCE_LIMIT_S)
+        except asyncio.TimeoutError:  # which is another class than TimeoutError in Python 3.10
+            raise RuntimeError(
+                f"ComfyUI has said nothing for {SILENCE_LIMIT_S // 60} minutes. Look at its log."
+            ) from None
         if message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):
             return
         if message.type == aiohttp.WSMsgType.TEXT:  # binary messages are previews
@@ -167,6 +221,9 @@ def _raise_failure(event: str, data: dict[str, Any], graph: Graph) -> None:
 def failure(data: dict[str, Any], graph: Graph) -> str:
     """What a node that failed said, with its title in front."""
     title, message = _title(graph, data["node_id"]), data["exception_message"].strip()
+    if not message:
+        kind = data.get("exception_type") or "an error"
+        return f"{title}: failed with {kind} and no message. ComfyUI's log tells where."
     return message if message.startswith(title) else f"{title}: {message}"
 
 

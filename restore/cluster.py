@@ -21,9 +21,9 @@ START_LIMIT_S, STOP_LIMIT_S = 600, 30
 class HostActor:
     """What runs on a worker: a host, and all that it takes to keep it at work."""
 
-    def __init__(self, cpu: bool) -> None:
+    def __init__(self) -> None:
         self.stop = threading.Event()
-        self.own = OwnHost(cpu=cpu)
+        self.own = OwnHost()
         self.own.__enter__()
         self.server = Server(
             self.own.address(),
@@ -125,7 +125,7 @@ def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list
             max_task_retries=ATTEMPTS,
             scheduling_strategy="SPREAD",
         )
-        actors = [remote.remote(cpu=not gpus) for _ in range(count)]
+        actors = [remote.remote() for _ in range(count)]
         try:
             version = ray.get([actor.version.remote() for actor in actors], timeout=START_LIMIT_S)[0]
         except RayTaskError as error:

@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..console import keep_printing
 from ..files import replace_file
 from ..score.files import json_safe, load
 from ..score.metrics import METRICS
 from ..score.picture import known_formats
 from ..score.sheet import compare
 from .api import Client, Graph
-from .server import CHECKOUT, Host, find_host, running_host
+from .server import CHECKOUT, Host, accelerator, find_host, running_host
 
 WORKFLOW = Path(__file__).with_name("quickstart.api.json")
 PRESET = "nano"
@@ -32,6 +32,7 @@ SAMPLE, SAMPLE_GT = CHECKOUT / "demo" / "photo.png", CHECKOUT / "demo" / "photo_
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write sr.png, compare.png and report.json."""
+    keep_printing()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the host ends with us
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.restore.demo", description=__doc__)
     parser.add_argument("--photo", type=Path, help="the photo to restore; a sample of ours if not given")
@@ -56,7 +57,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
     """
     lr = _open(photo)
     original = _open(gt) if gt else None
-    graph: Graph = json.loads(WORKFLOW.read_text())
+    graph: Graph = json.loads(WORKFLOW.read_text(encoding="utf-8"))
     expected = _result_size(lr, graph)
     if original and original.size != expected:
         raise ValueError(
@@ -64,10 +65,9 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
             f"{expected[0]}x{expected[1]} px. Give an original of that size."
         )
     out.mkdir(parents=True, exist_ok=True)
-    cpu = not torch.cuda.is_available()
     with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
         print("starting ComfyUI ...", flush=True)
-        with running_host(find_host(), Path(folder, "host"), cpu=cpu) as host:
+        with running_host(find_host(), Path(folder, "host")) as host:
             started = time.monotonic()
             sr = _run(host, graph, lr, Path(folder))
             prompt_s = time.monotonic() - started
@@ -83,7 +83,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None) -> dict[str, Any]:
             "scale": _one(graph, "UGCSR_PrepareImage")["scale"],
             "size": {name: list(p.size) for name, p in (versions | {"sr": sr}).items() if name != "bicubic"},
             "seconds": {"boot": round(host.boot_s, 2), "prompt": round(prompt_s, 2)},
-            "device": "cpu" if cpu else torch.cuda.get_device_name(),
+            "device": accelerator() or "cpu",
             "metrics": _metrics(out / "sr.png", Path(folder), with_gt=original is not None),
         }
     labels = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import threading
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+
+import yaml
 
 from .server import Host, find_host, running_host
 
@@ -16,13 +17,9 @@ class OwnHost:
     """Runs a host while in a `with` statement, on the folders of models that its ComfyUI has.
 
     Its photos and results lie in a temporary folder, which survives the host and not us.
-
-    Args:
-        cpu: leave the GPU alone.
     """
 
-    def __init__(self, *, cpu: bool) -> None:
-        self.cpu = cpu
+    def __init__(self) -> None:
         self.comfyui = find_host()
         self._starts = 0
         self._lock = threading.Lock()
@@ -62,14 +59,15 @@ class OwnHost:
             return self._host.address
 
     def _start(self) -> Host:
-        # JSON is YAML too, which is what the host reads.
         folders = {folder.name: folder.name for folder in sorted(self.models.iterdir()) if folder.is_dir()}
         paths = self._folder / "models.yaml"
-        paths.write_text(json.dumps({"comfyui": {"base_path": str(self.models), **folders}}))
+        paths.write_text(
+            yaml.safe_dump({"comfyui": {"base_path": str(self.models), **folders}}), encoding="ascii"
+        )
         flags = ["--extra-model-paths-config", str(paths)]
         for kind in ("input", "output"):
             (self._folder / kind).mkdir(exist_ok=True)
             flags += [f"--{kind}-directory", str(self._folder / kind)]
         self._starts += 1
         base = self._folder / f"host{self._starts}"
-        return self._running.enter_context(running_host(self.comfyui, base, cpu=self.cpu, flags=flags))
+        return self._running.enter_context(running_host(self.comfyui, base, flags=flags))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
-import urllib.error
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,19 +11,13 @@ from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 
 from ..files import brief
-from .api import Client, Graph, failure
+from .api import Client, Graph, anew, failure
+from .connection import AccessError, AnswerError, ServerLostError
 from .workflow import Workflow
 
 ATTEMPTS = 3  # a photo that ends its host is not tried for ever
 FIRST_POLL_S, LAST_POLL_S = 0.05, 1.0
 FIRST_WAIT_S, LAST_WAIT_S = 0.5, 10.0
-BUSY = (
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.BAD_GATEWAY,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    HTTPStatus.GATEWAY_TIMEOUT,
-)
-LOST = (urllib.error.URLError, OSError, http.client.HTTPException)  # what a host that goes away raises
 Answer = TypeVar("Answer")
 
 
@@ -37,10 +29,6 @@ class Restorer(Protocol):
         ...
 
 
-class ServerLostError(ConnectionError):
-    """The host went away and did not come back in time."""
-
-
 class StoppedError(Exception):
     """A person ended the work."""
 
@@ -50,6 +38,7 @@ class Server:
 
     Args:
         address: where it answers.
+        token: as of `Client`.
         patience_s: how long to ask again when it does not.
         tell: gets a line when it goes away, and one when it is back.
         stop: once set, what is at work is cancelled.
@@ -63,9 +52,10 @@ class Server:
         patience_s: float,
         tell: Callable[[str], None],
         stop: threading.Event,
+        token: str | None = None,
         revive: Callable[[], str] | None = None,
     ) -> None:
-        self.client = Client(address)
+        self.client = Client(address, token)
         self.patience_s = patience_s
         self.tell = tell
         self.stop = stop
@@ -78,28 +68,15 @@ class Server:
             ServerLostError: if it does not answer.
             ValueError: if something else answers.
         """
-        try:
-            return self.client.version()
-        except urllib.error.HTTPError as error:
-            if error.code in BUSY:
-                raise ServerLostError(f"{self.client.address} is busy: {error}.") from None
-            raise ValueError(f"{self.client.address} is no ComfyUI: {error}.") from None
-        except LOST as error:
-            raise ServerLostError(
-                f"No ComfyUI answers at {self.client.address}: {_reason(error)}. "
-                "Start it, or look at the address and port; without --server one is started here."
-            ) from None
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(
-                f"{self.client.address} is no ComfyUI: it answers something else. Look at the port."
-            ) from None
+        return self.client.version()
 
     def restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
         """The file that the workflow saves for a photo.
 
         Raises:
             RefusedError: if the host does not take the workflow.
-            RuntimeError: if a node fails, or the host ends three times over this photo.
+            RuntimeError: if a node fails, or the host ends or loses the result three times over.
+            AccessError: if it lets this client not in any more.
             ServerLostError: if the host does not come back.
             StoppedError: if `stop` was set.
         """
@@ -112,16 +89,26 @@ class Server:
             ) from error
 
     def _restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
+        forgotten = "ended"
+        deleted = None  # the node whose file was gone
         for _ in range(ATTEMPTS):
             uploaded = self._ask(Client.upload_as, name, png)
             graph, editor = workflow.for_photo(uploaded)
+            if deleted:
+                graph = anew(graph, deleted)
             prompt = str(uuid.uuid4())
             self._ask(_queue_once, graph, prompt, editor)
             job = self._follow(prompt)
-            if job is not None:
-                saved = _saved(job, graph)
+            if job is None:
+                continue
+            node, saved = _saved(job, graph)
+            try:
                 return self._ask(Client.fetch, saved)
-        raise RuntimeError(f"ComfyUI ended {ATTEMPTS} times over this photo. Its log tells why.")
+            except AnswerError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                deleted, forgotten = node, "lost the result"
+        raise RuntimeError(f"ComfyUI {forgotten} {ATTEMPTS} times over this photo. Its log tells why.")
 
     def _follow(self, prompt: str) -> dict[str, Any] | None:
         # The job once it has ended; None if the host has forgotten it.
@@ -131,7 +118,7 @@ class Server:
             if job is None or job["status"] not in ("pending", "in_progress"):
                 return job
             if self.stop.wait(pause):
-                with suppress(*LOST):
+                with suppress(ServerLostError, AccessError, AnswerError):
                     self.client.cancel(prompt)
                 raise StoppedError
             pause = min(pause * 1.3, LAST_POLL_S)
@@ -142,7 +129,7 @@ class Server:
         for pause in _pauses():
             try:
                 answer = request(self.client, *details)
-            except LOST as error:
+            except ServerLostError as error:
                 since = self._note(error, since)
             else:
                 if since is not None:
@@ -154,17 +141,16 @@ class Server:
                 self.client = Client(self.revive())
         raise AssertionError("the pauses never end")
 
-    def _note(self, error: Exception, since: float | None) -> float:
+    def _note(self, error: ServerLostError, since: float | None) -> float:
         # Since when nothing answers; not for ever.
-        if isinstance(error, urllib.error.HTTPError) and error.code not in BUSY:
-            raise RuntimeError(f"ComfyUI failed: {error}. Its log tells why.") from error
         now = time.monotonic()
         if since is None:
-            self.tell(f"{self.client.address} does not answer ({_reason(error)}); trying again.")
+            self.tell(f"{self.client.address} does not answer ({error.reason}); trying again.")
             return now
         if now - since > self.patience_s:
             raise ServerLostError(
-                f"{self.client.address} did not answer for {self.patience_s:g} s ({_reason(error)})"
+                f"{self.client.address} did not answer for {self.patience_s:g} s ({error.reason})",
+                error.reason,
             ) from error
         return since
 
@@ -182,25 +168,19 @@ def _queue_once(client: Client, graph: Graph, prompt: str, editor: dict[str, Any
         client.queue(graph, prompt, editor=editor)
 
 
-def _saved(job: dict[str, Any], graph: Graph) -> dict[str, str]:
-    # The one picture that a job saved.
+def _saved(job: dict[str, Any], graph: Graph) -> tuple[str, dict[str, str]]:
+    # The node that saved, and the one picture of the job.
     if job["status"] == "failed":
         raise RuntimeError(failure(job["execution_error"], graph))
     if job["status"] != "completed":
         raise RuntimeError("cancelled in ComfyUI.")
     pictures = [
-        picture
-        for outputs in job["outputs"].values()
+        (node, picture)
+        for node, outputs in job["outputs"].items()
         for picture in outputs.get("images", ())
         if picture["type"] == "output"
     ]
     if len(pictures) != 1:
         raise RuntimeError(f"the workflow saved {len(pictures)} pictures of this photo; expected one.")
-    return {key: pictures[0][key] for key in ("filename", "subfolder", "type")}
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"{error.code} {error.reason}"
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    node, picture = pictures[0]
+    return node, {key: picture[key] for key in ("filename", "subfolder", "type")}

@@ -7,18 +7,19 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..processes import ENDS_WITH_US
+from .connection import AccessError, AnswerError, Connection, ServerLostError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-# Nothing is looked up online, opened in a browser or kept in a database.
+# Nothing is looked up online, opened in a browser or kept in a database. An upload may have 1 GiB: 3 bytes
+# for each of 256 megapixels, and what PNG adds.
 FLAGS = ("--disable-api-nodes", "--disable-auto-launch", "--database-url", "sqlite:///:memory:")
+FLAGS += ("--max-upload-size", "1024")
 BOOT_LIMIT_S = 180  # a cold boot takes 8 to 14 s on two cores
 STOP_LIMIT_S = 10
 LOG_TAIL_LINES = 25
@@ -46,12 +47,23 @@ def find_host() -> Path:
     return folder
 
 
+def accelerator() -> str | None:
+    """Name of what ComfyUI computes on here, such as a graphics card; None where that is the CPU."""
+    import torch  # takes seconds
+
+    for kind in ("cuda", "xpu", "npu", "mlu"):  # ROCm calls itself cuda
+        device = getattr(torch, kind, None)
+        if device is not None and device.is_available():
+            return device.get_device_name()
+    return "Apple GPU" if torch.backends.mps.is_available() else None
+
+
 @contextmanager
 def running_host(
     host: Path,
     base: Path,
     *,
-    cpu: bool,
+    cpu: bool | None = None,
     extensions: Mapping[str, Path] | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Sequence[str] = (),
@@ -61,7 +73,7 @@ def running_host(
     Args:
         host: the ComfyUI folder.
         base: empty folder for its input, output, models and log.
-        cpu: leave the GPU alone.
+        cpu: compute on the CPU; if not given, where there is no GPU.
         extensions: custom nodes by name; this checkout alone if not given.
         environment: variables that it gets on top of ours.
         flags: of its command line, besides ours.
@@ -74,6 +86,7 @@ def running_host(
     nodes.mkdir(parents=True)
     for name, folder in (extensions or {"ugc_sr": CHECKOUT}).items():
         (nodes / name).symlink_to(folder, target_is_directory=True)
+    cpu = accelerator() is None if cpu is None else cpu
     port = _free_port()
     command = [*ENDS_WITH_US, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
     command += ["--listen", "127.0.0.1", *FLAGS, *(["--cpu"] if cpu else []), *flags]
@@ -108,9 +121,9 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str, log: 
         if process.poll() is not None:
             raise RuntimeError(f"ComfyUI ended with status {process.returncode} at its start:\n{_tail(log)}")
         try:
-            with urllib.request.urlopen(f"{address}/system_stats", timeout=5):
-                return
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            Connection(address).request("/system_stats")
+            return
+        except (ServerLostError, AccessError, AnswerError):
             time.sleep(0.1)
     raise RuntimeError(f"ComfyUI did not answer within {BOOT_LIMIT_S} s:\n{_tail(log)}")
 

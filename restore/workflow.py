@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import parse_json
+from ..files import parse_json, read_text
 from .api import Graph
 from .server import CHECKOUT
 
@@ -95,7 +95,7 @@ def read_graph(file: Path) -> Graph:
     if not file.is_file():
         raise FileNotFoundError(f"There is no workflow '{file}'.")
     try:
-        graph = parse_json(file.read_text(encoding="utf-8"))
+        graph = parse_json(read_text(file))
     except ValueError as error:
         raise ValueError(f"'{file}' is no JSON: {error}.") from None
     if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):

@@ -1,23 +1,27 @@
 """Colour matching: the detail of one image with the colours of another."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..image import resize
+from .bands import bands, in_bands
 
 LEVELS = 5  # of the wavelet, as in StableSR: below about 60 px the detail is the image's own
+REACH = 2**LEVELS - 1  # rows that the wavelet reads above and below a row
 KNOTS = 256  # of the chroma transfer curve; assumed
 SPREAD = 0.5  # LAB units, least spread that a channel is taken to have; assumed
 SAMPLES = 1 << 20  # pixels that the curve is measured on, at most; assumed
 
 
-def match(image: Tensor, reference: Tensor, method: str) -> Tensor:
+def match(image: Tensor, reference: Tensor, method: str, device: torch.device | None = None) -> Tensor:
     """Give `image` (B, 3, H, W) the colours of `reference`, RGB in [0, 1]; the result isn't clamped.
 
-    A reference of another size is resized; one reference may serve a whole batch.
+    A reference of another size is resized; one reference may serve a whole batch. The work is done in bands
+    on `device`, that of the image if not given, in float32.
 
     Raises:
         ValueError: for an unknown method, or if the batch sizes differ.
@@ -31,36 +35,44 @@ def match(image: Tensor, reference: Tensor, method: str) -> Tensor:
         )
     height, width = image.shape[-2:]
     reference = resize(reference.to(image), height, width)
-    return METHODS[method](image, reference.expand_as(image))
+    return METHODS[method](image, reference, device)
 
 
-def wavelet(image: Tensor, reference: Tensor) -> Tensor:
+def wavelet(image: Tensor, reference: Tensor, device: torch.device | None = None) -> Tensor:
     """Low frequencies of the reference, detail of the image (StableSR, arXiv 2305.07015).
 
     The decomposition is linear: high(image) + low(reference) = image + low(reference - image).
     """
+    return in_bands(with_low, [image, reference], REACH, device)
+
+
+def with_low(image: Tensor, reference: Tensor) -> Tensor:
+    """The same for a band, which must hold REACH more rows than are wanted on either side."""
     low = reference - image
     for level in range(LEVELS):
         low = _smooth(_smooth(low, radius=2**level, dim=2), radius=2**level, dim=3)
     return image + low
 
 
-def adain(image: Tensor, reference: Tensor) -> Tensor:
+def adain(image: Tensor, reference: Tensor, device: torch.device | None = None) -> Tensor:
     """Mean and deviation of each channel from the reference (AdaIN, arXiv 1703.06868)."""
-    mean, deviation = _moments(image)
-    mean_to, deviation_to = _moments(reference)
-    return (image - mean) * (deviation_to / deviation) + mean_to
+    mean, deviation = _moments(image, device)
+    mean_to, deviation_to = _moments(reference, device)
+    slope = deviation_to / deviation
+    lines = zip(image.split(1), slope.split(1), (mean_to - slope * mean).split(1), strict=True)
+    return torch.cat([in_bands(_line(*line), [photo], 0, device) for photo, *line in lines])
 
 
-def lab(image: Tensor, reference: Tensor) -> Tensor:
+def lab(image: Tensor, reference: Tensor, device: torch.device | None = None) -> Tensor:
     """Chroma values spread as in the reference, mean lightness of the reference, in CIE LAB.
 
     The contrast of the lightness stays the image's own: that is where restored detail lives. The mean
     RGB is matched first, because a cast in RGB is no mere shift in LAB.
     """
-    centred = image + (reference - image).mean(dim=(2, 3), keepdim=True)
-    pairs = zip(centred.split(1), reference.split(1), strict=True)
-    return torch.cat([_match_lab(a, b) for a, b in pairs])
+    shift = _mean(lambda a, b: b - a, [image, reference], device)
+    references = reference.expand(len(image), -1, -1, -1).split(1)
+    photos = zip(image.split(1), references, shift.split(1), strict=True)
+    return torch.cat([_match_lab(*photo, device) for photo in photos])
 
 
 METHODS = {"wavelet": wavelet, "adain": adain, "lab": lab}
@@ -75,25 +87,46 @@ def _smooth(x: Tensor, radius: int, dim: int) -> Tensor:
     return sides.mul_(0.25).add_(x, alpha=0.5)
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    variance, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
-    return mean, (variance + 1e-5).sqrt()
+def _mean(value: Callable[..., Tensor], pictures: list[Tensor], device: torch.device | None) -> Tensor:
+    """Mean of value(*bands) over each photo, (B, C, 1, 1), float32 on the CPU.
+
+    Sums row by row, then over the rows: the sum of a row is the same in whichever band it lies.
+    """
+    sums: dict[int, list[Tensor]] = {}
+    for band in bands(pictures, device=device):
+        sums.setdefault(band.index, []).append(value(*band.parts).sum(dim=3).cpu().double())
+    height, width = pictures[0].shape[-2:]
+    means = [torch.cat(rows, dim=2).sum(dim=2) / (height * width) for rows in sums.values()]
+    return torch.cat(means)[:, :, None, None].float()
 
 
-def _match_lab(image: Tensor, target: Tensor) -> Tensor:
-    """One photo (1, 3, H, W), converted in bands of rows: LAB of a large one wouldn't fit in memory."""
+def _moments(x: Tensor, device: torch.device | None) -> tuple[Tensor, Tensor]:
+    mean = _mean(lambda band: band, [x], device)
+    square = _mean(lambda band: (band - 0.5).square(), [x], device)
+    return mean, (square - (mean - 0.5).square() + 1e-5).clamp_min(1e-5).sqrt()
+
+
+def _line(slope: Tensor, offset: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda band: band * slope.to(band) + offset.to(band)
+
+
+def _match_lab(image: Tensor, target: Tensor, shift: Tensor, device: torch.device | None) -> Tensor:
+    """One photo (1, 3, H, W), to which `shift` (1, 3, 1, 1) is added before."""
     height, width = image.shape[-2:]
     stride = math.ceil(math.sqrt(height * width / SAMPLES))
-    sample, sample_to = (_rgb_to_lab(x[..., ::stride, ::stride])[0] for x in (image, target))
+    sample, sample_to = (
+        x[..., ::stride, ::stride].to(device or x.device, torch.float32).contiguous() for x in (image, target)
+    )
+    sample, sample_to = _rgb_to_lab(sample + shift.to(sample))[0], _rgb_to_lab(sample_to)[0]
     lift = sample_to[0].mean() - sample[0].mean()
     a, b = ((_quantiles(sample[i]), _quantiles(sample_to[i])) for i in (1, 2))
 
     def convert(band: Tensor) -> Tensor:
-        color = _rgb_to_lab(band)
+        color = _rgb_to_lab(band + shift.to(band))
         matched = [color[:, 0] + lift, _follow(color[:, 1], *a), _follow(color[:, 2], *b)]
         return _lab_to_rgb(torch.stack(matched, dim=1))
 
-    return torch.cat([convert(band) for band in image.split(max(1, SAMPLES // width), dim=2)], dim=2)
+    return in_bands(convert, [image], 0, device)
 
 
 def _follow(x: Tensor, knots: Tensor, heights: Tensor) -> Tensor:
@@ -125,23 +158,34 @@ _TO_XYZ = [
     [0.0193339 / 1.08883, 0.1191920 / 1.08883, 0.9503041 / 1.08883],
 ]
 _TO_LAB = [[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]]  # CIE 1976, L without its -16
+_FROM_XYZ, _FROM_LAB = (torch.tensor(matrix).double().inverse().tolist() for matrix in (_TO_XYZ, _TO_LAB))
 _KNEE = 6 / 29
 
 
 def _rgb_to_lab(rgb: Tensor) -> Tensor:
     """(B, 3, H, W) -> LAB + (16, 0, 0); values outside [0, 1] stay on the curves' linear feet."""
-    linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
-    xyz = _mix(linear, rgb.new_tensor(_TO_XYZ))
-    curved = torch.where(xyz > _KNEE**3, xyz ** (1 / 3), xyz / (3 * _KNEE**2) + 4 / 29)
-    return _mix(curved, rgb.new_tensor(_TO_LAB))
+    linear = torch.where(rgb > 0.04045, _power((rgb + 0.055) / 1.055, 2.4), rgb / 12.92)
+    xyz = _mix(linear, _TO_XYZ)
+    curved = torch.where(xyz > _KNEE**3, _power(xyz, 1 / 3), xyz / (3 * _KNEE**2) + 4 / 29)
+    return _mix(curved, _TO_LAB)
 
 
 def _lab_to_rgb(color: Tensor) -> Tensor:
-    curved = _mix(color, color.new_tensor(_TO_LAB).inverse())
+    curved = _mix(color, _FROM_LAB)
     xyz = torch.where(curved > _KNEE, curved**3, 3 * _KNEE**2 * (curved - 4 / 29))
-    linear = _mix(xyz, color.new_tensor(_TO_XYZ).inverse())
-    return torch.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, linear * 12.92)
+    linear = _mix(xyz, _FROM_XYZ)
+    return torch.where(linear > 0.0031308, 1.055 * _power(linear, 1 / 2.4) - 0.055, linear * 12.92)
 
 
-def _mix(x: Tensor, matrix: Tensor) -> Tensor:
-    return torch.einsum("oc,bchw->bohw", matrix, x)
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """X ** exponent for x > 0; torch's own gives the last elements of a tensor, or a thread's, other bits."""
+    return x.log().mul_(exponent).exp_()
+
+
+def _mix(x: Tensor, matrix: list[list[float]]) -> Tensor:
+    """(B, 3, H, W) times a 3x3 matrix, in full precision: GPUs may multiply matrices in less."""
+    rows = []
+    for row in matrix:
+        mixed = x[:, 0] * row[0]
+        rows.append(mixed.add_(x[:, 1], alpha=row[1]).add_(x[:, 2], alpha=row[2]))
+    return torch.stack(rows, dim=1)

@@ -68,7 +68,7 @@ class RestorationPreset:
             raise ValueError(f"fidelity must lie from 0 to 1, got {fidelity}.")
         if self.curve is None or fidelity == 1:
             return self.values
-        curve = FidelityCurve.from_json((TUNED / f"{self.curve}.json").read_text())
+        curve = FidelityCurve.from_json((TUNED / f"{self.curve}.json").read_text(encoding="utf-8"))
         return {**self.values, **curve.at(fidelity)}
 
     def positive(self, tags: str, extra: str = "") -> str:
@@ -94,7 +94,7 @@ def load(name: str) -> RestorationPreset:
     """
     if name not in NAMES:
         raise ValueError(f"There is no preset {name!r}; there are {', '.join(NAMES)}.")
-    return RestorationPreset.from_json((SHIPPED / f"{name}.json").read_text())
+    return RestorationPreset.from_json((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def clean_tags(text: str) -> list[str]:

@@ -5,11 +5,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..image import resize
-from .color import wavelet
+from .bands import in_bands
+from .color import REACH, with_low
 from .frame import Frame
 
+LEVELS = 2.0**24  # of a mask; float32 tells no more apart near 1
+
 KEEPS = {
-    "detail": wavelet,  # the photo's own below about 60 px, colours of the restoration
+    "detail": with_low,  # the photo's own below about 60 px, colours of the restoration
     "all": lambda original, _: original,
 }
 
@@ -50,25 +53,39 @@ def lay(mask: Tensor, height: int, width: int, node: str, frame: Frame | None = 
     return F.pad(laid, (0, width - frame.width, 0, height - frame.height), mode="replicate")
 
 
-def feathered(mask: Tensor, reach: int) -> Tensor:
-    """Give a mask (B, 1, H, W) soft edges: it keeps what it covers, and ends `reach` px outside of it."""
+def feathered(mask: Tensor, reach: int, device: torch.device | None = None) -> Tensor:
+    """Give a mask (B, 1, H, W) in [0, 1] soft edges: it keeps what it covers, and ends `reach` px outside.
+
+    The work is done in bands on `device`, that of the mask if not given.
+    """
     grow, blur = (reach + 1) // 2, reach // 2
-    grown = 0
-    while grown < grow:  # windows of three, ever further apart
-        apart = min(2 * grown + 1, grow - grown)
-        mask = F.max_pool2d(F.pad(mask, [apart] * 4, mode="replicate"), 3, stride=1, dilation=apart)
-        grown += apart
-    return _mean(_mean(mask, blur, dim=2), blur, dim=3)
+
+    def soft(mask: Tensor) -> Tensor:
+        if not mask.any():
+            return mask
+        grown = 0
+        while grown < grow:  # windows of three, ever further apart
+            apart = min(2 * grown + 1, grow - grown)
+            mask = _largest(_largest(mask, apart, dim=2), apart, dim=3)
+            grown += apart
+        return _mean(_mean(mask, blur, dim=2), blur, dim=3)
+
+    return in_bands(soft, [mask], reach, device) if reach else mask
 
 
-def put_back(sr: Tensor, original: Tensor, mask: Tensor, keep: str) -> Tensor:
+def put_back(
+    sr: Tensor, original: Tensor, mask: Tensor, keep: str, device: torch.device | None = None
+) -> Tensor:
     """Put the photo's own picture back where the mask is 1: (B, 3 or 4, H, W), not clamped.
+
+    The work is done in bands on `device`, that of `sr` if not given.
 
     Args:
         sr: the restored photo (B, 3 or 4, H, W) in [0, 1]; a fourth channel stays.
         original: (B, 3, H, W) in [0, 1], enlarged to the same size; one may serve a whole batch.
         mask: (B, 1, H, W) in [0, 1]; one may serve a whole batch.
         keep: what of the photo, a key of KEEPS.
+        device: where to work.
 
     Raises:
         ValueError: if sizes or batches differ.
@@ -80,9 +97,14 @@ def put_back(sr: Tensor, original: Tensor, mask: Tensor, keep: str) -> Tensor:
             "'hint' of Prepare Photo, and put Blend Regions before Finish Photo."
         )
     check_batch(sr.shape[0], "Blend Regions", {"original": original, "mask": mask})
-    rgb = sr[:, :3]
-    own = KEEPS[keep](original.to(rgb), rgb)
-    return torch.cat([torch.lerp(rgb, own, mask.to(rgb)), sr[:, 3:]], dim=1)
+
+    def blend(sr: Tensor, original: Tensor, mask: Tensor) -> Tensor:
+        if not mask.any():
+            return sr
+        rgb = sr[:, :3]
+        return torch.cat([torch.lerp(rgb, KEEPS[keep](original, rgb), mask), sr[:, 3:]], dim=1)
+
+    return in_bands(blend, [sr, original, mask], REACH if keep == "detail" else 0, device)
 
 
 def check_batch(batch: int, node: str, given: dict[str, Tensor]) -> None:
@@ -100,11 +122,26 @@ def check_batch(batch: int, node: str, given: dict[str, Tensor]) -> None:
 
 
 def _mean(x: Tensor, radius: int, dim: int) -> Tensor:
-    """Mean over `radius` px to both sides along one dimension, edges repeated; exact where all are alike."""
+    """Mean of x in [0, 1] over `radius` px to both sides along one dimension, edges repeated.
+
+    In whole numbers, so that no sum depends on where it began: the same in every band and on every device,
+    and exact where all are alike.
+    """
+    if not radius:
+        return x
     length, window = x.shape[dim], 2 * radius + 1
     pad = (0, 0, radius + 1, radius) if dim == 2 else (radius + 1, radius, 0, 0)
-    sums = F.pad(x.double(), pad, mode="replicate").cumsum(dim)
-    return ((sums.narrow(dim, window, length) - sums.narrow(dim, 0, length)) / window).to(x)
+    sums = F.pad(x * LEVELS, pad, mode="replicate").round_().long().cumsum(dim)
+    total = sums.narrow(dim, window, length) - sums.narrow(dim, 0, length)
+    return (total + radius).div_(window, rounding_mode="floor").to(x).div_(LEVELS)
+
+
+def _largest(x: Tensor, apart: int, dim: int) -> Tensor:
+    """Largest of each value and the two `apart` px from it along one dimension, edges repeated."""
+    length = x.shape[dim]
+    padded = F.pad(x, (0, 0, apart, apart) if dim == 2 else (apart, apart, 0, 0), mode="replicate")
+    sides = torch.maximum(padded.narrow(dim, 0, length), padded.narrow(dim, 2 * apart, length))
+    return torch.maximum(sides, x)
 
 
 def _check_mask(mask: Tensor, node: str) -> None:

@@ -114,12 +114,16 @@ def blend(
         ValueError: without tiles.
     """
     total, norm, dtype = None, None, None
+    bumps: dict[tuple[int, int], Tensor] = {}  # one for all tiles of a size, brought to the device once
     for tile, cut in zip(tiles, cuts, strict=True):
         if total is None or norm is None:
             dtype, precise = cut.dtype, torch.promote_types(cut.dtype, torch.float32)
             total = cut.new_zeros((*cut.shape[:-2], height, width), dtype=precise)
             norm = total.new_zeros((height, width))
-        weight = weights(tile.height, tile.width).to(total)
+        size = tile.height, tile.width
+        if size not in bumps:
+            bumps[size] = weights(*size).to(total)
+        weight = bumps[size]
         tile.of(total).add_(cut * weight)
         tile.of(norm).add_(weight)
     if total is None or norm is None:

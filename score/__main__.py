@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..console import keep_printing
 from ..files import replace_file
 from .extras import EXTRAS
 from .files import json_safe, report, table
@@ -17,6 +18,7 @@ from .plots import require_matplotlib
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table, or write JSON; exit with 2 and one line on stderr where something is wrong."""
+    keep_printing()
     parser = _parser()
     options = parser.parse_args(arguments)
     if (options.tile is None) != (options.overlap is None):

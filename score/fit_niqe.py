@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..console import keep_printing
 from ..files import replace_file
 from .measures import rounded_luma
 from .niqe import SHIPPED, Pristine, patch_features
@@ -26,6 +27,7 @@ SHARP = 0.75  # of the sharpest patch of the photo, as in the paper
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fit, and write the file with the names of its photos."""
+    keep_printing()
     parser = argparse.ArgumentParser(
         prog="python -m ugc_sr.score.fit_niqe",
         description="Fit the statistics of clean patches that NIQE compares with.",

@@ -79,7 +79,7 @@ def ms_ssim_y(sr: Tensor, gt: Tensor) -> Tensor:
 
 def gmsd(sr: Tensor, gt: Tensor) -> Tensor:
     """Gradient magnitude similarity deviation (Xue 2014, arXiv 1308.3052); 0 for equal images."""
-    prewitt = torch.tensor([[1.0, 0, -1]] * 3, dtype=torch.float64, device=sr.device) / 3
+    prewitt = torch.tensor([[1.0, 0, -1]] * 3, dtype=torch.float64) / 3
     kernels = torch.stack((prewitt, prewitt.T))[:, None]
     magnitudes = []
     for image in stored_pair(sr, gt):
@@ -162,14 +162,14 @@ def niqe(sr: Tensor) -> Tensor:
 
 
 def stored(image: Tensor) -> Tensor:
-    """What an 8-bit file keeps, still in [0, 1], float64.
+    """What an 8-bit file keeps, still in [0, 1], float64, on the CPU: not every device has float64.
 
     Raises:
         ValueError: for other than finite RGB.
     """
     if image.ndim != 4 or image.shape[1] != 3 or not image.isfinite().all():
         raise ValueError(f"Expected finite RGB images (batch, 3, height, width), got {tuple(image.shape)}.")
-    return (255 * image.detach().double().clamp(0, 1)).round() / 255
+    return (255 * image.detach().cpu().double().clamp(0, 1)).round() / 255
 
 
 def rounded_luma(image: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from ugc_sr.image import check_image, from_socket, luma, opaque, resize, to_socket
@@ -72,3 +73,19 @@ def test_resize_to_the_same_size_is_exact_and_a_flat_image_stays_flat():
 def test_resize_does_not_clamp_the_overshoot_of_an_edge():
     edge = torch.cat([torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)], dim=-1)
     assert resize(edge, 32, 64).max() > 1.01
+
+
+def test_a_device_that_cannot_resize_smoothly_leaves_it_to_the_cpu(monkeypatch):
+    image, interpolate = torch.rand(1, 3, 8, 8), F.interpolate
+    expected = resize(image, 5, 6)
+    moved = []
+
+    def refusing(x, **options):
+        if not moved:  # as Apple's GPUs did before PyTorch 2.8
+            moved.append(x)
+            raise NotImplementedError("The operator 'aten::_upsample_bicubic2d_aa.out' is not implemented")
+        return interpolate(x, **options)
+
+    monkeypatch.setattr(F, "interpolate", refusing)
+    assert torch.equal(resize(image, 5, 6), expected)
+    assert moved

@@ -16,28 +16,46 @@ LAYERS = {
         {"models", "sample", "image", "files"},
         {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server", "torch", "safetensors"},
     ),
-    "models": ({"image", "files"}, {"torch", "safetensors"}),
+    "models": ({"image", "files", "console"}, {"torch", "safetensors"}),
     "sample": ({"image"}, {"torch"}),
     "degrade": (
-        {"score", "fonts", "image", "files", "processes"},
+        {"score", "fonts", "image", "files", "console", "processes"},
         {"torch", "PIL", "av", "kornia", "numpy", "tqdm"},
     ),
     "score": (
-        {"sample", "fonts", "image", "files"},
+        {"sample", "fonts", "image", "files", "console"},
         {"torch", "PIL", "numpy", "safetensors", "scipy", "jinja2", "tqdm"},
     ),
     "train": (
-        {"models", "degrade", "score", "sample", "fonts", "image", "files", "processes"},
+        {"models", "degrade", "score", "sample", "fonts", "image", "files", "console", "processes"},
         {"torch", "PIL", "diffusers", "numpy", "safetensors", "tqdm"},
     ),
-    "restore": ({"score", "image", "files", "processes"}, {"torch", "PIL", "aiohttp", "tqdm"}),
-    "tune": ({"restore", "score", "sample", "image", "files"}, {"torch", "PIL", "numpy", "tqdm"}),
+    "restore": (
+        {"score", "image", "files", "console", "processes"},
+        {"torch", "PIL", "aiohttp", "tqdm", "yaml"},
+    ),
+    "tune": ({"restore", "score", "sample", "image", "files", "console"}, {"torch", "PIL", "numpy", "tqdm"}),
     "fonts": (set(), {"PIL"}),
     "image": (set(), {"torch"}),
     "files": (set(), set()),
     "processes": (set(), set()),
+    "console": (set(), set()),
     # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
-    "benchmarks": (set(), {"ugc_sr", "torch", "torchvision", "comfy", "numpy", "safetensors", "PIL"}),
+    "benchmarks": (
+        set(),
+        {
+            "ugc_sr",
+            "torch",
+            "torchvision",
+            "comfy",
+            "comfy_aimdo",
+            "comfy_extras",
+            "comfyui_version",
+            "folder_paths",
+            "nodes",
+        }
+        | {"numpy", "safetensors", "PIL"},
+    ),
 }
 # The one file of a layer that owns a package.
 OWNERS = {

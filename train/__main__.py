@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..console import keep_printing
 from .data import Data, add_arguments, places
 from .presets import PRESETS, Preset, changed
 
@@ -18,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    keep_printing()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["shards"]:
         from .data.command import main as shards

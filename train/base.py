@@ -1,6 +1,5 @@
 """The frozen base of a training: Stable Diffusion 2.x in diffusers' folders, all of it in safetensors."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
+from ..files import parse_json, read_text
 from ..models.architecture import HEAD_DIM
 from ..models.twins import SemanticUNet
 from ..models.weights import FAMILIES, UnsupportedWeightsError
@@ -154,7 +154,7 @@ def _check_file(folder: Path, stem: str) -> None:
 def _json(folder: Path, part: str) -> dict[str, Any]:
     path = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
     try:
-        return json.loads(path.read_text())
+        return parse_json(read_text(path))
     except FileNotFoundError:
         raise FileNotFoundError(f"The base '{folder}' lacks {part}/{path.name}. {WANTED}") from None
     except ValueError as error:

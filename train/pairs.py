@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..console import keep_printing
 from ..degrade.degradation import apply
 from ..degrade.recipes import RECIPES
 from ..processes import end_with_parent
@@ -147,6 +148,7 @@ def _to_tensor(photos: np.ndarray) -> Tensor:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make the pairs of the bundled model: python -m ugc_sr.train.pairs PHOTOS FOLDER."""
+    keep_printing()
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.train.pairs", description=main.__doc__)
     parser.add_argument("photos", type=Path, help="folder that scripts/fetch_photos.sh filled")
     parser.add_argument("folder", type=Path, help="for hr.npy and lr.npy")

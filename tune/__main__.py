@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -11,9 +12,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-
+from ..console import keep_printing
 from ..restore.api import Client
+from ..restore.connection import TOKEN
 from ..restore.server import CHECKOUT, find_host, running_host
 from ..restore.workflow import read_graph
 from ..sample.presets import Preset
@@ -28,6 +29,7 @@ WORKFLOW = CHECKOUT / "restore" / "quickstart.api.json"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Search, then write preset.json, curve.json and pareto.png."""
+    keep_printing()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the host ends with us
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -65,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--extra", nargs="+", default=[], choices=tuple(EXTRAS), metavar="NAME", help=", ".join(EXTRAS))
     add("--fidelity", default="psnr_y", metavar="METRIC", help="one axis of the curve; psnr_y")
     add("--perception", default="niqe", metavar="METRIC", help="the other; niqe")
-    add("--server", metavar="URL", help="a running ComfyUI with this extension; one of our own if not given")
+    add(
+        "--server",
+        metavar="URL",
+        help="a running ComfyUI with this extension, its login as for restore; one of our own if not given",
+    )
     return parser
 
 
@@ -106,22 +112,19 @@ def _client(server: str | None, results: int) -> Iterator[Client]:
     """A client of a running host, or of one of our own that keeps this many results of nodes.
 
     Raises:
-        OSError: what the work with it raises.
-        RuntimeError: the same, with the end of the host's log where it has ended; or if `server` is silent.
+        OSError: what the work with it raises; or if `server` is silent.
+        RuntimeError: the same, with the end of the host's log where it has ended.
+        ValueError: if `server` is no ComfyUI.
     """
     if server:
-        client = Client(server.rstrip("/"))
-        try:
-            client.version()
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise RuntimeError(f"No ComfyUI answers at {server}: {error}") from error
+        client = Client(server, os.environ.get(TOKEN))
+        client.version()
         yield client
         return
-    cpu = not torch.cuda.is_available()
     with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
         sys.stderr.write("starting ComfyUI ...\n")
         base, flags = Path(folder, "host"), ("--cache-lru", str(results))
-        with running_host(find_host(), base, cpu=cpu, flags=flags) as host:
+        with running_host(find_host(), base, flags=flags) as host:
             yield Client(host.address)
 
 

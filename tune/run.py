@@ -122,7 +122,9 @@ def _own_version() -> str:
     try:
         return version("ugc-super-resolution")
     except PackageNotFoundError:  # in a checkout
-        (found,) = re.findall(r'^version = "(.+)"$', (CHECKOUT / "pyproject.toml").read_text(), re.MULTILINE)
+        (found,) = re.findall(
+            r'^version = "(.+)"$', (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+        )
         return found
 
 

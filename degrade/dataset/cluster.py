@@ -32,7 +32,8 @@ def check_ray() -> None:
 def ray_data(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
     """Work in up to `workers` tasks of one core each; every machine must see photos and data set alike.
 
-    Joins the cluster that RAY_ADDRESS names, else starts Ray here. Usage statistics are not sent unless
+    Joins the cluster that RAY_ADDRESS names, else starts Ray here. A plan for CUDA gives each task a GPU of
+    its own, and 0 workers stand for all GPUs that there are. Usage statistics are not sent unless
     RAY_USAGE_STATS_ENABLED says so.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -54,11 +55,16 @@ def ray_data(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) ->
         return {"outcome": json.dumps(asdict(work(plan, Job(**json.loads(row["job"])))))}
 
     try:
+        gpus = int(ray.cluster_resources().get("GPU", 0)) if plan.device == "cuda" else None
+        if gpus == 0:  # Ray would wait for one for ever
+            yield Outcome(fatal="Ray: no machine of the cluster has a GPU; leave --device cuda out")
+            return
         rows = ray.data.from_items(
             [{"job": json.dumps(asdict(job))} for job in jobs],
             override_num_blocks=-(-len(jobs) // JOBS_A_BLOCK),
         )
-        for row in rows.map(do, num_cpus=1, concurrency=workers).iter_rows():
+        done = rows.map(do, num_cpus=1, num_gpus=1 if gpus else None, concurrency=workers or gpus)
+        for row in done.iter_rows():
             yield Outcome(**json.loads(row["outcome"]))
             if stopped():
                 return

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...files import read_text
+
 SIDECARS = (".txt", ".json", ".xmp", ".aae", ".csv")  # notes about the photo of the same name
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 LONGEST_NAME = 200  # bytes; file systems allow 255, less our suffixes
@@ -32,7 +34,7 @@ def find_photos(where: Path, without: Path | None = None) -> dict[str, Path]:
         noted = {file.with_suffix("") for file in files if file.suffix.lower() not in SIDECARS}
         files = [f for f in files if f.suffix.lower() not in SIDECARS or f.with_suffix("") not in noted]
     elif where.suffix.lower() == ".txt":
-        lines = where.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+        lines = read_text(where, errors="surrogateescape").splitlines()
         files = [Path(os.path.normpath(root.resolve() / line.strip())) for line in lines if line.strip()]
         root = Path(os.path.commonpath([file.parent for file in files])) if files else root
     if not files:

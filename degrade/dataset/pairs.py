@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...files import brief, parse_json, refuse_link, replace_file
+from ...files import brief, parse_json, read_text, refuse_link, replace_file
 from ..degradation import Pair
 from .record import SIDES, Record, write_pair
 
@@ -144,7 +144,7 @@ class PairFolder:
             ValueError: if that is not what is wanted.
         """
         try:
-            found = parse_json(self._dataset.read_text(encoding="utf-8")) if self._dataset.exists() else {}
+            found = parse_json(read_text(self._dataset)) if self._dataset.exists() else {}
             found.pop("mix", None)
         except (ValueError, AttributeError, TypeError):
             raise ValueError(f"{self._dataset}: expected settings in JSON. Mend or delete it.") from None
@@ -162,7 +162,7 @@ class PairFolder:
 
     def _note(self) -> None:
         text = json.dumps({**self._settings, "mix": dict(sorted(self.mix.items()))}, indent=2) + "\n"
-        if not self._dataset.exists() or self._dataset.read_text(encoding="utf-8") != text:
+        if not self._dataset.exists() or self._dataset.read_bytes() != text.encode():
             replace_file(self._dataset, text.encode())
 
 

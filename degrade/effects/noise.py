@@ -1,6 +1,7 @@
 """Sensor noise, on gamma-encoded RGB as in Real-ESRGAN (arXiv 2107.10833) and in linear light.
 
-Noise is drawn once and hits every photo of a batch alike, so that a photo comes out the same alone.
+Noise is drawn once, on the CPU, and hits every photo of a batch alike, so that a photo gets the same noise
+alone and on every device.
 """
 
 import math
@@ -41,7 +42,7 @@ def correlated_noise(image: Tensor, sigma: Levels, generator: torch.Generator) -
 
     The covariance of the channels is drawn too; none has a deviation of more than `sigma` levels of 255.
     """
-    drawn = torch.rand((2, 3, 3), generator=generator, device=image.device, dtype=torch.float64).cpu()
+    drawn = torch.rand((2, 3, 3), generator=generator, dtype=torch.float64)
     turn = torch.linalg.svd(drawn[0]).U
     covariance = (turn.mT @ drawn[1].diag().diag() @ turn).abs()
     variances, axes = torch.linalg.eigh(covariance)
@@ -93,7 +94,7 @@ def sensor_noise(
 def _normal(image: Tensor, channels: int, generator: torch.Generator, margin: int = 0) -> Tensor:
     """(1, channels, H, W) standard normal numbers for a photo, with `margin` more pixels on every side."""
     shape = (1, channels, *(side + 2 * margin for side in image.shape[2:]))
-    return torch.randn(shape, generator=generator, device=image.device, dtype=image.dtype)
+    return torch.randn(shape, generator=generator, dtype=image.dtype).to(image.device)
 
 
 def _photon_noise(levels: Tensor, normal: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ...image import resize as smooth_resize
 from .effect import OneOf, Range, effect
 
 MODES = ("area", "bilinear", "bicubic", "nearest", "lanczos")
@@ -69,7 +70,9 @@ def resize(image: Tensor, height: int, width: int, mode: str, antialias: bool = 
     if mode == "bilinear" and not antialias:
         return bilinear(image, height, width)
     if mode in ("bilinear", "bicubic"):
-        return interpolate(image, size=(height, width), mode=mode, antialias=antialias)
+        if antialias:
+            return smooth_resize(image, height, width, mode)
+        return interpolate(image, size=(height, width), mode=mode)
     # Plain 'nearest' of torch shifts the photo by half a pixel.
     return interpolate(image, size=(height, width), mode="nearest-exact" if mode == "nearest" else mode)
 
@@ -89,8 +92,8 @@ def _linear(image: Tensor, size: int, shift: float) -> Tensor:
     """Linear interpolation at `size` heights; beyond the border it repeats."""
     height = image.shape[2]
     ratio = float(torch.tensor(height / size))  # in single precision, as torch has it
-    place = (torch.arange(size, device=image.device, dtype=torch.float64) + 0.5 + shift) * ratio - 0.5
-    place = place.clamp(0, height - 1).float()
+    place = (torch.arange(size, dtype=torch.float64) + 0.5 + shift) * ratio - 0.5  # Apple's GPUs lack float64
+    place = place.clamp(0, height - 1).float().to(image.device)
     near = place.floor().long()
     weight = (place - near).to(image.dtype)[:, None]
     far = image.index_select(2, (near + 1).clamp(max=height - 1))

@@ -57,13 +57,29 @@ def gone():
     """The host knows of a MODEL that is gone while its network isn't, as it does behind a node's error."""
     import comfy.model_management
 
-    from ugc_sr.host.adapter import own
+    from ugc_sr.host.ownership import own
 
     network = torch.nn.Linear(2, 2)
     comfy.model_management.load_models_gpu([own(network)])
     assert None in comfy.model_management.loaded_models()
     yield
     del network
+
+
+@pytest.fixture
+def token_runs(monkeypatch):
+    """Every TokenRun of the guidances of the runs that a test begins, in the order of their making."""
+    from ugc_sr.host import guidance
+
+    made = []
+
+    class Watched(guidance.GuidanceRun):
+        def __init__(self, entries):
+            super().__init__(entries)
+            made.extend(self.tokens)
+
+    monkeypatch.setattr(guidance, "GuidanceRun", Watched)
+    return made
 
 
 @pytest.fixture

@@ -12,14 +12,6 @@ LATENT = (12, 12)  # cells: 2x2 tiles of 8 cells that share 4
 TILES = {"tile": 8, "overlap": 4}
 
 
-def dispatcher_of(model):
-    from ugc_sr.host.guidance import Dispatcher
-
-    handlers = model.model_options["transformer_options"]["patches"]["forward_timestep_embed_patch"]
-    (dispatcher,) = [handler for _, handler in handlers if isinstance(handler, Dispatcher)]
-    return dispatcher
-
-
 @pytest.fixture
 def guide(tiny_model, tiny_adapter, semantics):
     """The guided model, frozen after a share of the sampling."""
@@ -162,33 +154,25 @@ def test_halves_that_come_apart_in_the_middle_are_computed_again(guide, run, com
     assert computed == [2, 1, 1]
 
 
-@pytest.mark.parametrize(
-    ("tile", "batch", "expected", "kept"),
-    [(8, 4, [8, 4, 4], 32), (32, 1, [2, 2, 2, 2, 2], 64)],
-    ids=["fewer at once", "smaller"],
-)
-def test_tiles_dealt_anew_by_lack_of_memory_are_computed_again(
-    guide, run, computed, tile, batch, expected, kept
-):
+def test_lack_of_memory_ends_the_freezing_and_leaves_the_tiles_as_they_are(guide, run, computed, token_runs):
     import comfy.model_management
 
     from ugc_sr.host.tiling import tile_diffusion
 
     evaluated, sizes = [], []
-    size = (12, 12) if tile == 8 else (32, 32)
-    model = tile_diffusion(guide(0.0, size), tile=tile, overlap=4 if tile == 8 else 0, batch=batch)
-    runs = dispatcher_of(model).runs
+    model = tile_diffusion(guide(0.0), **TILES, batch=4)
 
     def short(apply_model, args):
-        evaluated.append(args["input"].shape)
+        evaluated.append(args["input"].shape[0])
         if len(evaluated) == 2:
             raise comfy.model_management.OOM_EXCEPTION("CUDA out of memory")
         return apply_model(args["input"], args["timestep"], **args["c"])
 
     model.set_model_unet_function_wrapper(short)
-    run(model, steps=3, size=size, callback=lambda *_: sizes.append(len(runs[0])))
-    assert computed == expected
-    assert sizes == [16 + 16, 16 + kept, 16 + kept], "keys and values, and an answer for each stack in use"
+    run(model, steps=3, callback=lambda *_: sizes.append(len(token_runs[-1])))
+    assert evaluated == [8, 8, 8, 8]
+    assert computed == [8, 8, 8]
+    assert sizes == [16 + 16, 16, 16], "keys and values, and at first an answer for each attention"
 
 
 def test_perturbed_attention_has_answers_of_its_own(guide, run, computed):
@@ -199,24 +183,23 @@ def test_perturbed_attention_has_answers_of_its_own(guide, run, computed):
     assert computed == [1, 1]
 
 
-def test_nothing_is_kept_after_a_run_or_an_interrupt(guide, run):
+def test_nothing_is_kept_after_a_run_or_an_interrupt(guide, run, token_runs):
     from comfy.model_management import InterruptProcessingException
 
     model = guide(0.0)
-    (kept,) = dispatcher_of(model).runs
     sizes = []
 
     def interrupt(step, *_):
-        sizes.append(len(kept))
+        sizes.append(len(token_runs[-1]))
         if step == 1:
             raise InterruptProcessingException
 
     with pytest.raises(InterruptProcessingException):
         run(model, callback=interrupt)
     assert sizes == [32, 32]
-    assert len(kept) == 0
+    assert [len(kept) for kept in token_runs] == [0]
     expected = run(model, steps=2)
-    assert len(kept) == 0
+    assert [len(kept) for kept in token_runs] == [0, 0]
     assert_close(run(model, steps=2), expected, rtol=0, atol=0)
 
 
@@ -256,10 +239,11 @@ def test_the_controlnet_freezes_on_its_own(tiny_model, tiny_controlnet, run, con
 def test_the_nodes_pass_the_share_on(
     tiny_model, tiny_adapter, tiny_controlnet, semantics, conditioning, hint
 ):
+    from ugc_sr.host.guidance import guidances_of
     from ugc_sr.nodes.guidance import ApplySemanticControlNet, ApplySemanticGuidance
 
     model = ApplySemanticGuidance.execute(tiny_model, tiny_adapter, semantics, 1.0, 0.0, 1.0, 0.25).result[0]
-    assert dispatcher_of(model).entries[0].freeze == 0.25
+    assert guidances_of(model)[0].freeze == 0.25
     conds = ApplySemanticControlNet.execute(
         *conditioning, tiny_controlnet, hint.movedim(1, -1), semantics, 1.0, 0.0, 1.0, 0.25
     ).result

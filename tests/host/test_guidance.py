@@ -16,14 +16,6 @@ def guided(tiny_model, tiny_adapter, semantics):
     return apply_guidance(tiny_model, tiny_adapter, semantics)
 
 
-def dispatcher_of(model):
-    from ugc_sr.host.guidance import Dispatcher
-
-    handlers = model.model_options["transformer_options"]["patches"]["forward_timestep_embed_patch"]
-    (dispatcher,) = [handler for _, handler in handlers if isinstance(handler, Dispatcher)]
-    return dispatcher
-
-
 def with_diff(model, strength=1.0):
     """A clone with a LoRA-like change of one attention of the base."""
     key = "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_v.weight"
@@ -80,15 +72,15 @@ def test_two_halves_of_the_sampling_are_the_whole(tiny_model, tiny_adapter, sema
 
 
 def test_applying_twice_stacks_and_leaves_the_first_as_it_was(guided, tiny_adapter, semantics, sample):
-    from ugc_sr.host.guidance import apply_guidance
+    from ugc_sr.host.guidance import apply_guidance, guidances_of
 
     other = replace(semantics, tokens=semantics.tokens.flip(1) * 2)
     once = sample(guided)
     twice = apply_guidance(guided, tiny_adapter, other, strength=0.5)
     assert (sample(twice) - once).abs().max() > 1e-4
-    assert len(dispatcher_of(twice).entries) == 2
+    assert len(guidances_of(twice)) == 2
     assert len(twice.get_additional_models()) == 1, "one adapter is loaded once"
-    assert len(dispatcher_of(guided).entries) == 1
+    assert len(guidances_of(guided)) == 1
     assert_close(sample(guided), once, rtol=0, atol=0)
 
 
@@ -96,15 +88,16 @@ def test_half_strength_lies_halfway_after_each_attention(guided, tiny_model, tin
     from ugc_sr.host.attention import TokenRun
     from ugc_sr.host.guidance import apply_guidance
 
-    half = dispatcher_of(apply_guidance(tiny_model, tiny_adapter, semantics, strength=0.5))
+    half = apply_guidance(tiny_model, tiny_adapter, semantics, strength=0.5)
     layer = tiny_model.model.diffusion_model.input_blocks[4][1]
     x, text = torch.randn(2, 64, 4, 4), torch.randn(2, 7, 96)
-    options = {"block": ("input", 4), "transformer_index": 0}
-    patches = {"patches": {"forward_timestep_embed_patch": []}}
+    patches = half.model_options["transformer_options"]["patches"]
+    ((_, handler),) = patches["forward_timestep_embed_patch"]
+    options = {"block": ("input", 4), "transformer_index": 0, "patches": patches}
     with torch.inference_mode():
         plain = layer(x, text)
         full = tiny_adapter.patcher.model["input_4"].attend(plain, TokenRun(semantics), {})
-        assert_close(half(layer, x, None, text, options | patches), (plain + full) / 2)
+        assert_close(handler(layer, x, None, text, options), (plain + full) / 2)
 
 
 def test_a_batch_with_tokens_of_its_own_is_two_single_runs(
@@ -132,22 +125,21 @@ def test_the_host_loads_unloads_and_reloads_the_adapter(guided, tiny_adapter, sa
     assert_close(sample(guided), first, rtol=0, atol=0)
 
 
-def test_no_cache_is_left_after_an_interrupt(guided, sample):
+def test_no_cache_is_left_after_an_interrupt(guided, sample, token_runs):
     from comfy.model_management import InterruptProcessingException
 
-    caches = dispatcher_of(guided).runs
     filled = []
 
     def interrupt(*_):
-        filled.append(len(caches[0]))
+        filled.append(len(token_runs[-1]))
         raise InterruptProcessingException
 
     with pytest.raises(InterruptProcessingException):
         sample(guided, callback=interrupt)
     assert filled == [16]
-    assert [len(cache) for cache in caches] == [0]
+    assert [len(cache) for cache in token_runs] == [0]
     expected = sample(guided)
-    assert [len(cache) for cache in caches] == [0]
+    assert [len(cache) for cache in token_runs] == [0, 0]
     assert_close(sample(guided), expected, rtol=0, atol=0)
 
 

@@ -197,7 +197,7 @@ def test_the_bundled_model_is_refused():
     from ugc_sr.host.start import lr_start
 
     nano = load_nano()
-    x, conds = torch.zeros(1, 48, 4, 4), [nano.conditioning, nano.conditioning]
+    x, conds = torch.ones(1, 48, 4, 4), [nano.conditioning, nano.conditioning]
     with pytest.raises(ValueError, match=r"ModelSamplingDiscrete, X0; .* the bundled model needs none"):
         comfy.sample.sample(lr_start(nano.model), x + 1, 1, 1.0, "euler", "simple", *conds, x, seed=0)
 

@@ -152,11 +152,41 @@ def test_the_words_are_read_once_for_all_photos(clip, vision, photos):
     from ugc_sr.host.tags import TEMPLATES, encode_tags, tag_photos
 
     reads = []
-    clip.cond_stage_model.clip_h.transformer.register_forward_pre_hook(lambda *_: reads.append(1))
+    clip.cond_stage_model.clip_h.transformer.register_forward_pre_hook(
+        lambda _, args, given: reads.append(given["embeds"].shape[:2]), with_kwargs=True
+    )
     tags = encode_tags(clip, "cat, dog")
     for photo in photos.split(1):
         assert tag_photos(vision(), tags, photo, 2, 0.0)
-    assert len(reads) == 2 * len(TEMPLATES)
+    assert reads == [(2 * len(TEMPLATES), 77)]
+
+
+def test_many_words_take_few_calls_of_the_host_and_lie_where_each_lies_alone(clip, monkeypatch):
+    from ugc_sr.host.tags import encode_tags
+
+    words = [f"thing {index}" for index in range(70)]
+    own, calls = clip.load_model, []
+    monkeypatch.setattr(clip, "load_model", lambda tokens: calls.append(1) or own(tokens))
+    together = encode_tags(clip, ", ".join(words))
+    assert len(calls) == 3
+    assert not any(module._forward_hooks for module in clip.cond_stage_model.modules())
+    for index in (0, 31, 32, 69):
+        assert_close(together.embeddings[index], encode_tags(clip, words[index]).embeddings[0])
+
+
+def test_two_towers_whose_embeddings_the_host_joins_are_read_text_by_text(clip, monkeypatch):
+    from ugc_sr.host.tags import encode_tags
+
+    encode = clip.encode_from_tokens
+
+    def joined(tokens, return_pooled):  # as for Stable Diffusion 3
+        cond, pooled = encode(tokens, return_pooled=return_pooled)
+        return cond, torch.cat([pooled, pooled], dim=1)
+
+    single = encode_tags(clip, "cat, dog").embeddings
+    monkeypatch.setattr(clip, "encode_from_tokens", joined)
+    double = encode_tags(clip, "cat, dog").embeddings
+    assert_close(double, F.normalize(torch.cat([single, single], dim=1), dim=1))
 
 
 def test_towers_of_two_clips_are_refused(planted, vision, photos):

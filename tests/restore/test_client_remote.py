@@ -1,12 +1,15 @@
 """A host that is busy, goes away, forgets or is something else: what the client does then."""
 
+import io
 import json
 import threading
 
 import pytest
+from PIL import Image
 
 from ugc_sr.restore.api import RefusedError
-from ugc_sr.restore.remote import ATTEMPTS, Server, ServerLostError, StoppedError
+from ugc_sr.restore.connection import AccessError, ServerLostError
+from ugc_sr.restore.remote import ATTEMPTS, Server, StoppedError
 from ugc_sr.restore.workflow import find
 
 PICTURE = {"filename": "a.png", "subfolder": "", "type": "output"}
@@ -138,9 +141,56 @@ def test_a_job_without_one_picture_is_told_of_in_the_words_of_the_graph(host, se
 
 def test_a_fault_of_the_host_is_no_reason_to_wait(host, server):
     host.faults = [500]
-    with pytest.raises(RuntimeError, match=r"ComfyUI failed: HTTP Error 500.*Its log tells why"):
+    with pytest.raises(RuntimeError, match=r"ComfyUI failed: 500 Internal Server Error. Its log tells why"):
         restore(server)
     assert server.told == []
+
+
+def test_a_picture_that_was_deleted_is_made_again(host, server):
+    """The host remembers that it saved it, and would not do so again for the same order."""
+    orders, missing = [], [True, False]
+    answer = host.answer
+
+    def lose(path, body):
+        if path == "/prompt":
+            orders.append(json.loads(body)["prompt"])
+        if path.startswith("/view") and missing.pop(0):
+            return None
+        return answer(path, body)
+
+    host.answer = lose
+    assert b"fetched" in restore(server)
+    assert len(orders) == 2
+    changed = {key for key in orders[0] if orders[0][key] != orders[1][key]}
+    assert changed == {"13"}  # Save Image; the sampler's work is kept
+    assert orders[0]["13"]["inputs"].items() < orders[1]["13"]["inputs"].items()
+
+
+def test_a_picture_that_is_deleted_every_time_is_given_up(host, server):
+    answer = host.answer
+    host.answer = lambda path, body: None if path.startswith("/view") else answer(path, body)
+    with pytest.raises(RuntimeError, match=r"ComfyUI lost the result 3 times over this photo"):
+        restore(server)
+
+
+@pytest.mark.comfy
+def test_a_real_host_makes_a_picture_again_that_was_deleted(host_server, photo):
+    """Its cache knows the whole graph."""
+    output = host_server.log.parent / "output"
+    real = Server(host_server.address, patience_s=5, tell=lambda _: None, stop=threading.Event())
+    before = set(output.glob("*.png"))
+    first = real.restore("gone.png", photo.read_bytes(), find("quickstart"))
+    for file in set(output.glob("*.png")) - before:
+        file.unlink()
+    again = real.restore("gone.png", photo.read_bytes(), find("quickstart"))
+    pixels = [Image.open(io.BytesIO(made)).tobytes() for made in (first, again)]
+    assert pixels[0] == pixels[1]
+
+
+def test_a_login_that_ends_meanwhile_ends_the_run(host, server):
+    host.faults = [200, 200, 200, 401]
+    with pytest.raises(AccessError, match=r"lets nobody in without a login \(401"):
+        restore(server)
 
 
 def test_what_is_at_work_is_cancelled_when_a_person_stops(host, server):
@@ -163,10 +213,10 @@ def test_a_host_of_ours_is_asked_where_it_is_after_it_ended(host):
 
 
 def test_something_else_at_the_address_is_told_of(host, server):
-    with pytest.raises(ValueError, match=r"is no ComfyUI: it answers something else. Look at the port"):
+    with pytest.raises(ValueError, match=r"is no ComfyUI. It answers something else. Look at the port"):
         server.version()
     host.faults = [404]
-    with pytest.raises(ValueError, match=r"is no ComfyUI: HTTP Error 404"):
+    with pytest.raises(ValueError, match=r"is no ComfyUI. .* answers 404 Not Found"):
         server.version()
 
 

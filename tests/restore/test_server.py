@@ -4,8 +4,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from ugc_sr.restore.server import find_host, running_host
+from ugc_sr.restore.server import accelerator, find_host, running_host
 
 # The beginning of a ComfyUI that answers, whatever it is asked.
 ANSWERS = """
@@ -76,3 +77,29 @@ def _runs(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("kind", ["cuda", "xpu", "npu", "backends.mps", None])
+def test_a_host_of_ours_computes_on_the_cpu_only_where_there_is_no_accelerator(monkeypatch, tmp_path, kind):
+    class Device:
+        @staticmethod
+        def is_available():
+            return True
+
+        @staticmethod
+        def get_device_name():
+            return "a card"
+
+    for name in ("cuda", "xpu", "backends.mps"):
+        monkeypatch.setattr(f"torch.{name}.is_available", lambda: False)
+    if kind:
+        owner, _, name = f"torch.{kind}".rpartition(".")
+        monkeypatch.setattr(torch.backends if "backends" in owner else torch, name, Device, raising=False)
+    assert accelerator() == {None: None, "backends.mps": "Apple GPU"}.get(kind, "a card")
+    (tmp_path / "main.py").write_text("import sys; raise SystemExit(' '.join(sys.argv))")
+    with (
+        pytest.raises(RuntimeError, match="ended with status 1") as told,
+        running_host(tmp_path, tmp_path / "base"),
+    ):
+        pass
+    assert ("--cpu" in str(told.value).split()) == (kind is None)

@@ -6,7 +6,7 @@ from skimage.color import rgb2lab
 from torch.testing import assert_close
 
 from ugc_sr.image import resize
-from ugc_sr.sample import color
+from ugc_sr.sample import bands, color
 from ugc_sr.sample.color import METHODS, adain, lab, match, wavelet
 
 
@@ -126,14 +126,15 @@ def test_lab_of_a_large_photo_is_measured_on_a_part_of_it_and_made_in_bands(size
     image, reference = photo(*size, seed=0), photo(*size, seed=1)
     whole = lab(image, reference)
     monkeypatch.setattr(color, "SAMPLES", 2000)
+    monkeypatch.setattr(bands, "BAND_PX", 2000)
     assert (lab(image, reference) - whole).abs().mean() < 0.02
     convert, pixels = color._rgb_to_lab, []
     monkeypatch.setattr(color, "_rgb_to_lab", lambda x: pixels.append(x[0, 0].numel()) or convert(x))
     lab(image, reference)
-    sampled, bands = pixels[:2], pixels[2:]
+    sampled, converted = pixels[:2], pixels[2:]
     assert 500 <= min(sampled) <= max(sampled) <= 2000
-    assert max(bands) <= max(2000, size[1])
-    assert sum(bands) == image[0, 0].numel() > len(bands) * 1000
+    assert max(converted) <= max(2000, size[1])
+    assert sum(converted) == image[0, 0].numel() > len(converted) * 1000
 
 
 def test_lab_leaves_colours_beyond_those_that_were_measured_as_far_out_as_they_were(monkeypatch):

@@ -190,7 +190,7 @@ def test_a_missing_package_is_named_with_what_installs_it(tune, monkeypatch, pac
 @pytest.mark.deep
 def test_a_host_of_our_own_keeps_results_and_ends_with_us():
     with _client(None, results=7) as client:
-        told = json.loads(client._request("/system_stats"))["system"]["argv"]
+        told = client._connection.json("/system_stats")["system"]["argv"]
         assert told[told.index("--cache-lru") + 1] == "7"
     with pytest.raises(OSError, match="refused"):
         client.version()

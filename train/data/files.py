@@ -12,7 +12,7 @@ from PIL import Image
 from ...degrade.dataset.files import FORMATS, open_photo
 from ...degrade.dataset.join import find_pairs
 from ...degrade.dataset.listing import find_photos
-from ...files import brief, parse_json
+from ...files import brief, parse_json, read_text
 from ...score.picture import known_formats
 from .sample import shuffled
 
@@ -60,7 +60,7 @@ class Files:
                 return self.captions[file.name]
             note = file.with_suffix(".txt")
             if note.is_file():
-                return " ".join(note.read_text(encoding="utf-8", errors="replace").split())
+                return " ".join(read_text(note, errors="replace").split())
         return ""
 
     def order(self, rng: random.Random) -> list[int]:
@@ -119,7 +119,7 @@ def pair_files(folder: Path, scale: int) -> Files:
 
 def _listed(folder: Path, manifest: Path) -> Files:
     files, groups = [], []
-    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(manifest).splitlines(), start=1):
         try:
             entry = parse_json(line)
             name, source = entry["name"], entry.get("source")
@@ -185,7 +185,7 @@ def _read_captions(where: Path) -> dict[str, str]:
 
 
 def _captions(file: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         try:
             entry = json.loads(line)
             yield Path(entry["file_name"]).name, " ".join(entry["text"].split())

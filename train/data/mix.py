@@ -10,6 +10,7 @@ from typing import Any
 from ...degrade.command import find_recipe
 from ...degrade.dataset.files import PhotoError
 from ...degrade.recipe import Recipe
+from ...files import read_text
 from .files import pair_files, photo_files
 from .sample import Sample, Source, View
 from .shards import Shards
@@ -238,7 +239,7 @@ def choose(source: Source, hold_out: int, held_out: bool, part: Part) -> list[in
 def _has_shards(path: Path) -> bool:
     if path.is_dir():
         return next(path.glob("*.tar"), None) is not None
-    return path.suffix == ".txt" and path.read_text(encoding="utf-8-sig").strip().endswith(".tar")
+    return path.suffix == ".txt" and read_text(path, errors="surrogateescape").strip().endswith(".tar")
 
 
 def _recipe(part: Part) -> Recipe:

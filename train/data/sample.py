@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...degrade.dataset.files import PhotoError
 from ...degrade.effects.sharpen import usm
+from ...image import resize
 
 EDGE_PX = 4  # of LR, kept away from the border of a window where there is room; assumed
 
@@ -106,7 +106,7 @@ def place_crop(name: str, size: tuple[int, int], crop: int, rng: random.Random) 
 
 def squashed(photo: Tensor, side: int) -> Tensor:
     """(3, H, W) uint8 -> (3, side, side) uint8, resized as the semantic encoder would."""
-    resized = F.interpolate(photo[None].float(), size=(side, side), mode="bilinear", antialias=True)
+    resized = resize(photo[None].float(), side, side, mode="bilinear")
     return resized[0].round_().clamp_(0, 255).byte()
 
 

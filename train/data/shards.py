@@ -17,6 +17,7 @@ from PIL import Image
 from ...degrade.dataset.files import PhotoError, open_photo
 from ...degrade.dataset.join import HR_FOLDERS, LR_FOLDERS
 from ...degrade.dataset.listing import unused
+from ...files import read_text
 from .files import Files, may_be_photo
 from .sample import shuffled
 
@@ -111,7 +112,7 @@ def list_tars(where: Path) -> list[Path]:
     if where.is_dir():
         tars = sorted(where.glob("*.tar"))
     else:
-        lines = where.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(where).splitlines()
         tars = [where.parent / line.strip() for line in lines if line.strip()]
     missing = [tar for tar in tars if not tar.is_file()]
     if missing or not tars:

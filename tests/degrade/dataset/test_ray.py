@@ -40,3 +40,41 @@ def test_ray_that_is_missing_is_named_with_what_installs_it(photos, tmp_path, mo
         '--engine ray needs Ray Data. Install it with  pip install "ugc-super-resolution[cluster]"\n'
     )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def cluster():
+    """Starts Ray with GPUs that it takes our word for."""
+    import ray
+
+    def start(gpus):
+        ray.init(num_cpus=2, num_gpus=gpus, include_dashboard=False, log_to_driver=False)
+
+    yield start
+    ray.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (["--device", "cuda"], {"num_gpus": 1, "concurrency": 2}),
+        (["--device", "cuda", "--workers", "1"], {"num_gpus": 1, "concurrency": 1}),
+        (["--workers", "2"], {"num_gpus": None, "concurrency": 2}),
+    ],
+)
+def test_each_task_for_cuda_gets_a_gpu_of_its_own(photos, tmp_path, cluster, monkeypatch, options, asked):
+    from ray.data import Dataset
+
+    cluster(gpus=2)
+    orders = []
+    monkeypatch.setattr(Dataset, "map", lambda rows, do, **order: orders.append(order) or rows.limit(0))
+    main([str(photos), str(tmp_path / "out"), "--engine", "ray", *options])
+    assert orders == [{"num_cpus": 1, **asked}]
+
+
+@pytest.mark.slow
+def test_a_cluster_without_a_gpu_says_so_instead_of_waiting_for_one(photos, tmp_path, cluster, capsys):
+    cluster(gpus=0)
+    assert main([str(photos), str(tmp_path / "out"), "--engine", "ray", "--device", "cuda"]) == 1
+    assert "Ray: no machine of the cluster has a GPU; leave --device cuda out." in capsys.readouterr().err

@@ -213,8 +213,8 @@ def test_a_parameter_out_of_range_is_refused_by_name(noise, message):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("noise", EVERY)
-def test_noise_is_made_on_the_device_of_the_photo(noise):
-    photo = torch.rand(2, 3, 40, 33).cuda()
-    noisy = noise(photo, generator=torch.Generator("cuda").manual_seed(0))
-    assert noisy.device == photo.device
-    assert noisy.isfinite().all()
+def test_every_device_gets_the_same_noise(noise):
+    photo = torch.rand(2, 3, 40, 33)
+    noisy = noise(photo.cuda(), generator=generator())
+    assert noisy.device.type == "cuda"
+    torch.testing.assert_close(noisy.cpu(), noise(photo, generator=generator()), atol=1e-5, rtol=0)

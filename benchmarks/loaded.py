@@ -1,0 +1,79 @@
+"""What the loaders of the shipped graphs give: real files where they are all there, else random weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management as management
+import comfy.sd
+import torch
+from torch import Tensor
+
+from ugc_sr.host import paths
+from ugc_sr.host.adapter import load_adapter
+from ugc_sr.host.controlnet import load_controlnet
+from ugc_sr.host.encoder import load_encoder
+
+from . import graphs, networks, parity, true_shapes
+
+GRAPHS = {"nano": "quickstart", "sd2": "ugc_wild"}  # by base of the preset
+SD2_LOADERS = {"2": "checkpoint", "3": "encoder", "4": "adapter", "5": "controlnet"}  # nodes of ugc_wild
+PROMPTS = ("10", "11")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Outputs of nodes by key in the graph of a base, and where the weights come from, in a word."""
+
+    outputs: Mapping[str, tuple[Any, ...]]
+    source: str
+
+
+def load(base: str, classes: Mapping[str, Any]) -> Loaded:
+    """The models for a base of presets: nano, or sd2."""
+    if base == "nano":
+        return Loaded({"2": classes["UGCSR_LoadNanoModel"].execute().result}, "bundled")
+    graph = graphs.shipped(GRAPHS[base])
+    if not missing(graph):
+        kinds = {key: graph[key]["class_type"] for key in SD2_LOADERS}
+        outputs = {key: graphs.call(classes[kind], graph[key]["inputs"]) for key, kind in kinds.items()}
+        return Loaded(outputs, "real")
+    shapes = true_shapes.shapes()
+    stem = "first_stage_model."
+    vae = {key.removeprefix(stem): w for key, w in shapes["checkpoint"].items() if key.startswith(stem)}
+    return random_sd2(*map(_filled, (shapes["adapter"], shapes["controlnet"], shapes["sam2"], vae)))
+
+
+def random_sd2(
+    unet: Mapping[str, Tensor],
+    controlnet: Mapping[str, Tensor],
+    encoder: Mapping[str, Tensor],
+    vae: Mapping[str, Tensor],
+    text_dim: int = networks.TEXT_DIM,
+) -> Loaded:
+    """Models with these weights and a random prompt; in half precision where the host would choose that."""
+    half = management.should_use_fp16(management.get_torch_device())
+    prompt = torch.randn(1, networks.TEXT_TOKENS, text_dim, generator=torch.Generator().manual_seed(0))
+    base = parity.base_model(dict(unet), torch.float16 if half else torch.float32)
+    outputs = {
+        "2": (base, None, comfy.sd.VAE(sd=dict(vae))),
+        "3": (load_encoder(encoder, "random"),),
+        "4": (load_adapter(dict(unet), "random"),),
+        "5": (load_controlnet(dict(controlnet), "random"),),
+        **{key: ([[prompt, {}]],) for key in PROMPTS},
+    }
+    return Loaded(outputs, "random")
+
+
+def missing(graph: graphs.Graph) -> list[str]:
+    """Kinds of weights that the loaders of a graph name and that are not in the models folders."""
+    import folder_paths
+
+    names = {kind: next(iter(graph[key]["inputs"].values())) for key, kind in SD2_LOADERS.items()}
+    checkpoint = folder_paths.get_full_path("checkpoints", names.pop("checkpoint"))
+    others = [kind for kind, name in names.items() if paths.problem(kind, name)]
+    return others if checkpoint else ["checkpoint", *others]
+
+
+def _filled(shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: networks.fill(name, list(like.shape)).half() for name, like in shapes.items()}

@@ -1,0 +1,117 @@
+"""Where a run of the bundled model takes its anchor from: the clean latent that its residual belongs to.
+
+The anchor is the latent that the sampler is given. A sampler that goes on from another one is given a noisy
+latent, so a noisy latent brings its anchor along.
+"""
+
+import math
+from typing import Any
+
+import comfy.model_management
+import torch.nn.functional as F
+from comfy.model_sampling import X0
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
+from torch import Tensor
+
+from ..models.nano import FOLD, LATENT_CHANNELS
+
+KEY = "ugcsr_anchor"  # of the wrapper, and of what a noisy latent brings along
+LEAST_SIGMA = 0.5  # assumed: less noise than this can't be told from the texture of a photo
+NOISY = 0.65  # of the sampler's sigma; half and half of two noisy latents leaves 0.71 of the noise
+MEDIAN = 0.6745  # of absolute values of standard normal noise
+
+
+def anchored(
+    run: WrapperExecutor,
+    noise: Tensor,
+    latent: Tensor,
+    sampler: Any,
+    sigmas: Tensor,
+    *args: Any,
+    **kwargs: Any,
+) -> Tensor:
+    """Around a whole run: sample from the anchor, also where the sampler goes on from a noisy latent.
+
+    A conditioning with a latent of its own (Inpaint Model Conditioning, InstructPixToPix Conditioning) gives
+    the anchor instead, and this changes nothing.
+
+    Raises:
+        ValueError: for a latent that is no anchor: of another model, empty, or noisy without its anchor; and
+            for nodes of the host that can't work with this model.
+    """
+    guider: Any = run.class_obj
+    sampling = guider.model_patcher.get_model_object("model_sampling")
+    _check_nodes(sampling, guider.model_options["transformer_options"])
+    _check_shape(latent)
+    if any("concat_latent_image" in cond for conds in guider.conds.values() for cond in conds):
+        return run(noise, latent, sampler, sigmas, *args, **kwargs)
+    model = guider.model_patcher.model
+    sigma = float(sigmas[0])
+    anchor: Tensor | None = getattr(latent, KEY, None)
+    if anchor is None:
+        _check_clean(latent, model.process_latent_in(latent), noise, sigma)
+    elif sigma > 0:
+        noisiest = math.isclose(sigma, float(sampling.sigma_max), rel_tol=1e-5)  # as the host compares
+        gain = (1 + sigma**2) ** 0.5 if noisiest else sigma
+        left = model.process_latent_in(latent) - model.process_latent_in(anchor)
+        noise, latent = noise + (left / gain).to(noise), anchor
+    made = run(noise, latent, sampler, sigmas, *args, **kwargs)
+    if float(sigmas[-1]) > 0:
+        # As the host's nodes move it, so that they hand on this very tensor.
+        made = made.to(
+            comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype()
+        )
+        setattr(made, KEY, latent)
+    return made
+
+
+def noise_level(latent: Tensor) -> float:
+    """Standard deviation of white noise in scaled latents (B, 48, h, w), the highest of the batch.
+
+    The median of the finest diagonal details of the picture, where photos have little else than noise
+    (Donoho and Johnstone, Biometrika 81, 1994).
+    """
+    picture = F.pixel_shuffle(latent.float(), FOLD)
+    even, odd = picture[..., ::2, :], picture[..., 1::2, :]
+    details = (even[..., ::2] - even[..., 1::2] - odd[..., ::2] + odd[..., 1::2]) / 2
+    return details.abs().flatten(1).median(dim=1).values.max().item() / MEDIAN
+
+
+def _check_nodes(sampling: Any, options: dict[str, Any]) -> None:
+    if not isinstance(sampling, X0):
+        raise ValueError(
+            "Load Nano Model: a ModelSampling node has changed how this model is sampled; its answers, clean "
+            "latents, would be misread. Remove that node."
+        )
+    if "lazycache" in options.get("wrappers", {}).get(WrappersMP.PREDICT_NOISE, {}):
+        raise ValueError(
+            "Load Nano Model: LazyCache leaves the noise of the steps that it skips in this model's picture. "
+            "Use EasyCache, or remove it."
+        )
+
+
+def _check_shape(latent: Tensor) -> None:
+    if latent.ndim != 4 or latent.shape[1] != LATENT_CHANNELS:
+        raise ValueError(
+            f"Load Nano Model: the sampler's 'model' was given a latent of shape {tuple(latent.shape)}; "
+            f"expected (batch, {LATENT_CHANNELS}, height, width). "
+            "Make the latent by VAE Encode with the 'vae' of the same node."
+        )
+
+
+def _check_clean(latent: Tensor, scaled: Tensor, noise: Tensor, sigma: float) -> None:
+    if not latent.any():
+        raise ValueError(
+            "Load Nano Model: the sampler's latent is empty, but this model restores the photo in it. "
+            "Encode the 'hint' of Prepare Photo with VAE Encode, and connect that."
+        )
+    if sigma < LEAST_SIGMA or noise.any():
+        return
+    level = noise_level(scaled)
+    if level > NOISY * sigma:
+        raise ValueError(
+            f"Load Nano Model: the sampler begins at sigma {sigma:.2g} without new noise, on a latent with "
+            f"noise of about {level:.2g} that has lost its clean latent: it was saved, changed or noised. "
+            "Connect the first sampler's latent straight to this one, use one sampler for all steps, "
+            "or give the clean latent by InstructPixToPixConditioning."
+        )

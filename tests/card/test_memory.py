@@ -1,0 +1,85 @@
+"""Memory of Stable Diffusion 2's true shapes on a pretended card: what a run takes, the host was told."""
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.comfy
+
+MIB = 2**20
+WIDTHS = (320, 640, 1280, 1280)
+NUMBERS_UP_TO = 20_000  # larger tensors hold no numbers
+LATENTS = {"512x512": (64, 64), "1080x1920": (136, 240), "4096x4096": (512, 512)}
+
+
+class Told:
+    """What the host was asked to keep free beside the weights."""
+
+    bytes = 0.0
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """Half-precision weights of SeeSR's layout without numbers: UNet and ControlNet."""
+    from ugc_sr.benchmarks import networks
+
+    with torch.device("meta"):
+        built = networks.build(WIDTHS, 1024)
+    return [{key: w.half() for key, w in network.state_dict().items()} for network in built]
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Watches what the host is asked to keep free when it loads the models of a run."""
+    import comfy.sampler_helpers
+
+    told = Told()
+    load = comfy.model_management.load_models_gpu
+
+    def watch(models, memory_required=0, **options):
+        told.bytes = max(told.bytes, memory_required)
+        return load(models, memory_required=memory_required, **options)
+
+    monkeypatch.setattr(comfy.sampler_helpers.comfy.model_management, "load_models_gpu", watch)
+    return told
+
+
+def restore(weights, latent, freeze=1.0, steps=2):
+    """Sample a latent with guidance and ControlNet in tiles of 768 px; return the models, to keep them."""
+    import comfy.sample
+
+    from ugc_sr.benchmarks.parity import base_model
+    from ugc_sr.host.adapter import load_adapter
+    from ugc_sr.host.controlnet import apply_controlnet, load_controlnet
+    from ugc_sr.host.guidance import apply_guidance
+    from ugc_sr.host.tiling import tile_diffusion
+    from ugc_sr.models.semantics import Semantics
+
+    height, width = latent
+    semantics = Semantics(torch.zeros(1, 4096, 256), (64, 64), (height * 2, width * 2), "random")
+    hint = torch.empty(1, 3, height * 8, width * 8, device="meta")
+    unet, controlnet = weights
+    model = apply_guidance(
+        base_model(unet, torch.float16), load_adapter(unet), semantics, freeze_after=freeze
+    )
+    model = tile_diffusion(model, tile=96, overlap=24, batch=4)
+    text = [[torch.zeros(1, 77, 1024), {}]]
+    conds = apply_controlnet([text, text], load_controlnet(controlnet), hint, semantics, freeze_after=freeze)
+    noise = torch.zeros(1, 4, height, width)
+    with torch.inference_mode():
+        comfy.sample.sample(
+            model, noise, steps, 5.0, "euler", "normal", *conds, noise, disable_pbar=True, seed=0
+        )
+    return model, conds
+
+
+@pytest.mark.parametrize("freeze", [1.0, 0.3])
+@pytest.mark.parametrize("size", LATENTS)
+def test_the_host_was_told_of_what_a_run_takes(size, freeze, card, weights, told):
+    import comfy.model_management as management
+
+    active = card(total=64 * 2**30, numbers_up_to=NUMBERS_UP_TO)
+    models = restore(weights, LATENTS[size], freeze)
+    held = sum(loaded.model_loaded_memory() for loaded in management.current_loaded_models)
+    took = active.peak - held
+    del models
+    assert took <= told.bytes <= 1.5 * took, f"took {took / MIB:.0f} MiB, told {told.bytes / MIB:.0f} MiB"
