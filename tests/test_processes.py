@@ -110,7 +110,7 @@ def check(folder, number, kind, count, *command):
         time.sleep(1)
         children()
         process.send_signal(number)
-        process.wait(timeout=60)
+        process.wait(timeout=LIMIT_S)
         ended(lambda: not any(map(runs, children())), LIMIT_S)
         assert [words(child) for child in children() if runs(child)] == []
 
