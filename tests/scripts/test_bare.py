@@ -23,7 +23,7 @@ def look(**variables):
     environment = os.environ | variables
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 7, done.stderr  # the command's own
-    said, found = done.stdout.splitlines()
+    said, _, found = done.stdout.strip().rpartition("\n")
     return said, json.loads(found)
 
 
