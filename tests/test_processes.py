@@ -15,7 +15,9 @@ from PIL import Image
 
 from ugc_sr.restore.server import CHECKOUT
 
-LIMIT_S = 180  # to end in; a new worker first imports what it needs, some seconds on an idle machine
+LIMIT_S = (
+    180  # to begin and to end in; a new worker first imports what it needs, some seconds on an idle machine
+)
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 WORKER, HOST, RAY = "multiprocessing", "main.py", "raylet"  # in the words of a child's command
 
@@ -104,7 +106,7 @@ def check(folder, number, kind, count, *command):
     with started(folder, *command) as (process, children):
         assert ended(
             lambda: process.poll() is not None or sum(kind in words(child) for child in children()) >= count,
-            120,
+            LIMIT_S,
         )
         assert process.poll() is None, (folder / "said").read_text()
         time.sleep(1)
@@ -156,7 +158,6 @@ COMMANDS = {
     "restore by Ray": (RAY, 1, "-m ugc_sr.restore {photos}/lr {out} --engine ray --workers 1"),
     "demo": (HOST, 1, "-m ugc_sr.restore.demo --photo {photos}/lr/0.png --out {out}"),
     "tune": (HOST, 1, "-m ugc_sr.tune {photos}/lr {photos}/hr --out {out} --perception hf_ratio"),
-    "benchmarks with a host": (HOST, 1, "-m benchmarks restore"),
 }
 
 
