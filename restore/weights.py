@@ -11,29 +11,57 @@ from .workflow import weights_named
 
 BUNDLED = CHECKOUT / "models" / "bundled" / "nano.safetensors"
 BLOCK = 1 << 20
+# Input of a loader, or of one class of loaders alone -> folders of models/ that it reads.
+FOLDERS = {
+    "adapter_name": ("model_patches",),
+    "encoder_name": ("sam2",),
+    "control_net_name": ("controlnet", "t2i_adapter"),
+    "ckpt_name": ("checkpoints",),
+    "unet_name": ("unet", "diffusion_models"),
+    "vae_name": ("vae", "vae_approx"),
+    "lora_name": ("loras",),
+    "clip_name": ("text_encoders", "clip"),
+    "CLIPVisionLoader.clip_name": ("clip_vision",),
+    "UpscaleModelLoader.model_name": ("upscale_models",),
+    "style_model_name": ("style_models",),
+}
 
 
 def checksums(graph: Graph, models: Path | None) -> dict[str, str | None]:
-    """The sha256 of each file of weights by its name; None for those that are not below `models`.
+    """The sha256 of each file of weights by its name; None for those that can't be told from here.
 
-    A name that stands for a folder gives the .safetensors files in it.
+    Those are not below `models`, or are named by a loader whose folder isn't known here while several folders
+    hold different files of that name. A name that stands for a folder gives the .safetensors files in it. A
+    name that loaders read from several folders has the folder in front.
     """
     found: dict[str, str | None] = {}
     if any(node["class_type"] == "UGCSR_LoadNanoModel" for node in graph.values()):
         found[BUNDLED.name] = _sha256(BUNDLED)
-    for name in weights_named(graph):
-        inside = ".." not in Path(name).parts
-        places = sorted(models.glob(f"*/{_literal(name)}")) if models and inside else []
-        files = [
-            file
-            for place in places[:1]
-            for file in (sorted(place.glob("*.safetensors")) or [place])
-            if file.is_file()
-        ]
-        found |= {f"{name}/{f.name}" if f.name != Path(name).name else name: _sha256(f) for f in files} or {
-            name: None
-        }
+    read: dict[str, set[tuple[str, ...]]] = {}
+    for name, kind, socket in weights_named(graph):
+        folders = FOLDERS.get(f"{kind}.{socket}") or FOLDERS.get(socket.rstrip("0123456789")) or ("*",)
+        read.setdefault(name, set()).add(folders)
+    for name, places in read.items():
+        for folders in sorted(places):
+            label = name if len(places) == 1 else f"{folders[0]}/{name}"
+            found |= _told(label, name, folders, models)
     return found
+
+
+def _told(label: str, name: str, folders: tuple[str, ...], models: Path | None) -> dict[str, str | None]:
+    if models is None or ".." in Path(name).parts:
+        return {label: None}
+    places = [place for folder in folders for place in sorted(models.glob(f"{folder}/{_literal(name)}"))]
+    everywhere = folders == ("*",)
+    each = [_content(label, place) for place in (places if everywhere else places[:1])]
+    return each[0] if each and all(content == each[0] for content in each) else {label: None}
+
+
+def _content(label: str, place: Path) -> dict[str, str | None]:
+    if place.is_dir():
+        files = sorted(file for file in place.glob("*.safetensors") if file.is_file())
+        return {f"{label}/{file.name}": _sha256(file) for file in files} or {label: None}
+    return {label: _sha256(place) if place.is_file() else None}
 
 
 def _literal(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,13 +139,13 @@ def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed:
     return changed
 
 
-def weights_named(graph: Graph) -> list[str]:
-    """The weights that its loaders name."""
+def weights_named(graph: Graph) -> list[tuple[str, str, str]]:
+    """The weights that its loaders name: (name, the loader's class, the input)."""
     names = {
-        value
+        (value, node["class_type"], name)
         for node in graph.values()
         for name, value in node["inputs"].items()
-        if name.endswith("_name") and name != "sampler_name" and isinstance(value, str)
+        if re.search(r"_name\d*$", name) and name != "sampler_name" and isinstance(value, str)
     }
     return sorted(names)
 

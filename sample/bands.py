@@ -46,7 +46,7 @@ def in_bands(
     reach: int = 0,
     device: torch.device | None = None,
 ) -> Tensor:
-    """What `work` makes of pictures (B or 1, C, H, W) (B, c, H, W), as the first in type and device.
+    """What `work` makes of pictures (B or 1, C, H, W) of one size: (B, c, H, W), where and as the first is.
 
     Args:
         work: takes as many parts (1, C, h, W), float32 on `device`, and returns (1, c, h, W). A row that it

@@ -273,7 +273,7 @@ def _name(file: Path) -> str:
     return os.fsencode(file.name).decode("utf-8", "replace")
 
 
-def _borders(sr: Tensor, tiles: tuple[int, int] | None) -> Borders | None:
+def _borders(sr: Tensor, tiles: tuple[int, int] | None) -> tuple[Borders, ...] | None:
     if tiles:
         with suppress(ValueError):  # this one is one tile
             return tile_borders(sr.shape[-2], sr.shape[-1], *tiles)

@@ -8,6 +8,7 @@ where the measure has no meaning.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -109,7 +110,7 @@ def color_difference(sr: Tensor, gt: Tensor) -> Tensor:
     return ciede2000(a, b).mean(dim=(1, 2))
 
 
-def seams(sr: Tensor, borders: Borders) -> Tensor:
+def seams(sr: Tensor, borders: Borders | Sequence[Borders]) -> Tensor:
     """Steps across the borders of tiles over those beside them; 1 without seams."""
     return seam_score(255 * _large_enough(stored(sr)), borders)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -164,7 +164,10 @@ CHALLENGE = {"psnr_y": 1.0, "ssim_y": 10.0, "lpips": -10.0, "musiq": 0.1, "maniq
 
 
 def evaluate(
-    sr: Tensor, gt: Tensor | None = None, lr: Tensor | None = None, borders: Borders | None = None
+    sr: Tensor,
+    gt: Tensor | None = None,
+    lr: Tensor | None = None,
+    borders: Borders | Sequence[Borders] | None = None,
 ) -> dict[str, float]:
     """Every metric that the given references and the images allow, averaged over the batch.
 
@@ -172,7 +175,7 @@ def evaluate(
         sr: the result, (B, 3, H, W) RGB in [0, 1].
         gt: the original, of the same size.
         lr: the small photo that the result was made from.
-        borders: where the tiles meet that the result was made in.
+        borders: where the tiles of the result meet, or several such plans of which one is right.
 
     Returns:
         {metric: value}; a PSNR of equal images is infinite. What has no value for one of the images is left

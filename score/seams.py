@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,8 @@ from ..sample.tiles import split
 SEGMENT_PX = 8  # assumed: long enough for texture to cancel, short enough for a seam with a change of sign
 BESIDE_PX = (2, 5)  # assumed: nearest and farthest step to compare with; the nearest neighbour may be blended
 FLOOR = 0.25  # of 255, assumed: keeps the ratio of flat places near 1
-CANVAS_PX, CELL_PX = 64, 8  # what Prepare Photo pads to, and a latent cell of Stable Diffusion
+CANVAS_PX = 64  # what Prepare Photo pads to
+CELLS_PX = (8, 4)  # a latent cell of Stable Diffusion, and one of the bundled model
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,11 @@ class Borders:
             raise ValueError("The tile plan has no borders; a picture made in one piece has no seams.")
 
 
-def tile_borders(height: int, width: int, tile: int, overlap: int) -> Borders:
+def tile_borders(height: int, width: int, tile: int, overlap: int) -> tuple[Borders, ...]:
     """Where the tiles of Prepare Photo and Tile Diffusion begin and end inside a photo: there steps can show.
+
+    Tiles begin at whole latent cells, whose size a picture doesn't tell: there is a plan for each size of
+    cells, or one if they agree.
 
     Args:
         height: of the restored photo, in pixels.
@@ -45,35 +50,46 @@ def tile_borders(height: int, width: int, tile: int, overlap: int) -> Borders:
     Raises:
         ValueError: if the photo is one tile, or no photo can be cut like that.
     """
-    cells, shared = tile // CELL_PX, overlap // CELL_PX
-    if not 0 <= shared < cells:
-        raise ValueError(
-            f"The tiles are {tile} px with an overlap of {overlap} px; expected an overlap that is "
-            f"at least {CELL_PX} px smaller and not negative. Give both as they are on Tile Diffusion."
-        )
-    canvas = [-(-side // CANVAS_PX) * (CANVAS_PX // CELL_PX) for side in (height, width)]
-    tiles = [box.scaled(CELL_PX) for box in split(*canvas, tile=cells, overlap=shared)]
-    ends = (
-        {end for box in tiles for end in (box.top, box.top + box.height) if 0 < end < height},
-        {end for box in tiles for end in (box.left, box.left + box.width) if 0 < end < width},
-    )
-    if not any(ends):
+    plans = [_ends(height, width, tile, overlap, cell) for cell in CELLS_PX]
+    if not any(map(any, plans)):
         raise ValueError(
             f"A photo of {width}x{height} px is one tile of {tile} px and has no seams. "
             "Leave the tile size out."
         )
-    return Borders(*(tuple(sorted(places)) for places in ends))
+    return tuple(dict.fromkeys(Borders(*plan) for plan in plans if any(plan)))
 
 
-def seam_score(image: Tensor, borders: Borders) -> Tensor:
-    """Steps of (B, 3, H, W) RGB in [0, 255] across the borders over those beside them: (B,), 1 without seams.
+def _ends(height: int, width: int, tile: int, overlap: int, cell: int) -> tuple[tuple[int, ...], ...]:
+    """Rows and columns at which tiles begin and end.
 
-    A step is the difference of neighbours, averaged over 8 px along the border: grain cancels, an offset
-    between two tiles stays. A strong edge of the photo that lies on a border counts too.
+    Raises:
+        ValueError: if no photo can be cut like that.
+    """
+    cells, shared = tile // cell, overlap // cell
+    if not 0 <= shared < cells:
+        raise ValueError(
+            f"The tiles are {tile} px with an overlap of {overlap} px; expected an overlap that is "
+            f"at least {cell} px smaller and not negative. Give both as they are on Tile Diffusion."
+        )
+    canvas = [-(-side // CANVAS_PX) * (CANVAS_PX // cell) for side in (height, width)]
+    tiles = [box.scaled(cell) for box in split(*canvas, tile=cells, overlap=shared)]
+    rows = {end for box in tiles for end in (box.top, box.top + box.height) if 0 < end < height}
+    columns = {end for box in tiles for end in (box.left, box.left + box.width) if 0 < end < width}
+    return tuple(sorted(rows)), tuple(sorted(columns))
+
+
+def seam_score(image: Tensor, borders: Borders | Sequence[Borders]) -> Tensor:
+    """(B,): steps of (B, 3, H, W) RGB in [0, 255] across the borders over those beside them; 1 without seams.
+
+    Of several plans the highest score counts. A step is the difference of neighbours, averaged over 8 px
+    along the border: grain cancels, an offset between two tiles stays. A strong edge of the photo that lies
+    on a border counts too.
 
     Raises:
         ValueError: if a border lies outside the image, or others leave no room beside it.
     """
+    if not isinstance(borders, Borders):
+        return torch.stack([seam_score(image, plan) for plan in borders]).amax(dim=0)
     for name, places, size in (
         ("row", borders.rows, image.shape[-2]),
         ("column", borders.columns, image.shape[-1]),

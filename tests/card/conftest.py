@@ -205,14 +205,15 @@ def quickstart_on():
 
 @pytest.fixture
 def photos():
-    """photos(batch): smooth photos (batch, 40, 72, 3) as they travel through a graph.
+    """photos(batch, side): smooth photos as they travel through a graph, of 72x40 px if no side is given.
 
-    Restored to four times the size they take two tiles of 256 px.
+    Restored to four times the size these take two tiles of 256 px.
     """
 
-    def make(batch=1):
-        small = torch.rand(batch, 3, 5, 9, generator=torch.Generator().manual_seed(0))
-        large = torch.nn.functional.interpolate(small, size=(40, 72), mode="bicubic")
+    def make(batch=1, side=None):
+        height, width = (side, side) if side else (40, 72)
+        small = torch.rand(batch, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(0))
+        large = torch.nn.functional.interpolate(small, size=(height, width), mode="bicubic")
         return large.clamp(0, 1).movedim(1, -1).contiguous()
 
     return make

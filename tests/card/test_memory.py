@@ -1,5 +1,8 @@
 """Memory of Stable Diffusion 2's true shapes on a pretended card: what a run takes, the host was told."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -83,3 +86,23 @@ def test_the_host_was_told_of_what_a_run_takes(size, freeze, card, weights, told
     took = active.peak - held
     del models
     assert took <= told.bytes <= 1.5 * took, f"took {took / MIB:.0f} MiB, told {told.bytes / MIB:.0f} MiB"
+
+
+def test_weights_of_a_float32_file_take_half_of_it_on_a_card_that_computes_in_half(card):
+    import comfy.model_management
+
+    from ugc_sr.benchmarks.parity import random_weights
+    from ugc_sr.host.controlnet import load_controlnet
+
+    spec = json.loads(Path(__file__).parents[1].joinpath("data/seesr_parity/spec.json").read_text())
+    active = card("dynamic")
+    control = load_controlnet(random_weights(spec, "controlnet"))
+    comfy.model_management.load_models_gpu(control.get_models())
+    convolution = control.control_model.middle_block[0].in_layers[2]
+    assert convolution.weight.dtype == torch.float32
+    x = torch.zeros(1, convolution.in_channels, 2, 2, dtype=torch.float16).to("cuda:0")
+    before = active.now
+    with torch.inference_mode():
+        convolution(x)
+    numbers = convolution.weight.numel() + convolution.bias.numel()
+    assert 2 * numbers <= active.now - before < 2.2 * numbers

@@ -102,7 +102,8 @@ def test_guidance_and_control_net_count_with_the_model(
     controlled = diffusion(guided_model, tiny_controlnet)
     width = sum(attention.in_channels for attention in tiny_adapter.patcher.model.attentions.values())
     assert guided.weights - bare.weights == tiny_adapter.patcher.model_size()
-    assert guided.work - bare.work == 2 * 16 * width * 4  # keys and values of 16 tokens, float32
+    # 16 tokens of 256, their keys and values, in float32.
+    assert guided.work - bare.work == pytest.approx(16 * (256 + 2 * width) * 4)
     assert controlled.weights - guided.weights == sum(p.model_size() for p in tiny_controlnet.get_models())
     assert controlled.work > guided.work
     assert tiny_controlnet.semantics is None

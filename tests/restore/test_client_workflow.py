@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import pathlib
+from contextlib import nullcontext
 
 import pytest
 
@@ -112,3 +114,82 @@ def test_weights_are_told_by_their_checksums_where_they_can_be_seen(tmp_path):
     assert told["srlab/unet/part.safetensors"] == hashlib.sha256(b"part").hexdigest()
     assert told["srlab/controlnet"] is None
     assert checksums(find("quickstart").graph, None) == {"nano.safetensors": NANO}
+
+
+def weights(folder, files):
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+
+def loaders(**nodes):
+    return {kind: {"class_type": kind, "inputs": inputs} for kind, inputs in nodes.items()}
+
+
+def test_weights_are_those_of_the_folder_that_their_loader_reads(tmp_path):
+    """Others of the same name lie in folders that come first in the alphabet."""
+    sums = weights(
+        tmp_path,
+        {
+            "a/x.safetensors": b"another's",
+            "checkpoints/x.safetensors": b"base",
+            "clip_vision/x.safetensors": b"vision",
+            "loras/x.safetensors": b"lora",
+            "text_encoders/x.safetensors": b"text",
+        },
+    )
+    for kind, socket, folder in (
+        ("CheckpointLoaderSimple", "ckpt_name", "checkpoints"),
+        ("LoraLoader", "lora_name", "loras"),
+        ("CLIPLoader", "clip_name", "text_encoders"),
+        ("DualCLIPLoader", "clip_name2", "text_encoders"),
+        ("CLIPVisionLoader", "clip_name", "clip_vision"),
+    ):
+        told = checksums(loaders(**{kind: {socket: "x.safetensors"}}), tmp_path)
+        assert told == {"x.safetensors": sums[f"{folder}/x.safetensors"]}, kind
+
+
+def test_one_name_in_two_folders_is_told_twice(tmp_path):
+    sums = weights(tmp_path, {"controlnet/seesr.safetensors": b"1", "model_patches/seesr.safetensors": b"2"})
+    graph = loaders(
+        UGCSR_LoadSemanticAdapter={"adapter_name": "seesr.safetensors"},
+        UGCSR_LoadSemanticControlNet={"control_net_name": "seesr.safetensors"},
+    )
+    assert checksums(graph, tmp_path) == sums
+
+
+def test_a_strange_loaders_weights_are_told_if_only_one_file_can_be_meant(tmp_path):
+    graph = loaders(StrangeLoader={"thing_name": "x.safetensors"})
+    sums = weights(tmp_path, {"b/x.safetensors": b"1"})
+    assert checksums(graph, tmp_path) == {"x.safetensors": sums["b/x.safetensors"]}
+    weights(tmp_path, {"a/x.safetensors": b"1"})
+    assert checksums(graph, tmp_path) == {"x.safetensors": sums["b/x.safetensors"]}
+    weights(tmp_path, {"a/x.safetensors": b"2"})
+    assert checksums(graph, tmp_path) == {"x.safetensors": None}
+
+
+@pytest.mark.parametrize(
+    "name", ["\U0001f4f7 photos", "\u5199\u771f \U00020bb7", "a: 'b' #c", "\x85 \u2028", "\udcff"]
+)
+def test_a_host_of_ours_finds_its_models_whatever_its_path_is_called(tmp_path, monkeypatch, name):
+    import yaml
+
+    from ugc_sr.restore import own
+
+    comfyui = tmp_path / name
+    (comfyui / "models" / "checkpoints").mkdir(parents=True)
+    (comfyui / "main.py").write_text("")
+    monkeypatch.setenv("COMFYUI_PATH", str(comfyui))
+    read = []
+
+    def start(host, base, *, cpu, flags):
+        file = flags[flags.index("--extra-model-paths-config") + 1]
+        with pathlib.Path(file).open(encoding="utf-8") as stream:  # as ComfyUI does
+            read.append(yaml.safe_load(stream)["comfyui"])
+        return nullcontext()
+
+    monkeypatch.setattr(own, "running_host", start)
+    with own.OwnHost(cpu=True):
+        pass
+    assert read == [{"base_path": str(comfyui / "models"), "checkpoints": "checkpoints"}]

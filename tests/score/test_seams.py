@@ -85,24 +85,46 @@ def test_a_plan_that_does_not_fit_is_refused(borders, message):
         evaluate(torch.rand(1, 3, 32, 40), borders=Borders(**borders))
 
 
-def test_borders_lie_where_the_tiles_of_tile_diffusion_begin_and_end():
-    assert tile_borders(512, 832, tile=512, overlap=256) == Borders(columns=(160, 320, 512, 672))
-    assert tile_borders(1024, 512, tile=512, overlap=0) == Borders(rows=(512,))
-
-
 @pytest.mark.parametrize(
-    ("size", "tile", "overlap"), [((700, 500), 256, 64), ((1024, 1536), 512, 128), ((513, 300), 512, 0)]
+    ("size", "tile", "overlap", "plans"),
+    [
+        ((512, 832), 512, 256, [{"columns": (160, 320, 512, 672)}]),
+        ((1024, 512), 512, 0, [{"rows": (512,)}]),
+        ((513, 300), 512, 0, [{"rows": (64, 512)}]),  # on a canvas of 576x320
+        (
+            (700, 500),  # on a canvas of 704x512: tiles begin every 149.33 px, which is no whole cell
+            256,
+            64,
+            [
+                {"rows": (152, 256, 296, 408, 448, 552), "columns": (128, 256, 384)},
+                {"rows": (148, 256, 300, 404, 448, 556), "columns": (128, 256, 384)},
+            ],
+        ),
+        (
+            (1024, 1536),  # every 341.33 px
+            512,
+            128,
+            [
+                {"rows": (256, 512, 768), "columns": (344, 512, 680, 856, 1024, 1192)},
+                {"rows": (256, 512, 768), "columns": (340, 512, 684, 852, 1024, 1196)},
+            ],
+        ),
+    ],
 )
-def test_at_every_border_a_tile_begins_or_ends_and_nowhere_else(size, tile, overlap):
-    """Whole tiles differ by their offset: what is left of it after blending changes only at the borders."""
-    cells = [-(-side // 64) * 8 for side in size]  # of a canvas of whole 64 px
-    plan = split(*cells, tile=tile // 8, overlap=overlap // 8)
-    count = torch.zeros(cells)
-    for i, box in enumerate(plan):
-        box.of(count).add_(2.0**i)  # which tiles lie over a cell
-    covered = count.repeat_interleave(8, 0).repeat_interleave(8, 1)[: size[0], : size[1]]
-    changes = [covered.diff(dim=dim).ne(0).any(dim=1 - dim).nonzero()[:, 0] + 1 for dim in (0, 1)]
-    assert tile_borders(*size, tile=tile, overlap=overlap) == Borders(*(tuple(x.tolist()) for x in changes))
+def test_borders_lie_where_tiles_of_cells_of_8_or_of_4_px_begin_and_end(size, tile, overlap, plans):
+    assert tile_borders(*size, tile=tile, overlap=overlap) == tuple(Borders(**plan) for plan in plans)
+
+
+def test_a_seam_of_the_bundled_model_is_seen_between_the_cells_of_stable_diffusion(photo):
+    """Its tiles begin at 148 px where those of Stable Diffusion would at 152."""
+    picture = torch.nn.functional.interpolate(photo, (700, 500)) / 255
+    plans = tile_borders(700, 500, tile=256, overlap=64)
+    assert [148 in plan.rows for plan in plans] == [False, True]
+    stepped = picture.clone()
+    for row, step in ((148, 0.1), (300, -0.1), (404, 0.1), (556, -0.1)):
+        stepped[..., row:, :] += step
+    seen, whole = (evaluate(p.clamp(0, 1), borders=plans)["seams"] for p in (stepped, picture))
+    assert seen > 1.15 * whole
 
 
 def test_tiles_of_other_brightness_are_found_at_their_borders_unless_the_overlap_hides_them(photo):
