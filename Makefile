@@ -1,10 +1,13 @@
-# make setup | demo [PHOTO=p.jpg] [OUT=dir] [SCALE=2] [GT=gt.png] | test | lint | lock | sbom
+# make setup | demo [PHOTO=p.jpg] [OUT=dir] [SCALE=2] [GT=gt.png] | test | test-all | lint | lock | sbom
 
 PYTHON ?= python3
 OUT ?= demo-out
 export COMFYUI_PATH ?= $(CURDIR)/.host/ComfyUI
 
-.PHONY: setup demo test lint lock sbom
+# Two at a time; tiny networks run faster in one thread.
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
+
+.PHONY: setup demo test test-all quick deep lint lock sbom
 
 setup:
 	@$(PYTHON) scripts/setup.py
@@ -12,8 +15,15 @@ setup:
 demo: setup
 	@.venv/bin/python -m ugc_sr.restore.demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(GT),--gt "$(GT)") $(if $(SCALE),--scale "$(SCALE)") --out "$(OUT)"
 
-test: lint
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest  # tiny networks run faster so, and leave a core to the host
+test: lint quick
+
+test-all: lint quick deep
+
+quick: setup
+	$(PYTEST) -m "not deep"
+
+deep: setup
+	UGCSR_FUZZ=full $(PYTEST) -m deep
 
 lint: setup
 	.venv/bin/ruff check

@@ -22,6 +22,7 @@ from ugc_sr.degrade.effects import EFFECTS, kernels
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.degrade.recipes.real_esrgan import SETTINGS
 from ugc_sr.photos.reader import open_photo
+from ugc_sr.processes import end_with_parent
 
 from . import bootstrap
 from .baseline import Chain, basicsr
@@ -105,6 +106,7 @@ def _recipe(name: str, pool: ProcessPoolExecutor, rounds: int) -> dict[str, Any]
 
 
 def _start_worker() -> None:
+    end_with_parent()
     bootstrap.package()
     keep_memory()
     torch.set_num_threads(1)

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+from PIL.ImageFont import FreeTypeFont
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..fonts import font_for
 from .degradation import Degradation, apply
 from .effects.picture import from_bytes, to_bytes
 from .labels import describe
@@ -16,7 +18,6 @@ TITLE_PX, LABEL_PX, LINE_PX, LABEL_LINES = 24, 17, 22, 2
 INK, PAPER = (238, 238, 238), (24, 24, 26)
 
 Cell = tuple[Image.Image, str, str]  # picture, heading, words
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def grid(
@@ -91,19 +92,19 @@ def _sheet(cells: Sequence[Cell], title: str, columns: int, cell: int) -> Image.
     size = (GAP_PX + columns * (cell + GAP_PX), head + len(rows) * (tall + foot + GAP_PX))
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP_PX, GAP_PX), title, fill=INK, font=ImageFont.load_default(size=TITLE_PX))
-    font = ImageFont.load_default(size=LABEL_PX)
+    draw.text((GAP_PX, GAP_PX), title, fill=INK, font=font_for(title, TITLE_PX))
     for row, members in enumerate(rows):
         top = head + row * (tall + foot + GAP_PX)
         for column, (picture, heading, words) in enumerate(members):
             left = GAP_PX + column * (cell + GAP_PX)
             sheet.paste(picture, (left, top))
+            font = font_for(heading + words, LABEL_PX)
             text = "\n".join([heading, *_lines(words, font, cell)[:LABEL_LINES]])
             draw.multiline_text((left, top + tall + 4), text, fill=INK, font=font, spacing=4)
     return sheet
 
 
-def _lines(words: str, font: Font, width: int) -> list[str]:
+def _lines(words: str, font: FreeTypeFont, width: int) -> list[str]:
     """Words broken into lines that are no wider than `width` pixels where a space allows it."""
     lines = [""]
     for word in words.split():

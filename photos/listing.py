@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ..files import printable
+from ..files import printable, read_text
 from .formats import SUFFIXES
 from .reader import is_photo
 
@@ -84,7 +84,7 @@ def list_photos(where: Path, without: Path | None = None) -> Listing:
 
 
 def _read_list(where: Path, found: Listing) -> None:
-    lines = where.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    lines = read_text(where, errors="surrogateescape").splitlines()
     files = [Path(os.path.normpath(where.parent.resolve() / line.strip())) for line in lines if line.strip()]
     root = Path(os.path.commonpath([file.parent for file in files])) if files else where.parent
     for file in files:

@@ -6,13 +6,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..processes import ENDS_WITH_US
 from .connection import AccessError, AnswerError, Connection, ServerLostError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -88,7 +88,7 @@ def running_host(
         (nodes / name).symlink_to(folder, target_is_directory=True)
     cpu = accelerator() is None if cpu is None else cpu
     port = _free_port()
-    command = [sys.executable, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
+    command = [*ENDS_WITH_US, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
     command += ["--listen", "127.0.0.1", *FLAGS, *(["--cpu"] if cpu else []), *flags]
     log = base / "host.log"
     started = time.monotonic()
@@ -97,7 +97,7 @@ def running_host(
             command,
             cwd=host,
             env={**os.environ, **(environment or {})},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

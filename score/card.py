@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from .lettering import font_for
+from ..fonts import font_for
 from .sheet import FAINT, INK, MARK, PAPER
 
 GROUPS = {

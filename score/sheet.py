@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ..fonts import font_for, shortened
 from ..image import luma
-from .lettering import font_for, shortened
 from .picture import from_picture
 
 Panel = tuple[str, Image.Image]  # label, picture

@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from ugc_sr.fonts import font
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -56,9 +58,9 @@ def banner(lr: Image.Image, restored: Image.Image) -> Image.Image:
     picture.paste(after, (left + size[0], 0))
     draw = ImageDraw.Draw(picture)
     draw.line([(left + size[0], 0), (left + size[0], height)], fill=PAPER, width=4)
-    draw.text((56, 160), "UGC\nSuper-Resolution", PAPER, _font(60, bold=True), spacing=14)
+    draw.text((56, 160), "UGC\nSuper-Resolution", PAPER, font(60, "DejaVuSans-Bold"), spacing=14)
     words = "Photos from phones and networks,\nsharp again. For ComfyUI."
-    draw.text((58, 340), words, SKY, _font(30), spacing=12)
+    draw.text((58, 340), words, SKY, font(30, "DejaVuSans"), spacing=12)
     return picture
 
 
@@ -77,10 +79,6 @@ def _landscape(side: int) -> Image.Image:
     for x, y, tall in ((0.62, 0.80, 0.16), (0.70, 0.82, 0.20), (0.80, 0.82, 0.17), (0.89, 0.86, 0.2)):
         shape([(x, y - tall), (x + 0.045, y), (x - 0.045, y)], INK)
     return picture
-
-
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf", size)
 
 
 if __name__ == "__main__":

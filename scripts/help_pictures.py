@@ -13,6 +13,7 @@ from torch import Tensor
 from ugc_sr.degrade.degradation import apply
 from ugc_sr.degrade.grid import grid
 from ugc_sr.degrade.recipes import RECIPES
+from ugc_sr.fonts import font_for
 from ugc_sr.restore.api import Client, Graph
 from ugc_sr.restore.server import CHECKOUT, find_host, running_host
 from ugc_sr.sample.color import match
@@ -21,7 +22,6 @@ from ugc_sr.sample.regions import feathered, put_back
 from ugc_sr.sample.tiles import GRIDS
 from ugc_sr.score.card import card
 from ugc_sr.score.files import summary
-from ugc_sr.score.lettering import font_for
 from ugc_sr.score.metrics import evaluate
 from ugc_sr.score.sheet import compare
 

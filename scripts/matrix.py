@@ -4,7 +4,7 @@
     python scripts/matrix.py --pin torch==2.5.1 --pin torchvision==0.20.1 --pin torchaudio==2.5.1
     python scripts/matrix.py --comfyui ../ComfyUI-0.27.0 -- -m comfy tests/nodes
 
-What stands after `--` goes to pytest; without it, all but the slow tests and the browser's are run. The
+What stands after `--` goes to pytest; without it, all but slow, deep and browser tests are run. The
 copy and its environment (7 GB below TMPDIR) go away at the end, the downloads stay in uv's cache.
 """
 
@@ -20,7 +20,7 @@ from sources import run
 
 ROOT = Path(__file__).resolve().parents[1]
 UV = ROOT / ".venv" / "bin" / "uv"
-TESTS = ("-m", "not slow", "--ignore", "tests/browser")
+TESTS = ("-m", "not slow and not deep", "--ignore", "tests/browser")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from chromium import ARCHIVE_SHA256, PACKAGE, VERSION
 from setup import LOCK, ROOT, split_lock
 from sources import BASICSR_SDIST, BASICSR_SDIST_SHA256, HOST_SDIST, HOST_SDIST_SHA256, HOST_VERSION
 
@@ -24,6 +25,7 @@ def bill() -> dict[str, Any]:
     sources = [
         source_component(HOST_SDIST, HOST_SDIST_SHA256, f"brings ComfyUI {HOST_VERSION}, where git can't"),
         source_component(BASICSR_SDIST, BASICSR_SDIST_SHA256, "files to compare with; never installed"),
+        browser_component(),
     ]
     weights = [weights_component(file) for file in sorted(ROOT.glob("*/**/*.safetensors")) if is_ours(file)]
     return {
@@ -48,6 +50,13 @@ def source_component(pin: str, sha256: str, purpose: str) -> Component:
     """A source package of which only files are used."""
     name, _, version = pin.partition("==")
     return component(name, version, [sha256]) | {"description": purpose, "scope": "optional"}
+
+
+def browser_component() -> Component:
+    """The npm package that brings the tests' browser."""
+    made = component(PACKAGE, VERSION, [ARCHIVE_SHA256])
+    address = f"pkg:npm/{PACKAGE.replace('@', '%40')}@{VERSION}"
+    return made | {"purl": address, "description": "a headless Chromium for the tests", "scope": "optional"}
 
 
 def component(name: str, version: str, hashes: list[str]) -> Component:

@@ -3,7 +3,7 @@
 The cache entry is keyed by the lock file, these scripts and the Python version. It is trusted only when its
 `.complete` marker, written last, is there. The checkout gets a thin `.venv/` that adds the checkout itself
 (as `ugc_sr`) to the cached packages, its own copy of the host in `.host/ComfyUI/`, because the host's
-`custom_nodes/ugc_sr` must lead to this checkout, and a link to BasicSR's source in `.host/basicsr`.
+`custom_nodes/ugc_sr` must lead to this checkout, and links to BasicSR's source and Chromium in `.host/`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chromium import get_chromium
 from sources import HOST_VERSION, get_basicsr, get_host, run, say
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
+
+# The few files of BasicSR that tests and benchmarks compare with, and the browser of the tests.
+TEST_TOOLS = ("basicsr", "chromium")
 
 # A person's own data: never copied from the cache, never replaced in a checkout.
 HOST_OWN_FOLDERS = ("custom_nodes", "input", "models", "output", "temp", "user")
@@ -48,7 +52,8 @@ def main() -> None:
     with locked(ROOT / "Makefile"):
         link_environment(entry, key)
         link_host(entry, key)
-        link_basicsr(entry)
+        for name in TEST_TOOLS:
+            link_tool(entry, name)
     print(f"ugc_sr is set up: .venv and .host/ComfyUI {HOST_VERSION} ({time.monotonic() - started:.1f} s)")
 
 
@@ -60,7 +65,7 @@ def cache_root() -> Path:
 def cache_key() -> str:
     """Changes with anything that a built environment depends on."""
     digest = hashlib.sha256(LOCK.read_bytes())
-    for script in ("setup.py", "sources.py"):
+    for script in ("setup.py", "sources.py", "chromium.py"):
         digest.update(Path(__file__).with_name(script).read_bytes())
     digest.update(f"{sys.version}|{sys.base_prefix}|{platform.platform()}".encode())
     return digest.hexdigest()[:16]
@@ -87,6 +92,7 @@ def build(entry: Path) -> None:
     python = entry / "venv" / "bin" / "python"
     get_host(entry / "ComfyUI", python)
     get_basicsr(entry / "basicsr", python)
+    get_chromium(entry / "chromium", python)
     (entry / ".complete").touch()
 
 
@@ -163,12 +169,12 @@ def link_host(entry: Path, key: str) -> None:
         link.symlink_to(os.path.relpath(ROOT, link.parent), target_is_directory=True)
 
 
-def link_basicsr(entry: Path) -> None:
-    """The few files of BasicSR that tests and benchmarks compare with, where they could be had."""
-    link = ROOT / ".host" / "basicsr"
-    if not link.is_symlink() or link.readlink() != entry / "basicsr":
+def link_tool(entry: Path, name: str) -> None:
+    """One of `TEST_TOOLS`, empty where it could not be had."""
+    link = ROOT / ".host" / name
+    if not link.is_symlink() or link.readlink() != entry / name:
         link.unlink(missing_ok=True)
-        link.symlink_to(entry / "basicsr", target_is_directory=True)
+        link.symlink_to(entry / name, target_is_directory=True)
 
 
 if __name__ == "__main__":

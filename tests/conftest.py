@@ -3,9 +3,11 @@
 import copy
 import importlib.util
 import json
+import os
+import shutil
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,6 +16,10 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+NO_BROWSER = "needs Chromium, which `make setup` could not bring"
+BRINGS_BROWSER = "sudo apt-get install chromium"  # on Debian and what comes of it
+# As root in a container; nothing is looked up online.
+BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
@@ -47,6 +53,16 @@ def pytest_collection_modifyitems(items):
     comfy.cli_args.args.cpu = True
 
 
+def pytest_terminal_summary(terminalreporter):
+    """The last words are what did not run for want of a browser, and what brings one."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    if left := [report.nodeid for report in skipped if NO_BROWSER in str(report.longrepr)]:
+        terminalreporter.section(f"{len(left)} tests did not run: they need Chromium")
+        for name in left:
+            terminalreporter.write_line(name)
+        terminalreporter.write_line(f"They will after  {BRINGS_BROWSER}")
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
@@ -59,6 +75,29 @@ def host_server(tmp_path_factory):
     extensions = {"ugc_sr": ROOT, "odd_images": ROOT / "tests" / "data" / "odd_images"}
     with running_host(find_host(), base, cpu=True, extensions=extensions) as host:
         yield host
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """`with browser() as running` has a headless Chromium: that of `make setup`, else an installed one."""
+    own = ROOT / ".host" / "chromium" / "chromium"
+    names = (str(own), "chromium", "chromium-browser", "google-chrome")
+    path = next((found for found in map(shutil.which, names) if found), None)
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(NO_BROWSER)
+    needs = {"LD_LIBRARY_PATH": str(own.parent / "lib"), "FONTCONFIG_PATH": str(own.parent)}
+
+    @contextmanager
+    def start():
+        from playwright.sync_api import sync_playwright
+
+        with sync_playwright() as playwright:
+            environment = os.environ | needs if path == str(own) else None
+            running = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS, env=environment)
+            yield running
+            running.close()
+
+    return start
 
 
 @pytest.fixture

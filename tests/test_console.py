@@ -12,7 +12,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
     file
-    for file in ROOT.rglob("*.py")
+    for file in ROOT.glob("[!.]*/**/*.py")
     if "__main__" in file.read_text(encoding="utf-8").rpartition("\nif __name__")[2]
     and file.relative_to(ROOT).parts[0] in {"degrade", "models", "restore", "score", "train", "tune"}
 ]

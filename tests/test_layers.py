@@ -19,19 +19,19 @@ LAYERS = {
     "models": ({"image", "files", "console"}, {"torch", "safetensors"}),
     "sample": ({"image"}, {"torch"}),
     "degrade": (
-        {"score", "photos", "image", "files", "console"},
+        {"score", "photos", "fonts", "image", "files", "console", "processes"},
         {"torch", "PIL", "av", "kornia", "numpy", "tqdm"},
     ),
     "score": (
-        {"sample", "photos", "image", "files", "console"},
+        {"sample", "photos", "fonts", "image", "files", "console"},
         {"torch", "PIL", "numpy", "safetensors", "scipy", "jinja2", "tqdm"},
     ),
     "train": (
-        {"models", "degrade", "score", "sample", "photos", "image", "files", "console"},
+        {"models", "degrade", "score", "sample", "photos", "fonts", "image", "files", "console", "processes"},
         {"torch", "PIL", "diffusers", "numpy", "safetensors", "tqdm"},
     ),
     "restore": (
-        {"score", "sample", "photos", "image", "files", "console"},
+        {"score", "sample", "photos", "image", "files", "console", "processes"},
         {"torch", "PIL", "aiohttp", "tqdm", "yaml"},
     ),
     "tune": (
@@ -39,8 +39,10 @@ LAYERS = {
         {"torch", "PIL", "numpy", "tqdm"},
     ),
     "photos": ({"files"}, {"PIL", "numpy"}),  # no torch, which takes seconds to import
+    "fonts": (set(), {"PIL"}),
     "image": (set(), {"torch", "numpy"}),  # numpy for type checkers only
     "files": (set(), set()),
+    "processes": (set(), set()),
     "console": (set(), set()),
     # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
     "benchmarks": (

@@ -18,6 +18,7 @@ from ..console import keep_printing
 from ..degrade.degradation import apply
 from ..degrade.recipes import RECIPES
 from ..photos.reader import open_photo, size_of
+from ..processes import end_with_parent
 from .photos import training_photos
 from .scenes import captioned, dead_leaves
 
@@ -50,7 +51,7 @@ def make_pairs(photos: Path, folder: Path, count: int, side: int, workers: int) 
         for name, px in (("hr", side), ("lr", side // SCALE))
     )
     done = 0
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
         for clean, damaged in pool.map(_crops, jobs):
             take = min(len(clean), count - done)
             hr[done : done + take], lr[done : done + take] = clean[:take], damaged[:take]
@@ -61,6 +62,11 @@ def make_pairs(photos: Path, folder: Path, count: int, side: int, workers: int) 
     lr.flush()
     (folder / "hr.part").replace(folder / "hr.npy")
     (folder / "lr.part").replace(folder / "lr.npy")
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
 
 
 def _jobs(photos: list[Path], count: int, side: int) -> list[Job]:

@@ -4,17 +4,10 @@ import math
 import random
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-FONTS = (
-    "DejaVuSans.ttf",
-    "DejaVuSans-Bold.ttf",
-    "DejaVuSerif.ttf",
-    "DejaVuSansMono.ttf",
-    "LiberationSans-Regular.ttf",
-    "LiberationSans-Bold.ttf",
-    "LiberationSerif-Regular.ttf",
-)
+from ..fonts import FACES, font
+
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,-!?&"
 
 
@@ -45,13 +38,13 @@ def captioned(seed: int, background: Image.Image) -> Image.Image:
     picture = background.copy()
     draw = ImageDraw.Draw(picture)
     for _ in range(rng.randint(15, 50)):
-        font = ImageFont.truetype(rng.choice(FONTS), rng.randint(14, 80))
+        face, size = rng.choice(FACES), rng.randint(14, 80)
         text = "".join(rng.choices(_LETTERS, k=rng.randint(3, 22)))
         place = (rng.randint(-40, picture.width), rng.randint(-10, picture.height))
         if rng.random() < 0.5:
-            left, top, right, bottom = draw.textbbox(place, text, font=font)
+            left, top, right, bottom = draw.textbbox(place, text, font=font(size, face))
             draw.rectangle((left - 6, top - 6, right + 6, bottom + 6), fill=_any_color(rng))
-        draw.text(place, text, font=font, fill=_any_color(rng))
+        draw.text(place, text, font=font(size, face), fill=_any_color(rng))
     return picture
 
 

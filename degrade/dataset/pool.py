@@ -1,18 +1,16 @@
 """Jobs done by worker processes of this machine."""
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 
 import torch
 
+from ...processes import end_with_parent
 from .jobs import Job, Outcome, Outcomes, Plan, Stopped, work
 from .memory import keep_memory
 
@@ -78,15 +76,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _start_worker() -> None:
+    end_with_parent()  # a parent that was killed can't tell; they would wait for work for ever
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the parent decides
     torch.set_num_threads(1)
     keep_memory()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed parent can't tell its workers; without this they would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

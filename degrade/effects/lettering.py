@@ -1,16 +1,16 @@
 """Lettering as on short videos, as a premultiplied RGBA layer: (H, W, 4) float32 in 0..1."""
 
 from colorsys import hls_to_rgb
-from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
-from PIL.ImageFont import FreeTypeFont
+from PIL import Image, ImageDraw, ImageFilter
 
 from ...files import brief
+from ...fonts import font, missing
 
 STYLES = ("plain", "outline", "box", "shadow")
 LONGEST_TEXT = 1000  # letters; each is measured at every size that is tried
+_CHECKED_PX = 32  # the size at which letters are looked for
 Colour = tuple[int, int, int, int]
 
 WHITE, BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
@@ -34,12 +34,6 @@ def is_light(colour: Colour) -> bool:
     return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 150
 
 
-@lru_cache(maxsize=64)
-def font(size: int) -> FreeTypeFont:
-    """Pillow's built-in scalable font, `size` px high."""
-    return ImageFont.load_default(size)  # type: ignore[return-value]
-
-
 def check_letters(text: str) -> None:
     """Refuse what the font would draw as empty boxes, and what no photo has room for.
 
@@ -48,9 +42,9 @@ def check_letters(text: str) -> None:
     """
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"caption or sticker: the text has {len(text)} letters; it may have {LONGEST_TEXT}.")
-    if missing := "".join(sorted({letter for letter in text if not (letter.isspace() or _known(letter))})):
+    if lacking := missing(font(_CHECKED_PX), text):
         raise ValueError(
-            f"caption or sticker: the built-in font has no {brief(missing)} (text {brief(text)}). "
+            f"caption or sticker: the built-in font has no {brief(lacking)} (text {brief(text)}). "
             "Use English letters, digits and punctuation."
         )
 
@@ -71,17 +65,6 @@ def lettered(text: str, size: int, room: tuple[int, int], style: str, hue: float
             return _layer(lines, size, (width, height), style, hue)
         size = min(size - 1, round(0.92 * size))
     return None
-
-
-@lru_cache(maxsize=1024)
-def _known(letter: str) -> bool:
-    return _pixels(letter) != _pixels("\uffff")  # which no font has
-
-
-def _pixels(letter: str) -> bytes:
-    sheet = Image.new("L", (64, 64))
-    ImageDraw.Draw(sheet).text((16, 48), letter, 255, font(32), anchor="ls")
-    return sheet.tobytes()
 
 
 def _pad(size: int) -> int:

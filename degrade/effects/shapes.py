@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .lettering import BLACK, WHITE, Colour, check_letters, font, ink, is_light
+from ...fonts import font
+from .lettering import BLACK, WHITE, Colour, check_letters, ink, is_light
 
 Point = tuple[float, float]
 

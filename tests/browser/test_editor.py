@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import shutil
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +13,7 @@ from ugc_sr.restore.api import Client
 from ugc_sr.restore.server import CHECKOUT
 from ugc_sr.scripts.workflows import blueprint
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# As root in a container; nothing is looked up online.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-
-pytestmark = [
-    pytest.mark.comfy,
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="needs Chromium"),
-]
+pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 
 WORKFLOWS = sorted((CHECKOUT / "workflows").glob("*.json"))
 # These need no weights but the bundled ones.
@@ -50,28 +40,29 @@ LOAD = """async (file) => {
     api: (await app.graphToPrompt()).output,
   }
 }"""
+# A click is for what was drawn last.
+EMPTY = """async () => {
+  await app.loadGraphData({nodes: [], links: [], version: 0.4})
+  await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))
+}"""
 
 
 @pytest.fixture(scope="module")
-def page(host_server, tmp_path_factory):
+def page(browser, host_server, tmp_path_factory):
     """The editor, in a host that has the photo which the files name."""
-    from playwright.sync_api import sync_playwright
-
     picture = Image.linear_gradient("L").resize((40, 24)).convert("RGB")
     picture.paste((200, 40, 30), (8, 6, 20, 18))
     file = tmp_path_factory.mktemp("photos") / "example.png"
     picture.save(file)
     assert Client(host_server.address).upload(file) == "example.png"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1600, "height": 900})
+    with browser() as running:
+        page = running.new_page(viewport={"width": 1600, "height": 900})
         page.set_default_timeout(300_000)
         # Not a newcomer, who would be shown the templates first.
         page.request.post(f"{host_server.address}/settings/Comfy.TutorialCompleted", data="true")
         page.goto(host_server.address)
         page.wait_for_function(READY)
         yield page
-        browser.close()
 
 
 def read(path):
@@ -142,7 +133,7 @@ def test_a_file_for_the_bundled_model_runs_from_the_editor(page, client, name):
 
 
 def test_the_blueprint_is_found_by_its_name_and_restores_a_photo_unedited(page, client, quickstart):
-    page.evaluate("() => app.loadGraphData({nodes: [], links: [], version: 0.4})")
+    page.evaluate(EMPTY)
     page.mouse.dblclick(800, 450)
     page.wait_for_function("() => document.activeElement.tagName === 'INPUT'")
     page.keyboard.type("Restore Photo")

@@ -159,7 +159,7 @@ def test_a_host_without_a_working_comfy_aimdo_is_measured_without_dynamic_vram(c
         assert machine.dynamic_vram().startswith("off: comfy_aimdo ")
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_ctrl_c_prints_what_is_done_so_far():
     command = [sys.executable, "-m", "benchmarks", "gpu", "--device", "cpu", "--sizes", "64x64"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

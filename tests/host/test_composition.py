@@ -203,6 +203,7 @@ def tiled(model):
     return tile_diffusion(model, tile=8, overlap=4, batch=2)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("compile_first", [True, False])
 def test_a_compiled_network_follows_every_change_of_the_guidance(
     tiny_model, tiny_adapter, semantics, restore, conditioning, compile_first

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 FIXTURE = ROOT / "tests" / "data" / "seesr_parity"
 
 
+@pytest.mark.deep
 def test_the_command_prints_a_difference_below_1e_5_for_each_original_network():
     command = [sys.executable, "-m", "benchmarks", "parity", "--fixture", str(FIXTURE)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,6 @@ pytestmark = pytest.mark.comfy
 
 SPEC = Path(__file__).parents[1] / "data" / "seesr_parity" / "spec.json"
 ON_SD2 = [name for name in NAMES if load(name).base != "nano"]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PRESET = "20"
 # node and socket of the quick start -> output of Restoration Preset
 WIRED = {
@@ -227,10 +224,7 @@ def test_a_wrong_base_is_told_at_the_graph(wired, client):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="needs Chromium")
-def test_the_front_end_lets_every_output_be_connected(host_server, wired):
-    from playwright.sync_api import sync_playwright
-
+def test_the_front_end_lets_every_output_be_connected(browser, host_server, wired):
     ready = "() => Boolean(window.app?.graph && window.LiteGraph?.registered_node_types?.UGCSR_FinishImage)"
     connect = """async (pairs) => {
         const failed = [], preset = LiteGraph.createNode('UGCSR_RestorationPreset')
@@ -245,11 +239,9 @@ def test_the_front_end_lets_every_output_be_connected(host_server, wired):
         return failed
     }"""
     pairs = [(wired[node]["class_type"], socket, output) for (node, socket), output in WIRED.items()]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
+    with browser() as running:
+        page = running.new_page()
         page.goto(host_server.address)
         page.wait_for_function(ready, timeout=60_000)
         wrong = ("KSampler", "steps", "positive")
         assert page.evaluate(connect, [*pairs, wrong]) == ["KSampler.steps"]
-        browser.close()

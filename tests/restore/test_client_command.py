@@ -193,7 +193,7 @@ def test_a_full_disk_leaves_only_whole_results(process, tmp_path):
     assert files(tmp_path / "out") == []
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_ctrl_c_leaves_the_queue_of_the_host_empty_and_can_be_resumed(
     process, restore, client, quickstart, photo, tmp_path
 ):

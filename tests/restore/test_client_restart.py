@@ -14,7 +14,7 @@ from PIL import Image
 
 from ugc_sr.restore.server import CHECKOUT, FLAGS, find_host
 
-pytestmark = [pytest.mark.comfy, pytest.mark.slow]
+pytestmark = pytest.mark.comfy
 
 ENDINGS = (".jpg", ".png", ".webp", ".bmp", ".tif")
 COUNT = 50
@@ -87,6 +87,7 @@ def answers(address):
         return probe.connect_ex((host, int(port))) == 0
 
 
+@pytest.mark.deep
 def test_fifty_photos_survive_a_host_that_is_killed_and_started_again(photos, host, tmp_path):
     out = tmp_path / "out"
 

@@ -8,6 +8,16 @@ import torch
 
 from ugc_sr.restore.server import accelerator, find_host, running_host
 
+# The beginning of a ComfyUI that answers, whatever it is asked.
+ANSWERS = """
+import http.server, sys
+address = "127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+"""
+
 
 def test_a_folder_without_comfyui_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
@@ -27,14 +37,8 @@ def test_a_host_that_dies_at_its_start_is_told_with_its_last_words(tmp_path):
 
 
 def test_work_that_fails_because_the_host_died_is_told_with_its_last_words(tmp_path):
-    server = "import http.server, sys\n"
-    server += "port = int(sys.argv[sys.argv.index('--port') + 1])\n"
-    server += "class Answer(http.server.BaseHTTPRequestHandler):\n"
-    server += "    def do_GET(self):\n        self.send_response(200)\n        self.end_headers()\n"
-    server += (
-        "http.server.HTTPServer(('127.0.0.1', port), Answer).handle_request()\nsys.exit('out of memory')\n"
-    )
-    (tmp_path / "main.py").write_text(server)
+    one = "http.server.HTTPServer(address, Answer).handle_request()\nsys.exit('out of memory')\n"
+    (tmp_path / "main.py").write_text(ANSWERS + one)
 
     def fail_beside_it():
         with running_host(tmp_path, tmp_path / "base", cpu=True) as host:
@@ -45,21 +49,19 @@ def test_work_that_fails_because_the_host_died_is_told_with_its_last_words(tmp_p
         fail_beside_it()
 
 
-@pytest.mark.comfy
 def test_work_that_fails_beside_a_host_that_runs_keeps_its_own_words(tmp_path):
-    with pytest.raises(RuntimeError, match="my own"), running_host(find_host(), tmp_path / "base", cpu=True):
+    (tmp_path / "main.py").write_text(ANSWERS + "http.server.HTTPServer(address, Answer).serve_forever()\n")
+    with pytest.raises(RuntimeError, match="my own"), running_host(tmp_path, tmp_path / "base", cpu=True):
         raise RuntimeError("my own")
 
 
 def test_a_host_ends_with_everything_that_it_started(tmp_path):
-    server = "import http.server, subprocess, sys\n"
-    server += "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-    server += "open('child', 'w').write(str(child.pid))\n"
-    server += "port = int(sys.argv[sys.argv.index('--port') + 1])\n"
-    server += "class Answer(http.server.BaseHTTPRequestHandler):\n"
-    server += "    def do_GET(self):\n        self.send_response(200)\n        self.end_headers()\n"
-    server += "http.server.HTTPServer(('127.0.0.1', port), Answer).serve_forever()\n"
-    (tmp_path / "main.py").write_text(server)
+    child = (
+        "import subprocess\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    )
+    child += "open('child', 'w').write(str(child.pid))\n"
+    serve = "http.server.HTTPServer(address, Answer).serve_forever()\n"
+    (tmp_path / "main.py").write_text(ANSWERS + child + serve)
     with running_host(tmp_path, tmp_path / "base", cpu=True) as host:
         assert host.boot_s < 30
     assert host.process.poll() is not None

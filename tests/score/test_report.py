@@ -1,9 +1,7 @@
 """The page of a report: what it says, and that it asks nobody for anything."""
 
 import json
-import os
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -18,9 +16,6 @@ from ugc_sr.score.metrics import METRICS
 from ugc_sr.score.plots import VARIABLES, distribution, scatter
 from ugc_sr.score.report import WORDS, page, worst
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# As root in a container; nothing is looked up online.
-BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 SIDE = 208  # enough for every metric
 HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=1<%2fscript>{{ 7*7 }}.png'
 
@@ -178,10 +173,7 @@ def test_without_matplotlib_the_command_says_how_to_get_it(folders, capsys, monk
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="needs Chromium")
-def test_a_browser_shows_twenty_pairs_without_asking_anyone(tmp_path, monkeypatch, capsys):
-    from playwright.sync_api import sync_playwright
-
+def test_a_browser_shows_twenty_pairs_without_asking_anyone(browser, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     make(tmp_path, [*(f"{index:02}.png" for index in range(19)), HOSTILE])
     main(["sr", "--gt", "gt", "--lr", "lr", "--html", "report.html", "--json", "report.json"])
@@ -189,9 +181,8 @@ def test_a_browser_shows_twenty_pairs_without_asking_anyone(tmp_path, monkeypatc
     assert file.stat().st_size < 5_000_000
     scores = json.loads((tmp_path / "report.json").read_text())
     asked, said = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
-        view = browser.new_page(viewport={"width": 390, "height": 844})
+    with browser() as running:
+        view = running.new_page(viewport={"width": 390, "height": 844})
         view.on("request", lambda request: asked.append(request.url))
         view.on("console", lambda message: said.append(message.text))
         view.on("pageerror", lambda error: said.append(str(error)))
@@ -211,7 +202,6 @@ def test_a_browser_shows_twenty_pairs_without_asking_anyone(tmp_path, monkeypatc
         link = view.locator("tbody a").first
         link.click()
         assert view.locator(".look:target").count() == 1
-        browser.close()
     assert {url.partition("#")[0] for url in asked} == {file.as_uri()}
     assert said == []
 

@@ -112,7 +112,13 @@ def test_a_second_setup_costs_less_than_a_second(tmp_path):
     """Of a checkout whose cache entry is complete: linked once, then found as it is."""
     checkout, cache = tmp_path / "ComfyUI-UGC SR", tmp_path / "cache"
     (checkout / "scripts").mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "scripts/setup.py", "scripts/sources.py"):
+    for name in (
+        "Makefile",
+        "requirements.lock",
+        "scripts/setup.py",
+        "scripts/sources.py",
+        "scripts/chromium.py",
+    ):
         (checkout / name).write_bytes((CHECKOUT / name).read_bytes())
     script = [sys.executable, checkout / "scripts" / "setup.py"]
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
@@ -126,12 +132,68 @@ def test_a_second_setup_costs_less_than_a_second(tmp_path):
     (entry / "ComfyUI").mkdir()
     (entry / "ComfyUI" / "main.py").touch()
     (entry / "basicsr").mkdir()
+    (entry / "chromium").mkdir()
     (entry / ".complete").touch()
     subprocess.run(script, env=environment, check=True)
     second = subprocess.check_output(script, env=environment, text=True)
     assert float(re.search(r"\(([\d.]+) s\)", second)[1]) < 1
     assert (checkout / ".host" / "ComfyUI" / "main.py").is_file()
     assert (checkout / ".host" / "ComfyUI" / "custom_nodes" / "ugc_sr").resolve() == checkout
-    assert (checkout / ".host" / "basicsr").resolve() == entry / "basicsr"
+    for tool in ("basicsr", "chromium"):
+        assert (checkout / ".host" / tool).resolve() == entry / tool
     package = [checkout / ".venv" / "bin" / "python", "-c", "import ugc_sr; print(*ugc_sr.__path__)"]
     assert ".venv" in subprocess.check_output(package, text=True)
+
+
+@pytest.fixture
+def chromium(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
+    return load("chromium")
+
+
+def packed_chromium(node, folder):
+    """An archive as the registry has it, with a script in the place of the browser."""
+    package = folder / "package" / "bin"
+    package.mkdir(parents=True)
+    (package / "chromium").write_text("#!/bin/sh\necho works\n")
+    for name, inside in (("al2023", "lib/libnss3.so"), ("fonts", "fonts.conf"), ("swiftshader", "libEGL.so")):
+        with tarfile.open(package / f"{name}.tar", "w") as tar:
+            tar.addfile(tarfile.TarInfo(inside))
+    pack = "const fs = require('fs'), [name] = process.argv.slice(1);"
+    pack += "fs.writeFileSync(`${name}.br`, require('zlib').brotliCompressSync(fs.readFileSync(name)))"
+    for file in list(package.iterdir()):
+        subprocess.run([node, "-e", pack, file], check=True)
+    archive = folder / "chromium.tgz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder / "package", "package")
+    return archive
+
+
+def test_chromium_is_unpacked_with_its_libraries_and_fonts(chromium, tmp_path, monkeypatch):
+    archive = packed_chromium(chromium._node(Path(sys.executable)), tmp_path)
+
+    def pack(*command, quiet=False):
+        if "pack" not in command:
+            return subprocess.run(command, check=True)
+        folder = Path(command[command.index("--pack-destination") + 1])
+        return (folder / archive.name).write_bytes(archive.read_bytes())
+
+    monkeypatch.setattr(chromium, "run", pack)
+    monkeypatch.setattr(chromium, "ARCHIVE_SHA256", hashlib.sha256(archive.read_bytes()).hexdigest())
+    target = tmp_path / "cache"
+    chromium.get_chromium(target, Path(sys.executable))
+    assert subprocess.check_output([target / "chromium"], text=True) == "works\n"
+    assert (target / "lib" / "libnss3.so").is_file()
+    assert (target / "libEGL.so").is_file()
+    assert 'prefix="relative">fonts<' in (target / "fonts.conf").read_text()
+
+
+def test_chromium_of_another_hash_is_refused_and_the_set_up_goes_on(chromium, tmp_path, monkeypatch, capsys):
+    def pack(*command, quiet=False):
+        Path(command[command.index("--pack-destination") + 1], "other.tgz").write_bytes(b"other")
+
+    monkeypatch.setattr(chromium, "run", pack)
+    chromium.get_chromium(tmp_path / "cache", Path(sys.executable))
+    assert list((tmp_path / "cache").iterdir()) == []
+    said = capsys.readouterr().out
+    assert re.search(r"hashes to [0-9a-f]{64}, expected 20e5.*; the tests that need a browser", said)

@@ -130,7 +130,7 @@ def test_the_mix_is_described(data):
     assert "6 pairs in a folder" in second
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for groups")
 def test_ctrl_c_ends_the_workers_without_a_word(data):
     """Both the process and its workers get the signal, as from a terminal."""
@@ -156,6 +156,6 @@ def test_ctrl_c_ends_the_workers_without_a_word(data):
     )
     assert process.stdout.readline() == "going\n"
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)  # which waits for the workers too: they hold the same pipes
+    out, err = process.communicate(timeout=180)  # which waits for the workers too: they hold the same pipes
     assert out.endswith("stopped\n")
     assert err == ""

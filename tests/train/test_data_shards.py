@@ -180,6 +180,7 @@ def test_packing_tells_what_came_of_it_and_spares_what_is_there(tmp_path, pairs,
     assert "there is no such folder or list" in capsys.readouterr().err
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows can't limit the size of a file")
 def test_a_full_disk_leaves_no_half_a_shard(tmp_path, pairs):
     script = (

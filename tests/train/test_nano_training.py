@@ -127,6 +127,7 @@ def test_the_gain_is_in_the_file_and_not_in_what_is_trained(tmp_path):
     assert torch.equal(task.model.unet.conv_out.weight, trained)
 
 
+@pytest.mark.deep
 def test_the_whole_preset_runs_through_the_engine_and_leaves_the_bundled_file(tmp_path):
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 255, (4, SIDE * SCALE, SIDE * SCALE, 3), dtype=np.uint8)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -27,6 +28,7 @@ def pairs():
     return Batch(hr, F.avg_pool2d(hr, 4), seeds=(1, 2, 3, 4))
 
 
+@pytest.mark.deep
 def test_four_photos_are_remembered_to_35_db():
     batch = pairs()
     with torch.random.fork_rng(devices=[]):

@@ -104,7 +104,7 @@ def whole(pairs, tmp_path_factory):
     return run
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_run_killed_at_a_random_step_goes_on_as_if_nothing_had_been(whole, pairs, tmp_path):
     run = tmp_path / "run"
     step = 10 + time.time_ns() % 80
@@ -123,7 +123,7 @@ def test_a_run_killed_at_a_random_step_goes_on_as_if_nothing_had_been(whole, pai
         assert (run / file).read_bytes() == (whole / file).read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_two_processes_have_the_losses_of_one(pairs, tmp_path):
     assert main(arguments(tmp_path / "one", pairs)) == 0
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
@@ -138,7 +138,7 @@ def test_two_processes_have_the_losses_of_one(pairs, tmp_path):
         assert max(abs(one[step] - both[step]) for step in one) <= 1e-5
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_signal_saves_and_a_full_disk_spares_what_was_saved(pairs, tmp_path, capsys):
     run = tmp_path / "run"
     words = arguments(run, pairs, "steps=2000", "save_every_s=600", "validate_every=0")

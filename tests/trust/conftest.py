@@ -24,6 +24,15 @@ hypothesis.settings.register_profile("quick", max_examples=60, deadline=None, de
 FULL = os.environ.get("UGCSR_FUZZ") == "full"
 hypothesis.settings.load_profile("full" if FULL else "quick")
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Attempts in full number are among the deep tests."""
+    for item in items:
+        if FULL and item.path.name.startswith("test_fuzz"):
+            item.add_marker(pytest.mark.deep)
+
+
 _watched: list[str] | None = None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.comfy
+pytestmark = [pytest.mark.comfy, pytest.mark.deep]
 
 TIMES = 20 if os.environ.get("UGCSR_FUZZ") == "full" else 5
 SIZE = 72, 104  # width, height: its result is larger than the smallest tile

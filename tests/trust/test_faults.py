@@ -18,11 +18,11 @@ from PIL import Image
 from ugc_sr.restore.api import Client
 from ugc_sr.restore.server import CHECKOUT, find_host, running_host
 
-pytestmark = pytest.mark.comfy
+pytestmark = [pytest.mark.comfy, pytest.mark.deep]
 
 FULL = os.environ.get("UGCSR_FUZZ") == "full"
-INTERRUPTS = 100 if FULL else 8
-DEATHS = 20 if FULL else 1
+INTERRUPTS = 40 if FULL else 8
+DEATHS = 5 if FULL else 1
 STEPS = 4
 LONGEST_S = 60
 

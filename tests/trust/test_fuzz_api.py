@@ -20,7 +20,7 @@ from ugc_sr.restore.server import CHECKOUT
 pytestmark = pytest.mark.comfy
 
 FULL = os.environ.get("UGCSR_FUZZ") == "full"
-GRAPHS = 5000 if FULL else 80
+GRAPHS = 3000 if FULL else 80
 LONGEST_S = 60
 GROWTH_MB = 200
 # Nodes of the host and of the tests that stand between and around ours.
@@ -363,6 +363,7 @@ def defect(kind, words, traceback):
     return None if worded and usual and words.strip() else f"{kind}: {words[:300]}\n{''.join(traceback[-4:])}"
 
 
+@pytest.mark.deep
 def test_no_graph_crashes_hangs_or_fails_without_words(host_server, client, quickstart, photos, photo, send):
     graphs = Graphs(client.node_definitions(), quickstart, photos)
     expected = _restored(client, quickstart, photo)

@@ -84,6 +84,7 @@ def portable(name):
 @same_file
 @example("my_pairs", "photo")
 @given(NAMES, NAMES)
+@pytest.mark.deep
 def test_save_training_pairs_writes_below_the_data_sets_or_not_at_all(base, refusal, folder, name):
     from ugc_sr.degrade.recipes import RECIPES
     from ugc_sr.nodes.pairs import SaveTrainingPairs

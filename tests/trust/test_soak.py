@@ -10,12 +10,12 @@ import psutil
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.comfy
+pytestmark = [pytest.mark.comfy, pytest.mark.deep]
 
 FULL = os.environ.get("UGCSR_FUZZ") == "full"
-PHOTOS = 500 if FULL else 24
+PHOTOS = 300 if FULL else 24
 # From the end of the warm-up to the last photo. Few photos on a busy machine tell less than many.
-SLOWER = 0.1 if FULL else 0.5
+SLOWER = 0.3 if FULL else 0.5
 GROWTH_MB = 50
 
 

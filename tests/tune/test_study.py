@@ -80,7 +80,7 @@ def made(folder, **seeds):
     return seeds.items()
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_search_that_is_killed_again_and_again_tries_what_an_undisturbed_one_tries(tmp_path):
     for name in ("package", "killed", "undisturbed"):
         (tmp_path / name).mkdir()

@@ -187,7 +187,7 @@ def test_a_missing_package_is_named_with_what_installs_it(tune, monkeypatch, pac
     assert f'Tuning needs {package}: pip install "ugc-super-resolution[tune]"' in printed
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_host_of_our_own_keeps_results_and_ends_with_us():
     with _client(None, results=7) as client:
         told = client._connection.json("/system_stats")["system"]["argv"]

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ...degrade.dataset.memory import keep_memory
+from ...processes import end_with_parent
 from ..task import Batch, seed_of
 from .mix import Data, Mix
 from .sample import View
@@ -212,6 +213,7 @@ def _as_it_is(packed: Any) -> Any:
 
 
 def _start_worker(worker: int) -> None:  # noqa: ARG001 - PyTorch gives the number
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the parent decides
     torch.set_num_threads(1)
     keep_memory()

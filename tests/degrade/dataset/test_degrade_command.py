@@ -124,7 +124,7 @@ def test_the_scale_and_the_sharpened_target_are_options(photos, tmp_path, recipe
     assert large["lr"].shape[2:] == (30, 30)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_two_workers_write_the_same_files_as_one(photos, tmp_path):
     where = photos(12, 40, 44)
     for workers in (1, 2):
@@ -133,7 +133,7 @@ def test_two_workers_write_the_same_files_as_one(photos, tmp_path):
     assert content(tmp_path / "out1") == content(tmp_path / "out2")
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_killed_in_the_middle_of_200_photos_and_resumed_the_data_set_is_the_same(photos, tmp_path):
     where, out = photos(200), tmp_path / "out"
     process = start(where, out, "--recipe", "mild", "--workers", 2)
@@ -148,7 +148,7 @@ def test_killed_in_the_middle_of_200_photos_and_resumed_the_data_set_is_the_same
     assert content(out) == content(tmp_path / "undisturbed")
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_ctrl_c_finishes_what_is_at_work_and_tells_how_to_go_on(photos, tmp_path):
     where, out = photos(200), tmp_path / "out"
     process = start(where, out, "--recipe", "mild", "--workers", 2)
@@ -170,7 +170,7 @@ def test_ctrl_c_finishes_what_is_at_work_and_tells_how_to_go_on(photos, tmp_path
     assert json.loads((out / "dataset.json").read_text())["mix"] == {"recipe": len(names)}
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_worker_that_is_killed_ends_the_run_with_a_word(photos, tmp_path):
     where, out = photos(200), tmp_path / "out"
     process = start(where, out, "--recipe", "mild", "--workers", 2)

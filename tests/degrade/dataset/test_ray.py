@@ -21,7 +21,7 @@ def content(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_local_ray_writes_the_same_files_and_names_bad_ones(photos, tmp_path):
     (photos / "notes.jpg").write_text("buy milk")
     options = ("--recipe", "mild", "--crop", "32", "--per-image", "3", "--workers", "2")

@@ -201,7 +201,7 @@ for size in ((36, 111), (101, 6)):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_clip_has_the_same_bytes_whatever_was_in_memory():
     """x264 and x265 read memory that they never wrote, unless kept from it; glibc fills it on request."""
     outs = [

@@ -1,0 +1,197 @@
+"""No command leaves a process behind, whatever ends it."""
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from ugc_sr.restore.server import CHECKOUT
+
+LIMIT_S = (
+    180  # to begin and to end in; a new worker first imports what it needs, some seconds on an idle machine
+)
+BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+WORKER, HOST, RAY = "multiprocessing", "main.py", "raylet"  # in the words of a child's command
+
+WORK = """
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from time import sleep
+from ugc_sr.processes import end_with_parent
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2, mp_context=get_context({method!r}), initializer=end_with_parent) as pool:
+        list(pool.map(sleep, [600, 600]))
+"""
+SERVE = """
+import sys
+from pathlib import Path
+from time import sleep
+from ugc_sr.restore.server import running_host
+with running_host(Path(sys.argv[1]), Path(sys.argv[2]), cpu=True):
+    sleep(600)
+"""
+SERVER = """
+import http.server, subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+port = int(sys.argv[sys.argv.index("--port") + 1])
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", port), Answer).serve_forever()
+"""
+
+
+@contextmanager
+def started(folder, *command):
+    """The command as a shell starts it; all that it started is ended afterwards."""
+    with (folder / "said").open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            cwd=CHECKOUT if "benchmarks" in command else folder,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+    seen = set()
+
+    def children():
+        with suppress(psutil.NoSuchProcess):
+            seen.update(psutil.Process(process.pid).children(recursive=True))
+        return seen
+
+    try:
+        yield process, children
+    finally:
+        process.kill()
+        process.wait()
+        for one in filter(runs, seen):
+            one.kill()
+
+
+def runs(process):
+    """Whether it does anything still; what nobody has asked for its exit status does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def ended(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def words(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def check(folder, number, kind, count, *command):
+    """The command, once it has `count` children of a kind and a second for them, gets the signal."""
+    with started(folder, *command) as (process, children):
+        assert ended(
+            lambda: process.poll() is not None or sum(kind in words(child) for child in children()) >= count,
+            LIMIT_S,
+        )
+        assert process.poll() is None, (folder / "said").read_text()
+        time.sleep(1)
+        children()
+        process.send_signal(number)
+        process.wait(timeout=LIMIT_S)
+        ended(lambda: not any(map(runs, children())), LIMIT_S)
+        assert [words(child) for child in children() if runs(child)] == []
+
+
+@BOTH
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_end_with_the_process_that_started_them(tmp_path, number, method):
+    (tmp_path / "work.py").write_text(WORK.format(method=method))
+    check(tmp_path, number, "work.py" if method == "fork" else WORKER, 2, tmp_path / "work.py")
+
+
+@BOTH
+def test_a_host_ends_with_all_that_it_started_when_its_client_is_killed(tmp_path, number):
+    (tmp_path / "main.py").write_text(SERVER)
+    (tmp_path / "serve.py").write_text(SERVE)
+    check(tmp_path, number, "sleep(600)", 1, tmp_path / "serve.py", tmp_path, tmp_path / "base")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Enough of them that no command is done before it is ended."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for role, side in (("hr", 256), ("lr", 64)):
+        (folder / role).mkdir()
+        for index in range(60):
+            picture = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+            picture.save(folder / role / f"{index}.png")
+    return folder
+
+
+COMMANDS = {
+    "degrade": (WORKER, 2, "-m ugc_sr.degrade {photos}/hr {out} --workers 2 --per-image 99"),
+    "degrade by Ray": (RAY, 1, "-m ugc_sr.degrade {photos}/hr {out} --engine ray --per-image 99"),
+    "benchmarks": (WORKER, 2, "-m benchmarks degrade"),
+    "train": (
+        WORKER,
+        3,  # the server that forks them, and two workers
+        "-m ugc_sr.train regression --out {out} --data pairs={photos} --workers 2 --cpu --set"
+        " regression.steps=99999 regression.crop=12 regression.options.width=8 regression.options.blocks=2",
+    ),
+    "restore": (HOST, 1, "-m ugc_sr.restore {photos}/lr {out}"),
+    "restore by Ray": (RAY, 1, "-m ugc_sr.restore {photos}/lr {out} --engine ray --workers 1"),
+    "demo": (HOST, 1, "-m ugc_sr.restore.demo --photo {photos}/lr/0.png --out {out}"),
+    "tune": (HOST, 1, "-m ugc_sr.tune {photos}/lr {photos}/hr --out {out} --perception hf_ratio"),
+}
+
+
+@pytest.mark.comfy
+@pytest.mark.deep
+@BOTH
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_leaves_no_process_behind(tmp_path, photos, number, name):
+    kind, count, command = COMMANDS[name]
+    places = {"photos": photos, "out": tmp_path / "out"}
+    check(tmp_path, number, kind, count, *(word.format(**places) for word in command.split()))
+
+
+# What starts processes, and what makes them end with us. Ray's end by themselves; the rest run for seconds.
+STARTS = {
+    "benchmarks/degrade.py": "end_with_parent",
+    "degrade/dataset/pool.py": "end_with_parent",
+    "train/data/loader.py": "end_with_parent",
+    "train/pairs.py": "end_with_parent",
+    "restore/server.py": "ENDS_WITH_US",
+}
+STARTERS = {"ProcessPoolExecutor", "DataLoader", "Popen", "Process", "Pool"}
+
+
+def test_all_that_starts_processes_is_known():
+    found = set()
+    for path in (*CHECKOUT.glob("*.py"), *CHECKOUT.glob("[!.]*/**/*.py")):
+        name = path.relative_to(CHECKOUT).as_posix()
+        if name.startswith("tests/"):
+            continue
+        source = path.read_text()
+        calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+        called = {getattr(call, "attr", getattr(call, "id", None)) for call in calls}
+        if called & STARTERS:
+            found.add(name)
+            assert STARTS.get(name, "?") in source, name
+    assert found == set(STARTS)
