@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -143,14 +142,11 @@ def node_classes():
     """The nodes of the host's core, those for several cards, and the extension's, by id."""
     import comfy_extras.nodes_multigpu
 
-    import nodes
-    import ugc_sr
+    from ugc_sr.benchmarks import graphs
 
-    classes = dict(nodes.NODE_CLASS_MAPPINGS)
-    for module in (comfy_extras.nodes_multigpu, ugc_sr):
-        extension = asyncio.run(module.comfy_entrypoint())
-        classes |= {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
-    return classes
+    extension = asyncio.run(comfy_extras.nodes_multigpu.comfy_entrypoint())
+    several = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
+    return graphs.node_classes() | several
 
 
 @pytest.fixture
@@ -159,33 +155,14 @@ def run_graph(node_classes):
 
     A third argument, a dict, gets the results of all nodes, which the host keeps in its cache.
     """
+    from ugc_sr.benchmarks import graphs
 
     def run(graph, photo, results=None):
         gc.collect()  # models of an earlier run, which are in circles
-        done = {} if results is None else results
-
-        def result(key):
-            if key not in done:
-                kind = graph[key]["class_type"]
-                inputs = {name: follow(value) for name, value in graph[key]["inputs"].items()}
-                if kind == "LoadImage":
-                    done[key] = (photo, torch.zeros(photo.shape[:3]))
-                elif kind == "SaveImage":
-                    done[key] = (inputs["images"],)
-                elif hasattr(node_classes[kind], "GET_SCHEMA"):
-                    done[key] = node_classes[kind].execute(**inputs).result
-                else:
-                    node = node_classes[kind]()
-                    done[key] = getattr(node, node.FUNCTION)(**inputs)
-            return done[key]
-
-        def follow(value):
-            linked = isinstance(value, list) and len(value) == 2 and value[0] in graph
-            return result(value[0])[value[1]] if linked else value
-
-        (end,) = [key for key, node in graph.items() if node["class_type"] == "SaveImage"]
-        with torch.inference_mode():
-            return result(end)[0]
+        done = graphs.execute(graph, photo, node_classes, known={})
+        if results is not None:
+            results.update(done.outputs)
+        return done.inputs["SaveImage"]["images"]
 
     return run
 
@@ -193,14 +170,9 @@ def run_graph(node_classes):
 @pytest.fixture
 def quickstart_on():
     """The shipped quick start, with inputs set by node type: quickstart_on(KSampler={"cfg": 2.0})."""
+    from ugc_sr.benchmarks import graphs
 
-    def make(**changes):
-        graph = json.loads((ROOT / "restore" / "quickstart.api.json").read_text())
-        for node in graph.values():
-            node["inputs"] |= changes.get(node["class_type"], {})
-        return graph
-
-    return make
+    return lambda **changes: graphs.shipped("quickstart", **changes)
 
 
 @pytest.fixture

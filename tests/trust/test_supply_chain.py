@@ -30,7 +30,7 @@ EXPLAINED_IN = {
         {"scripts/sources.py", "scripts/chromium.py"},
         "an archive of a pinned hash, its files and folders alone",
     ),
-    "B310": ({"scripts/sources.py", "scripts/chromium.py"}, "an archive of a pinned hash"),
+    "B310": ({"scripts/sources.py"}, "an archive of a pinned hash"),
     "B615": ({"train/base.py"}, "a folder or a name that the person who trains gives; never in ComfyUI"),
 }
 NETWORK = {
