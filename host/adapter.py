@@ -14,6 +14,7 @@ from ..models import layout, weights
 from ..models.architecture import image_attention
 from ..models.convert import fold_tokens, unet_from_diffusers
 from .attention import ImageAttention
+from .ownership import own
 
 NODE = "Load Semantic Adapter"
 
@@ -64,7 +65,7 @@ def load_adapter(state_dict: Mapping[str, Tensor], name: str = "adapter", fold: 
     layout.check(adapter, "adapter", NODE, name)
     module = SemanticAdapter(adapter, storage_dtype(adapter))
     patcher = own(module)
-    weights.load(module, adapter, NODE, name, assign=patcher.is_dynamic())
+    module.load_state_dict(adapter, assign=patcher.is_dynamic())
     return LoadedAdapter(patcher, module.token_dim, name)
 
 
@@ -73,16 +74,6 @@ def storage_dtype(state_dict: Mapping[str, Tensor]) -> torch.dtype:
     return comfy.model_management.unet_dtype(
         model_params=comfy.utils.calculate_parameters(state_dict),
         weight_dtype=comfy.utils.weight_dtype(state_dict),
-    )
-
-
-def own(module: nn.Module) -> "comfy.model_patcher.ModelPatcher":
-    """Hand a module to the host, to load, offload and free."""
-    module.eval().requires_grad_(False)
-    return comfy.model_patcher.CoreModelPatcher(
-        module,
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
     )
 
 

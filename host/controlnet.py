@@ -174,6 +174,7 @@ def load_controlnet(state_dict: Mapping[str, Tensor], name: str = "controlnet") 
     dtype = storage_dtype(converted)
     device = comfy.model_management.get_torch_device()
     model = SemanticControlModel(converted, dtype).eval().requires_grad_(False)
+    comfy.model_management.archive_model_dtypes(model)
     control = SemanticControlNet(
         model,
         name,
@@ -181,7 +182,7 @@ def load_controlnet(state_dict: Mapping[str, Tensor], name: str = "controlnet") 
         load_device=device,
         manual_cast_dtype=comfy.model_management.unet_manual_cast(dtype, device),
     )
-    weights.load(model, converted, LOADER, name, assign=control.control_model_wrapped.is_dynamic())
+    model.load_state_dict(converted, assign=control.control_model_wrapped.is_dynamic())
     return control
 
 

@@ -16,6 +16,7 @@ from ..models.segmenter import ImageEncoder, build_encoder
 from ..models.semantics import Semantics
 from ..sample.frame import Frame
 from ..sample.tiles import Tile
+from .ownership import cast_on_the_fly, move_bare_parameters, own
 
 NODE = "Encode Semantics"
 SMALLEST = 16  # pixels, a patch of the encoder's grid at the least; assumed
@@ -62,9 +63,9 @@ class PhotoReader:
         if missing := [tile for tile in tiles if tile not in self._known]:
             # The host lists None for a MODEL that is gone while its network is not.
             in_use = [patcher for patcher in management.loaded_models(only_currently_used=True) if patcher]
-            for tile in missing:
-                part = self.part(tile, full).of(self.photo)
-                self._known[tile] = encode(self.encoder, part, self.pool).tokens
+            parts = [self.part(tile, full).of(self.photo) for tile in missing]
+            for tile, semantics in zip(missing, _encode(self.encoder, parts, self.pool), strict=True):
+                self._known[tile] = semantics.tokens
             management.load_models_gpu(in_use)
         return [self._known[tile] for tile in tiles]
 
@@ -95,13 +96,8 @@ class PhotoReader:
 
 def load_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> LoadedEncoder:
     """The encoder in these weights, in float32, as SRlab reads its photos."""
-    module = build_encoder(state_dict, file).requires_grad_(False)
-    patcher = comfy.model_patcher.CoreModelPatcher(
-        module,
-        load_device=management.get_torch_device(),
-        offload_device=management.unet_offload_device(),
-    )
-    return LoadedEncoder(patcher, module.name)
+    module = build_encoder(state_dict, file)
+    return LoadedEncoder(own(cast_on_the_fly(module)), module.name)
 
 
 def encode(encoder: LoadedEncoder, image: Tensor, pool: int = 1) -> Semantics:
@@ -110,10 +106,8 @@ def encode(encoder: LoadedEncoder, image: Tensor, pool: int = 1) -> Semantics:
     Squares of `pool` x `pool` tokens become their mean. Where memory runs out, the host's other models go;
     if that isn't enough the photos are read on the CPU.
     """
-    module: ImageEncoder = encoder.patcher.model
-    height, width = image.shape[-2:]
-    semantics = Semantics(_read(encoder.patcher, image), module.grid, (height, width), encoder.name)
-    return semantics if pool == 1 else semantics.pooled(pool)
+    (semantics,) = _encode(encoder, [image], pool)
+    return semantics
 
 
 def encode_views(
@@ -153,10 +147,20 @@ def _span(start: int, size: int, cell: float, restored: int, length: int) -> tup
     return first, size
 
 
-def _read(patcher: comfy.model_patcher.ModelPatcher, image: Tensor) -> Tensor:
-    """Tokens (B, N, D), with the encoder wherever there is room for it."""
+def _encode(encoder: LoadedEncoder, images: Sequence[Tensor], pool: int) -> list[Semantics]:
+    """Return the semantics of each of `images`, for which the encoder is loaded once."""
+    module: ImageEncoder = encoder.patcher.model
+    read = []
+    for image, tokens in zip(images, _read(encoder.patcher, images), strict=True):
+        semantics = Semantics(tokens, module.grid, tuple(image.shape[-2:]), encoder.name)
+        read.append(semantics if pool == 1 else semantics.pooled(pool))
+    return read
+
+
+def _read(patcher: comfy.model_patcher.ModelPatcher, images: Sequence[Tensor]) -> list[Tensor]:
+    """Return the tokens (B, N, D) of each image, with the encoder wherever there is room for it."""
     try:
-        return _read_loaded(patcher, image)
+        return _read_loaded(patcher, images)
     except Exception as error:
         if not management.is_oom(error):
             raise
@@ -164,26 +168,29 @@ def _read(patcher: comfy.model_patcher.ModelPatcher, image: Tensor) -> Tensor:
     management.unload_all_models()
     management.soft_empty_cache()
     try:
-        return _read_loaded(patcher, image)
+        return _read_loaded(patcher, images)
     except Exception as error:
         if not management.is_oom(error):
             raise
     log.warning("%s: out of memory again; reading on the CPU, which takes longer.", NODE)
     management.unload_all_models()
     module = build_encoder(patcher.model.state_dict()).requires_grad_(False)
-    return _read_each(module, image, torch.device("cpu"))
+    return _read_each(module, images, torch.device("cpu"))
 
 
-def _read_loaded(patcher: comfy.model_patcher.ModelPatcher, image: Tensor) -> Tensor:
+def _read_loaded(patcher: comfy.model_patcher.ModelPatcher, images: Sequence[Tensor]) -> list[Tensor]:
     module: ImageEncoder = patcher.model
-    # The layers are torch's and do not cast on the fly, so part of the weights cannot stay behind.
-    management.load_models_gpu([patcher], memory_required=module.activation_bytes, force_full_load=True)
-    return _read_each(module, image, patcher.load_device)
+    management.load_models_gpu([patcher], memory_required=module.activation_bytes)
+    move_bare_parameters(module, patcher.load_device)
+    return _read_each(module, images, patcher.load_device)
 
 
-def _read_each(module: ImageEncoder, image: Tensor, device: torch.device) -> Tensor:
-    tokens = []
-    for photo in image.split(1):
-        management.throw_exception_if_processing_interrupted()
-        tokens.append(module(photo.to(device, torch.float32)).to(management.intermediate_device()))
-    return torch.cat(tokens)
+def _read_each(module: ImageEncoder, images: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    read = []
+    for image in images:
+        tokens = []
+        for photo in image.split(1):
+            management.throw_exception_if_processing_interrupted()
+            tokens.append(module(photo.to(device, torch.float32)).to(management.intermediate_device()))
+        read.append(torch.cat(tokens))
+    return read

@@ -32,6 +32,7 @@ from ..models.nano import (
 from .adapter import LoadedAdapter, load_adapter
 from .controlnet import SemanticControlNet, load_controlnet
 from .encoder import LoadedEncoder, load_encoder
+from .ownership import cast_on_the_fly, own
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "bundled" / "nano.safetensors"
 
@@ -106,12 +107,10 @@ class NanoVAE(comfy.sd.VAE):
 
     def __init__(self, state_dict: dict[str, Tensor]) -> None:
         super().__init__(sd={"pixel_space_vae": torch.ones(())}, dtype=torch.float32)
-        self.first_stage_model = Autoencoder().eval().requires_grad_(False)
+        self.first_stage_model = Autoencoder()
         self.first_stage_model.load_state_dict(state_dict)
-        self.patcher = comfy.model_patcher.ModelPatcher(
-            self.first_stage_model,
-            load_device=self.device,
-            offload_device=comfy.model_management.vae_offload_device(),
+        self.patcher = own(
+            cast_on_the_fly(self.first_stage_model), self.device, comfy.model_management.vae_offload_device()
         )
         self.downscale_ratio = self.upscale_ratio = FOLD
         self.latent_channels = LATENT_CHANNELS

@@ -194,16 +194,17 @@ def naming(node: str, name: str) -> Iterator[None]:
         raise UnsupportedWeightsError(f"{node}: '{name}': {refusal}") from refusal
 
 
-def load(
-    module: nn.Module, state_dict: Mapping[str, Tensor], node: str, name: str, assign: bool = False
-) -> None:
-    """Load every tensor into `module`; none may be missing, left over or of another shape.
+def load(module: nn.Module, state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
+    """Load every tensor into a `module` of torch's layers; none may be missing, left over or misshapen.
+
+    For ComfyUI's layers call `compare` with the shapes of `layout`, then `load_state_dict`: under DynamicVRAM
+    they hold no weights, so no shapes, until they are loaded.
 
     Raises:
         UnsupportedWeightsError: naming the first key that doesn't fit.
     """
     compare({key: weight.shape for key, weight in module.state_dict().items()}, state_dict, node, name)
-    module.load_state_dict(state_dict, assign=assign)
+    module.load_state_dict(state_dict)
 
 
 def compare(expected: Shapes, state_dict: Mapping[str, Tensor], node: str, name: str) -> None:

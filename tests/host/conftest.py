@@ -57,7 +57,7 @@ def gone():
     """The host knows of a MODEL that is gone while its network isn't, as it does behind a node's error."""
     import comfy.model_management
 
-    from ugc_sr.host.adapter import own
+    from ugc_sr.host.ownership import own
 
     network = torch.nn.Linear(2, 2)
     comfy.model_management.load_models_gpu([own(network)])
