@@ -11,7 +11,7 @@ import comfy.sample
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ugc_sr.degrade.degradation import Pair, apply
@@ -22,12 +22,10 @@ from ugc_sr.host.encoder import encode
 from ugc_sr.host.guidance import apply_guidance
 from ugc_sr.host.nano import LoadedNano, NanoVAE, load_nano
 from ugc_sr.image import from_socket, to_socket
-from ugc_sr.models.nano import UNET
 from ugc_sr.models.semantics import Semantics
 from ugc_sr.sample.color import match
 from ugc_sr.sample.frame import finish, fit
 from ugc_sr.score.metrics import METRICS
-from ugc_sr.train.nano import widened
 from ugc_sr.train.photos import HELD_OUT, HeldOut
 
 MEASURED = ("upload", "messenger", "reupload", "ugc")
@@ -102,7 +100,7 @@ def _summary(scores: Table, recipes: Sequence[str]) -> Iterator[dict[str, Any]]:
 def _models(baseline: str | None, regression: str | None) -> dict[str, LoadedNano]:
     models = {"nano": load_nano()}
     if baseline:
-        models["baseline"] = load_baseline(Path(baseline))
+        models["baseline"] = load_nano(Path(baseline))
     if regression:
         state = {k.removeprefix("vae."): v.float() for k, v in load_file(regression).items()}
         models["regression"] = replace(models["nano"], vae=NanoVAE(state))
@@ -184,16 +182,6 @@ def mean(rows: Iterable[Scores]) -> dict[str, Any]:
     rows = list(rows)
     means = {metric: round(float(np.mean([row[metric] for row in rows])), 4) for metric in rows[0]}
     return {"photos": len(rows), **means}
-
-
-def load_baseline(path: Path) -> LoadedNano:
-    """An earlier bundled model."""
-    state = load_file(path)
-    if state["unet.conv_in.weight"].shape[1] < UNET["in_channels"]:
-        state |= widened(state)
-    with tempfile.TemporaryDirectory() as folder:
-        save_file(state, Path(folder, "baseline.safetensors"))
-        return load_nano(Path(folder, "baseline.safetensors"))
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-VERSION = "2"
+MODEL = "ugc_sr nano v2"  # in the head of the file of weights
 FOLD = 4  # pixels of a latent cell's side
 LATENT_CHANNELS = 3 * FOLD**2
 LATENT_SCALE = 8.0  # brings residuals to about unit variance

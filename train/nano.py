@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from ..models.nano import (
     CONTROLNET,
     LATENT_SCALE,
+    MODEL,
     TEXT_DIM,
     TEXT_TOKENS,
     TOKEN_DIM,
     UNET,
-    VERSION,
     Autoencoder,
     centres,
     detail,
@@ -107,9 +107,12 @@ class ReadingTask(Task):
     def told(self, clean: Tensor) -> list[Tensor]:
         """Of clean photos (B, 3, H, W) in [0, 1], each layer's features at the tokens' cells: (B, N, 512).
 
-        Less their mean over the batch, which tells nothing apart.
+        The trunk sees the photos at the encoder's size. The mean over the batch, which tells nothing apart,
+        is taken away.
         """
-        features = self._trunk.network.features(clean, *self.LAYERS).values()
+        size = (self.encoder.image_size,) * 2
+        clean = F.interpolate(clean, size=size, mode="bilinear", antialias=True)
+        features = self._trunk.network.to(clean.device).features(clean, *self.LAYERS).values()
         pooled = [F.adaptive_avg_pool2d(x, self.encoder.grid).flatten(2).transpose(1, 2) for x in features]
         return [x - x.mean(dim=(0, 1)) for x in pooled]
 
@@ -124,9 +127,9 @@ class Unseen:
 class RestoreTask(Task):
     """The true end and the sharp one, trained together.
 
-    The anchor is a regression of the clean photo. UNet, ControlNet and text stand-in draw what lies between the
-    anchor, which their errors don't reach, and the target: what a larger network made of the same photo, or
-    the clean photo where there is none. The encoder stays as it is.
+    The anchor is a regression of the clean photo. UNet, ControlNet and text stand-in draw what lies between
+    the anchor, which their errors don't reach, and the target: what a larger network made of the same photo,
+    or the clean photo where there is none. The encoder stays as it is.
     """
 
     def __init__(self, model: Nano, *, perceptual: float, texture: float, window: int, tokens: bool) -> None:
@@ -193,7 +196,7 @@ class RestoreTask(Task):
         tensors = {key: value.to(torch.float16) for key, value in self.model.state_dict().items()}
         tensors["text."] = tensors.pop("text")
         file = folder / "nano.safetensors"
-        told = {"model": f"ugc_sr nano v{VERSION}", "run": folder.parent.name, "photos": training_digest()}
+        told = {"model": MODEL, "run": folder.parent.name, "photos": training_digest()}
         write(file, tensors, {"format": "pt", "licence": "Apache-2.0", **told})
         return [file]
 

@@ -1,4 +1,4 @@
-"""Training data of the bundled model: damaged photos on their canvas, what they were, and a teacher's answer."""
+"""Training data of the bundled model: damaged photos on their canvas, the clean ones, a teacher's answers."""
 
 import argparse
 import math

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..sample.color import METHODS
-from ..sample.presets import Graph, Value, Values, find
+from ..sample.presets import SHARPNESS, Graph, Value, Values, find
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ SAMPLERS = (
 START, END = Range(0.0, 0.45, step=0.05), Range(0.5, 1.0, step=0.05)
 
 PARAMETERS: dict[str, Parameter] = {
+    "sharpness": Parameter("how much detail the bundled model adds", (SHARPNESS,), Range(0.0, 1.0, 0.05)),
     "steps": Parameter("steps of the sampler", ("KSampler.steps",), Range(1, 50, step=1, log=True)),
     "cfg": Parameter("classifier-free guidance", ("KSampler.cfg",), Range(1.0, 8.0, step=0.5)),
     "sampler": Parameter(

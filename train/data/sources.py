@@ -137,8 +137,8 @@ class Arrays(Source):
             )
         if self.target is not None and (self.target.shape, self.target.dtype) != (self.hr.shape, np.uint8):
             raise ValueError(
-                f"{folder}: target.npy is {self.target.shape} {self.target.dtype}; expected {wanted[0]} uint8, "
-                "as hr.npy."
+                f"{folder}: target.npy is {self.target.shape} {self.target.dtype}; expected {wanted[0]} "
+                "uint8, as hr.npy."
             )
         self.names = self.groups = [str(index) for index in range(count)]
         self.problems = {}
@@ -176,12 +176,11 @@ class Arrays(Source):
         size = (self.lr.shape[1], self.lr.shape[2])
         top, left = place_crop(f"{self.folder}/lr.npy", size, view.crop, rng)
         top, left = (side - side % view.align for side in (top, left))
-        hr, target = (
-            None
-            if side is None
-            else _bytes(side[index, top * view.scale :, left * view.scale :], view.crop * view.scale)
-            for side in (self.hr, self.target)
-        )
+
+        def large(side: np.ndarray) -> Tensor:
+            return _bytes(side[index, top * view.scale :, left * view.scale :], view.crop * view.scale)
+
+        hr, target = large(self.hr), None if self.target is None else large(self.target)
         return Sample(
             hr=sharpened(hr) if view.sharpen else hr,
             lr=_bytes(self.lr[index, top:, left:], view.crop),
