@@ -25,11 +25,11 @@ UNET = {
     "sample_size": 48,
     "in_channels": LATENT_CHANNELS + PLACE_CHANNELS,  # detail of the anchor, place
     "out_channels": LATENT_CHANNELS,
-    "block_out_channels": (32, 64, 128, 128),
+    "block_out_channels": (32, 32, 64, 128),
     "layers_per_block": 1,
     "down_block_types": ("DownBlock2D",) * 4,  # attention in the middle alone, where cells are few
     "up_block_types": ("UpBlock2D",) * 4,
-    "attention_head_dim": (1, 1, 2, 2),  # diffusers' name for the number of heads; each is 64 wide
+    "attention_head_dim": (1, 1, 1, 2),  # diffusers' name for the number of heads; each is 64 wide
     "cross_attention_dim": TEXT_DIM,
     "use_linear_projection": True,
 }
@@ -98,18 +98,17 @@ def centres(count: int, device: torch.device | None = None) -> Tensor:
 
 
 class Autoencoder(nn.Module):
-    """Picture <-> latent; decoding is lossless, encoding also removes noise, blocking and blur.
+    """Picture <-> latent; decoding is lossless, encoding also removes noise, blocking and blur."""
 
-    Its convolutions see the latent's cells and, for a wide view at little cost, squares of 2x2 of them.
-    """
-
-    def __init__(self, width: int = 64, wide: int = 80, depth: int = 4) -> None:
+    def __init__(self, width: int = 64, depth: int = 5) -> None:
         super().__init__()
         self.head = nn.Conv2d(LATENT_CHANNELS, width, 3, padding=1)
-        self.down = nn.Conv2d(4 * width, wide, 1)
-        self.body = nn.ModuleList(_convolutions(wide) for _ in range(depth))
-        self.up = nn.Conv2d(wide, 4 * width, 1)
-        self.last = nn.Conv2d(width, width, 3, padding=1)  # behind the shuffle, which alone leaves a weave
+        self.body = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)
+            )
+            for _ in range(depth)
+        )
         self.tail = nn.Conv2d(width, LATENT_CHANNELS, 3, padding=1)
         for parameter in self.tail.parameters():  # untrained, encoding only folds
             nn.init.zeros_(parameter)
@@ -117,21 +116,11 @@ class Autoencoder(nn.Module):
     def encode(self, picture: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> latent (B, 48, H/4, W/4); H and W are multiples of 4."""
         folded = F.pixel_unshuffle(picture, FOLD)
-        height, width = folded.shape[2:]
-        fine = self.head(folded)
-        odd = (0, width % 2, 0, height % 2)
-        wide = self.down(F.pixel_unshuffle(F.pad(fine, odd, mode="replicate"), 2))
+        first = features = self.head(folded)
         for block in self.body:
-            wide = wide + block(wide)
-        fine = fine + F.pixel_shuffle(self.up(wide), 2)[..., :height, :width]
-        return folded + self.tail(fine + F.silu(self.last(fine))) / LATENT_SCALE
+            features = features + block(features)
+        return folded + self.tail(features + first) / LATENT_SCALE
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latent (B, 48, h, w) -> (B, 3, 4h, 4w) in about [-1, 1], not clamped."""
         return F.pixel_shuffle(latent, FOLD)
-
-
-def _convolutions(width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)
-    )

@@ -32,7 +32,9 @@ from .photos import training_digest
 from .task import Batch, Start, Task
 
 LAST_TIMESTEP = 999
+ANCHOR_PACE = 0.4  # of the learning rate
 EARLIER_SHARE = 0.15  # of the samples whose timestep is any: further steps of a sampler agree with the first
+KEPT_BLOCKS = (0, 1, 2, 14, 15)  # of the 16 in the anchor of version 1, from which that of 2 starts
 TOKEN_DROPOUT = 0.05  # share of photos whose tokens are zero
 
 
@@ -152,6 +154,13 @@ class RestoreTask(Task):
             for net in ("alex", "vgg")
         ]
 
+    def groups(self, player: str) -> list[tuple[float, list[nn.Parameter]]]:  # noqa: ARG002
+        """The anchor, which doesn't start from nothing, goes slower."""
+        anchor = list(self.model.vae.parameters())
+        known = {id(parameter) for parameter in anchor}
+        others = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
+        return [(1.0, others), (ANCHOR_PACE, anchor)]
+
     def forward(self, batch: Batch, step: int, player: str = "main") -> Mapping[str, Tensor]:  # noqa: ARG002
         """What is wrong with the anchors and the sharpest pictures of hints (B, 3, H, W), and its parts."""
         hint = batch.lr.contiguous(memory_format=torch.channels_last)
@@ -269,7 +278,7 @@ def build_restore(stage: Any, start: Start, **options: Any) -> RestoreTask:  # n
 
 
 def _started(start: Start) -> Nano:
-    """A model with fresh weights, or with those of a bundled one."""
+    """A model with fresh weights, or with those of a bundled one; of version 1 the anchor is taken alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(start.seed)
         model = Nano()
@@ -277,5 +286,15 @@ def _started(start: Start) -> Nano:
         return model
     state = {name: value.float() for name, value in load_file(start.base).items()}
     state["text"] = state.pop("text.")
+    if "vae.body.15.0.weight" in state:
+        blocks = {f"vae.body.{old}.": f"vae.body.{new}." for new, old in enumerate(KEPT_BLOCKS)}
+        kept = {"vae.head.": "vae.head.", **blocks, "vae.tail.": "vae.tail."}
+        state = {
+            new + n.removeprefix(old): w
+            for old, new in kept.items()
+            for n, w in state.items()
+            if n.startswith(old)
+        }
+        state = model.state_dict() | state
     model.load_state_dict(state)
     return model

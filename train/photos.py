@@ -15,7 +15,10 @@ _SKLEARN = "scikit-learn/sklearn/datasets/images"
 
 @dataclass(frozen=True)
 class Source:
-    """Photos of one package (Debian or PyPI) that share a licence; paths are relative to the photo folder."""
+    """Photos of one package (Debian, PyPI) or repository (GitHub, owner-name) that share a licence.
+
+    Paths are relative to the photo folder.
+    """
 
     folder: str
     names: tuple[str, ...]
@@ -42,7 +45,7 @@ TRAINING: tuple[Source, ...] = (
     ),
     Source(_SKLEARN, ("china.jpg", "flower.jpg"), "CC-BY-2.0"),
     Source(
-        "metadata-extractor-images/jpg",
+        "drewnoakes-metadata-extractor-images/jpg",
         (
             "Apple iPhone 5.jpg",
             "Apple iPhone 6 plus.jpg",
@@ -115,7 +118,7 @@ TRAINING: tuple[Source, ...] = (
         "free for any use",
     ),
     Source(
-        "budgie-backgrounds/budgie-backgrounds/backgrounds",
+        "BuddiesOfBudgie-budgie-backgrounds/backgrounds",
         (
             "abstract-spiral.jpg",
             "beacon-street-sunset.jpg",

@@ -100,11 +100,11 @@ _NANO = Stage(
     name="nano",
     task="",
     steps=1,
-    learning_rate=5e-4,
-    warmup=50,
+    learning_rate=8e-4,
+    warmup=100,
     schedule="cosine",
     floor=0.02,
-    batch=8,
+    batch=4,
     betas=(0.9, 0.99),
     weight_decay=1e-3,
     ema=0.998,
@@ -113,20 +113,20 @@ _NANO = Stage(
     save_every_s=120,
 )
 _NANO_OPTIONS = {
-    "perceptual": 0.15,  # weight of ST-LPIPS beside L1
+    "perceptual": 0.05,  # weight of ST-LPIPS beside L1
     "texture": 0.04,  # weight of the first stages of VGG-16 beside L1
     "window": 96,  # pixels of each crop that ST-LPIPS sees
     "tokens": False,
 }
 NANO = (
-    replace(_NANO, name="restore", task="nano_restore", steps=2_300, floor=0.3, options=_NANO_OPTIONS),
+    replace(_NANO, name="restore", task="nano_restore", steps=6_000, floor=0.2, options=_NANO_OPTIONS),
     replace(_NANO, name="reading", task="nano_reading", steps=600, learning_rate=1e-3),
     replace(
         _NANO,
         name="listening",
         task="nano_restore",
-        steps=1_100,
-        learning_rate=1.5e-4,
+        steps=1_500,
+        learning_rate=1.6e-4,
         options={**_NANO_OPTIONS, "tokens": True},
     ),
 )
