@@ -29,7 +29,7 @@ def main() -> None:
     ablation = commands.add_parser("ablation", help=BENCHMARKS["ablation"])
     ablation.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
     ablation.add_argument("--data", required=True, help="pairs by python -m ugc_sr.train.pairs")
-    ablation.add_argument("--weights", nargs="*", default=[], help="stages anchor and reading of a run")
+    ablation.add_argument("--weights", nargs="*", default=[], help="stage reading of a run")
     ablation.add_argument("--base", help="file of an earlier bundled model")
     ablation.add_argument("--steps", type=int, default=350, help="of each training")
     degrade = commands.add_parser("degrade", help=BENCHMARKS["degrade"])

@@ -37,7 +37,7 @@ def run(photos: str, data: str, weights: list[str], base: str | None, steps: int
         base: file of an earlier bundled model to begin with.
         steps: of each arm.
     """
-    stage = replace(next(stage for stage in PRESETS["nano"].stages if stage.name == "listening"), steps=steps)
+    stage = replace(next(stage for stage in PRESETS["nano"].stages if stage.name == "restore"), steps=steps)
     arms = {}
     for semantics in SEMANTICS:
         start = Start(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..models.nano import (
     CONTROLNET,
+    FOLD,
     LATENT_SCALE,
     MODEL,
     TEXT_DIM,
@@ -134,19 +135,22 @@ class RestoreTask(Task):
     or the clean photo where there is none. The encoder stays as it is.
     """
 
-    def __init__(self, model: Nano, *, perceptual: float, texture: float, window: int, tokens: bool) -> None:
+    def __init__(
+        self, model: Nano, *, perceptual: float, texture: float, weave: float, window: int, tokens: bool
+    ) -> None:
         """What to train and on what.
 
         Args:
             model: starts from its weights.
-            perceptual: weight of ST-LPIPS (AlexNet) to the target.
-            texture: weight of the first two stages of ST-LPIPS's VGG-16, which see a grid of some pixels.
+            perceptual: weight of ST-LPIPS (AlexNet) to the target, beside L1.
+            texture: weight of the first two stages of ST-LPIPS's VGG-16.
+            weave: weight of what repeats with the latent's cells, to which ST-LPIPS is blind.
             window: side in pixels of the part of each crop that ST-LPIPS sees; the other sees half of that.
             tokens: read the encoder's; else tokens are zero.
         """
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)
-        self.perceptual, self.texture, self.window = perceptual, texture, window
+        self.weights, self.window = {"perceptual": perceptual, "texture": texture, "weave": weave}, window
         self.reads = tokens
         model.encoder.requires_grad_(False)
         self._losses = [
@@ -180,12 +184,15 @@ class RestoreTask(Task):
             "anchor": (self.model.picture(anchor) - batch.hr).abs().mean(),
             "l1": (picture - target).abs().mean(),
             "perceptual": alex(seen, wanted).mean(),
+            "weave": _weave(picture, target),
             "texture": _texture(
                 vgg, *(side[..., : self.window // 2, : self.window // 2] for side in (seen, wanted))
             ),
         }
-        sharp = parts["l1"] + self.perceptual * parts["perceptual"] + self.texture * parts["texture"]
-        return {"loss": LATENT_SCALE * (parts["anchor"] + sharp), **parts}
+        loss = parts["anchor"] + parts["l1"]
+        for name, weight in self.weights.items():
+            loss = loss + weight * parts[name]
+        return {"loss": LATENT_SCALE * loss, **parts}
 
     def tokens(self, photos: Tensor, seeds: tuple[int, ...]) -> Tensor:
         """(B, N, D), all zero for a few photos, so that their absence is known too."""
@@ -208,6 +215,24 @@ class RestoreTask(Task):
         told = {"model": MODEL, "run": folder.parent.name, "photos": training_digest()}
         write(file, tensors, {"format": "pt", "licence": "Apache-2.0", **told})
         return [file]
+
+
+_WEAVE_CELLS = 8  # along the side of what a weave is averaged over
+
+
+def _weave(picture: Tensor, target: Tensor) -> Tensor:
+    """How much the slopes of a picture (B, 3, H, W) repeat with the latent's cells, against the target's.
+
+    In each neighbourhood, the mean slope at each of a cell's 16 places, signed and not, less the mean of all
+    places: nothing but noise in a photo, and the pattern itself in a weave.
+    """
+    patterns = []
+    for x in (picture, target):
+        slopes = torch.cat([x.diff(dim=2, prepend=x[:, :, :1]), x.diff(dim=3, prepend=x[:, :, :, :1])], 1)
+        places = F.pixel_unshuffle(torch.cat([slopes, slopes.abs()], 1), FOLD)
+        near = F.avg_pool2d(places, _WEAVE_CELLS, stride=_WEAVE_CELLS // 2).unflatten(1, (-1, FOLD**2))
+        patterns.append(near - near.mean(2, keepdim=True))
+    return (patterns[0] - patterns[1]).abs().mean()
 
 
 def _texture(vgg: STLPIPS, seen: Tensor, wanted: Tensor) -> Tensor:

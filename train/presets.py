@@ -112,22 +112,20 @@ _NANO = Stage(
     sample_every=0,
     save_every_s=120,
 )
-_NANO_OPTIONS = {
-    "perceptual": 0.05,  # weight of ST-LPIPS beside L1
-    "texture": 0.04,  # weight of the first stages of VGG-16 beside L1
-    "window": 96,  # pixels of each crop that ST-LPIPS sees
-    "tokens": False,
-}
 NANO = (
-    replace(_NANO, name="restore", task="nano_restore", steps=6_000, floor=0.2, options=_NANO_OPTIONS),
-    replace(_NANO, name="reading", task="nano_reading", steps=600, learning_rate=1e-3),
+    replace(_NANO, name="reading", task="nano_reading", steps=500, learning_rate=1e-3, batch=8, crop=256),
     replace(
         _NANO,
-        name="listening",
+        name="restore",
         task="nano_restore",
-        steps=1_500,
-        learning_rate=1.6e-4,
-        options={**_NANO_OPTIONS, "tokens": True},
+        steps=4_000,
+        options={  # weights are beside L1's
+            "perceptual": 0.1,
+            "texture": 0.04,
+            "weave": 5.0,
+            "window": 96,  # pixels of each crop that ST-LPIPS sees
+            "tokens": True,
+        },
     ),
 )
 _NANO_DATA = Data((Part("pairs"),), scale=1, turn="all", align=4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from ugc_sr.models.nano import LATENT_CHANNELS, Autoencoder, centres, place, residual
@@ -19,7 +19,7 @@ from ugc_sr.train.run import Config, run
 from ugc_sr.train.scenes import captioned, dead_leaves
 from ugc_sr.train.task import Batch, Start, seed_of
 
-OPTIONS = {"perceptual": 0.1, "texture": 0.1, "window": 64, "tokens": True}
+OPTIONS = {"perceptual": 0.1, "texture": 0.1, "weave": 1.0, "window": 64, "tokens": True}
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +154,36 @@ def test_the_sharp_end_is_trained_towards_the_target_and_the_anchor_towards_the_
     }
     assert other["anchor"] == base["anchor"]
     assert all(other[name] > 1.2 * base[name] for name in ("l1", "perceptual", "texture"))
+
+
+def test_a_weave_is_told_from_noise_of_the_same_strength():
+    generator = torch.Generator().manual_seed(0)
+    photo = torch.rand(1, 3, 128, 128, generator=generator)
+    smooth = torch.nn.functional.avg_pool2d(photo, 9, stride=1, padding=4)
+    noise = 0.01 * torch.randn(photo.shape, generator=generator)
+    cell = torch.randn(1, 3, 4, 4, generator=generator)
+    woven = 0.01 * (cell / cell.std()).repeat(1, 1, 32, 32)
+    assert training._weave(smooth, smooth) == 0
+    assert training._weave(smooth + woven, smooth) > 3 * training._weave(smooth + noise, smooth)
+
+
+def test_version_1_lends_its_anchor_alone(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    fresh = training._started(Start(seed=0)).state_dict()
+    old = {f"vae.{end}.weight": torch.randn(fresh[f"vae.{end}.weight"].shape) for end in ("head", "tail")}
+    old |= {f"vae.{end}.bias": torch.randn(fresh[f"vae.{end}.bias"].shape) for end in ("head", "tail")}
+    for block in range(16):
+        for name in ("0.weight", "0.bias", "2.weight", "2.bias"):
+            shape = fresh[f"vae.body.0.{name}"].shape
+            old[f"vae.body.{block}.{name}"] = torch.randn(shape, generator=generator)
+    save_file(
+        old | {"text.": torch.zeros(1), "unet.conv_in.weight": torch.zeros(1)}, tmp_path / "v1.safetensors"
+    )
+    taken = training._started(Start(seed=0, base=tmp_path / "v1.safetensors")).state_dict()
+    for new, block in enumerate((0, 1, 2, 14, 15)):
+        assert torch.equal(taken[f"vae.body.{new}.2.bias"], old[f"vae.body.{block}.2.bias"])
+    assert torch.equal(taken["vae.tail.weight"], old["vae.tail.weight"])
+    assert all(torch.equal(taken[name], w) for name, w in fresh.items() if not name.startswith("vae."))
 
 
 def test_the_sampler_s_noise_does_not_reach_the_control_net(model):
