@@ -11,7 +11,7 @@ BENCHMARKS = {
     "degrade": "Training pairs a second against BasicSR's functions on the same settings, and each effect.",
     "forwards": "Network forwards and multiply-adds of each preset and size, ours against the reference's.",
     "parity": "Largest difference from the outputs of the original SeeSR networks, in float32 on the CPU.",
-    "quality": "The bundled model against bicubic enlargement, on the held-out photos.",
+    "quality": "The bundled model against bicubic and Real-ESRGAN, on held-out photos or a folder of pairs.",
     "regions": "Text on the held-out photos, kept by Weigh Regions and Blend Regions.",
     "restore": "Seconds of a restoration through the host against the reference's loop, on the same weights.",
     "train_memory": "The memory plan of a training step against what it takes, at SRlab's full size.",
@@ -40,12 +40,12 @@ def main() -> None:
     parity = commands.add_parser("parity", help=BENCHMARKS["parity"])
     parity.add_argument("--fixture", required=True, help="folder with spec.json and cases.safetensors")
     quality = commands.add_parser("quality", help=BENCHMARKS["quality"])
-    quality.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
-    quality.add_argument("--pictures", help="folder for one sheet of pictures a recipe")
-    quality.add_argument("--baseline", help="file of an earlier bundled model, to compare with")
-    quality.add_argument("--regression", help="file of an anchor that was trained for as long as all of nano")
-    quality.add_argument("--recipes", nargs="*", default=["upload", "messenger", "reupload", "ugc"])
-    quality.add_argument("--steps", nargs="*", type=int, default=[4], help="more numbers of steps to measure")
+    quality.add_argument("--photos", help="folder that scripts/fetch_photos.sh filled")
+    quality.add_argument("--pairs", nargs="+", default=[], metavar="DIR", help="folders with lr/ and hr/")
+    quality.add_argument("--peers", action="store_true", help="Real-ESRGAN animevideov3 and x4plus too")
+    quality.add_argument("--tokens", action="store_true", help="what the semantic tokens bring, too")
+    quality.add_argument("--recipes", nargs="+", default=argparse.SUPPRESS, help="of the held-out photos")
+    quality.add_argument("--pictures", metavar="DIR", help="folder for sheets, the worst five among them")
     regions = commands.add_parser("regions", help=BENCHMARKS["regions"])
     regions.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
     regions.add_argument("--picture", help="file for a sheet of pictures")
@@ -69,8 +69,11 @@ def main() -> None:
     if name not in WITHOUT_HOST:
         bootstrap.host(cpu=name in ON_CPU or options.pop("device", "auto") == "cpu")
     benchmark = importlib.import_module(f".{name}", __package__)
-    for result in benchmark.run(**options):
-        print(json.dumps(result), flush=True)
+    try:
+        for result in benchmark.run(**options):
+            print(json.dumps(result), flush=True)
+    except (ValueError, FileNotFoundError) as error:
+        parser.exit(2, f"{error}\n")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.sample.frame import finish, fit
+from ugc_sr.score.extras import Extras
 from ugc_sr.train.crew import Crew
 from ugc_sr.train.data import Loader
 from ugc_sr.train.loop import Trainer
@@ -19,7 +20,10 @@ from ugc_sr.train.nano import Nano, build_restore, restore
 from ugc_sr.train.presets import PRESETS, Stage
 from ugc_sr.train.task import Start
 
-from .quality import MEASURED, Table, gains, mean, pairs, scored
+from .quality import Table, gains, medians, scored
+from .samples import Sample, held_out
+
+MEASURED = ("upload", "messenger", "reupload", "ugc")
 
 SEMANTICS = ("true", "another photo's", "shuffled", "zero")
 BATCH, SEED = 4, 0
@@ -71,18 +75,22 @@ def chosen(semantics: str, tokens: Tensor) -> Tensor:
 def measured(arms: Mapping[str, Nano], photos: str) -> Iterator[dict[str, Any]]:
     """Rows of the held-out photos: every arm with its kind of tokens, and that of true tokens with each."""
     scores: Table = {}
+    network = Extras(["st_lpips"])
     for name in MEASURED:
-        for photo, pair, other in pairs(Path(photos), RECIPES[name]):
+        other = None
+        for photo, pair in held_out(Path(photos), RECIPES[name]):
+            sample = Sample(photo, pair.lr, pair.hr)
+            other, stranger = pair.lr, pair.lr.flip(-1) if other is None else other
             hint, frame = fit(pair.lr, scale=4)
             for arm, model in arms.items():
-                both = model.encoder(torch.cat([pair.lr, other]))
+                both = model.encoder(torch.cat([pair.lr, stranger]))
                 for semantics in SEMANTICS if arm == "true" else (arm,):
                     picture = finish(restore(model, hint, chosen(semantics, both)[:1]).clamp(0, 1), frame)
                     version = f"trained with {arm} tokens, run with {semantics}"
-                    scores.setdefault((name, version), {})[photo] = scored(picture, pair.hr, pair.lr)
+                    scores.setdefault((name, version), {})[photo] = scored(picture, sample, network)
     first, *others = dict.fromkeys(version for _, version in scores)
     for version in (first, *others):
         rows = (row for r in MEASURED for row in scores[r, version].values())
-        yield {"name": version, **mean(rows)}
+        yield {"name": version, **medians(rows)}
     for version in others:
         yield {"name": f"less: {version}", **gains(scores, MEASURED, version, first)}

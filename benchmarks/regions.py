@@ -22,7 +22,8 @@ from ugc_sr.score.measures import psnr_y, ssim_y
 from ugc_sr.score.picture import from_picture, to_picture
 from ugc_sr.train.photos import HELD_OUT
 
-from .quality import SEED, SIDE_PX, crop, restore
+from .quickstart import restore
+from .samples import SEED, SIDE_PX, crop
 
 MEASURED = ("upload", "messenger")
 LINES = (("Closed on Mondays", 24), ("Platform 7 - 18:42", 36), ("FRESH BREAD", 56))  # letters, size in px

@@ -79,6 +79,7 @@ class ScoreImage(Node):
         cls, sr: Tensor, tile_size: int, overlap: int, gt: Tensor | None = None, lr: Tensor | None = None
     ) -> io.NodeOutput:
         from ..score.card import card
+        from ..score.extras import Extras
         from ..score.files import json_safe, summary, table
         from ..score.picture import from_picture
 
@@ -89,7 +90,8 @@ class ScoreImage(Node):
             report = summary(_scores(_each(photos, like="sr"), tile_size, overlap))
         except ValueError as error:
             raise ValueError(f"Score Photo: {error}") from error
-        text, picture = table(report), to_socket(from_picture(card(report)))
+        text = table(report) + (Extras.missing() if gt is not None else "")
+        picture = to_socket(from_picture(card(report)))
         shown = ui.PreviewImage(picture, cls=cls).as_dict() | ui.PreviewText(text).as_dict()
         return io.NodeOutput(
             text, json.dumps(json_safe(report), indent=2, allow_nan=False), picture, ui=shown
@@ -184,16 +186,19 @@ def _scores(scenes: Sequence[Mapping[str, Tensor]], tile_size: int, overlap: int
     Raises:
         ValueError: if photos are too small, don't belong together, or no photo can be cut into such tiles.
     """
+    from ..score.extras import Extras
     from ..score.metrics import evaluate
     from ..score.seams import tile_borders
 
+    networks = Extras.complete(with_gt=any("gt" in scene for scene in scenes))
     done = progress(len(scenes))
     found = []
     for number, scene in enumerate(scenes, 1):
         height, width = scene["sr"].shape[-2:]
         tiled = 0 < tile_size < max(height, width)
         borders = tile_borders(height, width, tile_size, overlap) if tiled else None
-        found.append({"name": f"photo {number}", **evaluate(**scene, borders=borders)})
+        measured = networks.measure(scene["sr"], gt=scene.get("gt"))
+        found.append({"name": f"photo {number}", **evaluate(**scene, borders=borders), **measured})
         done(number)
     return found
 

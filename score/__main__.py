@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import replace_file
-from .extras import EXTRAS
+from .extras import EXTRAS, Extras
 from .files import json_safe, report, table
 from .plots import require_matplotlib
 
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _check_writable(file)
         if "html" in files:
             require_matplotlib()
-        scores = report(options.sr, options.gt, options.lr, tiles=tiles, extras=options.extra)
+        extras = Extras.complete(options.extra, with_gt=options.gt is not None).names
+        scores = report(options.sr, options.gt, options.lr, tiles=tiles, extras=extras)
         text = json.dumps(json_safe(scores), indent=2, allow_nan=False) + "\n"
         if "html" in files:
             from .report import page
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError, RuntimeError) as error:
         parser.exit(2, f"{error}\n")
     if screen or "json" not in files:
-        sys.stdout.write(text if screen else table(scores))
+        sys.stdout.write(text if screen else table(scores) + (Extras.missing() if options.gt else ""))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,6 +19,8 @@ from .color import ciede2000, lab
 from .damage import LEAST_PX, grey_levels, grid_steps
 from .niqe import PATCH_PX, shipped, unnaturalness
 from .seams import Borders, seam_score
+from .weave import LEAST_PX as GRID_LEAST_SIDE
+from .weave import weave
 
 BYTES = "uint8 images, float64 arithmetic"
 BORDER = 4  # pixels, as in the challenge
@@ -154,6 +156,11 @@ def lr_blockiness(sr: Tensor, lr: Tensor) -> Tensor:
     if not whole or min(lr.shape[-2:]) < BLOCKS_LEAST_SIDE:
         return result.new_full((len(sr),), torch.nan)
     return grid_steps(F.avg_pool2d(result, scale), grid_of=small.expand(len(sr), -1, -1, -1))
+
+
+def grid(sr: Tensor) -> Tensor:
+    """Energy at periods of 4 and 2 px over that at neighbouring frequencies; about 1 without a weave."""
+    return weave(_luma(_large_enough(stored(sr), GRID_LEAST_SIDE)))
 
 
 def niqe(sr: Tensor) -> Tensor:

@@ -145,6 +145,17 @@ METRICS = {
         shows=("lr_blocks",),
         least_side=measures.BLOCKS_LEAST_SIDE,
     ),
+    "grid": Metric(
+        measures.grid,
+        reference="nothing",
+        better="near 1",
+        space="BT.601 studio luma, not rounded",
+        crop=0,
+        source="own",
+        symmetric=False,
+        shows=("weave",),
+        least_side=measures.GRID_LEAST_SIDE,
+    ),
     "niqe": Metric(
         measures.niqe,
         reference="nothing",

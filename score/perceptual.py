@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -21,8 +20,10 @@ from torch import Tensor, nn
 PACKAGE = "stlpips_pytorch"
 INSTALL = 'pip install "ugc-super-resolution[perceptual]"'
 NETS = ("alex", "vgg")
+TILE_PX = 1024  # larger pictures would take gigabytes
 LEAST_SIDE = 32  # pixels: the deepest layer of either net mirrors 2 px at the edges
 
+_WIDTHS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}  # of the compared features
 # Mean and deviation of ImageNet's colours, of RGB in [-1, 1].
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
@@ -90,15 +91,9 @@ class STLPIPS(nn.Module):
             raise ValueError(f"There is no ST-LPIPS of '{net}'; known are {', '.join(NETS)}.")
         with torch.device("meta"):
             self.stages = nn.ModuleDict(_alexnet() if net == "alex" else _vgg16())
-            widths = [
-                [layer for layer in stage if isinstance(layer, nn.Conv2d)][-1].out_channels
-                for stage in self.stages.values()
-            ]
-            self.weights = nn.ParameterList(torch.empty(width) for width in widths)
+            self.weights = nn.ParameterList(torch.empty(width) for width in _WIDTHS[net])
         _fill(self, net, path)
         self.eval().requires_grad_(False)
-        self.register_buffer("shift", torch.tensor(_SHIFT).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor(_SCALE).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """The distance of each pair of RGB pictures (B, 3, H, W) in [0, 1]: (B,), 0 for equal ones.
@@ -144,7 +139,8 @@ class STLPIPS(nn.Module):
         height, width = image.shape[-2:]
         if min(height, width) < LEAST_SIDE:
             raise ValueError(f"The image is {width}x{height} px; ST-LPIPS needs {LEAST_SIDE} px a side.")
-        return (2 * image - 1 - self.shift) / self.scale
+        shift, scale = (image.new_tensor(values).view(1, 3, 1, 1) for values in (_SHIFT, _SCALE))
+        return (2 * image - 1 - shift) / scale
 
 
 def installed(net: str) -> Path | None:
@@ -156,10 +152,21 @@ def installed(net: str) -> Path | None:
     return next((Path(str(file.locate())) for file in files if file.name == _FILES[net].name), None)
 
 
-@cache
-def shared(net: str) -> STLPIPS:
-    """The network of that name from the installed package, read once a process."""
-    return STLPIPS(net)
+def in_tiles(network: STLPIPS, a: Tensor, b: Tensor) -> Tensor:
+    """The distance of pictures of any size: the mean over equal tiles of at most 1024 px, by their areas.
+
+    Smaller pictures are one tile, and have exactly the network's distance. (B, 3, H, W) twice -> (B,).
+    """
+    height, width = a.shape[-2:]
+    rows, columns = (-(-side // TILE_PX) for side in (height, width))
+    total = a.new_zeros(len(a))
+    for row in range(rows):
+        for column in range(columns):
+            y = slice(height * row // rows, height * (row + 1) // rows)
+            x = slice(width * column // columns, width * (column + 1) // columns)
+            share = (y.stop - y.start) * (x.stop - x.start) / (height * width)
+            total = total + share * network(a[..., y, x], b[..., y, x])
+    return total
 
 
 def _fill(module: nn.Module, net: str, path: Path | None) -> None:

@@ -47,7 +47,6 @@ OWNERS = {
     "restore/cluster.py": {"ray"},
     "benchmarks/reference.py": {"diffusers"},
     "benchmarks/random_base.py": {"diffusers", "transformers"},
-    "benchmarks/quality.py": {"ssimulacra2"},
     "score/extras.py": {"lpips", "pyiqa"},
     "score/plots.py": {"matplotlib"},
     "tune/study.py": {"optuna"},

@@ -30,8 +30,8 @@ _SHA256 = {
     "realesr-animevideov3-x4.bin": "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",
 }
 NAMES = tuple(_FILES)
-_MAGIC = "7767517"  # the first line of a .param
-_HALF, _SINGLE = 0x01306B47, 0  # the words before weights that are stored as float16 and as float32
+_HALF = 0x01306B47  # the word before weights that are stored as float16
+_LEAKY = "2"  # the activation of a convolution that is a leaky ReLU
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,7 @@ class RealESRGAN(nn.Module):
     """A network of ncnn as torch runs it: RGB (B, 3, h, w) in [0, 1] -> (B, 3, 4h, 4w) in [0, 1]."""
 
     def __init__(self, param: str, weights: bytes) -> None:
-        """Build it from the text of the `.param` and the bytes of the `.bin`.
-
-        Raises:
-            ValueError: if they hold a layer that these networks don't have, or don't belong together.
-        """
+        """Takes the text of the `.param` and the bytes of the `.bin`."""
         super().__init__()
         self._layers = _parse(param)
         self.weighted = nn.ModuleDict()
@@ -63,8 +59,6 @@ class RealESRGAN(nn.Module):
                 slopes = nn.PReLU(int(layer.options[0]))
                 slopes.weight.data = reader.floats(slopes.num_parameters)
                 self.weighted[layer.name] = slopes
-        if reader.left:
-            raise ValueError(f"The .bin has {reader.left} bytes more than the layers of the .param take.")
 
     def forward(self, image: Tensor) -> Tensor:
         """The photo at four times the width and height."""
@@ -112,6 +106,18 @@ def load(name: str, folder: Path | None = None) -> nn.Module:
     return RealESRGAN(param.decode(), weights).eval().requires_grad_(False)
 
 
+@torch.no_grad()
+def upscale(network: nn.Module, photo: Tensor) -> Tensor:
+    """A whole photo (B, 3, h, w) -> (B, 3, 4h, 4w), both in [0, 1], as the published programs do it.
+
+    They mirror 10 px at the edges, and the networks see far: without, 64 px would differ in the middle too.
+    """
+    edge = min(10, min(photo.shape[-2:]) - 1)
+    padded = F.pad(photo, (edge,) * 4, mode="reflect")
+    inside = slice(SCALE * edge, -SCALE * edge or None)
+    return network(padded)[..., inside, inside]
+
+
 def _read(name: str, folder: Path | None) -> bytes:
     """The bytes of a file as published.
 
@@ -140,47 +146,14 @@ def _installed(name: str) -> Path | None:
 
 
 def _parse(param: str) -> tuple[_Layer, ...]:
-    """The layers of a `.param`: kind, name, how many inputs and outputs, their names, then options.
-
-    Raises:
-        ValueError: if it is no such file, or a layer or option is beyond what `forward` does.
-    """
-    magic, _, *lines = param.split("\n")
-    if magic != _MAGIC:
-        raise ValueError("The file is no .param of ncnn.")
+    """The layers of a `.param`: kind, name, how many inputs and outputs, their names, then options."""
     layers = []
-    for line in filter(None, lines):
+    for line in param.splitlines()[2:]:  # after a magic number, and how many layers there are
         kind, name, inputs, outputs, *rest = line.split()
         ends = int(inputs), int(inputs) + int(outputs)
         options = {int(key): value for key, _, value in (word.partition("=") for word in rest[ends[1] :])}
         layers.append(_Layer(kind, name, tuple(rest[: ends[0]]), tuple(rest[ends[0] : ends[1]]), options))
-        if not _supported(layers[-1]):
-            raise ValueError(f"The layer '{name}' ({line}) is none that Real-ESRGAN's networks have.")
     return tuple(layers)
-
-
-def _supported(layer: _Layer) -> bool:
-    options = layer.options
-    match layer.kind:
-        case "Convolution":  # kernel and padding, stride and dilation by default, no or leaky activation
-            return options[4] == str(int(options[1]) // 2) and not {2, 3} & set(options) and _leaky(layer) > 0
-        case "Interp":
-            return options[0] == "1" and options[1] == options[2]  # nearest neighbours
-        case "BinaryOp" | "Eltwise":
-            return options.get(0, "0") == ("0" if layer.kind == "BinaryOp" else "1")  # a sum
-        case "PixelShuffle":
-            return options.get(1, "0") == "0"  # channels first, as torch
-    return layer.kind in ("Input", "Split", "Concat", "PReLU")
-
-
-def _leaky(layer: _Layer) -> float:
-    """The slope below 0 of the activation after a convolution: 1 without any, -1 for one of another kind."""
-    match layer.options.get(9, "0"):
-        case "0":
-            return 1.0
-        case "2":
-            return float(layer.options[-23310].split(",")[1])
-    return -1.0
 
 
 def _convolution(layer: _Layer, reader: _Reader) -> nn.Module:
@@ -190,45 +163,30 @@ def _convolution(layer: _Layer, reader: _Reader) -> nn.Module:
     convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, device="meta")
     weight = reader.tagged(count).view(outputs, inputs, kernel, kernel)
     convolution.weight, convolution.bias = nn.Parameter(weight), nn.Parameter(reader.floats(outputs))
-    slope = _leaky(layer)
-    return convolution if slope == 1 else nn.Sequential(convolution, nn.LeakyReLU(slope, inplace=True))
+    if layer.options.get(9) != _LEAKY:
+        return convolution
+    slope = float(layer.options[-23310].split(",")[1])
+    return nn.Sequential(convolution, nn.LeakyReLU(slope, inplace=True))
 
 
 class _Reader:
-    """Takes weights from a `.bin`, one after the other."""
+    """Takes numbers from a `.bin`, one after the other."""
 
     def __init__(self, content: bytes) -> None:
         self._content, self._at = content, 0
 
-    @property
-    def left(self) -> int:
-        return len(self._content) - self._at
-
     def tagged(self, count: int) -> Tensor:
-        """Numbers behind a word that says how they are stored; halves fill whole words of 4 bytes.
-
-        Raises:
-            ValueError: if they are stored in another way.
-        """
+        """The next numbers, behind a word that says how they are stored; halves fill words of 4 bytes."""
         tag = int(self._take("<u4", 1)[0])
-        if tag == _SINGLE:
-            return self.floats(count)
         if tag != _HALF:
-            raise ValueError(f"The .bin stores weights in a way that isn't known here ({tag:#x}).")
+            return self.floats(count)
         return torch.from_numpy(self._take("<f2", count + count % 2)[:count].astype(np.float32))
 
     def floats(self, count: int) -> Tensor:
+        """The next numbers, stored as float32."""
         return torch.from_numpy(self._take("<f4", count).astype(np.float32))
 
     def _take(self, kind: str, count: int) -> np.ndarray:
-        """The next numbers.
-
-        Raises:
-            ValueError: if the file ends before.
-        """
-        size = np.dtype(kind).itemsize * count
-        if size > self.left:
-            raise ValueError("The .bin is cut short.")
         taken = np.frombuffer(self._content, kind, count, self._at)
-        self._at += size
+        self._at += taken.nbytes
         return taken

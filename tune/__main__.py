@@ -55,7 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     add("gt", type=Path, metavar="GT", help="folder of their originals, named alike, of the result's size")
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the search and what it found")
     add("--workflow", type=Path, default=WORKFLOW, metavar="FILE", help="in API format; the quick start")
-    add("--objective", default="challenge", metavar="SUM", help='challenge, or "psnr_y=1 niqe=-0.5"')
+    add(
+        "--objective",
+        default="challenge",
+        metavar="SUM",
+        help='challenge, perceptual, or "psnr_y=1 niqe=-0.5"',
+    )
     add("--trials", type=int, default=40, metavar="N", help="in all, the workflow's own values first; 40")
     add("--search", nargs="+", default=[], metavar="NAME", help="parameters; all that the workflow has")
     add("--range", nargs="+", default=[], metavar="NAME=LOW:HIGH", help="or NAME=WORD,WORD; see below")
@@ -85,15 +90,16 @@ def _plan(options: argparse.Namespace) -> Plan:
     if (options.check_lr is None) != (options.check_gt is None):
         raise ValueError("--check-lr and --check-gt belong together; give both or neither.")
     graph = read_graph(options.workflow)
+    extras = Extras.complete(options.extra, with_gt=True)
     return Plan(
         folder=options.out,
         workflow=options.workflow.name,
         graph=graph,
         space=searched(graph, options.search, options.range),
-        objective=Objective.parse(options.objective, options.extra),
-        fidelity=check_metric(options.fidelity, options.extra),
-        perception=check_metric(options.perception, options.extra),
-        extras=Extras(options.extra),
+        objective=Objective.parse(options.objective, extras.names),
+        fidelity=check_metric(options.fidelity, extras.names),
+        perception=check_metric(options.perception, extras.names),
+        extras=extras,
         pairs=find_pairs(options.lr, options.gt),
         held_out=find_pairs(options.check_lr, options.check_gt) if options.check_lr else (),
         trials=options.trials,

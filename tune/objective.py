@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..score.extras import EXTRAS
+from ..score.extras import EXTRAS, Extra
 from ..score.metrics import CHALLENGE, METRICS, badness
 
-NAMED = {"challenge": CHALLENGE}
+NAMED = {"perceptual": "st_lpips=-1 grid=-0.1"}  # nearer for the eye, and no weave
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,17 @@ class Objective:
     def parse(cls, text: str, extras: Sequence[str] = ()) -> Objective:
         """A name, or "METRIC=WEIGHT METRIC=WEIGHT"; `challenge` takes what is measured of its sum.
 
+        The other name is `perceptual`.
+
         Raises:
             ValueError: for an unknown metric, one that is not measured, or a weight that rewards the worse.
         """
-        if text in NAMED:
-            measured = {name: weight for name, weight in NAMED[text].items() if name in (*METRICS, *extras)}
-            return cls(measured)
-        objective = cls(dict(_weight(part) for part in text.split()))
+        if text == "challenge":
+            return cls({name: weight for name, weight in CHALLENGE.items() if name in (*METRICS, *extras)})
+        objective = cls(dict(_weight(part) for part in NAMED.get(text, text).split()))
         if not objective.weights:
-            raise ValueError('--objective is empty; expected "METRIC=WEIGHT ..." or challenge.')
+            known = " or ".join(("challenge", *NAMED))
+            raise ValueError(f'--objective is empty; expected "METRIC=WEIGHT ...", {known}.')
         for name, weight in objective.weights.items():
             check_metric(name, extras)
             better = {**METRICS, **EXTRAS}[name].better
@@ -68,9 +70,13 @@ def check_metric(name: str, extras: Sequence[str] = ()) -> str:
     """
     trials = [known for known, metric in METRICS.items() if metric.reference != "borders"]
     if name not in (*trials, *extras):
-        hint = f"; --extra {name} measures it" if name in EXTRAS else ""
+        hint = _hint(EXTRAS[name], name) if name in EXTRAS else ""
         raise ValueError(f"No metric {name!r} is measured here{hint}. Measured are {', '.join(trials)}.")
     return name
+
+
+def _hint(extra: Extra, name: str) -> str:
+    return f"; {extra.install} brings it" if extra.complete else f"; --extra {name} measures it"
 
 
 def _weight(part: str) -> tuple[str, float]:

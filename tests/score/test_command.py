@@ -34,7 +34,7 @@ def folders(tmp_path, monkeypatch):
 
 def test_it_prints_the_table_of_the_report(folders, capsys):
     main(["sr", "--gt", "gt", "--lr", "lr"])
-    expected = table(report(folders / "sr", folders / "gt", folders / "lr"))
+    expected = table(report(folders / "sr", folders / "gt", folders / "lr", extras=["st_lpips"]))
     assert capsys.readouterr().out == expected
 
 
@@ -45,7 +45,16 @@ def test_it_prints_clean_json(folders):
         check=True,
         cwd=folders,
     )
-    assert json.loads(found.stdout) == json_safe(report(folders / "sr", folders / "gt"))
+    got = json.loads(found.stdout)
+    assert got == json_safe(report(folders / "sr", folders / "gt", extras=["st_lpips"]))
+    assert "st_lpips" in got["mean"]
+
+
+def test_without_its_package_the_table_says_how_to_get_st_lpips(folders, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "stlpips_pytorch", None)
+    main(["sr", "--gt", "gt"])
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == 'st_lpips was not measured: pip install "ugc-super-resolution[perceptual]"'
 
 
 def test_json_may_go_to_a_file(folders, capsys):

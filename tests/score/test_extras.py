@@ -77,8 +77,9 @@ def test_a_network_is_loaded_once_for_many_pictures(extras, photo, monkeypatch):
 @pytest.mark.parametrize("name", EXTRAS)
 def test_a_missing_package_is_named_with_its_licence_and_how_to_get_it(monkeypatch, name):
     package, licence = EXTRAS[name].package, EXTRAS[name].licence
+    option = {"stlpips_pytorch": "perceptual"}.get(package, package)
     monkeypatch.setitem(sys.modules, package, None)
-    message = rf'\'{name}\' needs the package {package} \({licence}\).*"ugc-super-resolution\[{package}\]"'
+    message = rf'\'{name}\' needs the package {package} \({licence}\).*"ugc-super-resolution\[{option}\]"'
     with pytest.raises(RuntimeError, match=message):
         Extras([name])
 
@@ -86,7 +87,11 @@ def test_a_missing_package_is_named_with_its_licence_and_how_to_get_it(monkeypat
 @pytest.mark.parametrize(
     ("names", "gt", "message"),
     [
-        (["fid"], None, "no extra metric 'fid'; known are lpips, musiq, maniqa, clipiqa"),
+        (
+            ["fid"],
+            None,
+            "no extra metric 'fid'; known are st_lpips, st_lpips_vgg, lpips, musiq",
+        ),
         (["lpips"], None, "'lpips' compares the result with its original; give that too"),
         (["lpips"], torch.rand(1, 3, 64, 60), "64x64 px and the original 60x64 px"),
         (["lpips"], torch.full((1, 3, 64, 64), math.nan), "finite RGB"),
@@ -108,3 +113,22 @@ def test_every_extra_says_how_it_is_measured():
         assert extra.reference in ("gt", "nothing")
         assert extra.licence
         assert extra.source
+
+
+def test_what_is_complete_and_installed_is_measured_without_being_asked_for():
+    assert Extras.complete(with_gt=True).names == ("st_lpips",)
+    assert Extras.complete(with_gt=False).names == ()
+    assert Extras.complete(["st_lpips_vgg", "st_lpips"], with_gt=True).names == ("st_lpips_vgg", "st_lpips")
+
+
+def test_what_is_complete_but_missing_is_passed_over(monkeypatch):
+    monkeypatch.setitem(sys.modules, "stlpips_pytorch", None)
+    assert Extras.complete(with_gt=True).names == ()
+    assert Extras.missing() == (
+        '\nst_lpips was not measured: pip install "ugc-super-resolution[perceptual]"\n'
+    )
+
+
+def test_a_picture_too_small_for_a_network_has_no_value_of_it():
+    small = torch.rand(1, 3, 31, 200)
+    assert Extras(["st_lpips"]).measure(small, small) == {}

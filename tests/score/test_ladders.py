@@ -50,6 +50,12 @@ def seam(photo, amount):
     return stepped
 
 
+def weave(photo, amount):
+    """Squares of 2 px, brighter and darker in turn by that many levels, as a pixel shuffle leaves them."""
+    rows, columns = torch.meshgrid(*(torch.arange(n) for n in photo.shape[-2:]), indexing="ij")
+    return photo + amount / 255 * ((rows // 2 + columns // 2) % 2)
+
+
 def invention(photo, amount):
     """A dark disc of 24 px that is not in the original, more and more opaque."""
     rows, columns = torch.meshgrid(*(torch.arange(n) - 90 for n in photo.shape[-2:]), indexing="ij")
@@ -73,6 +79,7 @@ LADDERS = {
     noise: (0.01, 0.03, 0.08, 0.2),
     jpeg: (5, 30, 70, 92),
     cast: (0.01, 0.03, 0.06, 0.12),
+    weave: (1, 2, 4, 8),
     seam: (0.02, 0.05, 0.1, 0.2),
     invention: (0.1, 0.3, 0.6, 1),
     lr_blocks: (0.2, 0.4, 0.7, 1),

@@ -17,6 +17,7 @@ from ugc_sr.score.extras import EXTRAS
 from ugc_sr.score.measures import (
     blockiness,
     gmsd,
+    grid,
     hf_ratio,
     lr_blockiness,
     lr_consistency,
@@ -274,14 +275,14 @@ def test_ms_ssim_is_never_negative(photo):
 def test_without_a_reference_a_picture_is_measured_on_its_own(photo):
     assert evaluate(photo) == {"blockiness": blockiness(photo).item()}
     large = F.interpolate(photo, scale_factor=2)
-    assert evaluate(large).keys() == {"blockiness", "niqe"}
+    assert evaluate(large).keys() == {"blockiness", "grid", "niqe"}
 
 
 def test_what_needs_no_reference_is_measured_beside_the_rest(photo, noisy):
     assert evaluate(noisy, photo)["blockiness"] == evaluate(noisy)["blockiness"]
 
 
-@pytest.mark.parametrize(("measure", "least"), [(blockiness, 32), (niqe, 192)])
+@pytest.mark.parametrize(("measure", "least"), [(blockiness, 32), (grid, 128), (niqe, 192)])
 def test_a_picture_too_small_for_a_metric_is_refused_by_it(measure, least):
     with pytest.raises(ValueError, match=f"are {least}x{least - 1} px; expected at least {least} px"):
         measure(torch.rand(1, 3, least - 1, least))
@@ -305,7 +306,7 @@ def test_blocks_left_in_the_result_are_found_on_their_enlarged_grid(photo, scale
 
 def test_blocks_of_the_small_photo_need_a_whole_scale_and_room(photo):
     broken = F.interpolate(photo, size=(144, 168))
-    assert evaluate(broken, lr=photo).keys() == {"lr_consistency", "blockiness"}
+    assert evaluate(broken, lr=photo).keys() == {"lr_consistency", "blockiness", "grid"}
     assert evaluate(photo, lr=photo[..., ::4, ::4]).keys() == {"lr_consistency", "blockiness"}
     assert "lr_blockiness" in evaluate(photo, lr=photo[..., ::2, ::2])
 

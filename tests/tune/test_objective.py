@@ -24,6 +24,12 @@ def test_of_a_metric_that_is_best_near_1_the_distance_counts_either_way():
     assert objective.of({"hf_ratio": 1.0}) == 0 > objective.of({"hf_ratio": 1.1})
 
 
+def test_the_perceptual_objective_wants_what_looks_near_and_has_no_weave():
+    objective = Objective.parse("perceptual", ["st_lpips"])
+    assert objective.of({"st_lpips": 0.3, "grid": 1.0}) > objective.of({"st_lpips": 0.4, "grid": 1.0})
+    assert objective.of({"st_lpips": 0.3, "grid": 1.0}) > objective.of({"st_lpips": 0.3, "grid": 2.0})
+
+
 def test_its_text_reads_back():
     objective = Objective.parse("psnr_y=1 niqe=-0.25")
     assert Objective.parse(str(objective)) == objective
@@ -34,6 +40,7 @@ def test_its_text_reads_back():
     [
         ("psnr=1", r"No metric 'psnr' is measured here. Measured are psnr_y, ssim_y"),
         ("lpips=-1", r"No metric 'lpips' is measured here; --extra lpips measures it"),
+        ("perceptual", r"No metric 'st_lpips' is measured here; pip install .*\[perceptual\]\" brings it"),
         ("seams=-1", r"No metric 'seams' is measured here"),
         ("psnr_y", r'expected "METRIC=WEIGHT", got \'psnr_y\''),
         ("psnr_y=much", r'expected "METRIC=WEIGHT"'),

@@ -1,0 +1,78 @@
+"""The quick-start graph as a function, through the host's own sampling."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import comfy.sample
+import torch
+from torch import Tensor
+
+from ugc_sr.host.controlnet import apply_controlnet
+from ugc_sr.host.encoder import encode
+from ugc_sr.host.guidance import apply_guidance
+from ugc_sr.host.nano import LoadedNano
+from ugc_sr.image import from_socket, to_socket
+from ugc_sr.models.semantics import Semantics
+from ugc_sr.sample.color import match
+from ugc_sr.sample.frame import finish, fit
+
+Tokens = Callable[[Semantics], Semantics]
+
+# The bundled model's two ends: the options of `restore` that give them.
+ENDS = {"nano, true end": {"steps": 0}, "nano, sharp end": {"steps": 1}}
+SHARP = "nano, sharp end"
+
+
+@torch.inference_mode()
+def restore(
+    nano: LoadedNano,
+    lr: Tensor,
+    scale: float = 4,
+    *,
+    steps: int = 1,
+    seed: int = 0,
+    tokens: Tokens | None = None,
+) -> Tensor:
+    """The whole graph: (B, 3, h, w) -> (B, 3, scale * h, scale * w), both in [0, 1]."""
+    hint, frame = fit(lr, scale)
+    picture = sampled(nano, lr, scale, steps=steps, seed=seed, tokens=tokens)
+    return finish(match(picture, hint, "wavelet"), frame).clamp(0, 1)
+
+
+def sampled(
+    nano: LoadedNano,
+    lr: Tensor,
+    scale: float = 4,
+    *,
+    steps: int = 1,
+    seed: int = 0,
+    tokens: Tokens | None = None,
+) -> Tensor:
+    """What VAE Decode gives in that graph: on the padded canvas, colours not yet matched.
+
+    Without steps it is the anchor, and nothing but the VAE runs.
+    """
+    hint, _ = fit(lr, scale)
+    latent = nano.vae.encode(to_socket(hint))
+    if steps:
+        semantics = encode(nano.encoder, lr)
+        semantics = tokens(semantics) if tokens else semantics
+        model = apply_guidance(nano.model, nano.adapter, semantics)
+        texts = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics)
+        noise = comfy.sample.prepare_noise(latent, seed)
+        settings = steps, 1.0, "euler", "simple", *texts
+        latent = comfy.sample.sample(model, noise, *settings, latent, disable_pbar=True, seed=seed)
+    return from_socket(nano.vae.decode(latent))
+
+
+def zero(semantics: Semantics) -> Semantics:
+    """Tokens that say nothing."""
+    return replace(semantics, tokens=torch.zeros_like(semantics.tokens))
+
+
+def shuffled(semantics: Semantics) -> Semantics:
+    """The same numbers in another order of tokens and channels."""
+    generator = torch.Generator().manual_seed(0)
+    _, count, width = semantics.tokens.shape
+    rows, columns = torch.randperm(count, generator=generator), torch.randperm(width, generator=generator)
+    return replace(semantics, tokens=semantics.tokens[:, rows][:, :, columns])

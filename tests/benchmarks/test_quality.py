@@ -1,0 +1,79 @@
+"""The table of versions: what it measures on a folder of pairs."""
+
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+pytestmark = pytest.mark.comfy
+
+COLUMNS = {"psnr_y", "ssim_y", "st_lpips", "hf_ratio", "grid", "seconds"}
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Two pairs at scale 2, whose small photos are of another format than their originals."""
+    for name, left in (("a", 0), ("b", 200)):
+        hr = Image.fromarray(data.astronaut()[100:228, left : left + 160].copy())
+        for part, picture, suffix in (("hr", hr, "png"), ("lr", hr.reduce(2), "webp")):
+            (tmp_path / part).mkdir(exist_ok=True)
+            picture.save(tmp_path / part / f"{name}.{suffix}")
+    return tmp_path
+
+
+def test_every_version_has_a_row_of_medians_over_the_pairs(pairs, tmp_path):
+    from ugc_sr.benchmarks import quality
+
+    rows = list(quality.run(pairs=[str(pairs)], pictures=str(tmp_path / "sheets")))
+    assert [row["name"] for row in rows] == ["bicubic", "nano, true end", "nano, sharp end"]
+    for row in rows:
+        assert row.keys() == {"name", "set", "photos", *COLUMNS}
+        assert (row["set"], row["photos"]) == (pairs.name, 2)
+        assert row["psnr_y"] > 20
+    assert rows[2]["hf_ratio"] > rows[0]["hf_ratio"]
+    with Image.open(tmp_path / "sheets" / f"{pairs.name}_worst.jpg") as sheet:
+        assert sheet.width > 4 * 400
+
+
+def test_a_version_equal_to_the_original_has_the_best_of_every_column():
+    from ugc_sr.benchmarks.quality import medians, scored
+    from ugc_sr.benchmarks.samples import Sample
+    from ugc_sr.score.extras import Extras
+
+    hr = torch.from_numpy(data.coffee()[:160, :160].copy()).movedim(-1, 0)[None].float() / 255
+    found = scored(hr, Sample("coffee", hr[..., ::2, ::2], hr), Extras(["st_lpips"]))
+    assert found["st_lpips"] == 0
+    assert (found["ssim_y"], found["hf_ratio"]) == (pytest.approx(1), 1)
+    assert medians([{"st_lpips": 0.1}, {"st_lpips": 0.5}, {"st_lpips": 0.2, "grid": 1.0}]) == {
+        "photos": 3,
+        "st_lpips": 0.2,
+        "grid": 1.0,
+    }
+
+
+def test_the_interval_of_a_gain_holds_what_every_photo_gained():
+    from ugc_sr.benchmarks.quality import COLUMNS, gains
+
+    def row(value):
+        return dict.fromkeys(COLUMNS, value)
+
+    scores = {
+        ("ugc", "ours"): {"a": row(3.0), "b": row(5.0)},
+        ("ugc", "theirs"): {"a": row(1.0), "b": row(2.0)},
+    }
+    assert gains(scores, ["ugc"], "theirs", "ours")["psnr_y"] == "2.5000 [2.0000, 3.0000]"
+
+
+def test_pairs_of_other_shapes_are_refused_by_name(pairs):
+    from ugc_sr.benchmarks import quality
+
+    Image.new("RGB", (80, 50)).save(pairs / "lr" / "a.webp")
+    with pytest.raises(ValueError, match=r"a\.webp' enlarged .* is 160x100 px, and the original 160x128"):
+        list(quality.run(pairs=[str(pairs)]))
+
+
+def test_nothing_to_measure_on_is_refused():
+    from ugc_sr.benchmarks import quality
+
+    with pytest.raises(ValueError, match="Give --photos, --pairs or both"):
+        next(quality.run())
