@@ -8,6 +8,7 @@ from . import bootstrap
 
 BENCHMARKS = {
     "ablation": "What the semantic tokens bring: equal short trainings with true, strange and no tokens.",
+    "curve": "The bundled model between its ends, at five points, as the file that its preset reads.",
     "degrade": "Training pairs a second against BasicSR's functions on the same settings, and each effect.",
     "forwards": "Network forwards and multiply-adds of each preset and size, ours against the reference's.",
     "parity": "Largest difference from the outputs of the original SeeSR networks, in float32 on the CPU.",
@@ -37,6 +38,9 @@ def main() -> None:
         "--rounds", type=int, default=3, help="of ours and theirs in turn; the median counts"
     )
     commands.add_parser("forwards", help=BENCHMARKS["forwards"])
+    curve = commands.add_parser("curve", help=BENCHMARKS["curve"])
+    curve.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
+    curve.add_argument("--out", default="sample/presets/tuned/nano_curve.json", help="file to write")
     parity = commands.add_parser("parity", help=BENCHMARKS["parity"])
     parity.add_argument("--fixture", required=True, help="folder with spec.json and cases.safetensors")
     quality = commands.add_parser("quality", help=BENCHMARKS["quality"])

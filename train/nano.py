@@ -1,6 +1,7 @@
 """Training of the bundled model: what the encoder reads, and both ends of the restoration."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from ..models.nano import (
 )
 from ..models.segmenter import ImageEncoder, nano_encoder
 from ..models.twins import SemanticControlNet, SemanticUNet
-from ..score.perceptual import STLPIPS, shared
+from ..score.perceptual import STLPIPS
 from .checkpoint import write
 from .photos import training_digest
 from .task import Batch, Start, Task
@@ -97,7 +98,7 @@ class ReadingTask(Task):
         super().__init__()
         self.encoder = encoder
         self.head = nn.Linear(TOKEN_DIM, 2 * 512)
-        self._trunk = Unseen(shared("vgg"))
+        self._trunk = Unseen(judge("vgg"))
 
     def forward(self, batch: Batch, step: int, player: str = "main") -> Mapping[str, Tensor]:  # noqa: ARG002
         """One less the cosine between what is read and what the trunk says, for both layers."""
@@ -154,7 +155,7 @@ class RestoreTask(Task):
         self.reads = tokens
         model.encoder.requires_grad_(False)
         self._losses = [
-            Unseen(shared(net).to(memory_format=torch.channels_last))  # a third faster
+            Unseen(judge(net).to(memory_format=torch.channels_last))  # a third faster
             for net in ("alex", "vgg")
         ]
 
@@ -180,11 +181,12 @@ class RestoreTask(Task):
             for side in (picture, target)
         )
         alex, vgg = (unseen.network.to(hint.device) for unseen in self._losses)
+        truest = self.model.picture(anchor)
         parts = {
-            "anchor": (self.model.picture(anchor) - batch.hr).abs().mean(),
+            "anchor": (truest - batch.hr).abs().mean(),
             "l1": (picture - target).abs().mean(),
             "perceptual": alex(seen, wanted).mean(),
-            "weave": _weave(picture, target),
+            "weave": _weave(picture, target) + _weave(truest, batch.hr),
             "texture": _texture(
                 vgg, *(side[..., : self.window // 2, : self.window // 2] for side in (seen, wanted))
             ),
@@ -233,6 +235,12 @@ def _weave(picture: Tensor, target: Tensor) -> Tensor:
         near = F.avg_pool2d(places, _WEAVE_CELLS, stride=_WEAVE_CELLS // 2).unflatten(1, (-1, FOLD**2))
         patterns.append(near - near.mean(2, keepdim=True))
     return (patterns[0] - patterns[1]).abs().mean()
+
+
+@cache
+def judge(net: str) -> STLPIPS:
+    """ST-LPIPS with that trunk, read once a process."""
+    return STLPIPS(net)
 
 
 def _texture(vgg: STLPIPS, seen: Tensor, wanted: Tensor) -> Tensor:

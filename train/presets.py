@@ -120,9 +120,9 @@ NANO = (
         task="nano_restore",
         steps=4_000,
         options={  # weights are beside L1's
-            "perceptual": 0.1,
+            "perceptual": 0.3,
             "texture": 0.04,
-            "weave": 5.0,
+            "weave": 10.0,
             "window": 96,  # pixels of each crop that ST-LPIPS sees
             "tokens": True,
         },
