@@ -25,7 +25,7 @@ class LoadNanoModel(Node):
             inputs=[
                 io.Float.Input(
                     "sharpness",
-                    default=1.0,
+                    default=0.5,
                     min=0.0,
                     max=1.0,
                     step=0.05,
@@ -56,7 +56,7 @@ class LoadNanoModel(Node):
         return WEIGHTS.stat().st_mtime if WEIGHTS.is_file() else 0.0
 
     @classmethod
-    def execute(cls, sharpness: float = 1.0) -> io.NodeOutput:
+    def execute(cls, sharpness: float = 0.5) -> io.NodeOutput:
         """Load the file."""
         from ..host.nano import load_nano, sharpened
 

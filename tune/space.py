@@ -108,13 +108,13 @@ SAMPLERS = (
 START, END = Range(0.0, 0.45, step=0.05), Range(0.5, 1.0, step=0.05)
 
 PARAMETERS: dict[str, Parameter] = {
-    "sharpness": Parameter("how much detail the bundled model adds", (SHARPNESS,), Range(0.0, 1.0, 0.05)),
     "steps": Parameter("steps of the sampler", ("KSampler.steps",), Range(1, 50, step=1, log=True)),
     "cfg": Parameter("classifier-free guidance", ("KSampler.cfg",), Range(1.0, 8.0, step=0.5)),
     "sampler": Parameter(
         "sampler and its schedule", ("KSampler.sampler_name", "KSampler.scheduler"), Choice(SAMPLERS)
     ),
     "start": Parameter("share of the noise that is drawn anew", ("KSampler.denoise",), Range(0.1, 1.0, 0.05)),
+    "sharpness": Parameter("how much detail the bundled model adds", (SHARPNESS,), Range(0.0, 1.0, 0.05)),
     "semantics": Parameter("weight of what the photo shows", (f"{GUIDANCE}.strength",), Range(0.0, 2.0, 0.1)),
     "semantics_start": Parameter(
         "when it begins", (f"{GUIDANCE}.start_percent",), START, below="semantics_end"

@@ -314,7 +314,8 @@ def test_what_another_network_made_comes_with_the_same_crop(arrays):
         assert torch.equal(sample.target, 255 - sample.hr)
         assert_same_place(sample)
     np.save(arrays / "target.npy", np.load(arrays / "lr.npy"))
-    with pytest.raises(ValueError, match=r"target\.npy is \(8, 32, 40, 3\) uint8; expected \(8, 128, 160, 3\)"):
+    words = r"target\.npy is \(8, 32, 40, 3\) uint8; expected \(8, 128, 160, 3\)"
+    with pytest.raises(ValueError, match=words):
         mix_of(arrays)
 
 
