@@ -9,6 +9,7 @@ from . import bootstrap
 
 BENCHMARKS = {
     "ablation": "What the semantic tokens bring: equal short trainings with true, strange and no tokens.",
+    "curve": "The bundled model between its ends, at five points, as the file that its preset reads.",
     "degrade": "Training pairs a second against BasicSR's functions on the same settings, and each effect.",
     "forwards": "Network forwards and multiply-adds of each preset and size, ours against the reference's.",
     "gpu": "Seconds and memory of every preset on this machine's card, in limited time, with a table.",
@@ -32,7 +33,7 @@ def main() -> None:
     ablation = commands.add_parser("ablation", help=BENCHMARKS["ablation"])
     ablation.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
     ablation.add_argument("--data", required=True, help="pairs by python -m ugc_sr.train.pairs")
-    ablation.add_argument("--weights", nargs="*", default=[], help="stages anchor and reading of a run")
+    ablation.add_argument("--weights", nargs="*", default=[], help="stage reading of a run")
     ablation.add_argument("--base", help="file of an earlier bundled model")
     ablation.add_argument("--steps", type=int, default=350, help="of each training")
     degrade = commands.add_parser("degrade", help=BENCHMARKS["degrade"])
@@ -46,6 +47,9 @@ def main() -> None:
     gpu.add_argument("--sizes", nargs="*", type=_size, metavar="HEIGHTxWIDTH", help="of the results")
     gpu.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto is a GPU if it can")
     gpu.add_argument("--classic-memory", action="store_true", help="leave DynamicVRAM off")
+    curve = commands.add_parser("curve", help=BENCHMARKS["curve"])
+    curve.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")
+    curve.add_argument("--out", default="sample/presets/tuned/nano_curve.json", help="file to write")
     parity = commands.add_parser("parity", help=BENCHMARKS["parity"])
     parity.add_argument("--fixture", required=True, help="folder with spec.json and cases.safetensors")
     quality = commands.add_parser("quality", help=BENCHMARKS["quality"])

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ugc_sr.degrade.recipes import RECIPES
+from ugc_sr.sample.frame import finish, fit
 from ugc_sr.score.extras import Extras
 from ugc_sr.train.crew import Crew
 from ugc_sr.train.data import Loader
@@ -36,7 +37,7 @@ def run(photos: str, data: str, weights: list[str], base: str | None, steps: int
     Args:
         photos: folder that scripts/fetch_photos.sh filled.
         data: pairs to train on, by python -m ugc_sr.train.pairs.
-        weights: what the stages `anchor` and `reading` of a run left in its folder `stages`.
+        weights: what the stage `reading` of a run left in its folder `stages`.
         base: file of an earlier bundled model to begin with.
         steps: of each arm.
     """
@@ -80,10 +81,11 @@ def measured(arms: Mapping[str, Nano], photos: str) -> Iterator[dict[str, Any]]:
         for photo, pair in held_out(Path(photos), RECIPES[name]):
             sample = Sample(photo, pair.lr, pair.hr)
             other, stranger = pair.lr, pair.lr.flip(-1) if other is None else other
+            hint, frame = fit(pair.lr, scale=4)
             for arm, model in arms.items():
                 both = model.encoder(torch.cat([pair.lr, stranger]))
                 for semantics in SEMANTICS if arm == "true" else (arm,):
-                    picture = restore(model, pair.lr, tokens=chosen(semantics, both)[:1])
+                    picture = finish(restore(model, hint, chosen(semantics, both)[:1]).clamp(0, 1), frame)
                     version = f"trained with {arm} tokens, run with {semantics}"
                     scores.setdefault((name, version), {})[photo] = scored(picture, sample, network)
     first, *others = dict.fromkeys(version for _, version in scores)

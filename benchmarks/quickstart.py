@@ -10,7 +10,7 @@ from torch import Tensor
 from ugc_sr.host.controlnet import apply_controlnet
 from ugc_sr.host.encoder import encode
 from ugc_sr.host.guidance import apply_guidance
-from ugc_sr.host.nano import LoadedNano
+from ugc_sr.host.nano import LoadedNano, sharpened
 from ugc_sr.image import from_socket, to_socket
 from ugc_sr.models.semantics import Semantics
 from ugc_sr.sample.color import match
@@ -31,11 +31,12 @@ def restore(
     *,
     steps: int = 1,
     seed: int = 0,
+    sharpness: float = 1.0,
     tokens: Tokens | None = None,
 ) -> Tensor:
     """The whole graph: (B, 3, h, w) -> (B, 3, scale * h, scale * w), both in [0, 1]."""
     hint, frame = fit(lr, scale)
-    picture = sampled(nano, lr, scale, steps=steps, seed=seed, tokens=tokens)
+    picture = sampled(nano, lr, scale, steps=steps, seed=seed, sharpness=sharpness, tokens=tokens)
     return finish(match(picture, hint, "wavelet"), frame).clamp(0, 1)
 
 
@@ -46,6 +47,7 @@ def sampled(
     *,
     steps: int = 1,
     seed: int = 0,
+    sharpness: float = 1.0,
     tokens: Tokens | None = None,
 ) -> Tensor:
     """What VAE Decode gives in that graph: on the padded canvas, colours not yet matched.
@@ -57,21 +59,11 @@ def sampled(
     if steps:
         semantics = encode(nano.encoder, lr)
         semantics = tokens(semantics) if tokens else semantics
-        model = apply_guidance(nano.model, nano.adapter, semantics)
-        positive, negative = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics)
-        latent = comfy.sample.sample(
-            model,
-            comfy.sample.prepare_noise(latent, seed),
-            steps,
-            1.0,
-            "euler",
-            "simple",
-            positive,
-            negative,
-            latent,
-            disable_pbar=True,
-            seed=seed,
-        )
+        model = apply_guidance(sharpened(nano.model, sharpness), nano.adapter, semantics)
+        texts = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics)
+        noise = comfy.sample.prepare_noise(latent, seed)
+        settings = steps, 1.0, "euler", "simple", *texts
+        latent = comfy.sample.sample(model, noise, *settings, latent, disable_pbar=True, seed=seed)
     return from_socket(nano.vae.decode(latent))
 
 

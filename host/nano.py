@@ -1,7 +1,9 @@
 """The bundled model in the host's terms: MODEL, CONDITIONING, VAE, adapter, CONTROL_NET and encoder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
 import comfy.latent_formats
@@ -12,9 +14,8 @@ import comfy.model_sampling
 import comfy.sd
 import comfy.supported_models_base
 import torch
-from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.patcher_extension import WrappersMP
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor
 
 from ..image import check_image
@@ -24,6 +25,7 @@ from ..models.nano import (
     FOLD,
     LATENT_CHANNELS,
     LATENT_SCALE,
+    MODEL,
     PLACE_CHANNELS,
     Autoencoder,
     centres,
@@ -38,6 +40,9 @@ from .encoder import LoadedEncoder, load_encoder
 from .ownership import cast_on_the_fly, own
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "bundled" / "nano.safetensors"
+
+
+_SHARPNESS = "ugcsr_sharpness"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,30 +82,18 @@ class NanoConfig(comfy.supported_models_base.BASE):
         self.set_inference_dtype(torch.float32, None)
 
 
-class _Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.X0):
-    """Stable Diffusion's noise levels; the network answers with the clean latent."""
-
-
-class ResidualUNet(UNetModel):
-    """Answers with the noisy residual that it sees plus the clean one, in the latent's channels.
-
-    EasyCache keeps the difference of answer and input for the steps that it skips. This difference is the
-    clean residual, which changes little from step to step.
-    """
-
-    def _forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return x[:, :LATENT_CHANNELS] + residual(super()._forward(x, *args, **kwargs))
+class _Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.IMG_TO_IMG):
+    """Stable Diffusion's noise levels; the network answers with the clean latent, at every level the same."""
 
 
 class ResidualModel(comfy.model_base.BaseModel):
-    """Samples the residual to the latent that the sampler was given, its anchor.
+    """Adds detail to the latent that the sampler was given, its anchor.
 
-    The sampler's x is anchor + residual + noise. Samplers are linear in x, so taking the anchor
-    away in front of the network and adding it behind is the same as sampling the residual itself.
+    The network sees the anchor, and nothing of the sampler's x, which is noise at the first step.
     """
 
     def __init__(self, config: NanoConfig, device: torch.device | None = None) -> None:
-        super().__init__(config, device=device, unet_model=ResidualUNet)
+        super().__init__(config, device=device)
         self.model_sampling = _Sampling(config)
         self.concat_keys = ("concat_image",)
 
@@ -110,11 +103,20 @@ class ResidualModel(comfy.model_base.BaseModel):
         where = place(*(centres(size) for size in anchor.shape[-2:])).to(anchor)
         return torch.cat([anchor, where.expand(len(anchor), -1, -1, -1)], dim=1)
 
-    def _apply_model(self, x: Tensor, t: Tensor, c_concat: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def _apply_model(
+        self,
+        x: Tensor,
+        t: Tensor,
+        c_concat: Tensor,
+        c_crossattn: Any = None,
+        control: Any = None,
+        transformer_options: Mapping[str, Any] = MappingProxyType({}),
+        **kwargs: Any,
+    ) -> Tensor:
         anchor, where = c_concat.to(x).split([LATENT_CHANNELS, PLACE_CHANNELS], dim=1)
-        known = torch.cat([detail(anchor), where], dim=1)
-        answer = super()._apply_model(x - anchor, t, known, *args, **kwargs)
-        return anchor + (answer - self.model_sampling.calculate_input(t, x - anchor))
+        conditions = where, c_crossattn, control, transformer_options
+        answer = super()._apply_model(detail(anchor), t, *conditions, **kwargs)
+        return anchor + transformer_options.get(_SHARPNESS, 1.0) * residual(answer, anchor)
 
 
 class NanoVAE(comfy.sd.VAE):
@@ -176,11 +178,19 @@ def _check_latent(latent: Tensor) -> None:
         )
 
 
+def sharpened(model: comfy.model_patcher.ModelPatcher, sharpness: float) -> comfy.model_patcher.ModelPatcher:
+    """The MODEL whose pictures lie between its two ends: 0 is the anchor, truest; 1 is the sharpest."""
+    model = model.clone()
+    model.model_options["transformer_options"][_SHARPNESS] = sharpness
+    return model
+
+
 def load_nano(path: Path = WEIGHTS) -> LoadedNano:
     """Load every part from one file.
 
     Raises:
         FileNotFoundError: if the file is not there.
+        ValueError: if it is of another version.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -201,9 +211,16 @@ def load_nano(path: Path = WEIGHTS) -> LoadedNano:
 
 def _parts(path: Path) -> dict[str, dict[str, Tensor]]:
     parts: dict[str, dict[str, Tensor]] = {}
-    for key, value in load_file(path).items():
-        part, _, name = key.partition(".")
-        parts.setdefault(part, {})[name] = value.float()
+    with safe_open(path, "pt") as file:
+        found = (file.metadata() or {}).get("model", "another model")
+        if found != MODEL:
+            raise ValueError(
+                f"Load Nano Model: {path.name} holds {found}; this version of the extension reads {MODEL}. "
+                "Install the extension again, which brings its file along."
+            )
+        for key in file.keys():  # noqa: SIM118 - not a dict
+            part, _, name = key.partition(".")
+            parts.setdefault(part, {})[name] = file.get_tensor(key).float()
     return parts
 
 

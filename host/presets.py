@@ -6,22 +6,29 @@ import torch
 from comfy.model_sampling import EPS, X0
 from comfy.supported_models import SD20
 
-from ..sample.presets import RestorationPreset
-from .nano import ResidualModel
+from ..sample.presets import SHARPNESS, RestorationPreset
+from .nano import ResidualModel, sharpened
 from .start import lr_start
 
 NODE = "Restoration Preset"
 TITLES = {"sd2": "Stable Diffusion 2-base", "sd_turbo": "sd-turbo", "nano": "the bundled model"}
 
 
-def prepare(preset: RestorationPreset, model: Any, latent: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def prepare(
+    preset: RestorationPreset, model: Any, latent: dict[str, Any], fidelity: float = 1.0
+) -> tuple[Any, dict[str, Any]]:
     """(MODEL, LATENT) that start as the preset wants; the given ones where that is the model's own way.
+
+    The bundled model comes as sharp as the preset's curve has it at that fidelity.
 
     Raises:
         ValueError: if the preset wasn't made for such a model.
     """
     if problem := _mismatch(preset, model):
         raise ValueError(f"{NODE}: preset {preset.name} is made for {TITLES[preset.base]}, but {problem}")
+    sharpness = preset.at(fidelity).get(SHARPNESS)
+    if isinstance(sharpness, float | int):
+        model = sharpened(model, sharpness)
     if preset.start == "own":
         return model, latent
     if preset.start == "noise":

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MODEL = "ugc_sr nano v2"  # in the head of the file of weights
 FOLD = 4  # pixels of a latent cell's side
 LATENT_CHANNELS = 3 * FOLD**2
 LATENT_SCALE = 8.0  # brings residuals to about unit variance
@@ -22,13 +23,13 @@ PLACE_CHANNELS = 2 * len(_WAVES)
 
 UNET = {
     "sample_size": 48,
-    "in_channels": 2 * LATENT_CHANNELS + PLACE_CHANNELS,  # noisy residual, detail of the anchor, place
-    "out_channels": LATENT_CHANNELS + 1,  # what is drawn, how strongly
-    "block_out_channels": (64, 64, 128),
+    "in_channels": LATENT_CHANNELS + PLACE_CHANNELS,  # detail of the anchor, place
+    "out_channels": LATENT_CHANNELS,
+    "block_out_channels": (32, 32, 64, 128),
     "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-    "attention_head_dim": (1, 1, 2),  # diffusers' name for the number of heads; each is 64 wide
+    "down_block_types": ("DownBlock2D",) * 4,  # attention in the middle alone, where cells are few
+    "up_block_types": ("UpBlock2D",) * 4,
+    "attention_head_dim": (1, 1, 1, 2),  # diffusers' name for the number of heads; each is 64 wide
     "cross_attention_dim": TEXT_DIM,
     "use_linear_projection": True,
 }
@@ -44,11 +45,12 @@ CONTROLNET = {
     )
 } | {
     "in_channels": LATENT_CHANNELS,
-    "conditioning_embedding_out_channels": (16, 32, 64),
+    "conditioning_embedding_out_channels": (4, 8, 16),
 }
 
 
 _NEIGHBOURHOOD = 5  # latent cells
+_WEAKEST = 1e-3  # energy of detail of what counts as flat
 _DEVIATION_GAIN = 4.0  # deviations inside a cell are about a quarter of those between cells
 
 
@@ -66,14 +68,17 @@ def detail(anchor: Tensor) -> Tensor:
     return ((cells - around)[:, :, None] + _DEVIATION_GAIN * (pixels - cells[:, :, None])).flatten(1, 2)
 
 
-def residual(answer: Tensor) -> Tensor:
-    """The clean residual (B, 48, h, w) in what the UNet answers (B, 49, h, w).
+def residual(answer: Tensor, anchor: Tensor) -> Tensor:
+    """The residual (B, 48, h, w) to a scaled anchor, from what the UNet answers, of the same shape.
 
-    The last channel makes each cell's detail up to e times stronger or weaker. How strong texture is can be
-    known where its pixels can't; what knows it, the tokens, only has to be added to one smooth map.
+    The UNet's norms take away how strong a picture's detail is. So each cell's answer is multiplied by the
+    strength of the detail around it, damped, as blurred detail is weak where much has to be added.
     """
-    drawn, strength = answer.split([LATENT_CHANNELS, 1], dim=1)
-    return drawn * strength.tanh().exp()
+    energy = detail(anchor).square().mean(1, keepdim=True)
+    around = F.avg_pool2d(
+        energy, _NEIGHBOURHOOD, stride=1, padding=_NEIGHBOURHOOD // 2, count_include_pad=False
+    )
+    return answer * (around + _WEAKEST).pow(0.25)
 
 
 def place(y: Tensor, x: Tensor) -> Tensor:
@@ -87,15 +92,15 @@ def place(y: Tensor, x: Tensor) -> Tensor:
     return torch.cat([rows[..., None].expand(shape), columns[:, :, None].expand(shape)], dim=1)
 
 
-def centres(count: int, first: float = 0.0, last: float = 1.0) -> Tensor:
-    """(1, count) middles of as many equal cells from `first` to `last`."""
-    return first + (last - first) * (torch.arange(count)[None] + 0.5) / count
+def centres(count: int, device: torch.device | None = None) -> Tensor:
+    """(1, count) middles of as many equal cells from 0 to 1."""
+    return (torch.arange(count, device=device)[None] + 0.5) / count
 
 
 class Autoencoder(nn.Module):
     """Picture <-> latent; decoding is lossless, encoding also removes noise, blocking and blur."""
 
-    def __init__(self, width: int = 64, depth: int = 16) -> None:
+    def __init__(self, width: int = 64, depth: int = 5) -> None:
         super().__init__()
         self.head = nn.Conv2d(LATENT_CHANNELS, width, 3, padding=1)
         self.body = nn.ModuleList(

@@ -18,10 +18,22 @@ class LoadNanoModel(Node):
             category="ugc_sr/loaders",
             description=(
                 "The small restoration model that ships with the extension: no download, no GPU needed. "
-                "Restores photos at scale 4 in one step (KSampler: 1 step, cfg 1, euler, simple, denoise 1)."
+                "Restores photos at scales 1 to 4 in one step "
+                "(KSampler: 1 step, cfg 1, euler, simple, denoise 1)."
             ),
             search_aliases=["nano", "bundled model", "super resolution", "restore photo", "upscale"],
-            inputs=[],
+            inputs=[
+                io.Float.Input(
+                    "sharpness",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="1 is the sharpest picture that the model can make, with detail that it guesses; "
+                    "0 is the truest, without it. Restoration Preset sets it by its fidelity.",
+                ),
+            ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="Restores the latent that VAE Encode makes."),
                 io.Conditioning.Output(
@@ -37,18 +49,17 @@ class LoadNanoModel(Node):
         )
 
     @classmethod
-    def fingerprint_inputs(cls) -> float:
+    def fingerprint_inputs(cls, **_: float) -> float:
         """Load again when the file changes."""
         from ..host.nano import WEIGHTS
 
         return WEIGHTS.stat().st_mtime if WEIGHTS.is_file() else 0.0
 
     @classmethod
-    def execute(cls) -> io.NodeOutput:
+    def execute(cls, sharpness: float = 0.5) -> io.NodeOutput:
         """Load the file."""
-        from ..host.nano import load_nano
+        from ..host.nano import load_nano, sharpened
 
         nano = load_nano()
-        return io.NodeOutput(
-            nano.model, nano.conditioning, nano.vae, nano.adapter, nano.control_net, nano.encoder
-        )
+        model = sharpened(nano.model, sharpness)
+        return io.NodeOutput(model, nano.conditioning, nano.vae, nano.adapter, nano.control_net, nano.encoder)

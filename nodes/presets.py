@@ -98,9 +98,9 @@ class RestorationPreset(Node):
                     max=1.0,
                     step=0.01,
                     optional=True,
-                    tooltip="1 is the preset's own point. Less trades truth to the photo for looks where "
-                    "that was measured, so far with nano alone and very little; with other presets nothing "
-                    "changes. Below 1 connect the outputs from 'denoise' on too.",
+                    tooltip="With nano, 1 is the picture that is truest to the photo and 0 the sharpest, "
+                    "whatever the sharpness of Load Nano Model. With other presets nothing changes, as the "
+                    "trade was not measured with them.",
                 ),
             ],
             outputs=[
@@ -136,7 +136,7 @@ class RestorationPreset(Node):
         chosen = load(preset)
         values = chosen.at(fidelity)
         return io.NodeOutput(
-            *prepare(chosen, model, latent),
+            *prepare(chosen, model, latent, fidelity),
             chosen.positive(tags, extra_prompt),
             chosen.negative,
             *(values[target] for target, _, _ in OUTPUTS.values()),

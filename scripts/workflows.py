@@ -249,7 +249,7 @@ def blueprint(definitions: Mapping[str, Json]) -> Graph:
     )
     photo = inner.input("image", "IMAGE")
     scale = inner.input("scale", "UGCSR_PrepareImage", like="scale")
-    fidelity = inner.input("fidelity", "UGCSR_RestorationPreset", like="fidelity")
+    fidelity = inner.input("fidelity", "UGCSR_RestorationPreset", like="fidelity", default=0.5)
     colors = inner.input("colors", "UGCSR_MatchColor", like="method")
     tile = inner.input("tile_size", "UGCSR_TileDiffusion", like="tile_size", default=1024)
     seed = inner.input("seed", "KSampler", like="seed")

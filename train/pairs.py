@@ -1,9 +1,9 @@
-"""Training pairs of the bundled model: photos and generated scenes, damaged by recipes, in two arrays."""
+"""Training data of the bundled model: damaged photos on their canvas, the clean ones, a teacher's answers."""
 
 import argparse
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -11,22 +11,41 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from ..console import keep_printing
 from ..degrade.degradation import apply
 from ..degrade.recipes import RECIPES
+from ..models.nano import FOLD
 from ..photos.reader import open_photo, size_of
 from ..processes import end_with_parent
+from ..sample.frame import fit
 from .photos import training_photos
 from .scenes import captioned, dead_leaves
 
-MARGIN_PX, SCALE = 16, 4
-MIX = {"upload": 0.2, "messenger": 0.2, "reupload": 0.32, "ugc": 0.28}  # share of each recipe
-SHARES = {"photo": 0.74, "leaves": 0.1, "text": 0.16}
+MIX = {  # share of each recipe
+    "upload": 0.12,
+    "messenger": 0.14,
+    "reupload": 0.16,
+    "ugc": 0.22,
+    "srlab_wild": 0.22,
+    "real_esrgan_x4": 0.14,
+}
+SCALES = {4.0: 0.58, 3.0: 0.12, 2.0: 0.14, 1.5: 0.06, 1.0: 0.1}  # share of each enlargement
+SHARES = {"photo": 0.8, "leaves": 0.08, "text": 0.12}
+SIDES = ("hr", "lr", "target")
+TEACHER = "x4plus"
+TAUGHT = (4.0, 3.0)  # at smaller scales the teacher is slow and sharpens too much
+SIDE_PX = 264  # of every picture; a whole number of latent cells and of damaged pixels at every scale
+MARGIN_PX = 24  # damaged around a picture and cut away
+_TEACHER_MARGIN = 2  # damaged pixels around what the teacher restores
 _SCENE_PX = 768
 _DETAIL = 5.0  # grey levels; flatter crops are mostly skipped
+_PER_JOB = 6
+
+Teacher = Callable[[Tensor], Tensor]  # (1, 3, h, w) -> (1, 3, 4h, 4w), both in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -36,32 +55,35 @@ class Job:
     kind: str
     photo: Path
     count: int
-    side: int
     seed: int
 
 
-def make_pairs(photos: Path, folder: Path, count: int, side: int, workers: int) -> None:
-    """Fill `folder` with `count` pairs of `side` HR pixels; the same inputs give the same arrays."""
+def make_pairs(photos: Path, folder: Path, count: int, seed: int, workers: int) -> None:
+    """Fill `folder` with hr.npy, lr.npy and target.npy, (count, 264, 264, 3) uint8.
+
+    The same inputs give the same arrays. lr holds the canvas that Prepare Photo makes of a damaged photo, hr
+    the clean photo, target what the sharpest picture is trained towards.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for part in ("hr.part", "lr.part"):
-        (folder / part).unlink(missing_ok=True)  # of a run that was killed, or a link
-    jobs = _jobs(training_photos(photos), count, side)
-    hr, lr = (
-        np.lib.format.open_memmap(folder / f"{name}.part", "w+", np.uint8, (count, px, px, 3))
-        for name, px in (("hr", side), ("lr", side // SCALE))
-    )
+    for side in SIDES:
+        (folder / f"{side}.part").unlink(missing_ok=True)  # of a run that was killed, or a link
+    arrays = [
+        np.lib.format.open_memmap(folder / f"{side}.part", "w+", np.uint8, (count, SIDE_PX, SIDE_PX, 3))
+        for side in SIDES
+    ]
     done = 0
     with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
-        for clean, damaged in pool.map(_crops, jobs):
-            take = min(len(clean), count - done)
-            hr[done : done + take], lr[done : done + take] = clean[:take], damaged[:take]
+        for made in pool.map(_crops, _jobs(training_photos(photos), count, seed)):
+            take = min(len(made[0]), count - done)
+            for array, crops in zip(arrays, made, strict=True):
+                array[done : done + take] = crops[:take]
             done += take
     for index in range(done, count):  # pictures too flat to fill their share: repeat from the start
-        hr[index], lr[index] = hr[index - done], lr[index - done]
-    hr.flush()
-    lr.flush()
-    (folder / "hr.part").replace(folder / "hr.npy")
-    (folder / "lr.part").replace(folder / "lr.npy")
+        for array in arrays:
+            array[index] = array[index - done]
+    for side, array in zip(SIDES, arrays, strict=True):
+        array.flush()
+        (folder / f"{side}.part").replace(folder / f"{side}.npy")
 
 
 def _start_worker() -> None:
@@ -69,20 +91,17 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
-def _jobs(photos: list[Path], count: int, side: int) -> list[Job]:
+def _jobs(photos: list[Path], count: int, seed: int) -> list[Job]:
     sizes = {path: size_of(path) for path in photos}
-    photos = [path for path in photos if min(sizes[path]) >= side + 2 * MARGIN_PX]
+    photos = [path for path in photos if min(sizes[path]) >= SIDE_PX + 2 * MARGIN_PX]
     weights = [min(6.0, math.prod(sizes[path]) / 1e6) ** 0.5 for path in photos]
-    share = count * SHARES["photo"] / sum(weights)
-    jobs = [
-        Job("photo", path, round(share * w) + 1, side, i)
-        for i, (path, w) in enumerate(zip(photos, weights, strict=True))
-    ]
-    per_scene = max(1, 6 * (_SCENE_PX // side) ** 2)
-    for kind in ("leaves", "text"):
-        for i in range(round(count * SHARES[kind] / per_scene)):
-            jobs.append(Job(kind, photos[i % len(photos)], per_scene, side, len(jobs)))
-    random.Random(0).shuffle(jobs)
+    rng = random.Random(seed)
+    jobs = []
+    for kind, share in SHARES.items():
+        for _ in range(math.ceil(count * share / _PER_JOB)):
+            (photo,) = rng.choices(photos, weights)
+            jobs.append(Job(kind, photo, _PER_JOB, rng.getrandbits(48)))
+    rng.shuffle(jobs)
     return jobs
 
 
@@ -90,48 +109,90 @@ def _opened(path: Path) -> Image.Image:
     return Image.fromarray(open_photo(path).rgb(deep=False))
 
 
-@cache
-def _levels(path: Path, smallest: int) -> tuple[Image.Image, ...]:
+def _levels(path: Path) -> list[Image.Image]:
     """The photo at a few sizes, so that one photo teaches several distances."""
     photo = _opened(path)
     side = min(photo.size)
-    factors = (0.5, 0.35, 0.25) if side > 1500 else (1.0, 0.7, 0.5)
-    sizes = [
-        (round(photo.width * f), round(photo.height * f)) for f in factors if round(side * f) >= smallest
-    ]
-    return tuple(photo.resize(s, Image.Resampling.BOX) for s in sizes or [photo.size])
+    factors = (0.7, 0.5, 0.35, 0.25) if side > 1500 else (1.0, 0.7, 0.5)
+    least = SIDE_PX + 2 * MARGIN_PX
+    sizes = [(round(photo.width * f), round(photo.height * f)) for f in factors if round(side * f) >= least]
+    return [photo.resize(size, Image.Resampling.BOX) for size in sizes or [photo.size]]
 
 
-def _pictures(job: Job) -> tuple[Image.Image, ...]:
+def _pictures(job: Job) -> list[Image.Image]:
     if job.kind == "photo":
-        pictures = _levels(job.photo, job.side + 2 * MARGIN_PX)
-        _levels.cache_clear()
-        return pictures
+        return _levels(job.photo)
     palette = np.asarray(_opened(job.photo).resize((48, 48))).reshape(-1, 3)
     scene = dead_leaves(job.seed, _SCENE_PX, palette)
-    return (captioned(job.seed, scene) if job.kind == "text" else scene,)
+    return [captioned(job.seed, scene) if job.kind == "text" else scene]
 
 
-def _crops(job: Job) -> tuple[np.ndarray, np.ndarray]:
+def _crops(job: Job) -> list[np.ndarray]:
     rng = random.Random(job.seed)
     pictures = [np.asarray(picture) for picture in _pictures(job)]
-    side = job.side + 2 * MARGIN_PX
-    hr, lr = [], []
+    made = []
     for _ in range(job.count * 8):
-        picture = rng.choice(pictures)
-        top = rng.randint(0, picture.shape[0] - side)
-        left = rng.randint(0, picture.shape[1] - side)
-        crop = picture[top : top + side, left : left + side]
-        if _detail(crop) < _DETAIL and rng.random() > 0.15:
+        (scale,) = rng.choices(tuple(SCALES), tuple(SCALES.values()))
+        crop = _crop(rng, pictures, scale)
+        if crop is None or (_detail(crop) < _DETAIL and rng.random() > 0.15):
             continue
-        recipe = RECIPES[rng.choices(tuple(MIX), tuple(MIX.values()))[0]]
-        pair = apply(recipe.draw(rng.getrandbits(32)), _to_tensor(crop[None]))
-        for photo, margin, crops in ((pair.hr, MARGIN_PX, hr), (pair.lr, MARGIN_PX // SCALE, lr)):
-            pixels = photo.mul(255).round().byte()[0].permute(1, 2, 0).numpy()
-            crops.append(pixels[margin:-margin, margin:-margin])
-        if len(hr) == job.count:
+        recipe = rng.choices(tuple(MIX), tuple(MIX.values()))[0]
+        made.append(damage(_to_tensor(crop[None]), recipe, rng.getrandbits(32), scale, _teacher))
+        if len(made) == job.count:
             break
-    return np.stack(hr), np.stack(lr)
+    return [np.stack([_to_bytes(sample[side]) for sample in made]) for side in range(len(SIDES))]
+
+
+def _crop(rng: random.Random, pictures: list[np.ndarray], scale: float) -> np.ndarray | None:
+    """A square for `damage`, or None if the picture that was drawn is too small."""
+    side = (SIDE_PX + 2 * MARGIN_PX) * _shrink(scale)
+    picture = rng.choice(pictures)
+    spare = [length - side for length in picture.shape[:2]]
+    if min(spare) < 0:
+        return None
+    top, left = (rng.randint(0, length) for length in spare)
+    return picture[top : top + side, left : left + side]
+
+
+def _shrink(scale: float) -> int:
+    """How much a clean photo is made smaller, so that recipes, which know whole numbers, give this scale."""
+    return 1 if scale == int(scale) else 2
+
+
+def damage(
+    clean: Tensor, recipe: str, seed: int, scale: float, teacher: Callable[[], Teacher]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Clean photo, canvas and target, each (1, 3, 264, 264) in [0, 1].
+
+    Args:
+        clean: (1, 3, s, s) in [0, 1], with s 312, or 624 for scales that aren't whole.
+        recipe: its name.
+        seed: of its draw.
+        scale: of the canvas to the damaged photo.
+        teacher: gives the network that enlarges by 4; called for scales in TAUGHT alone.
+    """
+    shrink = _shrink(scale)
+    pair = apply(RECIPES[recipe].draw(seed, round(scale * shrink)), clean)
+    hr = F.avg_pool2d(pair.hr, shrink)
+    hint, _ = fit(pair.lr, scale, FOLD)
+    hr, hint = (side[..., MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX] for side in (hr, hint))
+    if scale not in TAUGHT:
+        return hr, hint, hr
+    cut = round(MARGIN_PX / scale) - _TEACHER_MARGIN
+    with torch.no_grad():
+        taught = teacher()(pair.lr[..., cut:-cut, cut:-cut]).clamp(0, 1)
+    margin = round(_TEACHER_MARGIN * scale)
+    side = SIDE_PX + 2 * margin
+    if taught.shape[-1] != side:
+        taught = F.interpolate(taught, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+    return hr, hint, taught[..., margin:-margin, margin:-margin]
+
+
+@cache
+def _teacher() -> Teacher:
+    from .realesrgan import load
+
+    return load(TEACHER).eval()
 
 
 def _detail(crop: np.ndarray) -> float:
@@ -143,18 +204,22 @@ def _to_tensor(photos: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(photos)).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
+def _to_bytes(photo: Tensor) -> np.ndarray:
+    return photo[0].mul(255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make the pairs of the bundled model: python -m ugc_sr.train.pairs PHOTOS FOLDER."""
     keep_printing()
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.train.pairs", description=main.__doc__)
     parser.add_argument("photos", type=Path, help="folder that scripts/fetch_photos.sh filled")
-    parser.add_argument("folder", type=Path, help="for hr.npy and lr.npy")
-    parser.add_argument("--count", type=int, default=4_400)
-    parser.add_argument("--side", type=int, default=512, help="clean pixels")
+    parser.add_argument("folder", type=Path, help="for hr.npy, lr.npy and target.npy")
+    parser.add_argument("--count", type=int, default=1_200)
+    parser.add_argument("--seed", type=int, default=0, help="another one gives other pairs")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     options = parser.parse_args(arguments)
     try:
-        make_pairs(options.photos, options.folder, options.count, options.side, options.workers)
+        make_pairs(options.photos, options.folder, options.count, options.seed, options.workers)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{error}\n")
 

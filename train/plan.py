@@ -130,9 +130,11 @@ class _Live(TorchDispatchMode):
 
 
 def _shapes(mode: FakeTensorMode, batch: Batch, device: torch.device) -> list[Any]:
-    whole = None if batch.whole is None else mode.from_tensor(batch.whole.to(device))
-    photos = [mode.from_tensor(photo.to(device)) for photo in (batch.hr, batch.lr)]
-    return [*photos, batch.seeds, batch.names, batch.captions, whole]
+    hr, lr, whole, target = (
+        None if photo is None else mode.from_tensor(photo.to(device))
+        for photo in (batch.hr, batch.lr, batch.whole, batch.target)
+    )
+    return [hr, lr, batch.seeds, batch.names, batch.captions, whole, target]
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

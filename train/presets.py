@@ -100,47 +100,35 @@ _NANO = Stage(
     name="nano",
     task="",
     steps=1,
-    learning_rate=4.5e-4,
-    warmup=20,
+    learning_rate=8e-4,
+    warmup=100,
     schedule="cosine",
     floor=0.02,
+    batch=4,
     betas=(0.9, 0.99),
     weight_decay=1e-3,
-    ema=0.997,
+    ema=0.998,
+    validate_every=0,
+    sample_every=0,
     save_every_s=120,
 )
 NANO = (
-    replace(_NANO, name="anchor", task="nano_anchor", steps=2_000, crop=32),
-    replace(
-        _NANO,
-        name="reading",
-        task="nano_reading",
-        steps=400,
-        learning_rate=1.5e-3,
-        warmup=60,
-        validate_every=0,
-        sample_every=0,
-    ),
+    replace(_NANO, name="reading", task="nano_reading", steps=500, learning_rate=1e-3, batch=8, crop=256),
     replace(
         _NANO,
         name="restore",
         task="nano_restore",
-        steps=750,
-        learning_rate=5e-4,
-        warmup=40,
-        batch=4,  # photos, of which two tiles each are restored
-        ema=0.99,
-        options={
-            "sharpening": 0.8,  # share of its fine detail that the clean photo gains as a target
-            "strength": 0.0,  # weight of the local strength of fine detail
-            "finding": 0.02,  # weight of places finding their own tokens
-            "gain": 0.5,  # of the trained residual: it costs .02 dB on pairs held out of training
-            "later_step_share": 0.15,  # of steps that train on the model's own first estimate
-            "control": True,  # train the ControlNet too
-            "pace": 2.0,  # of what reads tokens and places
+        steps=4_000,
+        options={  # weights are beside L1's
+            "perceptual": 0.3,
+            "texture": 0.04,
+            "weave": 10.0,
+            "window": 96,  # pixels of each crop that ST-LPIPS sees
+            "tokens": True,
         },
     ),
 )
+_NANO_DATA = Data((Part("pairs"),), scale=1, turn="all", align=4)
 
 _SRLAB_DATA = Data(SRLAB_MIX, sharpen=True, hold_out=8)
 _SRLAB = Stage(
@@ -182,14 +170,14 @@ PRESETS = {
         ),
     ),
     "nano": Preset(
-        purpose="The bundled model on two CPU cores, from its last version (--base); see docs/quality.md.",
-        data=Data((Part("pairs"),), turn="all"),
+        purpose="The bundled model on one CPU core; see docs/quality.md.",
+        data=_NANO_DATA,
         stages=NANO,
     ),
     "nano-smoke": Preset(
         purpose="The same stages for three steps each: a trial of a machine.",
-        data=Data((Part("pairs"),), turn="all"),
-        stages=tuple(replace(stage, steps=3, batch=2, crop=min(stage.crop, 64)) for stage in NANO),
+        data=_NANO_DATA,
+        stages=tuple(replace(stage, steps=3, batch=2) for stage in NANO),
     ),
     "regression": Preset(
         purpose="A small network by L1 alone: restoration without a sampler, and a trial of a machine.",

@@ -23,6 +23,8 @@ class Batch:
         captions: text or tags of each photo, "" where there is none.
         whole: (B, 3, S, S) in [0, 1], the whole damaged photos squashed to a square, if semantics are to
             be read from them instead of from the crops.
+        target: (B, 3, scale * h, scale * w) in [0, 1], what another network made of the damaged photos, if
+            the data has it.
     """
 
     hr: Tensor
@@ -31,11 +33,12 @@ class Batch:
     names: tuple[str, ...] = ()
     captions: tuple[str, ...] = ()
     whole: Tensor | None = None
+    target: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same samples on another device."""
-        whole = None if self.whole is None else self.whole.to(device)
-        return replace(self, hr=self.hr.to(device), lr=self.lr.to(device), whole=whole)
+        whole, target = (None if x is None else x.to(device) for x in (self.whole, self.target))
+        return replace(self, hr=self.hr.to(device), lr=self.lr.to(device), whole=whole, target=target)
 
     def split(self, parts: int) -> "list[Batch]":
         """Equal batches of neighbouring samples; `parts` divides their number."""
@@ -49,6 +52,7 @@ class Batch:
                 self.names[place],
                 self.captions[place],
                 None if self.whole is None else self.whole[place],
+                None if self.target is None else self.target[place],
             )
             for place in places
         ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..sample.color import METHODS
-from ..sample.presets import Graph, Value, Values, find
+from ..sample.presets import SHARPNESS, Graph, Value, Values, find
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ PARAMETERS: dict[str, Parameter] = {
         "sampler and its schedule", ("KSampler.sampler_name", "KSampler.scheduler"), Choice(SAMPLERS)
     ),
     "start": Parameter("share of the noise that is drawn anew", ("KSampler.denoise",), Range(0.1, 1.0, 0.05)),
+    "sharpness": Parameter("how much detail the bundled model adds", (SHARPNESS,), Range(0.0, 1.0, 0.05)),
     "semantics": Parameter("weight of what the photo shows", (f"{GUIDANCE}.strength",), Range(0.0, 2.0, 0.1)),
     "semantics_start": Parameter(
         "when it begins", (f"{GUIDANCE}.start_percent",), START, below="semantics_end"

@@ -6,9 +6,10 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from ugc_sr.train.nano import Nano, enlarge, restore
+from ugc_sr.sample.frame import fit
+from ugc_sr.train.nano import Nano, restore
 
 pytestmark = pytest.mark.comfy
 
@@ -65,12 +66,15 @@ def test_the_host_gives_the_training_codes_own_picture(nano, lr):
     state = {k: v.float() for k, v in load_file(WEIGHTS).items()}
     state["text"] = state.pop("text.")
     network.load_state_dict(state)
-    torch.testing.assert_close(sampled(nano, lr), restore(network, lr, seed=0), atol=1e-3, rtol=0)
+    hint, _ = fit(lr, 4)
+    for sharpness in (0.0, 0.4, 1.0):
+        own = restore(network, hint, network.encoder(lr), sharpness).clamp(0, 1)
+        torch.testing.assert_close(sampled(nano, lr, sharpness=sharpness), own, atol=1e-4, rtol=0)
 
 
 @torch.inference_mode()
 def test_decoding_without_sampling_gives_the_anchor(nano, lr):
-    hint = enlarge(lr)
+    hint, _ = fit(lr, 4)
     picture = nano.vae.decode(nano.vae.encode(hint.movedim(1, -1))).movedim(-1, 1)
     assert picture.shape == hint.shape
     assert (picture - hint).abs().mean() < 0.1
@@ -127,10 +131,28 @@ def test_a_latent_of_another_model_is_refused(nano, way):
         getattr(nano.vae, way)(torch.zeros(1, 4, 8, 8))
 
 
+@torch.inference_mode()
+def test_the_seed_changes_nothing_but_rounding(nano, lr):
+    torch.testing.assert_close(sampled(nano, lr, seed=1), sampled(nano, lr, seed=2), atol=1e-4, rtol=0)
+
+
 def test_the_bundled_file_is_small_enough():
     from ugc_sr.host.nano import WEIGHTS
 
-    assert WEIGHTS.stat().st_size <= 25_000_000
+    assert WEIGHTS.stat().st_size <= 15_000_000
+
+
+@pytest.mark.parametrize("head", [{"model": "ugc_sr nano v1"}, None])
+def test_a_file_of_another_version_is_refused(tmp_path, head):
+    from ugc_sr.host.nano import load_nano
+
+    file = tmp_path / "nano.safetensors"
+    save_file({"vae.head.weight": torch.zeros(1)}, file, head)
+    found = head["model"] if head else "another model"
+    with pytest.raises(
+        ValueError, match=rf"nano.safetensors holds {found}; .* reads ugc_sr nano v2\. Install"
+    ):
+        load_nano(file)
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):

@@ -133,9 +133,9 @@ def test_the_latent_is_the_photos_or_empty_by_the_start(run, model, latent, name
     assert given["noise_mask"] is latent["noise_mask"]
 
 
-def test_nano_passes_model_and_latent_on(run, nano, latent):
+def test_nano_keeps_its_weights_and_latent(run, nano, latent):
     given = run(nano, latent, "nano")
-    assert given["model"] is nano
+    assert given["model"].model is nano.model
     assert given["latent"] is latent
 
 
@@ -152,10 +152,13 @@ def test_every_measured_value_has_an_output():
     assert {target for target, _, _ in OUTPUTS.values()} == load("nano").values.keys() - tiles
 
 
-def test_fidelity_moves_along_the_curve(run, nano, latent):
-    assert run(nano, latent, "nano", fidelity=1.0)["denoise"] == 1.0
-    given = run(nano, latent, "nano", fidelity=0.0)
-    assert (given["denoise"], given["control_strength"], given["control_end"]) == (0.9, 1.6, 0.9)
+def test_fidelity_sets_the_sharpness_of_the_bundled_model(run, nano, latent):
+    from ugc_sr.host.nano import sharpened
+
+    for fidelity, sharpness in ((0.0, 1.0), (0.25, 0.75), (1.0, 0.0)):
+        given = run(sharpened(nano, 0.6), latent, "nano", fidelity=fidelity)["model"]
+        assert given.model_options == sharpened(nano, sharpness).model_options
+    assert nano.model_options != given.model_options  # the one that was given stays as it is
 
 
 def test_the_bundled_model_is_refused_where_another_is_wanted(run, nano, latent):

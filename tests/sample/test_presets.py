@@ -9,6 +9,7 @@ import pytest
 from ugc_sr.restore.server import CHECKOUT
 from ugc_sr.sample.presets import (
     NAMES,
+    SHARPNESS,
     SHIPPED,
     TUNED,
     Comparison,
@@ -234,12 +235,19 @@ def test_wild_and_synthetic_are_what_srlab_published():
     assert wild.start == synthetic.start == "noise"
 
 
-def test_fidelity_acts_where_there_is_a_curve_and_ends_at_the_preset_itself():
+def test_fidelity_moves_the_bundled_model_from_its_sharpest_to_its_truest_picture():
     nano, wild = load("nano"), load("wild")
-    assert nano.at(1.0) == nano.values
-    assert nano.at(0.0)["KSampler.denoise"] == 0.9
-    assert nano.at(0.0).keys() == nano.values.keys()
+    steps = (0.0, 0.25, 0.5, 0.75, 1.0)
+    assert [nano.at(step)[SHARPNESS] for step in steps] == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert all(nano.at(step) == {**nano.values, SHARPNESS: nano.at(step)[SHARPNESS]} for step in steps)
     assert wild.at(0.0) == wild.at(1.0) == wild.values
+
+
+def test_along_the_curve_truth_falls_as_the_looks_improve():
+    curve = FidelityCurve.from_json((TUNED / "nano_curve.json").read_text())
+    psnr, distance = ([p.figures[name] for p in curve.points] for name in (curve.fidelity, curve.perception))
+    assert psnr == sorted(psnr)
+    assert distance == sorted(distance)
 
 
 @pytest.mark.parametrize("name", ["wild", "nano"])

@@ -311,6 +311,28 @@ def test_arrays_that_do_not_fit_are_refused(arrays):
         mix_of(arrays, scale=2)
 
 
+def test_what_another_network_made_comes_with_the_same_crop(arrays):
+    np.save(arrays / "target.npy", 255 - np.load(arrays / "hr.npy"))
+    for _, sample, _ in draw(mix_of(arrays, turn="all"), 8):
+        assert torch.equal(sample.target, 255 - sample.hr)
+        assert_same_place(sample)
+    np.save(arrays / "target.npy", np.load(arrays / "lr.npy"))
+    words = r"target\.npy is \(8, 32, 40, 3\) uint8; expected \(8, 128, 160, 3\)"
+    with pytest.raises(ValueError, match=words):
+        mix_of(arrays)
+
+
+def test_crops_of_arrays_begin_where_they_are_asked_to(tmp_path):
+    rows = np.arange(40, dtype=np.uint8)[:, None, None] * np.ones((1, 40, 3), dtype=np.uint8)
+    for side in ("hr", "lr"):
+        np.save(tmp_path / f"{side}.npy", rows[None])
+    for align in (1, 4):
+        crops = draw(mix_of(tmp_path, scale=1, turn="none", align=align), 40, crop=8)
+        tops = {int(sample.lr[0, 0, 0]) for _, sample, _ in crops}
+        assert all(top % align == 0 for top in tops)
+        assert len(tops) > 5
+
+
 @pytest.mark.parametrize(("hold_out", "held_out"), [(8, False), (8, True)])
 def test_holding_out_everything_is_refused(pairs, hold_out, held_out):
     with pytest.raises(ValueError, match="it has 8 photos, and hold_out keeps 8 of them"):

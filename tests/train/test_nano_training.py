@@ -1,4 +1,4 @@
-"""The bundled model's training: its photos, its pairs, its three tasks, and the file that comes out."""
+"""The bundled model's training: its photos, its pairs, its tasks, and the file that comes out."""
 
 from dataclasses import replace
 
@@ -7,30 +7,33 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch.utils.flop_counter import FlopCounterMode
 
-from ugc_sr.degrade.recipes import RECIPES
-from ugc_sr.models.nano import PLACE_CHANNELS, UNET, centres, place
+from ugc_sr.models.nano import LATENT_CHANNELS, Autoencoder, centres, place, residual
 from ugc_sr.train import nano as training
+from ugc_sr.train import pairs as making
 from ugc_sr.train import photos as photo_list
 from ugc_sr.train.crew import Crew
-from ugc_sr.train.pairs import MARGIN_PX, MIX, SCALE, Job, _crops
 from ugc_sr.train.presets import PRESETS
 from ugc_sr.train.run import Config, run
 from ugc_sr.train.scenes import captioned, dead_leaves
 from ugc_sr.train.task import Batch, Start, seed_of
 
-SIDE = 64  # LR pixels
+OPTIONS = {"perceptual": 0.1, "texture": 0.1, "weave": 1.0, "window": 64, "tokens": True}
 
 
-def batch(size=2):
-    """Photos whose red and green tell the row and the column."""
-    along = (torch.arange(SIDE * SCALE) + 0.5) / (SIDE * SCALE)
-    hr = torch.stack(
-        [along[:, None].expand(-1, len(along)), along.expand(len(along), -1), along * along[:, None]]
-    )
-    hr = hr.expand(size, -1, -1, -1)
-    lr = torch.nn.functional.avg_pool2d(hr, SCALE)
-    return Batch(hr, lr, tuple(seed_of(0, "stage", 0, place) for place in range(size)))
+@pytest.fixture(scope="module")
+def model():
+    """Fresh weights, with an anchor and tokens that do something."""
+    model = training._started(Start(seed=0)).eval()
+    with torch.no_grad():
+        for parameter in model.vae.tail.parameters():
+            parameter.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
+    return model
+
+
+def hints(size=2, side=64):
+    return torch.rand(size, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
 def test_no_held_out_photo_is_trained_on():
@@ -39,15 +42,53 @@ def test_no_held_out_photo_is_trained_on():
     assert not any("opencv" in path for path in trained)
 
 
-@pytest.mark.parametrize("side", [128, 256])
-def test_crops_of_a_photo_have_the_size_that_was_asked_for(tmp_path, side):
-    noise = np.random.default_rng(0).integers(0, 255, (300, 320, 3), dtype=np.uint8)
+def test_every_photo_of_training_is_under_a_permissive_licence():
+    assert {source.licence for source in photo_list.TRAINING} == {
+        "CC-BY-4.0",
+        "CC-BY-2.0",
+        "CC0-1.0",
+        "CC0-1.0 or public domain",
+        "free for any use",
+    }
+
+
+@pytest.mark.parametrize("scale", making.SCALES)
+def test_a_pair_shows_one_place_on_the_canvas_of_prepare_photo(scale):
+    side = (making.SIDE_PX + 2 * making.MARGIN_PX) * (2 if scale == 1.5 else 1)
+    along = torch.linspace(0.1, 0.9, side)
+    clean = torch.stack([along[:, None].expand(-1, side), along.expand(side, -1), along * along[:, None]])[
+        None
+    ]
+    asked = []
+
+    def teacher():
+        asked.append(scale)
+        return lambda lr: torch.nn.functional.interpolate(lr, scale_factor=4, mode="bicubic")
+
+    made = making.damage(clean, "upload", 3, scale, teacher)
+    assert {part.shape for part in made} == {(1, 3, making.SIDE_PX, making.SIDE_PX)}
+    assert bool(asked) == (scale in (3, 4))
+    hr, hint, target = made
+    for part in (hint, target):
+        assert (part - hr).mean(dim=(2, 3)).abs().max() < 0.03
+        # a shift by one pixel of the smallest photo would change the ramp by more
+        ramp = (part - hr)[0, 0].mean(dim=1)
+        assert (ramp - ramp.mean()).abs().mean() < 0.01
+
+
+def test_pairs_are_made_of_their_seed_alone_and_fill_the_count(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 255, (330, 340, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "photo.png")
-    hr, lr = _crops(Job("photo", tmp_path / "photo.png", count=3, side=side, seed=0))
-    assert hr.shape == (3, side, side, 3)
-    assert lr.shape == (3, side // SCALE, side // SCALE, 3)
-    assert MARGIN_PX % SCALE == 0
-    assert all(RECIPES[name].scale == SCALE for name in MIX)
+    monkeypatch.setattr(
+        making, "_teacher", lambda: lambda lr: torch.nn.functional.interpolate(lr, scale_factor=4)
+    )
+    jobs = making._jobs([tmp_path / "photo.png"], 7, seed=5)
+    assert {job.kind for job in jobs} == {"photo", "leaves", "text"}
+    job = replace(jobs[0], kind="photo", count=2)
+    first, again = making._crops(job), making._crops(job)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert {side.shape for side in first} == {(2, making.SIDE_PX, making.SIDE_PX, 3)}
+    assert not np.array_equal(first[0], making._crops(replace(job, seed=job.seed + 1))[0])
 
 
 def test_scenes_are_drawn_from_their_seed_alone():
@@ -57,89 +98,133 @@ def test_scenes_are_drawn_from_their_seed_alone():
     assert captioned(3, first).tobytes() == captioned(3, again).tobytes() != first.tobytes()
 
 
-def test_tiles_know_where_they_lie_in_what_the_encoder_reads():
-    photos = batch(4)
-    views = training._views(photos)
-    hr, lr, where, cells, seeds = training._tiles(photos, views, (8, 8))
-    assert len(set(seeds)) == len(hr) == 8
-    for index, (top, left, side) in enumerate(views * 2):
-        y, x = (lr[index, c].mean(1 - c) * SIDE - first for c, first in ((0, top), (1, left)))
-        torch.testing.assert_close(where[index : index + 1], place(y[None] / side, x[None] / side))
-        row, column = (v.unflatten(0, (-1, training.COARSEST)).mean(1) / side * 8 for v in (y, x))
-        assert torch.equal(cells[index].view(len(row), -1), row.long()[:, None] * 8 + column.long())
-        torch.testing.assert_close(torch.nn.functional.avg_pool2d(hr[index], SCALE), lr[index])
-
-
 def test_places_are_told_apart_at_the_width_of_a_token():
     waves = place(centres(8), centres(8))[0].flatten(1).T
     distances = torch.cdist(waves, waves) + 10 * torch.eye(64)
     assert distances.min() > 0.3
 
 
-def test_what_the_encoder_learns_to_read_tells_damage_from_detail():
+def test_512_px_cost_at_most_12_gmac():
+    model, hint = training.Nano().eval().requires_grad_(False), hints(1, 512)
+    with FlopCounterMode(display=False) as counter:
+        training.restore(model, hint)
+    assert 6e9 < counter.get_total_flops() / 2 <= 12e9
+
+
+@pytest.mark.parametrize("size", [(4, 4), (12, 20), (64, 36)])
+def test_an_untrained_autoencoder_gives_the_picture_back(size):
+    picture = torch.rand(1, 3, *size) * 2 - 1
+    vae = Autoencoder()
+    torch.testing.assert_close(vae.decode(vae.encode(picture)), picture)
+
+
+def test_a_flat_place_gets_less_detail_than_a_rich_one():
+    anchor = torch.zeros(1, LATENT_CHANNELS, 16, 16)
+    anchor[..., 8:] = torch.randn(1, LATENT_CHANNELS, 16, 8, generator=torch.Generator().manual_seed(0))
+    added = residual(torch.ones_like(anchor), anchor)
+    assert added[..., 12:].min() > 3 * added[..., :4].max() > 0
+
+
+@torch.inference_mode()
+def test_sharpness_moves_straight_from_the_anchor_to_the_sharpest(model):
+    hint = hints()
+    truest, half, sharpest = (training.restore(model, hint, sharpness=s) for s in (0.0, 0.5, 1.0))
+    assert not torch.equal(truest, sharpest)
+    torch.testing.assert_close(half, (truest + sharpest) / 2)
+    torch.testing.assert_close(truest, model.picture(model.anchor(hint)))
+
+
+def test_errors_of_the_sharp_end_leave_the_anchor_alone(model):
+    task = training.RestoreTask(training._started(Start(seed=0)), **OPTIONS)
+    hint = hints(side=96)
+    batch = Batch(hint, hint, (1, 2), target=1 - hint)
+    parts = task(batch, 0)
+    (8 * (parts["loss"] / 8 - parts["anchor"])).backward()
+    assert not any(parameter.grad.any() for parameter in task.model.vae.parameters())
+    assert task.model.unet.conv_out.weight.grad.any()
+    assert not any(parameter.requires_grad for parameter in task.model.encoder.parameters())
+
+
+def test_the_sharp_end_is_trained_towards_the_target_and_the_anchor_towards_the_clean_photo(model):
+    task = training.RestoreTask(model, **OPTIONS)
+    hint = hints(side=96)
+    base = {name: value.item() for name, value in task(Batch(hint, hint, (1, 2)), 0).items()}
+    other = {
+        name: value.item() for name, value in task(Batch(hint, hint, (1, 2), target=1 - hint), 0).items()
+    }
+    assert other["anchor"] == base["anchor"]
+    assert all(other[name] > 1.2 * base[name] for name in ("l1", "perceptual", "texture"))
+
+
+def test_a_weave_is_told_from_noise_of_the_same_strength():
     generator = torch.Generator().manual_seed(0)
-    hr = torch.rand(1, 3, 256, 256, generator=generator)
-    hr[..., 128:] = 0.5  # no detail on the right
-    clean = torch.nn.functional.avg_pool2d(hr, SCALE)
-    noisy = clean + 0.1 * torch.randn(clean.shape, generator=generator)
-    told, damaged = (training.describe(hr, lr, (4, 4))[0] for lr in (clean, noisy))
-    detail, through, added = told[:9], told[9:11], slice(11, None)
-    assert (detail[:, :, :2] > detail[:, :, 2:].max() + 1).all()
-    assert (through[:, :, :2] > 0.9).all()
-    assert (damaged[added] > told[added] + 1).all()
-    assert torch.equal(told[:9], damaged[:9])
+    photo = torch.rand(1, 3, 128, 128, generator=generator)
+    smooth = torch.nn.functional.avg_pool2d(photo, 9, stride=1, padding=4)
+    noise = 0.01 * torch.randn(photo.shape, generator=generator)
+    cell = torch.randn(1, 3, 4, 4, generator=generator)
+    woven = 0.01 * (cell / cell.std()).repeat(1, 1, 32, 32)
+    assert training._weave(smooth, smooth) == 0
+    assert training._weave(smooth + woven, smooth) > 3 * training._weave(smooth + noise, smooth)
 
 
-def test_strength_rises_with_fine_detail_and_not_with_light():
-    picture = 0.4 + 0.1 * torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    plain, brighter, sharper = (
-        training.strength(p) for p in (picture, picture + 0.2, training.sharpened(picture, 1.0))
+def test_version_1_lends_its_anchor_alone(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    fresh = training._started(Start(seed=0)).state_dict()
+    old = {f"vae.{end}.weight": torch.randn(fresh[f"vae.{end}.weight"].shape) for end in ("head", "tail")}
+    old |= {f"vae.{end}.bias": torch.randn(fresh[f"vae.{end}.bias"].shape) for end in ("head", "tail")}
+    for block in range(16):
+        for name in ("0.weight", "0.bias", "2.weight", "2.bias"):
+            shape = fresh[f"vae.body.0.{name}"].shape
+            old[f"vae.body.{block}.{name}"] = torch.randn(shape, generator=generator)
+    save_file(
+        old | {"text.": torch.zeros(1), "unet.conv_in.weight": torch.zeros(1)}, tmp_path / "v1.safetensors"
     )
-    torch.testing.assert_close(plain, brighter, atol=1e-3, rtol=1e-3)
-    assert (sharper > plain + 0.5).all()
+    taken = training._started(Start(seed=0, base=tmp_path / "v1.safetensors")).state_dict()
+    for new, block in enumerate((0, 1, 2, 14, 15)):
+        assert torch.equal(taken[f"vae.body.{new}.2.bias"], old[f"vae.body.{block}.2.bias"])
+    assert torch.equal(taken["vae.tail.weight"], old["vae.tail.weight"])
+    assert all(torch.equal(taken[name], w) for name, w in fresh.items() if not name.startswith("vae."))
 
 
-def test_a_model_that_knew_no_places_is_taken_up_as_it_was(tmp_path):
-    state = training._started(Start(seed=1)).state_dict()
-    state["text."] = state.pop("text")
-    state["unet.conv_in.weight"] = state["unet.conv_in.weight"][:, :-PLACE_CHANNELS].clone()
-    for name in ("unet.conv_out.weight", "unet.conv_out.bias"):
-        state[name] = state[name][:-1].clone()
-    save_file(state, tmp_path / "v0.safetensors")
-    taken = training._started(Start(seed=2, base=tmp_path / "v0.safetensors")).state_dict()
-    assert taken["unet.conv_in.weight"].shape[1] == UNET["in_channels"]
-    assert not taken["unet.conv_in.weight"][:, -PLACE_CHANNELS:].any()
-    assert not taken["unet.conv_out.weight"][-1].any()
-    changed = {n for n, w in taken.items() if n in state and not torch.equal(w, state[n])}
-    widened = {"unet.conv_in.weight", "unet.conv_out.weight", "unet.conv_out.bias"}
-    assert {name for name in changed if "attn2" not in name} == widened
-    assert all("image_attentions" in name for name in changed - widened)
+def test_the_sampler_s_noise_does_not_reach_the_control_net(model):
+    assert not model.controlnet.conv_in.weight.any()
+    assert not model.controlnet.conv_in.weight.requires_grad
 
 
-def test_the_gain_is_in_the_file_and_not_in_what_is_trained(tmp_path):
-    options = {"sharpening": 1.0, "strength": 0.1, "finding": 0.0, "later_step_share": 0.0}
-    task = training.RestoreTask(training._started(Start()), gain=0.5, **options)
-    trained = task.model.unet.conv_out.weight.detach().clone()
-    (file,) = task.export(tmp_path)
-    torch.testing.assert_close(
-        load_file(file)["unet.conv_out.weight"], torch.cat([trained[:-1] / 2, trained[-1:]]).half()
-    )
-    assert torch.equal(task.model.unet.conv_out.weight, trained)
+def test_no_tokens_are_read_until_they_are_asked_for(model):
+    silent = training.RestoreTask(model, **(OPTIONS | {"tokens": False}))
+    assert not silent.tokens(hints(), (1, 2)).any()
+    listening = training.RestoreTask(model, **OPTIONS)
+    kept = [bool(listening.tokens(hints(1), (seed,)).any()) for seed in range(60)]
+    assert 50 < sum(kept) < 60  # those of a few photos are dropped
+
+
+def test_the_encoder_learns_what_the_trunk_says_of_the_clean_photo():
+    task = training.build_reading(None, Start(seed=0))
+    clean = hints(3, 128)
+    told = task.told(clean)
+    assert [x.shape for x in told] == [(3, 64, 512)] * 2
+    assert all(x.mean(dim=(0, 1)).abs().max() < 1e-4 for x in told)
+    losses = task(Batch(clean, clean, (1, 2, 3)), 0)
+    assert 1.5 < losses["loss"].item() < 2.5  # nothing is known yet
+    assert not any("_trunk" in name for name, _ in task.named_parameters())
 
 
 @pytest.mark.deep
 def test_the_whole_preset_runs_through_the_engine_and_leaves_the_bundled_file(tmp_path):
     rng = np.random.default_rng(0)
-    hr = rng.integers(0, 255, (4, SIDE * SCALE, SIDE * SCALE, 3), dtype=np.uint8)
     (tmp_path / "pairs").mkdir()
-    np.save(tmp_path / "pairs" / "hr.npy", hr)
-    np.save(tmp_path / "pairs" / "lr.npy", hr[:, ::SCALE, ::SCALE])
+    for side in making.SIDES:
+        np.save(tmp_path / "pairs" / f"{side}.npy", rng.integers(0, 255, (4, 136, 136, 3), dtype=np.uint8))
     smoke = PRESETS["nano-smoke"]
     preset = replace(
         smoke,
         validation=1,
         data=smoke.data.at({"pairs": str(tmp_path / "pairs")}),
-        stages=tuple(replace(stage, steps=2, sample_every=0) for stage in smoke.stages),
+        stages=tuple(
+            replace(stage, steps=2, validate_every=0 if stage.name == "reading" else 2)
+            for stage in smoke.stages
+        ),
     )
     config = Config("nano-smoke", preset, validate=str(tmp_path / "pairs"), workers=0)
     run(config, tmp_path / "run", Crew(cpu=True))
@@ -148,3 +233,14 @@ def test_the_whole_preset_runs_through_the_engine_and_leaves_the_bundled_file(tm
     wanted["text."] = wanted.pop("text")
     assert {name: w.shape for name, w in exported.items()} == {name: w.shape for name, w in wanted.items()}
     assert all(w.isfinite().all() for w in exported.values())
+
+
+def test_seeds_place_the_windows_and_the_timesteps():
+    seeds = tuple(seed_of(0, "stage", step, 0) for step in range(200))
+    timesteps = training._timesteps(seeds)
+    assert torch.equal(timesteps, training._timesteps(seeds))
+    assert 0.75 < (timesteps == training.LAST_TIMESTEP).float().mean() < 0.95
+    pictures = torch.arange(64.0).view(1, 1, 1, 64).expand(len(seeds), 3, 64, 64)
+    cut = training._windows(pictures, seeds, 16)
+    assert cut.shape == (200, 3, 16, 16)
+    assert {0.0, 48.0} <= set(cut[:, 0, 0, 0].tolist())  # both ends are met

@@ -138,6 +138,7 @@ class _Packed:
     hr: Tensor
     lr: Tensor
     whole: Tensor | None
+    target: Tensor | None
     seeds: tuple[int, ...]
     names: tuple[str, ...]
     captions: tuple[str, ...]
@@ -155,8 +156,8 @@ class _Packed:
         return Batch(**floats, seeds=self.seeds, names=self.names, captions=self.captions)
 
     def _photos(self) -> dict[str, Any]:
-        photos = {"hr": self.hr, "lr": self.lr}
-        return photos if self.whole is None else {**photos, "whole": self.whole}
+        photos = {"hr": self.hr, "lr": self.lr, "whole": self.whole, "target": self.target}
+        return {name: value for name, value in photos.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -180,15 +181,17 @@ class _Slices(Dataset[_Packed]):
                 name, sample, bad = self.mix.sample(step * self.batch + place, seeds[-1], self.view)
             except RuntimeError as error:  # told in words of ours: a worker's would come with its traceback
                 nothing = torch.empty(0, dtype=torch.uint8)
-                return _Packed(nothing, nothing, None, (), (), (), skipped, failure=str(error))
+                return _Packed(nothing, nothing, None, None, (), (), (), skipped, failure=str(error))
             names.append(name)
             samples.append(sample)
             skipped |= bad
         wholes = [sample.whole for sample in samples if sample.whole is not None]
+        targets = [sample.target for sample in samples if sample.target is not None]
         return _Packed(
             hr=torch.stack([sample.hr for sample in samples]),
             lr=torch.stack([sample.lr for sample in samples]),
             whole=torch.stack(wholes) if wholes else None,
+            target=torch.stack(targets) if len(targets) == len(samples) else None,
             seeds=tuple(seeds),
             names=tuple(names),
             captions=tuple(sample.caption for sample in samples),

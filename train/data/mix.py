@@ -58,6 +58,7 @@ class Data:
         turn: 'none', 'flip' (left and right), or 'all' ways that a square can lie.
         sharpen: sharpen hr as Real-ESRGAN, SeeSR and SRlab do; crisper results, lower PSNR.
         hold_out: photos of each part to keep for validation.
+        align: crops of stored arrays begin at whole multiples of so many LR pixels.
 
     Raises:
         ValueError: if a value is none of these.
@@ -70,6 +71,7 @@ class Data:
     turn: str = "flip"
     sharpen: bool = False
     hold_out: int = 0
+    align: int = 1
 
     def __post_init__(self) -> None:
         for name, allowed in (("semantics", ("crop", "whole")), ("turn", ("none", "flip", "all"))):
@@ -115,7 +117,7 @@ class Data:
     def view(self, crop: int) -> View:
         """What to take of a photo for crops of that side in LR pixels."""
         whole_px = self.whole_px if self.semantics == "whole" else None
-        return View(crop=crop, scale=self.scale, whole_px=whole_px, sharpen=self.sharpen)
+        return View(crop, self.scale, whole_px, self.sharpen, self.align)
 
 
 class Mix:

@@ -24,12 +24,14 @@ class Sample:
         lr: damaged (3, c, c) uint8.
         caption: text or tags of the photo, "" where there is none.
         whole: (3, S, S) uint8, the whole damaged photo squashed to a square, if it was asked for.
+        target: what another network made of the damaged photo, as hr, if the source has it.
     """
 
     hr: Tensor
     lr: Tensor
     caption: str = ""
     whole: Tensor | None = None
+    target: Tensor | None = None
 
     def turned(self, rng: random.Random, how: str) -> "Sample":
         """The sample mirrored or not ('flip'), in one of the 8 ways a square can lie ('all'), or as it is."""
@@ -42,8 +44,8 @@ class Sample:
             turned = torch.rot90(photo, turns, (1, 2))
             return turned.flip(2) if flip else turned
 
-        whole = None if self.whole is None else turn(self.whole)
-        return replace(self, hr=turn(self.hr), lr=turn(self.lr), whole=whole)
+        whole, target = (None if x is None else turn(x) for x in (self.whole, self.target))
+        return replace(self, hr=turn(self.hr), lr=turn(self.lr), whole=whole, target=target)
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,14 @@ class View:
         scale: size of hr / size of lr.
         whole_px: side of the square of the whole damaged photo; None for no such view.
         sharpen: sharpen hr as in Real-ESRGAN.
+        align: crops of stored arrays begin at whole multiples of so many pixels.
     """
 
     crop: int
     scale: int = 4
     whole_px: int | None = None
     sharpen: bool = False
+    align: int = 1
 
 
 class Source(Protocol):

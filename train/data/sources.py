@@ -121,6 +121,8 @@ class DamagedPhotos(_Stored):
 class Arrays(Source):
     """Two files of numpy, hr.npy (N, scale * h, scale * w, 3) and lr.npy (N, h, w, 3), uint8, read in place.
 
+    A third, target.npy, of hr's shape, may hold what another network made of the damaged photos.
+
     Raises:
         ValueError: if they don't fit each other or the scale.
     """
@@ -136,6 +138,11 @@ class Arrays(Source):
                 f"{folder}: at scale {scale}, hr.npy {wanted[0]} and lr.npy {wanted[1]}, uint8, would fit; "
                 f"they are {self.hr.shape} {self.hr.dtype} and {self.lr.shape} {self.lr.dtype}."
             )
+        if self.target is not None and (self.target.shape, self.target.dtype) != (self.hr.shape, np.uint8):
+            raise ValueError(
+                f"{folder}: target.npy is {self.target.shape} {self.target.dtype}; expected {wanted[0]} "
+                "uint8, as hr.npy."
+            )
         self.names = self.groups = [str(index) for index in range(count)]
         self.problems = {}
 
@@ -150,8 +157,14 @@ class Arrays(Source):
         """Damaged photos."""
         return np.load(self.folder / "lr.npy", mmap_mode="r")
 
+    @cached_property
+    def target(self) -> np.ndarray | None:
+        """What another network made of them."""
+        file = self.folder / "target.npy"
+        return np.load(file, mmap_mode="r") if file.is_file() else None
+
     def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("hr", "lr")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("hr", "lr", "target")}
 
     def order(self, rng: random.Random) -> list[int]:
         """All samples, shuffled."""
@@ -165,11 +178,17 @@ class Arrays(Source):
         """
         size = (self.lr.shape[1], self.lr.shape[2])
         top, left = place_crop(f"{self.folder}/lr.npy", size, view.crop, rng)
-        hr = _bytes(self.hr[index, top * view.scale :, left * view.scale :], view.crop * view.scale)
+        top, left = (side - side % view.align for side in (top, left))
+
+        def large(side: np.ndarray) -> Tensor:
+            return _bytes(side[index, top * view.scale :, left * view.scale :], view.crop * view.scale)
+
+        hr, target = large(self.hr), None if self.target is None else large(self.target)
         return Sample(
             hr=sharpened(hr) if view.sharpen else hr,
             lr=_bytes(self.lr[index, top:, left:], view.crop),
             whole=squashed(_bytes(self.lr[index], max(size)), view.whole_px) if view.whole_px else None,
+            target=target,
         )
 
 
