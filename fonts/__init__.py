@@ -1,5 +1,6 @@
 """The fonts that draw all letters: files beside this one, never a font of the system."""
 
+from bisect import bisect
 from functools import lru_cache
 from pathlib import Path
 
@@ -46,9 +47,8 @@ def shortened(text: str, one: FreeTypeFont, width: float) -> str:
     line = " ".join(text.split())
     if one.getlength(line) <= width:
         return line
-    while line and one.getlength(f"{line}...") > width:
-        line = line[:-1]
-    return f"{line}..."
+    kept = bisect(range(1, len(line)), width, key=lambda letters: one.getlength(f"{line[:letters]}..."))
+    return f"{line[:kept]}..."
 
 
 @lru_cache(maxsize=4096)
