@@ -60,10 +60,20 @@ def sampled(
         semantics = encode(nano.encoder, lr)
         semantics = tokens(semantics) if tokens else semantics
         model = apply_guidance(sharpened(nano.model, sharpness), nano.adapter, semantics)
-        texts = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics)
-        noise = comfy.sample.prepare_noise(latent, seed)
-        settings = steps, 1.0, "euler", "simple", *texts
-        latent = comfy.sample.sample(model, noise, *settings, latent, disable_pbar=True, seed=seed)
+        positive, negative = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics)
+        latent = comfy.sample.sample(
+            model,
+            comfy.sample.prepare_noise(latent, seed),
+            steps,
+            1.0,
+            "euler",
+            "simple",
+            positive,
+            negative,
+            latent,
+            disable_pbar=True,
+            seed=seed,
+        )
     return from_socket(nano.vae.decode(latent))
 
 

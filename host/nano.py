@@ -107,7 +107,7 @@ class ResidualModel(comfy.model_base.BaseModel):
         self,
         x: Tensor,
         t: Tensor,
-        c_concat: Tensor,
+        c_concat: Any = None,  # made by concat_cond, so always there
         c_crossattn: Any = None,
         control: Any = None,
         transformer_options: Mapping[str, Any] = MappingProxyType({}),
