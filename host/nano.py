@@ -105,7 +105,7 @@ class ResidualModel(comfy.model_base.BaseModel):
         self,
         x: Tensor,
         t: Tensor,
-        c_concat: Tensor,
+        c_concat: Any = None,
         c_crossattn: Any = None,
         control: Any = None,
         transformer_options: Mapping[str, Any] = MappingProxyType({}),

@@ -150,12 +150,12 @@ class RestoreTask(Task):
             tokens: read the encoder's; else tokens are zero.
         """
         super().__init__()
-        self.model = model.to(memory_format=torch.channels_last)
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights, self.window = {"perceptual": perceptual, "texture": texture, "weave": weave}, window
         self.reads = tokens
         model.encoder.requires_grad_(False)
         self._losses = [
-            Unseen(judge(net).to(memory_format=torch.channels_last))  # a third faster
+            Unseen(judge(net).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
             for net in ("alex", "vgg")
         ]
 
