@@ -9,7 +9,7 @@ from typing import Any
 
 import comfy.model_management
 import torch.nn.functional as F
-from comfy.model_sampling import X0
+from comfy.model_sampling import IMG_TO_IMG
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
@@ -78,7 +78,7 @@ def noise_level(latent: Tensor) -> float:
 
 
 def _check_nodes(sampling: Any, options: dict[str, Any]) -> None:
-    if not isinstance(sampling, X0):
+    if not isinstance(sampling, IMG_TO_IMG):
         raise ValueError(
             "Load Nano Model: a ModelSampling node has changed how this model is sampled; its answers, clean "
             "latents, would be misread. Remove that node."

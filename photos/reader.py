@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TypeVar, cast
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
@@ -98,8 +98,7 @@ class Photo:
         return colours if deep else _to_eight(colours)
 
     def _eight(self, box: tuple[int, int, int, int] | None, flat: bool) -> np.ndarray:
-        picture = self.pixels
-        assert isinstance(picture, Image.Image)
+        picture = cast(Image.Image, self.pixels)
         if box:
             top, left, height, width = box
             picture = picture.crop((left, top, left + width, top + height))

@@ -118,9 +118,9 @@ NANO = (
         _NANO,
         name="restore",
         task="nano_restore",
-        steps=4_000,
+        steps=2_500,
         options={  # weights are beside L1's
-            "perceptual": 0.3,
+            "perceptual": 0.4,
             "texture": 0.04,
             "weave": 10.0,
             "window": 96,  # pixels of each crop that ST-LPIPS sees

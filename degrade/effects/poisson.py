@@ -29,7 +29,7 @@ def poisson_counts(levels: Tensor, photons: float, normal: Tensor) -> Tensor:
 def _few(levels: Tensor, photons: float, normal: Tensor) -> Tensor:
     """The same by the exact distribution, for means below FEW."""
     counts = torch.zeros_like(normal)
-    for level in torch.bincount(levels.to(torch.uint8)).nonzero().flatten().tolist():
+    for level in torch.bincount(levels.to(torch.uint8)).nonzero().flatten().cpu().tolist():
         where = (levels == level).nonzero().squeeze(1)
         drawn = normal[where]
         few, most = torch.zeros_like(drawn), float(drawn.max())

