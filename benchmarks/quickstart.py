@@ -19,7 +19,11 @@ from ugc_sr.sample.frame import finish, fit
 Tokens = Callable[[Semantics], Semantics]
 
 # The bundled model's two ends: the options of `restore` that give them.
-ENDS = {"nano, true end": {"steps": 0}, "nano, sharp end": {"steps": 1}}
+ENDS = {
+    "nano, true end": {"steps": 0},
+    "nano, as shipped": {"sharpness": 0.5},
+    "nano, sharp end": {"steps": 1},
+}
 SHARP = "nano, sharp end"
 
 
