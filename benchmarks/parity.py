@@ -46,8 +46,8 @@ def run(fixture: str) -> Iterator[dict[str, Any]]:
     model = base_model(unet)
     device = comfy.model_management.get_torch_device()
     limit = LIMIT if device.type == "cpu" else LIMIT_ON_GPU
-    adapter = load_adapter(unet)
-    control = load_controlnet(random_weights(spec, "controlnet"))
+    adapter = load_adapter(unet, dtype=torch.float32)
+    control = load_controlnet(random_weights(spec, "controlnet"), dtype=torch.float32)
     differences: dict[str, list[float]] = defaultdict(list)
     for entry in spec["cases"]:
         prefix = f"case{entry['case']}."

@@ -47,13 +47,19 @@ class LoadedAdapter:
     name: str
 
 
-def load_adapter(state_dict: Mapping[str, Tensor], name: str = "adapter", fold: bool = True) -> LoadedAdapter:
+def load_adapter(
+    state_dict: Mapping[str, Tensor],
+    name: str = "adapter",
+    fold: bool = True,
+    dtype: torch.dtype | None = None,
+) -> LoadedAdapter:
     """Load the image attentions of a UNet in SeeSR's layout; what else the file holds is left out.
 
     Args:
         state_dict: all of SeeSR's or SRlab's UNet file, or its image attentions alone.
         name: of the file, for messages.
         fold: let 512 wide projections of duplicated tokens take SAM2's 256 channels once.
+        dtype: of the weights on the device; by default what the host would choose.
 
     Raises:
         UnsupportedWeightsError: if the file is of another kind, or incomplete.
@@ -63,7 +69,7 @@ def load_adapter(state_dict: Mapping[str, Tensor], name: str = "adapter", fold: 
     if fold:
         adapter = fold_tokens(adapter)
     layout.check(adapter, "adapter", NODE, name)
-    patcher = _loaded(adapter, storage_dtype(adapter))
+    patcher = _loaded(adapter, dtype or storage_dtype(adapter))
     return LoadedAdapter(patcher, patcher.model.token_dim, name)
 
 

@@ -180,8 +180,12 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         return torch.cat([rows(self._embeddings[key], plan.batch) for key in keys])
 
 
-def load_controlnet(state_dict: Mapping[str, Tensor], name: str = "controlnet") -> SemanticControlNet:
+def load_controlnet(
+    state_dict: Mapping[str, Tensor], name: str = "controlnet", dtype: torch.dtype | None = None
+) -> SemanticControlNet:
     """Load a ControlNet in SeeSR's layout; `name` is the file's, for messages.
+
+    `dtype` is that of the weights on the device; by default what the host would choose.
 
     Raises:
         UnsupportedWeightsError: if the file is of another kind, or incomplete.
@@ -189,7 +193,7 @@ def load_controlnet(state_dict: Mapping[str, Tensor], name: str = "controlnet") 
     weights.require(state_dict, "controlnet", LOADER, name)
     converted = fold_tokens(controlnet_from_diffusers(state_dict))
     layout.check(converted, "controlnet", LOADER, name)
-    dtype = storage_dtype(converted)
+    dtype = dtype or storage_dtype(converted)
     device = comfy.model_management.get_torch_device()
     model = SemanticControlModel(converted, dtype).eval().requires_grad_(False)
     comfy.model_management.archive_model_dtypes(model)

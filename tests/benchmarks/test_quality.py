@@ -25,7 +25,12 @@ def test_every_version_has_a_row_of_medians_over_the_pairs(pairs, tmp_path):
     from ugc_sr.benchmarks import quality
 
     rows = list(quality.run(pairs=[str(pairs)], pictures=str(tmp_path / "sheets")))
-    assert [row["name"] for row in rows] == ["bicubic", "nano, true end", "nano, sharp end"]
+    assert [row["name"] for row in rows] == [
+        "bicubic",
+        "nano, true end",
+        "nano, as shipped",
+        "nano, sharp end",
+    ]
     for row in rows:
         assert row.keys() == {"name", "set", "photos", *COLUMNS}
         assert (row["set"], row["photos"]) == (pairs.name, 2)
