@@ -1,7 +1,6 @@
 """The bundled model between its ends: five points of its sharpness, measured on held-out photos."""
 
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.files import replace_file
 from ugc_sr.host.nano import load_nano
+from ugc_sr.restore.__main__ import version
 from ugc_sr.sample.presets import SHARPNESS, FidelityCurve, Point
 from ugc_sr.score.extras import Extras
 
@@ -41,7 +41,7 @@ def run(photos: str, out: str, recipes: Sequence[str] = RECIPES_MEASURED) -> Ite
                 found.append(scored(picture, sample, network))
     points = tuple(Point(step, {SHARPNESS: 1 - step}, _means(found)) for step, found in rows.items())
     made = {"photos": len(rows[1.0]) // len(recipes), "recipes": ", ".join(recipes), "workflow": "quickstart"}
-    made["ugc-super-resolution"] = version("ugc-super-resolution")
+    made["ugc-super-resolution"] = version()
     replace_file(Path(out), FidelityCurve("nano", FIDELITY, PERCEPTION, points, made).to_json().encode())
     for point in points:
         yield {"name": f"fidelity {point.position:g}", **point.figures}

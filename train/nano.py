@@ -172,16 +172,19 @@ class RestoreTask(Task):
         hint = batch.lr.contiguous(memory_format=torch.channels_last)
         target = batch.hr if batch.target is None else batch.target
         timestep = _timesteps(batch.seeds).to(hint.device)
-        with torch.autocast(hint.device.type, torch.bfloat16):  # a quarter faster, the losses in full
-            anchor = self.model.anchor(hint)
-            tokens = self.tokens(hint, batch.seeds)
-            drawn = self.model.residual(anchor.detach(), hint, tokens, timestep)
+        anchor = self.model.anchor(hint)
+        tokens = self.tokens(hint, batch.seeds)
+        drawn = self.model.residual(anchor.detach(), hint, tokens, timestep)
+        with torch.autocast(hint.device.type, enabled=False):  # the losses in full, whatever `precision`
+            return self._losses_of(batch, anchor.float(), drawn.float(), target)
+
+    def _losses_of(self, batch: Batch, anchor: Tensor, drawn: Tensor, target: Tensor) -> Mapping[str, Tensor]:
         picture = self.model.picture(anchor.detach() + drawn)
         seen, wanted = (
             _windows(side, batch.seeds, self.window).contiguous(memory_format=torch.channels_last)
             for side in (picture, target)
         )
-        alex, vgg = (unseen.network.to(hint.device) for unseen in self._losses)
+        alex, vgg = (unseen.network.to(anchor.device) for unseen in self._losses)
         truest = self.model.picture(anchor)
         parts = {
             "anchor": (truest - batch.hr).abs().mean(),

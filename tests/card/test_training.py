@@ -2,6 +2,7 @@
 
 import importlib.util
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +39,15 @@ def regression():
     return build
 
 
+def nano():
+    """The task of the bundled model, with weights of its start."""
+    from ugc_sr.train.nano import RestoreTask, _started
+    from ugc_sr.train.task import Start
+
+    weights = {"perceptual": 0.1, "texture": 0.01, "weave": 1.0}
+    return RestoreTask(_started(Start(seed=0)), **weights, window=64, tokens=True)
+
+
 @pytest.fixture
 def batch():
     from ugc_sr.train.task import Batch
@@ -47,10 +57,13 @@ def batch():
     return Batch(hr, lr, seeds=(3, 2**62), names=("a", "b"))
 
 
-@pytest.mark.parametrize("kind", ["regression", "srlab"])
+@pytest.mark.parametrize("kind", ["regression", "srlab", "nano"])
 def test_a_task_has_the_same_losses_and_pictures_on_a_card(kind, regression, request, batch, card):
     if kind == "regression":
         build = regression
+    elif kind == "nano":
+        batch = replace(batch, lr=torch.nn.functional.interpolate(batch.lr, size=batch.hr.shape[2:]))
+        build = nano
     else:
         build = partial(request.getfixturevalue("make"), options={"steps": 2})
     with torch.no_grad():
