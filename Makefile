@@ -5,6 +5,8 @@ OUT ?= demo-out
 export COMFYUI_PATH ?= $(CURDIR)/.host/ComfyUI
 
 # Two at a time; tiny networks run faster in one thread.
+# Size of the random tests in the deep tier: full, or brief.
+FUZZ ?= full
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
 
 .PHONY: setup demo test test-all quick deep lint lock sbom
@@ -23,7 +25,7 @@ quick: setup
 	$(PYTEST) -m "not deep"
 
 deep: setup
-	UGCSR_FUZZ=full $(PYTEST) -m deep
+	UGCSR_FUZZ=$(FUZZ) $(PYTEST) -m deep
 
 lint: setup
 	.venv/bin/ruff check

@@ -116,14 +116,16 @@ def test_all_sixteen_bits_of_a_png_are_read(tmp_path, png):
 )
 @pytest.mark.parametrize("channels", [3, 4])
 def test_all_sixteen_bits_of_a_tiff_are_read(tmp_path, channels, byteorder, options):
-    if "bigtiff" in options and byteorder == ">":
-        pytest.skip("Pillow reads no BigTIFF of this order; it is refused by name")
     pixels = DEEP[..., :channels]
     stored = pixels.transpose(2, 0, 1) if "planarconfig" in options else pixels
     extra = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
     tifffile.imwrite(
         tmp_path / "deep.tif", stored, photometric="rgb", byteorder=byteorder, **extra, **options
     )
+    if "bigtiff" in options and byteorder == ">":  # which Pillow doesn't read
+        with pytest.raises(PhotoError, match="deep.tif"):
+            open_photo(tmp_path / "deep.tif")
+        return
     shown = np.rot90(DEEP[..., :3], -1) if "extratags" in options else DEEP[..., :3]
     assert np.array_equal(open_photo(tmp_path / "deep.tif").rgb(flat=False), shown)
 
