@@ -66,11 +66,12 @@ def test_again_and_again(tiled, new_name, pixels):
     assert len({pixels(tiled(new_name()))[0] for _ in range(TIMES)}) == 1
 
 
-def test_another_seed_is_seen_where_noise_is_added(tiled, new_name, pixels):
+def test_no_seed_changes_what_the_bundled_model_makes(tiled, new_name, pixels):
+    """Its network sees the photo, and nothing of the sampler's noise."""
     name = new_name()
     changed = {"n9": {"steps": 2, "sampler_name": "euler_ancestral"}}
     first, second = (pixels(tiled(name, n9=changed["n9"] | {"seed": seed}))[0] for seed in (1, 2))
-    assert first != second
+    assert max(abs(one - other) for one, other in zip(first, second, strict=True)) <= 1  # rounding
 
 
 @pytest.mark.parametrize("batch", [1, 2, 64])
