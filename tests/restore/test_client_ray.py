@@ -32,7 +32,8 @@ def test_a_local_ray_restores_every_photo_and_leaves_no_host_behind(tmp_path, te
         check=False,
     )
     assert ended.returncode == 1, ended.stderr
-    assert ended.stdout == f"6 restored; 1 failed. Results are in {tmp_path / 'out'}\n", ended.stderr
+    said = f"6 restored; 1 failed. Results are in {tmp_path / 'out'}\nfailed: 1 (broken.jpg)\n"
+    assert ended.stdout == said, ended.stderr
     results = sorted((tmp_path / "out").iterdir())
     assert [file.name for file in results] == [f"{number}.png" for number in range(6)]
     for number, file in enumerate(results):
