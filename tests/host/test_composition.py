@@ -213,7 +213,15 @@ def test_a_compiled_network_follows_every_change_of_the_guidance(
 
     from ugc_sr.host.guidance import apply_guidance
 
+    class Reader:
+        def read(self, boxes, full):
+            return [semantics.tokens + 0.1 * box[1] for box in boxes]
+
+        def clear(self):
+            pass
+
     other = dataclasses.replace(semantics, tokens=semantics.tokens.flip(1))
+    by_tile = dataclasses.replace(semantics, view="tile", reader=Reader())
 
     def guide(model, what=semantics, **options):
         return apply_guidance(model, tiny_adapter, what, **options)
@@ -225,6 +233,7 @@ def test_a_compiled_network_follows_every_change_of_the_guidance(
         "photo": lambda model: guide(model, other),
         "twice": lambda model: guide(guide(model), other, strength=0.5),
         "tiles": lambda model: tiled(guide(model)),
+        "view": lambda model: tiled(guide(model, by_tile)),
         "removed": lambda model: model,
         "as it was": guide,
     }
