@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--preset", metavar="P", help="of Restoration Preset; the workflow's own if not given")
     add(
         "--scale",
-        type=_positive,
+        type=positive,
         metavar="X",
         help="size of a result / size of its photo; a shipped workflow's is 4, 2 or 1 by the size of each "
         "photo, for at most 4096 px a side, and a file's its own",
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="go on with the results that are in OUT")
     add(
         "--patience",
-        type=_positive,
+        type=positive,
         default=300.0,
         metavar="S",
         help="how long to wait for a ComfyUI that went away; 300",
@@ -178,7 +178,12 @@ def version() -> str:
     return importlib.metadata.version("ugc-super-resolution")
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """Return the number above 0 that an option was given.
+
+    Raises:
+        argparse.ArgumentTypeError: for anything else.
+    """
     try:
         number = float(text)
     except ValueError:

@@ -22,13 +22,14 @@ from ..sample.frame import result_size, scale_for
 from ..score.files import json_safe, load
 from ..score.metrics import METRICS
 from ..score.sheet import compare
+from .__main__ import positive
 from .api import Client, Graph
 from .server import CHECKOUT, Host, accelerator, find_host, running_host
 
 WORKFLOW = Path(__file__).with_name("quickstart.api.json")
 PRESET = "nano"
 # What a prompt takes in convolutions of `_probe_s`: at least, and more for each megapixel of the result.
-START_PROBES, PROBES = 30, 170
+START_PROBES, PROBES = 10, 60
 SCORES = {"lr": ("lr_consistency",), "gt": ("psnr_y", "ssim_y")}  # reference -> metrics that it allows
 SAMPLE, SAMPLE_GT = CHECKOUT / "demo" / "photo.png", CHECKOUT / "demo" / "photo_gt.jpg"
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.restore.demo", description=__doc__)
     parser.add_argument("--photo", type=Path, help="the photo to restore; a sample of ours if not given")
     parser.add_argument("--gt", type=Path, help="the undamaged original, of the size of the result")
-    parser.add_argument("--scale", type=_positive, help="size of the result / size of the photo; by its size")
+    parser.add_argument("--scale", type=positive, help="size of the result / size of the photo; by its size")
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for the results")
     options = parser.parse_args(arguments)
     photo, gt = (options.photo, options.gt) if options.photo else (SAMPLE, options.gt or SAMPLE_GT)
@@ -161,16 +162,6 @@ def _probe_s() -> float:
             convolution(x)
             seconds.append(time.perf_counter() - begun)
     return min(seconds)
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
-    return number
 
 
 def _one(graph: Graph, class_type: str) -> dict[str, Any]:
