@@ -19,7 +19,7 @@ from .samples import Sample, held_out
 
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of fidelity
 RECIPES_MEASURED = ("ugc", "srlab_wild")
-FIDELITY, PERCEPTION = "psnr_y", "st_lpips"
+FIDELITY, PERCEPTION = "ssim_y", "st_lpips"
 
 
 @torch.inference_mode()
