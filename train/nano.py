@@ -128,6 +128,33 @@ class Unseen:
         self.network = network
 
 
+class AnchorTask(Task):
+    """The true end alone: a regression of the clean photo, which no other part of the model takes part in."""
+
+    def __init__(self, model: Nano, *, weave: float) -> None:
+        """Train the anchor of `model`; `weave` weighs what repeats with the latent's cells."""
+        super().__init__()
+        self.model, self.weave = model, weave
+        model.requires_grad_(False)
+        model.vae.to(memory_format=torch.channels_last).requires_grad_(True)  # pyright: ignore[reportCallIssue]
+
+    def forward(self, batch: Batch, step: int, player: str = "main") -> Mapping[str, Tensor]:  # noqa: ARG002
+        """The logarithm of each crop's squared error, so that all PSNRs count alike, and the weave."""
+        hint = batch.lr.contiguous(memory_format=torch.channels_last)
+        truest = self.model.picture(self.model.anchor(hint))
+        error = (truest - batch.hr).square().mean((1, 2, 3))
+        parts = {"psnr": (error + _LEAST_ERROR).log().mean(), "weave": _weave(truest, batch.hr)}
+        return {"loss": parts["psnr"] + self.weave * parts["weave"], **parts}
+
+    def restore(self, lr: Tensor, seed: int = 0) -> Tensor:  # noqa: ARG002 - nothing is drawn
+        """The anchor's picture of hints."""
+        return restore(self.model, lr, sharpness=0).clamp(0, 1)
+
+    def export(self, folder: Path) -> list[Path]:
+        """Write the whole model, the other parts as they were, as the host's loader reads it."""
+        return _export(self.model, folder)
+
+
 class RestoreTask(Task):
     """The true end and the sharp one, trained together.
 
@@ -215,14 +242,19 @@ class RestoreTask(Task):
 
     def export(self, folder: Path) -> list[Path]:
         """Write every part in half precision under the names that the host's loader reads."""
-        tensors = {key: value.to(torch.float16) for key, value in self.model.state_dict().items()}
-        tensors["text."] = tensors.pop("text")
-        file = folder / "nano.safetensors"
-        told = {"model": MODEL, "run": folder.parent.name, "photos": training_digest()}
-        write(file, tensors, {"format": "pt", "licence": "Apache-2.0", **told})
-        return [file]
+        return _export(self.model, folder)
 
 
+def _export(model: Nano, folder: Path) -> list[Path]:
+    tensors = {key: value.to(torch.float16) for key, value in model.state_dict().items()}
+    tensors["text."] = tensors.pop("text")
+    file = folder / "nano.safetensors"
+    told = {"model": MODEL, "run": folder.parent.name, "photos": training_digest()}
+    write(file, tensors, {"format": "pt", "licence": "Apache-2.0", **told})
+    return [file]
+
+
+_LEAST_ERROR = 1e-4  # squared; a crop of 40 dB is good enough
 _WEAVE_CELLS = 8  # along the side of what a weave is averaged over
 
 
@@ -303,6 +335,11 @@ def build_reading(stage: Any, start: Start) -> Task:  # noqa: ARG001
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(start.seed)
         return ReadingTask(nano_encoder())
+
+
+def build_anchor(stage: Any, start: Start, **options: Any) -> AnchorTask:  # noqa: ARG001
+    """The anchor of a model with fresh weights, or with those of the base."""
+    return AnchorTask(_started(start), **options)
 
 
 def build_restore(stage: Any, start: Start, **options: Any) -> RestoreTask:  # noqa: ARG001

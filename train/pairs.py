@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -58,30 +58,34 @@ class Job:
     seed: int
 
 
-def make_pairs(photos: Path, folder: Path, count: int, seed: int, workers: int) -> None:
+def make_pairs(photos: Path, folder: Path, count: int, seed: int, workers: int, taught: bool = True) -> None:
     """Fill `folder` with hr.npy, lr.npy and target.npy, (count, 264, 264, 3) uint8.
 
     The same inputs give the same arrays. lr holds the canvas that Prepare Photo makes of a damaged photo, hr
-    the clean photo, target what the sharpest picture is trained towards.
+    the clean photo, target what the sharpest picture is trained towards. Without `taught` there is no
+    target.npy, which takes most of the time, and the other arrays are the same.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    sides = SIDES if taught else SIDES[:-1]
     for side in SIDES:
         (folder / f"{side}.part").unlink(missing_ok=True)  # of a run that was killed, or a link
     arrays = [
         np.lib.format.open_memmap(folder / f"{side}.part", "w+", np.uint8, (count, SIDE_PX, SIDE_PX, 3))
-        for side in SIDES
+        for side in sides
     ]
     done = 0
     with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
-        for made in pool.map(_crops, _jobs(training_photos(photos), count, seed)):
+        jobs = _jobs(training_photos(photos), count, seed)
+        crops = partial(_crops, teacher=_teacher if taught else None)
+        for made in filter(None, pool.map(crops, jobs)):  # a picture may be too flat for any
             take = min(len(made[0]), count - done)
-            for array, crops in zip(arrays, made, strict=True):
-                array[done : done + take] = crops[:take]
+            for array, side in zip(arrays, made, strict=True):
+                array[done : done + take] = side[:take]
             done += take
     for index in range(done, count):  # pictures too flat to fill their share: repeat from the start
         for array in arrays:
             array[index] = array[index - done]
-    for side, array in zip(SIDES, arrays, strict=True):
+    for side, array in zip(sides, arrays, strict=True):
         array.flush()
         (folder / f"{side}.part").replace(folder / f"{side}.npy")
 
@@ -127,7 +131,7 @@ def _pictures(job: Job) -> list[Image.Image]:
     return [captioned(job.seed, scene) if job.kind == "text" else scene]
 
 
-def _crops(job: Job) -> list[np.ndarray]:
+def _crops(job: Job, teacher: Callable[[], Teacher] | None) -> list[np.ndarray]:
     rng = random.Random(job.seed)
     pictures = [np.asarray(picture) for picture in _pictures(job)]
     made = []
@@ -137,10 +141,10 @@ def _crops(job: Job) -> list[np.ndarray]:
         if crop is None or (_detail(crop) < _DETAIL and rng.random() > 0.15):
             continue
         recipe = rng.choices(tuple(MIX), tuple(MIX.values()))[0]
-        made.append(damage(_to_tensor(crop[None]), recipe, rng.getrandbits(32), scale, _teacher))
+        made.append(damage(_to_tensor(crop[None]), recipe, rng.getrandbits(32), scale, teacher))
         if len(made) == job.count:
             break
-    return [np.stack([_to_bytes(sample[side]) for sample in made]) for side in range(len(SIDES))]
+    return [np.stack([_to_bytes(picture) for picture in side]) for side in zip(*made, strict=True)]
 
 
 def _crop(rng: random.Random, pictures: list[np.ndarray], scale: float) -> np.ndarray | None:
@@ -160,22 +164,24 @@ def _shrink(scale: float) -> int:
 
 
 def damage(
-    clean: Tensor, recipe: str, seed: int, scale: float, teacher: Callable[[], Teacher]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Clean photo, canvas and target, each (1, 3, 264, 264) in [0, 1].
+    clean: Tensor, recipe: str, seed: int, scale: float, teacher: Callable[[], Teacher] | None
+) -> tuple[Tensor, ...]:
+    """Clean photo, canvas and, with a teacher, target, each (1, 3, 264, 264) in [0, 1].
 
     Args:
         clean: (1, 3, s, s) in [0, 1], with s 312, or 624 for scales that aren't whole.
         recipe: its name.
         seed: of its draw.
         scale: of the canvas to the damaged photo.
-        teacher: gives the network that enlarges by 4; called for scales in TAUGHT alone.
+        teacher: gives the network that enlarges by 4; called for scales in TAUGHT alone. None: no target.
     """
     shrink = _shrink(scale)
     pair = apply(RECIPES[recipe].draw(seed, round(scale * shrink)), clean)
     hr = F.avg_pool2d(pair.hr, shrink)
     hint, _ = fit(pair.lr, scale, FOLD)
     hr, hint = (side[..., MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX] for side in (hr, hint))
+    if teacher is None:
+        return hr, hint
     if scale not in TAUGHT:
         return hr, hint, hr
     cut = round(MARGIN_PX / scale) - _TEACHER_MARGIN
@@ -217,9 +223,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=1_200)
     parser.add_argument("--seed", type=int, default=0, help="another one gives other pairs")
     parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument(
+        "--untaught", action="store_true", help="without target.npy: pairs for the anchor, quickly"
+    )
     options = parser.parse_args(arguments)
     try:
-        make_pairs(options.photos, options.folder, options.count, options.seed, options.workers)
+        make_pairs(
+            options.photos, options.folder, options.count, options.seed, options.workers, not options.untaught
+        )
     except (ValueError, OSError) as error:
         parser.exit(2, f"{error}\n")
 

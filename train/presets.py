@@ -112,6 +112,18 @@ _NANO = Stage(
     sample_every=0,
     save_every_s=120,
 )
+NANO_ANCHOR = (
+    replace(
+        _NANO,
+        name="anchor",
+        task="nano_anchor",
+        steps=16_000,
+        batch=8,
+        ema=0.999,
+        precision="bf16",  # a quarter faster on a CPU, here and below; the losses are in float32
+        options={"weave": 150.0},
+    ),
+)
 NANO = (
     replace(_NANO, name="reading", task="nano_reading", steps=500, learning_rate=1e-3, batch=8, crop=256),
     replace(
@@ -119,7 +131,7 @@ NANO = (
         name="restore",
         task="nano_restore",
         steps=2_500,
-        precision="bf16",  # a quarter faster on a CPU; the losses are in float32
+        precision="bf16",
         options={  # weights are beside L1's
             "perceptual": 0.4,
             "texture": 0.04,
@@ -170,6 +182,11 @@ PRESETS = {
             ),
         ),
     ),
+    "nano-anchor": Preset(
+        purpose="The true end of the bundled model, from which `nano` goes on with --base.",
+        data=_NANO_DATA,
+        stages=NANO_ANCHOR,
+    ),
     "nano": Preset(
         purpose="The bundled model on one CPU core; see docs/quality.md.",
         data=_NANO_DATA,
@@ -178,7 +195,7 @@ PRESETS = {
     "nano-smoke": Preset(
         purpose="The same stages for three steps each: a trial of a machine.",
         data=_NANO_DATA,
-        stages=tuple(replace(stage, steps=3, batch=2) for stage in NANO),
+        stages=tuple(replace(stage, steps=3, batch=2) for stage in (*NANO_ANCHOR, *NANO)),
     ),
     "regression": Preset(
         purpose="A small network by L1 alone: restoration without a sampler, and a trial of a machine.",

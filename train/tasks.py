@@ -39,6 +39,7 @@ def _nano(kind: str) -> Callable[[Stage, Start], Task]:
 
 
 TASKS: dict[str, Callable[[Stage, Start], Task]] = {
+    "nano_anchor": _nano("anchor"),
     "nano_reading": _nano("reading"),
     "nano_restore": _nano("restore"),
     "regression": _regression,

@@ -1,5 +1,6 @@
 """The bundled model's training: its photos, its pairs, its tasks, and the file that comes out."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -85,10 +86,42 @@ def test_pairs_are_made_of_their_seed_alone_and_fill_the_count(tmp_path, monkeyp
     jobs = making._jobs([tmp_path / "photo.png"], 7, seed=5)
     assert {job.kind for job in jobs} == {"photo", "leaves", "text"}
     job = replace(jobs[0], kind="photo", count=2)
-    first, again = making._crops(job), making._crops(job)
+    first, again = (making._crops(job, making._teacher) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert {side.shape for side in first} == {(2, making.SIDE_PX, making.SIDE_PX, 3)}
-    assert not np.array_equal(first[0], making._crops(replace(job, seed=job.seed + 1))[0])
+    assert not np.array_equal(first[0], making._crops(replace(job, seed=job.seed + 1), making._teacher)[0])
+    untaught = making._crops(job, None)
+    assert len(untaught) == 2
+    assert all(np.array_equal(a, b) for a, b in zip(first, untaught, strict=False))
+
+
+def test_pictures_too_flat_for_crops_leave_no_gap(tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "training_photos", lambda folder: [])
+    monkeypatch.setattr(making, "_jobs", lambda photos, count, seed: list(range(4)))
+    monkeypatch.setattr(making, "ProcessPoolExecutor", _Pool)
+    side = making.SIDE_PX
+    monkeypatch.setattr(
+        making,
+        "_crops",
+        lambda job, teacher: [np.full((2, side, side, 3), job, np.uint8)] * 2 if job % 2 else [],
+    )
+    making.make_pairs(tmp_path, tmp_path / "made", count=5, seed=0, workers=1, taught=False)
+    for name in ("hr", "lr"):
+        assert np.load(tmp_path / "made" / f"{name}.npy")[:, 0, 0, 0].tolist() == [1, 1, 3, 3, 1]
+    assert not (tmp_path / "made" / "target.npy").exists()
+
+
+class _Pool:
+    """Does the work of worker processes in this one."""
+
+    def __init__(self, *_, **__): ...
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_): ...
+
+    map = staticmethod(map)
 
 
 def test_scenes_are_drawn_from_their_seed_alone():
@@ -244,3 +277,16 @@ def test_seeds_place_the_windows_and_the_timesteps():
     cut = training._windows(pictures, seeds, 16)
     assert cut.shape == (200, 3, 16, 16)
     assert {0.0, 48.0} <= set(cut[:, 0, 0, 0].tolist())  # both ends are met
+
+
+def test_the_anchor_is_trained_alone(model):
+    hint = hints()
+    task = training.AnchorTask(deepcopy(model), weave=1.0)
+    moved = {name for name, parameter in task.named_parameters() if parameter.requires_grad}
+    assert moved
+    assert all(name.startswith("model.vae.") for name in moved)
+    batch = Batch(hint.flip(0), hint, (1, 2))
+    losses = task(batch, 0)
+    near = task(Batch(task.restore(hint), hint, (1, 2)), 0)
+    assert near["psnr"] < losses["psnr"]
+    assert near["weave"] < losses["weave"]
