@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..host.progress import say
 from ..image import check_image, from_socket, to_socket
 from . import sockets
 from .bounds import Node
@@ -34,13 +35,14 @@ class PrepareImage(Node):
                 ),
                 io.Float.Input(
                     "scale",
-                    default=4.0,
-                    min=0.125,
+                    default=0.0,
+                    min=0.0,
                     max=16.0,
                     step=0.25,
                     round=0.001,
-                    tooltip="Size of the restored photo / size of this one. "
-                    "The bundled model was trained for 4.",
+                    tooltip="How many times as wide and high the result shall be. 0 chooses by the photo: 4 "
+                    "for small photos, 2 or 1 for those of phones, at most 4096 px a side. The bundled model "
+                    "was trained for 1 to 4.",
                 ),
             ],
             outputs=[
@@ -57,6 +59,7 @@ class PrepareImage(Node):
 
         check_image(image, node="Prepare Photo")
         hint, frame = fit(from_socket(image), scale)
+        say(str(frame))
         return io.NodeOutput(to_socket(hint), frame)
 
 
@@ -75,7 +78,14 @@ class FinishImage(Node):
                 io.Image.Input("image", tooltip="The restored photo, still on the canvas of Prepare Photo."),
                 sockets.Frame.Input("frame", tooltip="From the Prepare Photo that this photo began with."),
             ],
-            outputs=[io.Image.Output(tooltip="The restored photo: RGBA if the photo that came in was.")],
+            outputs=[
+                io.Image.Output(tooltip="The restored photo: RGBA if the photo that came in was."),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="One line about the result, which the node shows too: its size and scale.",
+                ),
+            ],
         )
 
     @classmethod
@@ -83,7 +93,10 @@ class FinishImage(Node):
         from ..sample.frame import finish
 
         check_image(image, node="Finish Photo")
-        return io.NodeOutput(to_socket(finish(from_socket(image), frame)))
+        photo = to_socket(finish(from_socket(image), frame))
+        report = str(frame)
+        say(report)
+        return io.NodeOutput(photo, report, ui=ui.PreviewText(report))
 
 
 class MatchColor(Node):

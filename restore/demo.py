@@ -22,7 +22,7 @@ from ..sample.frame import result_size, scale_for
 from ..score.files import json_safe, load
 from ..score.metrics import METRICS
 from ..score.sheet import compare
-from .__main__ import positive
+from .__main__ import scale_option
 from .api import Client, Graph
 from .server import CHECKOUT, Host, accelerator, find_host, running_host
 
@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.restore.demo", description=__doc__)
     parser.add_argument("--photo", type=Path, help="the photo to restore; a sample of ours if not given")
     parser.add_argument("--gt", type=Path, help="the undamaged original, of the size of the result")
-    parser.add_argument("--scale", type=positive, help="size of the result / size of the photo; by its size")
+    parser.add_argument(
+        "--scale", type=scale_option, metavar="X|auto", help="size of the result / size of the photo; auto"
+    )
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for the results")
     options = parser.parse_args(arguments)
     photo, gt = (options.photo, options.gt) if options.photo else (SAMPLE, options.gt or SAMPLE_GT)
@@ -55,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None = None) -> dict[str, Any]:
     """Restore `photo` with the quick-start workflow, write the three files into `out`, return the report.
 
-    Without a scale it is that of `scale_for`. What it will be and about how long it takes is said before.
+    Without a scale, or with 0, it is that of `scale_for`. What it will be and about how long it takes is said
+    before.
 
     Raises:
         FileNotFoundError: if there is no host.

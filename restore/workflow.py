@@ -18,7 +18,7 @@ from .server import CHECKOUT
 SUFFIX = ".api.json"
 SHIPPED = {file.name.removesuffix(SUFFIX): file for file in sorted(Path(__file__).parent.rglob(f"*{SUFFIX}"))}
 ENDS = {"LoadImage": "Load Image", "SaveImage": "Save Image"}
-AUTO = "auto"  # in place of a scale: by each photo's size
+AUTO, AUTO_VALUE = "auto", 0.0  # a scale by each photo's size: to a person, and in Prepare Photo
 SEEDS = ("seed", "noise_seed")  # what the editor follows with a menu of its own, but on subgraphs
 COMPARE, COMPARISON = "ImageCompare", "IMAGECOMPARE"  # a slider for the eye, and its widget, never saved
 
@@ -63,7 +63,7 @@ class Workflow:
         scale = _first(self.graph, "UGCSR_PrepareImage", "scale")
         return {
             "preset": _first(self.graph, "UGCSR_RestorationPreset", "preset") or _own_preset(self.graph),
-            "scale": AUTO if scale == 0 else scale,
+            "scale": AUTO if scale == AUTO_VALUE else scale,
             "seed": next(
                 (_first(self.graph, None, name) for name in SEEDS if _places(self.graph, None, name)), None
             ),
@@ -148,7 +148,7 @@ def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed:
     if scale is not None:
         _set(changed, "--scale", "Prepare Photo", scaled, scale)
     elif workflow.name in SHIPPED and scaled:
-        _set(changed, "--scale", "Prepare Photo", scaled, AUTO)
+        _set(changed, "--scale", "Prepare Photo", scaled, AUTO_VALUE)
     if seed is not None:
         places = [place for name in SEEDS for place in _places(graph, None, name)]
         _set(changed, "--seed", "KSampler", places, seed)

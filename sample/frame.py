@@ -9,8 +9,7 @@ from torch import Tensor
 from ..image import resize
 
 MAX_MEGAPIXELS = 256  # assumed: 3 GiB of float32 RGB, about what one node may ask of a desktop's memory
-
-
+AUTO = 0.0  # in place of a scale: by the photo's size
 MOST_SIDE_PX = 4096  # of a result whose scale nobody chose
 _SCALES = (4, 2, 1)
 
@@ -34,14 +33,29 @@ def result_size(width: int, height: int, scale: float) -> tuple[int, int]:
 class Frame:
     """The restored photo's size, in the top left of its padded canvas, and the transparency it gets back.
 
-    `alpha` is (B, 1, height, width) in [0, 1] at output size, or None for an RGB photo.
-    `canvas` is the (height, width) of the padded hint.
+    Attributes:
+        height: of the restored photo, in pixels.
+        width: of the restored photo.
+        alpha: (B, 1, height, width) in [0, 1] at output size, or None for an RGB photo.
+        canvas: (height, width) of the padded hint.
+        photo: (height, width) of the photo as it came.
+        scale: size of the restored photo / size of the photo as it came.
+        auto: whether the scale was chosen by the photo's size.
     """
 
     height: int
     width: int
     alpha: Tensor | None
     canvas: tuple[int, int]
+    photo: tuple[int, int]
+    scale: float
+    auto: bool = False
+
+    def __str__(self) -> str:
+        """Both sizes and the scale, for a person: "900x600 -> 3600x2400 px (auto: 4x)"."""
+        auto = "auto: " if self.auto else ""
+        sizes = f"{self.photo[1]}x{self.photo[0]} -> {self.width}x{self.height} px"
+        return f"{sizes} ({auto}{self.scale:.4g}x)"
 
 
 def fit(image: Tensor, scale: float, multiple: int = 64) -> tuple[Tensor, Frame]:
@@ -49,7 +63,7 @@ def fit(image: Tensor, scale: float, multiple: int = 64) -> tuple[Tensor, Frame]
 
     Args:
         image: (B, 3 or 4, h, w) in [0, 1]; a fourth channel is alpha and travels in the frame.
-        scale: output size / input size, halves rounded up.
+        scale: output size / input size, halves rounded up; `AUTO` is that of `scale_for`.
         multiple: what canvas height and width must divide by.
 
     Returns:
@@ -58,14 +72,18 @@ def fit(image: Tensor, scale: float, multiple: int = 64) -> tuple[Tensor, Frame]
     Raises:
         ValueError: if the output would have no pixels or too many.
     """
-    height, width = (_scaled(n, scale) for n in image.shape[-2:])
+    photo = image.shape[-2], image.shape[-1]
+    auto = scale == AUTO
+    if auto:
+        scale = scale_for(*photo)
+    height, width = (_scaled(n, scale) for n in photo)
     _check_size(image, height, width, scale)
     hint, alpha = image[:, :3], image[:, 3:]
     hint = resize(hint, height, width).clamp(0, 1)
     canvas = _round_up(height, multiple), _round_up(width, multiple)
     hint = hint[:, :, _mirror(height, canvas[0], hint.device)][..., _mirror(width, canvas[1], hint.device)]
     opacity = resize(alpha, height, width).clamp(0, 1) if alpha.shape[1] else None
-    return hint, Frame(height=height, width=width, alpha=opacity, canvas=canvas)
+    return hint, Frame(height, width, opacity, canvas, photo, scale, auto)
 
 
 def finish(image: Tensor, frame: Frame) -> Tensor:

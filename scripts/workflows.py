@@ -30,7 +30,7 @@ steps[3].parameters.quality = {"uniform": [20, 40]}
 
 # Words under the inputs of the apps, which have room for 32 letters.
 PHOTO_WORDS = "Of any size; becomes opaque."
-SCALE_WORDS = "Times as wide and high."
+SCALE_WORDS = "0 chooses by the photo."
 SHARPNESS_WORDS = "0 is truest, 1 sharpest."
 SEED_WORDS = "Another number, other detail."
 SLIDER_WORDS = "Move over it to compare."

@@ -30,6 +30,10 @@ def set_to(workflow, **values):
     return adjust(workflow, **({"preset": None, "scale": None, "seed": None} | values))
 
 
+def prepared(graph):
+    return [node["inputs"]["scale"] for node in graph.values() if node["class_type"] == "UGCSR_PrepareImage"]
+
+
 @pytest.mark.parametrize("name", fitting())
 def test_every_workflow_that_is_offered_can_be_set_to_a_photo_in_both_formats(name):
     graph, editor = find(name).for_photo("holiday.png")
@@ -95,7 +99,8 @@ def test_a_shipped_workflow_takes_its_scale_from_each_photo(name):
         if socket["name"] == "scale" and node["type"] != "UGCSR_DegradeImage"
     ]
     assert scales == [1]
-    assert "auto" not in json.dumps(graph)
+    assert prepared(graph) == [1]
+    assert prepared(workflow.graph) == [0]  # which Prepare Photo takes for auto, too
     assert workflow.sha256() != small.sha256()  # all photos of a run have the sum of the first
 
 
@@ -105,6 +110,9 @@ def test_a_scale_that_a_person_chose_holds_for_every_photo(file):
     own = set_to(find(file(json.dumps(find("quickstart").graph))))
     assert own.settings()["scale"] == 4
     assert own.for_size(4000, 3000) is own
+    left = set_to(own, scale=0.0)
+    assert left.settings()["scale"] == "auto"
+    assert left.for_size(4000, 3000).settings()["scale"] == 1
 
 
 def test_its_checksum_is_of_what_decides_about_the_result(file):
