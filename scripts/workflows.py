@@ -29,11 +29,10 @@ steps[3].parameters.quality = {"uniform": [20, 40]}
 """
 
 # Words under the inputs of the apps, which have room for 32 letters.
-PHOTO_WORDS = "Of any size; becomes opaque."
+PHOTO_WORDS = "Transparency is not kept."
 SCALE_WORDS = "0 chooses by the photo."
 SHARPNESS_WORDS = "0 is truest, 1 sharpest."
 SEED_WORDS = "Another number, other detail."
-SLIDER_WORDS = "Move over it to compare."
 
 
 def main() -> None:
@@ -90,8 +89,8 @@ def keep_regions(graph: Graph) -> None:
 
 def ugc_wild(graph: Graph) -> None:
     """The published networks as SRlab restores photos from phones."""
-    words = {"scale": SCALE_WORDS, "tags": "What the photo shows.", "seed": SEED_WORDS}
-    _template(graph, restore_with_weights(graph.definitions, "wild", "Restore Photo, SRlab wild"), words)
+    inner = restore_with_weights(graph.definitions, "wild", "Restore Photo, SRlab wild")
+    _template(graph, inner, {"scale": SCALE_WORDS, "seed": SEED_WORDS})
 
 
 def ugc_synthetic_x4(graph: Graph) -> None:
@@ -232,22 +231,21 @@ def _template(graph: Graph, restore: Graph, words: Mapping[str, str], *, first: 
     graph.column("Restore", 340, framed=False)
     mask: Json = {"mask": photo["MASK"]} if any(one.name == "mask" for one in restore.outer_inputs) else {}
     done = graph.add(restore, image=photo["IMAGE"], **mask)
-    compare, *shown = _show(graph, photo["IMAGE"], done)
+    compare, saved, told = _show(graph, photo["IMAGE"], done)
     inputs = [(photo, "image", PHOTO_WORDS), *((done, name, said) for name, said in words.items())]
-    _app(graph, [*inputs, (compare, "compare_view", SLIDER_WORDS)], shown, first=first)
+    inputs += [(compare, "compare_view", ""), (told, "preview_text", "")]
+    _app(graph, inputs, [saved, told], first=first)
 
 
 def _show(graph: Graph, photo: Socket, done: Node, said: Sequence[str] = ("", "")) -> list[Node]:
-    """The result beside the photo, in a file, and in words where it has some."""
+    """Nodes that show the result: beside the photo, in a file, in words."""
     framed = bool(said[0])
     graph.column("Result", 400, said[0], framed=framed)
-    shown = [_save(graph, done["IMAGE"])]
+    saved = _save(graph, done["IMAGE"])
     graph.column("Before and after", 480, said[1], framed=framed)
     compare = graph.add("ImageCompare", "Before and after", image_a=photo, image_b=done["IMAGE"])
-    if "report" in done.definition["output_name"]:
-        graph.column("Result")
-        shown.append(graph.add("PreviewAny", "What was done", picture=80, source=done["report"]))
-    return [compare, *shown]
+    graph.column("Result")
+    return [compare, saved, graph.add("PreviewAny", "What was done", picture=80, source=done["report"])]
 
 
 def _app(
