@@ -43,6 +43,15 @@ SAYS = {
 }
 
 
+# How far down a group begins, and its nodes from the top where that is not the order of their numbers: links
+# cross least so.
+DOWN = {"Model": 300, "Enlarge and read": 500}
+ORDER = {
+    "Enlarge and read": ("VAEEncode", "UGCSR_EncodeSemantics", "UGCSR_PrepareImage"),
+    "Colour and size": ("UGCSR_MatchColor", "VAEDecode", "UGCSR_BlendRegions", "UGCSR_FinishImage"),
+}
+
+
 def settings(preset: str, node: str) -> Json:
     """What a preset sets on a node."""
     keys = ((key.split("."), value) for key, value in load(preset).values.items())
@@ -81,7 +90,10 @@ def with_nano(graph: Graph, photo: Socket, given: Json, mask: Socket | None = No
         model = graph.add("UGCSR_WeighRegions", model=model, latent=latent, **region)["MODEL"]
     sampled = _sample(graph, model, controlled, latent, set_by)
     _group(graph, "Colour and size")
-    return _finish(graph, sampled, nano["vae"], prepared, region, method=given["colors"])
+    finished = _finish(graph, sampled, nano["vae"], prepared, region, method=given["colors"])
+    for title, types in ORDER.items():
+        graph.columns[title].nodes.sort(key=lambda node: types.index(node.type))
+    return finished
 
 
 def with_published(graph: Graph, photo: Socket, preset: str, given: Json, *, tagged: bool = False) -> Node:
@@ -202,7 +214,7 @@ def enlarge_and_read(graph: Graph, weights: Parts, photo: Socket, scale: Any) ->
 
 
 def _group(graph: Graph, title: str) -> None:
-    graph.column(title, 340 if title == "Enlarge and read" else 320, SAYS[title])
+    graph.column(title, 340 if title == "Enlarge and read" else 320, SAYS[title], down=DOWN.get(title, 0))
 
 
 def _wires(chosen: Node) -> dict[str, Json]:
