@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -55,11 +56,17 @@ class PrepareImage(Node):
 
     @classmethod
     def execute(cls, image: Tensor, scale: float) -> io.NodeOutput:
-        from ..sample.frame import fit
+        from ..host.announce import announce
+        from ..sample.frame import fit, frame_for
+        from ..score.glance import before
 
         check_image(image, node="Prepare Photo")
-        hint, frame = fit(from_socket(image), scale)
-        say(str(frame))
+        height, width = image.shape[1:3]
+        announce(frame_for((height, width), scale), photos=len(image))
+        photo = from_socket(image)
+        hint, frame = fit(photo, scale)
+        enlarged = hint[:1, :, : frame.height, : frame.width]
+        frame = replace(frame, before=before(photo[:1, :3], enlarged))
         return io.NodeOutput(to_socket(hint), frame)
 
 
@@ -83,20 +90,25 @@ class FinishImage(Node):
                 io.String.Output(
                     "report",
                     display_name="report",
-                    tooltip="One line about the result, which the node shows too: its size and scale.",
+                    tooltip="One line about the result, which the node shows too: size in and out, scale, "
+                    "preset, tiles, seconds of sampling, and sharpness, noise and blocks before and after.",
                 ),
             ],
         )
 
     @classmethod
     def execute(cls, image: Tensor, frame: Frame) -> io.NodeOutput:
+        from ..host.report import noted
         from ..sample.frame import finish
+        from ..sample.report import result_line
+        from ..score.glance import after
 
         check_image(image, node="Finish Photo")
-        photo = to_socket(finish(from_socket(image), frame))
-        report = str(frame)
+        photo = finish(from_socket(image), frame)
+        scores = after(photo[:1, :3].clamp(0, 1), frame.photo[0])
+        report = result_line(frame, len(photo), noted(frame.runs, "image"), scores)
         say(report)
-        return io.NodeOutput(photo, report, ui=ui.PreviewText(report))
+        return io.NodeOutput(to_socket(photo), report, ui=ui.PreviewText(report))
 
 
 class MatchColor(Node):

@@ -19,6 +19,7 @@ from ..console import keep_printing
 from ..files import replace_file
 from ..photos.reader import open_photo
 from ..sample.frame import result_size, scale_for
+from ..sample.seconds import seconds_on_cpu
 from ..score.files import json_safe, load
 from ..score.metrics import METRICS
 from ..score.sheet import compare
@@ -28,8 +29,6 @@ from .server import CHECKOUT, Host, accelerator, find_host, running_host
 
 WORKFLOW = Path(__file__).with_name("quickstart.api.json")
 PRESET = "nano"
-# What a prompt takes in convolutions of `_probe_s`: at least, and more for each megapixel of the result.
-START_PROBES, PROBES = 10, 60
 SCORES = {"lr": ("lr_consistency",), "gt": ("psnr_y", "ssim_y")}  # reference -> metrics that it allows
 SAMPLE, SAMPLE_GT = CHECKOUT / "demo" / "photo.png", CHECKOUT / "demo" / "photo_gt.jpg"
 
@@ -148,23 +147,8 @@ def _plan(photo: tuple[int, int], result: tuple[int, int], scale: float) -> str:
     if device := accelerator():
         how_long = f"how long {device} takes isn't known before"
     else:
-        probes = START_PROBES + PROBES * result[0] * result[1] / 1e6
-        how_long = f"about {max(1, round(probes * _probe_s()))} s on this CPU"
+        how_long = f"about {max(1, round(seconds_on_cpu(*result)))} s on this CPU"
     return f"{size}; {how_long}; SCALE= changes it"
-
-
-def _probe_s() -> float:
-    """Seconds of one 3x3 convolution of 64 channels at 256x256 px on the CPU, the best of five."""
-    import torch  # takes seconds
-
-    convolution, x = torch.nn.Conv2d(64, 64, 3, padding=1), torch.zeros(1, 64, 256, 256)
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(5):
-            begun = time.perf_counter()
-            convolution(x)
-            seconds.append(time.perf_counter() - begun)
-    return min(seconds)
 
 
 def _one(graph: Graph, class_type: str) -> dict[str, Any]:

@@ -15,6 +15,24 @@ LEFT, TOP, GAP, MARGIN, TITLE = 40, 140, 50, 20, 30
 HEAD, NOTE_WIDTH, NOTE_LINE, NOTE_LETTERS = 80, 420, 16, 68
 COLORS = ("#3f789e", "#8A8", "#b58b2a", "#a1309b")
 
+# What an app says while a node of that type runs; without it, "Running" or what the type's name suggests.
+STAGES = {
+    "UGCSR_LoadNanoModel": "Loading the model",
+    "UGCSR_PrepareImage": "Enlarging the photo",
+    "UGCSR_EncodeSemantics": "Reading what the photo shows",
+    "UGCSR_TagPhoto": "Finding words for the photo",
+    "VAEEncode": "Encoding the photo",
+    "KSampler": "Sampling",
+    "VAEDecode": "Decoding the picture",
+    "UGCSR_MatchColor": "Matching the colours",
+    "UGCSR_BlendRegions": "Putting regions back",
+    "UGCSR_FinishImage": "Cutting to size",
+    "UGCSR_DegradeImage": "Damaging the photo",
+    "UGCSR_PreviewDegradation": "Damaging the photo under several seeds",
+    "UGCSR_ScoreImage": "Measuring the result",
+    "UGCSR_CompareSheet": "Drawing the sheet",
+}
+
 
 def drawn(graph: Graph) -> Json:
     """What the editor saves of the graph."""
@@ -204,6 +222,7 @@ class _Sheet:
                 **properties,
                 **({} if inner else {"Node name for S&R": node.type}),
                 **({"models": list(node.models)} if node.models else {}),
+                **({"Execution Message": STAGES[node.type]} if node.type in STAGES else {}),
             },
             "widgets_values": node.widget_values(),
         }
