@@ -1,6 +1,7 @@
 """The editor in a headless Chromium, by the frontend that ComfyUI brings and by the newest one there is."""
 
 import io
+import re
 import subprocess
 import sys
 import zipfile
@@ -15,6 +16,10 @@ PACKAGE = "comfyui-frontend-package"
 READY = "() => Boolean(window.app?.graph && window.LiteGraph?.registered_node_types?.UGCSR_FinishImage)"
 # No newcomer: those are shown templates and a tour first.
 SETTINGS = {"Comfy.TutorialCompleted": "true", "Comfy.OnboardingCoachmarks.Seen": '["appMode"]'}
+
+OTHERS = re.compile(
+    r"/templates/.*\.(webp|mp4|mp3|png)"
+)  # what ComfyUI's own templates look like: many pictures
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +72,7 @@ def page(chromium, editor_host):
     page.set_default_timeout(300_000)
     for name, value in SETTINGS.items():
         page.request.post(f"{editor_host.address}/settings/{name}", data=value)
+    page.route(OTHERS, lambda route: route.abort())
     page.goto(editor_host.address)
     page.wait_for_function(READY)
     yield page

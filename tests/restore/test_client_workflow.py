@@ -47,7 +47,8 @@ def sheets(editor):
     """Widget values by node, of the file itself and of its only subgraph."""
     (inner,) = editor["definitions"]["subgraphs"]
     return [
-        {node["type"]: node["widgets_values"] for node in nodes} for nodes in (editor["nodes"], inner["nodes"])
+        {node["type"]: node["widgets_values"] for node in nodes}
+        for nodes in (editor["nodes"], inner["nodes"])
     ]
 
 

@@ -68,9 +68,7 @@ def again(client, wide_photo):
     return lambda: client.upload_as(f"{uuid.uuid4()}.png", wide_photo.read_bytes())
 
 
-def test_a_host_that_was_started_anew_gives_the_same_bytes(
-    restored, anatomy, again, host_server, wide_photo
-):
+def test_a_host_that_was_started_anew_gives_the_same_bytes(restored, anatomy, again, host_server, wide_photo):
     older = Client(host_server.address)
     (picture,) = older.run(anatomy(older.upload(wide_photo)))["13"]["images"]
     expected = np.asarray(Image.open(io.BytesIO(older.fetch(picture))), dtype=float)
