@@ -21,9 +21,9 @@ def model_folders(host_server):
 
 
 @pytest.fixture
-def graph(client, photo, quickstart):
+def graph(client, photo, anatomy):
     """The quick-start graph for a small photo."""
-    return quickstart(client.upload(photo))
+    return anatomy(client.upload(photo))
 
 
 @pytest.fixture
@@ -101,9 +101,9 @@ def test_a_scale_beyond_the_widget_is_refused(refused, graph):
     refused(bad, r"Prepare.*bigger than max.*scale")
 
 
-def test_a_photo_of_one_pixel_is_restored(client, quickstart, tmp_path):
+def test_a_photo_of_one_pixel_is_restored(client, anatomy, tmp_path):
     Image.new("RGB", (1, 1), (200, 90, 40)).save(tmp_path / "pixel.png")
-    outputs = client.run(quickstart(client.upload(tmp_path / "pixel.png")))
+    outputs = client.run(anatomy(client.upload(tmp_path / "pixel.png")))
     (tmp_path / "sr.png").write_bytes(client.fetch(outputs["13"]["images"][0]))
     assert Image.open(tmp_path / "sr.png").size == (4, 4)
 
