@@ -59,7 +59,8 @@ def opened(file: IO[bytes]) -> ImageFile.ImageFile:
     the whole process.
 
     Raises:
-        PhotoError: if it is none of `FORMATS`, or larger than `MOST_MEGAPIXELS`; without the file's name.
+        PhotoError: if it is none of `FORMATS`, larger than `MOST_MEGAPIXELS`, or a TIFF whose list of strips
+            is too short, which Pillow takes for a whole picture; without the file's name.
     """
     Image.init()
     file.seek(0)
@@ -84,6 +85,9 @@ def opened(file: IO[bytes]) -> ImageFile.ImageFile:
                 f"{picture.width}x{picture.height} px; more than {MOST_MEGAPIXELS} megapixels can't be read. "
                 "Cut it into smaller photos first.",
             )
+        # A turned one has the sides of its size swapped.
+        if name == "TIFF" and picture.tile and sorted(picture.tile[-1].extents[2:]) != sorted(picture.size):
+            raise PhotoError("", "broken: its pixels end before its size is reached.")
         return picture
     raise PhotoError("", f"not a photo that can be read{why}; expected one of {', '.join(FORMATS)}.")
 
