@@ -370,7 +370,7 @@ def test_a_tiff_with_too_few_strips_is_refused(tmp_path):
     content = file.read_bytes()
     assert height in content
     file.write_bytes(content.replace(height, struct.pack("<HHII", 257, 4, 1, 8_000_000)))
-    with pytest.raises(PhotoError, match="short.tif: broken: its pixels end before its size is reached"):
+    with pytest.raises(PhotoError, match=r"short\.tif: broken: its pixels end before its size is reached"):
         open_photo(file)
 
 
