@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 
 from ugc_sr.restore.server import CHECKOUT
+from ugc_sr.train.photos import TRAINING
 
 START_S = 300  # on a busy machine; seconds on an idle one
 END_S = 10 * max(1, os.getloadavg()[0] / os.cpu_count())  # 10 s of an idle machine
 MARK = "UGCSR_TEST_STARTED"  # a variable that all get whom the command starts
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-WORKER, HOST, RAY = "multiprocessing", "main.py", "ray::"  # in the words of a child's command
+WORKER, HOST, RAY = "multiprocessing", "--base-directory", "ray::Map"  # in the words of a child's command
 
 WORK = """
 from concurrent.futures import ProcessPoolExecutor
@@ -148,13 +149,17 @@ def photos(tmp_path_factory):
         for index in range(60):
             picture = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
             picture.save(folder / role / f"{index}.png")
+    for source in TRAINING:
+        (folder / source.folder).mkdir(parents=True)
+        for name in source.names:
+            (folder / source.folder / name).symlink_to(folder / "hr" / "0.png")
     return folder
 
 
 COMMANDS = {
     "degrade": (WORKER, 2, "-m ugc_sr.degrade {photos}/hr {out} --workers 2 --per-image 99"),
     "degrade by Ray": (RAY, 1, "-m ugc_sr.degrade {photos}/hr {out} --engine ray --per-image 99"),
-    "pairs": ("ugc_sr.train.pairs", 2, "-m ugc_sr.train.pairs {photos}/hr {out} --count 5000"),
+    "training pairs": ("ugc_sr.train.pairs", 2, "-m ugc_sr.train.pairs {photos} {out} --untaught"),
     "benchmarks": (WORKER, 2, "-m benchmarks degrade"),
     "train": (
         WORKER,
@@ -186,8 +191,9 @@ STARTS = {
     "train/data/loader.py": "end_with_parent",
     "train/pairs.py": "end_with_parent",
     "restore/server.py": "ENDS_WITH_US",
+    "processes.py": "ray.init",
 }
-STARTERS = {"ProcessPoolExecutor", "DataLoader", "Popen", "Process", "Pool"}
+STARTERS = {"ProcessPoolExecutor", "DataLoader", "Popen", "Process", "Pool", "ray.init"}
 
 
 def test_all_that_starts_processes_is_known():
@@ -198,7 +204,9 @@ def test_all_that_starts_processes_is_known():
             continue
         source = path.read_text()
         calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-        called = {getattr(call, "attr", getattr(call, "id", None)) for call in calls}
+        called = {getattr(call, "attr", getattr(call, "id", None)) for call in calls} | set(
+            map(ast.unparse, calls)
+        )
         if called & STARTERS:
             found.add(name)
             assert STARTS.get(name, "?") in source, name
