@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,8 @@ def check_ray() -> None:
     Raises:
         RuntimeError: if not.
     """
+    # Once Ray is shut down, the thread of `_until` would start another one.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
@@ -67,6 +70,8 @@ def ray_data(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) ->
         done = rows.map(do, num_cpus=1, num_gpus=1 if gpus else None, concurrency=workers or gpus)
         for row in _until(stopped, done.iter_rows()):
             yield Outcome(**json.loads(row["outcome"]))
+        if stopped():
+            logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it would trace its own end
     except RayError as error:
         yield Outcome(fatal=f"Ray: {str(error).strip().splitlines()[-1]}")
     finally:
