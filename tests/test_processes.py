@@ -150,7 +150,7 @@ def photos(tmp_path_factory):
             picture = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
             picture.save(folder / role / f"{index}.png")
     for source in TRAINING:
-        (folder / source.folder).mkdir(parents=True)
+        (folder / source.folder).mkdir(parents=True, exist_ok=True)
         for name in source.names:
             (folder / source.folder / name).symlink_to(folder / "hr" / "0.png")
     return folder
