@@ -66,7 +66,7 @@ class _Sheet:
             "last_link_id": graph.first + len(self.links) - 1,
             "nodes": nodes,
             "links": [
-                [number, socket.node, socket.slot, node, slot, socket.type]
+                [number, socket.node, socket.slot, node, slot, _link_type(socket)]
                 for number, (socket, node, slot) in self._numbered()
             ],
             "groups": self.groups,
@@ -111,7 +111,7 @@ class _Sheet:
                     "origin_slot": socket.slot,
                     "target_id": node,
                     "target_slot": slot,
-                    "type": socket.type,
+                    "type": _link_type(socket),
                 }
                 for number, (socket, node, slot) in self._numbered()
             ],
@@ -258,3 +258,8 @@ class _Sheet:
         }
         self.notes.append(note)
         return note
+
+
+def _link_type(socket: Socket) -> str:
+    """The type of a link, in one word also where a node lists the choices of a menu: frontend 1.58 needs it."""
+    return socket.type if isinstance(socket.type, str) else "COMBO"
