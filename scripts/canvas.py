@@ -261,5 +261,5 @@ class _Sheet:
 
 
 def _link_type(socket: Socket) -> str:
-    """The type of a link, in one word also where a node lists the choices of a menu: frontend 1.58 needs it."""
+    """The type of a link, in one word also where a node lists a menu's choices: frontend 1.58 needs it."""
     return socket.type if isinstance(socket.type, str) else "COMBO"

@@ -22,6 +22,7 @@ from .subgraphs import NANO_TILE, restore_photo, restore_with_preset, restore_wi
 PHOTO = "example.png"  # comes with ComfyUI
 NOTES = Path(__file__).with_name("notes")  # what stands beside each graph
 PICTURE_PX = 300
+UNDER_PX = 80  # boxes that stand under the link from the photo to the comparison
 
 LOW_QUALITY = """# steps[3] is the JPEG: always there, and worse
 steps[3].probability = 1
@@ -228,7 +229,7 @@ def _template(graph: Graph, restore: Graph, words: Mapping[str, str], *, first: 
     """A photo through one subgraph, compared and saved, and its app with those inputs of the subgraph."""
     graph.column("Photo", 340, framed=False)
     photo = _photo(graph)
-    graph.column("Restore", 340, framed=False)
+    graph.column("Restore", 340, down=UNDER_PX, framed=False)
     mask: Json = {"mask": photo["MASK"]} if any(one.name == "mask" for one in restore.outer_inputs) else {}
     done = graph.add(restore, image=photo["IMAGE"], **mask)
     compare, saved, told = _show(graph, photo["IMAGE"], done)
@@ -240,7 +241,7 @@ def _template(graph: Graph, restore: Graph, words: Mapping[str, str], *, first: 
 def _show(graph: Graph, photo: Socket, done: Node, said: Sequence[str] = ("", "")) -> list[Node]:
     """Nodes that show the result: beside the photo, in a file, in words."""
     framed = bool(said[0])
-    graph.column("Result", 400, said[0], framed=framed)
+    graph.column("Result", 400, said[0], down=0 if framed else UNDER_PX, framed=framed)
     saved = _save(graph, done["IMAGE"])
     graph.column("Before and after", 480, said[1], framed=framed)
     compare = graph.add("ImageCompare", "Before and after", image_a=photo, image_b=done["IMAGE"])
