@@ -29,7 +29,18 @@ class PrepareImage(Node):
             category="image/super-resolution",
             description="Enlarge a photo of any size to exactly its final size, and mirror its edges out to "
             "a multiple of 64. Finish Photo cuts it back and returns the transparency.",
-            search_aliases=["super resolution", "upscale", "pad image"],
+            search_aliases=[
+                "super resolution",
+                "upscale",
+                "enlarge",
+                "resize photo",
+                "small photo",
+                "transparent",
+                "pad image",
+                "放大",
+                "尺寸",
+                "透明",
+            ],
             inputs=[
                 io.Image.Input(
                     "image", tooltip="The damaged photo, RGB or RGBA, of any size, one or a batch."
@@ -45,6 +56,12 @@ class PrepareImage(Node):
                     "for small photos, 2 or 1 for those of phones, at most 4096 px a side. The bundled model "
                     "was trained for 1 to 4.",
                 ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="The photo's transparency, from Load Image, which takes it out of the picture. "
+                    "White is clear. An empty mask changes nothing.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="hint", tooltip="The enlarged photo on its padded canvas."),
@@ -55,15 +72,16 @@ class PrepareImage(Node):
         )
 
     @classmethod
-    def execute(cls, image: Tensor, scale: float) -> io.NodeOutput:
+    def execute(cls, image: Tensor, scale: float, mask: Tensor | None = None) -> io.NodeOutput:
         from ..host.announce import announce
         from ..sample.frame import fit, frame_for
+        from ..sample.regions import with_transparency
         from ..score.glance import before
 
         check_image(image, node="Prepare Photo")
         height, width = image.shape[1:3]
         announce(frame_for((height, width), scale), photos=len(image))
-        photo = from_socket(image)
+        photo = with_transparency(from_socket(image), mask, "Prepare Photo")
         hint, frame = fit(photo, scale)
         enlarged = hint[:1, :, : frame.height, : frame.width]
         frame = replace(frame, before=before(photo[:1, :3], enlarged))
@@ -80,7 +98,16 @@ class FinishImage(Node):
             display_name="Finish Photo",
             category="image/super-resolution",
             description="Cut the restored photo to its exact size and put its transparency back.",
-            search_aliases=["super resolution", "crop padding", "join alpha"],
+            search_aliases=[
+                "super resolution",
+                "result report",
+                "before after scores",
+                "transparent",
+                "crop padding",
+                "join alpha",
+                "结果",
+                "透明",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="The restored photo, still on the canvas of Prepare Photo."),
                 sockets.Frame.Input("frame", tooltip="From the Prepare Photo that this photo began with."),
@@ -122,7 +149,17 @@ class MatchColor(Node):
             category="image/super-resolution",
             description="Remove the colour shift of a restored photo: keep its detail, take the colours of "
             "the photo it came from.",
-            search_aliases=["color fix", "colour transfer", "wavelet", "adain"],
+            search_aliases=[
+                "color fix",
+                "colour transfer",
+                "color cast",
+                "color correction",
+                "wrong colors",
+                "wavelet",
+                "adain",
+                "偏色",
+                "颜色校正",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="The restored photo, whose detail is kept."),
                 io.Image.Input(

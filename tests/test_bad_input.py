@@ -86,6 +86,16 @@ def test_an_output_of_thousands_of_megapixels_is_refused(refused, graph):
     refused(with_image(graph, "3", "image", "large"), r"Prepare Photo: .*scale")
 
 
+def test_what_no_memory_could_hold_is_refused_before_the_work(refused, graph):
+    bad = with_image(graph, "3", "image", "millions")
+    bad["3"]["inputs"]["scale"] = 16.0
+    need = r"8000000 photos of 1x1 -> 16x16 px \(16x\) takes 1098\.6 GiB for its pictures alone, and this "
+    refused(
+        bad,
+        rf"^Prepare Photo: {need}machine has .+ GiB\. Choose a 'scale' of at most .+, or fewer photos",
+    )
+
+
 def test_a_scale_beyond_the_widget_is_refused(refused, graph):
     bad = graph | {"3": node("UGCSR_PrepareImage", image=["1", 0], scale=1000.0)}
     refused(bad, r"Prepare.*bigger than max.*scale")
