@@ -250,7 +250,7 @@ def _show(graph: Graph, photo: Socket, done: Node, said: Sequence[str] = ("", ""
     graph.column("Result", 400, said[0], down=0 if framed else UNDER_PX, framed=framed)
     saved = _save(graph, done["IMAGE"])
     graph.column("Before and after", 480, said[1], framed=framed)
-    compare = graph.add("ImageCompare", "Before and after", image_a=photo, image_b=done["IMAGE"])
+    compare = graph.add("ImageCompare", "Before and after", image_a=photo, image_b=saved["images"])
     graph.column("Result")
     return [compare, saved, graph.add("PreviewAny", "What was done", picture=80, source=done["report"])]
 
