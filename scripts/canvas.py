@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from .graph import EDGE, HOME, IN, OUT, PACKAGE, SLOT, Graph, Json, Node, Socket
+from .graph import EDGE, HOME, IN, OUT, PACKAGE, SLOT, App, Graph, Json, Node, Socket
 
 VERSION = "0.1.0"
 CORE, CORE_VERSION = "comfy-core", "0.30.0"
@@ -66,7 +66,7 @@ class _Sheet:
             "last_link_id": graph.first + len(self.links) - 1,
             "nodes": nodes,
             "links": [
-                [number, socket.node, socket.slot, node, slot, socket.type]
+                [number, socket.node, socket.slot, node, slot, _link_type(socket)]
                 for number, (socket, node, slot) in self._numbered()
             ],
             "groups": self.groups,
@@ -74,7 +74,7 @@ class _Sheet:
             "config": {},
             "extra": {
                 "ds": {"scale": 0.6, "offset": [NOTE_WIDTH + 2 * GAP, 0]},
-                **(graph.app.extra() if graph.app else {}),
+                **(_app(graph.app) if graph.app else {}),
             },
             "version": 0.4,
         }
@@ -111,7 +111,7 @@ class _Sheet:
                     "origin_slot": socket.slot,
                     "target_id": node,
                     "target_slot": slot,
-                    "type": socket.type,
+                    "type": _link_type(socket),
                 }
                 for number, (socket, node, slot) in self._numbered()
             ],
@@ -258,3 +258,17 @@ class _Sheet:
         }
         self.notes.append(note)
         return note
+
+
+def _link_type(socket: Socket) -> str:
+    """The type of a link, in one word also where a node lists a menu's choices: frontend 1.58 needs it."""
+    return socket.type if isinstance(socket.type, str) else "COMBO"
+
+
+def _app(app: App) -> Json:
+    """What the editor reads of an app."""
+    inputs = [
+        [str(node.id), name, *([{"description": words}] if words else [])] for node, name, words in app.inputs
+    ]
+    outputs = [str(node.id) for node in app.outputs]
+    return {"linearMode": app.first, "linearData": {"inputs": inputs, "outputs": outputs}}

@@ -153,15 +153,6 @@ class App:
     outputs: Sequence[Node]
     first: bool
 
-    def extra(self) -> Json:
-        """As it stands in a file."""
-        inputs = [
-            [str(node.id), name, *([{"description": words}] if words else [])]
-            for node, name, words in self.inputs
-        ]
-        outputs = [str(node.id) for node in self.outputs]
-        return {"linearMode": self.first, "linearData": {"inputs": inputs, "outputs": outputs}}
-
 
 @dataclass
 class Graph:
@@ -257,13 +248,22 @@ class Graph:
 
     def _flat(self, prefix: str, given: Json) -> Iterator[tuple[str, Json]]:
         for node in self.nodes:
-            inputs = {name: self._resolve(value, prefix, given) for name, value in node.api().items()}
+            inputs = {
+                name: self._resolve(value, prefix, given)
+                for name, value in node.api().items()
+                if not self._open(value, given)
+            }
             if subgraph := self.subgraphs.get(node.type):
                 yield from subgraph._flat(f"{prefix}{node.id}:", inputs)
             else:
                 title = node.title or node.definition["display_name"]
                 entry = {"inputs": inputs, "class_type": node.type, "_meta": {"title": title}}
                 yield f"{prefix}{node.id}", entry
+
+    def _open(self, value: Any, given: Json) -> bool:
+        """Whether it is an input of the subgraph that nothing is connected to."""
+        inner = isinstance(value, Socket) and value.node == IN
+        return inner and self.outer_inputs[value.slot].name not in given
 
     def _resolve(self, value: Any, prefix: str, given: Json) -> Any:
         if not isinstance(value, Socket):

@@ -64,7 +64,7 @@ def with_nano(graph: Graph, photo: Socket, given: Json, mask: Socket | None = No
     Args:
         graph: gets the nodes.
         photo: what to restore.
-        given: scale, sharpness, colors and tile_size, as values or inputs of the subgraph.
+        given: scale, sharpness, colors and tile_size, as values or inputs of the subgraph; transparency.
         mask: of what must stay.
 
     Returns:
@@ -74,7 +74,7 @@ def with_nano(graph: Graph, photo: Socket, given: Json, mask: Socket | None = No
     _group(graph, "Model")
     nano = graph.add("UGCSR_LoadNanoModel", sharpness=given["sharpness"])
     _group(graph, "Enlarge and read")
-    prepared = graph.add("UGCSR_PrepareImage", image=photo, scale=given["scale"])
+    prepared = _prepare(graph, photo, given)
     semantics = _read(graph, nano["encoder"], photo, prepared)
     _group(graph, "Guide")
     prompts = [nano["conditioning"]] * 2
@@ -103,13 +103,14 @@ def with_published(graph: Graph, photo: Socket, preset: str, given: Json, *, tag
         graph: gets the nodes.
         photo: what to restore.
         preset: name of the preset.
-        given: scale, seed and names of weights, as values or inputs of the subgraph; tags where not tagged.
+        given: scale, seed and names of weights, as values or inputs of the subgraph; tags where not tagged;
+            transparency.
         tagged: whether CLIP finds words for the photo.
     """
     graph.column("Weights")
     weights = load_weights(graph, given)
     graph.column("Enlarge, read, choose", 360)
-    prepared, semantics, latent = enlarge_and_read(graph, weights, photo, given["scale"])
+    prepared, semantics, latent = enlarge_and_read(graph, weights, photo, given)
     words = given.get("tags", "")
     if tagged:
         graph.column("Words")
@@ -142,7 +143,7 @@ def with_turbo(graph: Graph, photo: Socket, given: Json) -> Node:
     graph.column("Weights")
     weights = load_weights(graph, given)
     graph.column("Enlarge and read")
-    prepared, semantics, latent = enlarge_and_read(graph, weights, photo, given["scale"])
+    prepared, semantics, latent = enlarge_and_read(graph, weights, photo, given)
     chosen = load("turbo")
     graph.column("Prompt and guidance", 360)
     prompts = [
@@ -206,15 +207,20 @@ def named_model(file: str, published: str = "") -> Json:
     return {**(entry.download or {}), "name": file, **checksum}
 
 
-def enlarge_and_read(graph: Graph, weights: Parts, photo: Socket, scale: Any) -> tuple[Node, Socket, Socket]:
+def enlarge_and_read(graph: Graph, weights: Parts, photo: Socket, given: Json) -> tuple[Node, Socket, Socket]:
     """(Prepare Photo, what the photo shows, its latent)."""
-    prepared = graph.add("UGCSR_PrepareImage", image=photo, scale=scale)
+    prepared = _prepare(graph, photo, given)
     semantics = _read(graph, weights["encoder"], photo, prepared)
     return prepared, semantics, graph.add("VAEEncode", pixels=prepared["hint"], vae=weights["vae"])["LATENT"]
 
 
 def _group(graph: Graph, title: str) -> None:
     graph.column(title, 340 if title == "Enlarge and read" else 320, SAYS[title], down=DOWN.get(title, 0))
+
+
+def _prepare(graph: Graph, photo: Socket, given: Json) -> Node:
+    clear: Json = {"mask": given["transparency"]} if "transparency" in given else {}
+    return graph.add("UGCSR_PrepareImage", image=photo, scale=given["scale"], **clear)
 
 
 def _wires(chosen: Node) -> dict[str, Json]:

@@ -22,7 +22,8 @@ def restore_photo(definitions: Mapping[str, Json], *, masked: bool = False) -> G
     )
     photo = inner.input("image", "IMAGE")
     mask = inner.input("mask", "MASK") if masked else None
-    given = {
+    given = {} if masked else {"transparency": inner.input("transparency", "MASK")}
+    given |= {
         "scale": inner.input("scale", "UGCSR_PrepareImage", like="scale"),
         "sharpness": inner.input("sharpness", "UGCSR_LoadNanoModel", like="sharpness"),
         "colors": inner.input("colors", "UGCSR_MatchColor", like="method"),
@@ -39,7 +40,8 @@ def restore_with_weights(
     inner = Graph(name, definitions, "Needs the published weights: docs/weights.md.", first=101)
     photo = inner.input("image", "IMAGE")
     own = {"default": scale["scale"]} if scale else {}
-    given = {"scale": inner.input("scale", "UGCSR_PrepareImage", like="scale", **own)}
+    given = {"transparency": inner.input("transparency", "MASK")}
+    given["scale"] = inner.input("scale", "UGCSR_PrepareImage", like="scale", **own)
     if preset == "wild":
         given["tags"] = inner.input("tags", "UGCSR_RestorationPreset", like="tags")
     given["seed"] = inner.input("seed", "KSampler", like="seed")

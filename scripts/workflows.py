@@ -22,6 +22,7 @@ from .subgraphs import NANO_TILE, restore_photo, restore_with_preset, restore_wi
 PHOTO = "example.png"  # comes with ComfyUI
 NOTES = Path(__file__).with_name("notes")  # what stands beside each graph
 PICTURE_PX = 300
+UNDER_PX = 80  # boxes that stand under the link from the photo to the comparison
 
 LOW_QUALITY = """# steps[3] is the JPEG: always there, and worse
 steps[3].probability = 1
@@ -29,7 +30,7 @@ steps[3].parameters.quality = {"uniform": [20, 40]}
 """
 
 # Words under the inputs of the apps, which have room for 32 letters.
-PHOTO_WORDS = "Transparency is not kept."
+MASK_WORDS = "Paint over what must stay."
 SCALE_WORDS = "0 chooses by the photo."
 SHARPNESS_WORDS = "0 is truest, 1 sharpest."
 SEED_WORDS = "Another number, other detail."
@@ -108,9 +109,11 @@ def turbo(graph: Graph) -> None:
 def anatomy(graph: Graph) -> None:
     """What the quick start's subgraph holds, laid open."""
     graph.column("Photo", says="A photo comes in: a screenshot, a messenger copy, an old phone shot.")
-    photo = _photo(graph)["IMAGE"]
+    loaded = _photo(graph)
+    photo = loaded["IMAGE"]
     scale = graph.definitions["UGCSR_PrepareImage"]["input"]["required"]["scale"][1]["default"]
     given: Json = {"scale": scale, "sharpness": 0.5, "colors": "wavelet", "tile_size": NANO_TILE}
+    given["transparency"] = loaded["MASK"]
     finished = parts.with_nano(graph, photo, given)
     said = ("It is saved in ComfyUI's output folder.", "Move over the picture to compare it with the photo.")
     _show(graph, photo, finished, said)
@@ -192,7 +195,7 @@ def compare_presets(graph: Graph) -> None:
     photo = _photo(graph)["IMAGE"]
     weights = parts.load_weights(graph, {})
     graph.column("Enlarge and read")
-    prepared, semantics, latent = parts.enlarge_and_read(graph, weights, photo, 2.0)
+    prepared, semantics, latent = parts.enlarge_and_read(graph, weights, photo, {"scale": 2.0})
     graph.column("Four presets", 340)
     inner = restore_with_preset(graph.definitions)
     networks: Json = {part: weights[part] for part in ("model", "clip", "vae", "adapter", "control_net")}
@@ -228,11 +231,15 @@ def _template(graph: Graph, restore: Graph, words: Mapping[str, str], *, first: 
     """A photo through one subgraph, compared and saved, and its app with those inputs of the subgraph."""
     graph.column("Photo", 340, framed=False)
     photo = _photo(graph)
-    graph.column("Restore", 340, framed=False)
-    mask: Json = {"mask": photo["MASK"]} if any(one.name == "mask" for one in restore.outer_inputs) else {}
+    graph.column("Restore", 340, down=UNDER_PX, framed=False)
+    (second,) = (one.name for one in restore.outer_inputs if one.type == "MASK")
+    mask: Json = {second: photo["MASK"]}
     done = graph.add(restore, image=photo["IMAGE"], **mask)
     compare, saved, told = _show(graph, photo["IMAGE"], done)
-    inputs = [(photo, "image", PHOTO_WORDS), *((done, name, said) for name, said in words.items())]
+    inputs = [
+        (photo, "image", MASK_WORDS if second == "mask" else ""),
+        *((done, name, said) for name, said in words.items()),
+    ]
     inputs += [(compare, "compare_view", ""), (told, "preview_text", "")]
     _app(graph, inputs, [saved, told], first=first)
 
@@ -240,10 +247,10 @@ def _template(graph: Graph, restore: Graph, words: Mapping[str, str], *, first: 
 def _show(graph: Graph, photo: Socket, done: Node, said: Sequence[str] = ("", "")) -> list[Node]:
     """Nodes that show the result: beside the photo, in a file, in words."""
     framed = bool(said[0])
-    graph.column("Result", 400, said[0], framed=framed)
+    graph.column("Result", 400, said[0], down=0 if framed else UNDER_PX, framed=framed)
     saved = _save(graph, done["IMAGE"])
     graph.column("Before and after", 480, said[1], framed=framed)
-    compare = graph.add("ImageCompare", "Before and after", image_a=photo, image_b=done["IMAGE"])
+    compare = graph.add("ImageCompare", "Before and after", image_a=photo, image_b=saved["images"])
     graph.column("Result")
     return [compare, saved, graph.add("PreviewAny", "What was done", picture=80, source=done["report"])]
 

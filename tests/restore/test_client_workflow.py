@@ -108,7 +108,7 @@ def test_a_shipped_workflow_takes_its_scale_from_each_photo(name):
 def test_a_scale_that_a_person_chose_holds_for_every_photo(file):
     chosen = set_to(find("quickstart"), scale=3.0)
     assert chosen.for_size(4000, 3000) is chosen
-    own = set_to(find(file(json.dumps(find("quickstart").graph))))
+    own = set_to(find(file(json.dumps(set_to(find("quickstart"), scale=4.0).graph))))
     assert own.settings()["scale"] == 4
     assert own.for_size(4000, 3000) is own
     left = set_to(own, scale=0.0)
