@@ -60,7 +60,7 @@ class TileRun:
         """Return who tells of this run; its noise levels are read from the device once."""
         if self.told is None:
             levels = transformer_options.get("sample_sigmas")
-            self.told = SamplingProgress(() if levels is None else tuple(levels.tolist()))
+            self.told = SamplingProgress(() if levels is None else tuple(levels.cpu().tolist()))
         return self.told
 
     def shrink(self) -> bool:
