@@ -61,9 +61,9 @@ def upload(client, tmp_path):
 
 
 @pytest.fixture
-def graph(quickstart, upload):
-    """The quick start for a photo of 80x64 px, by itself in tiles and once more whole, scale left open."""
-    made = quickstart(upload(Image.effect_noise((80, 64), 40).convert("RGB"), "noisy.png"))
+def graph(anatomy, upload):
+    """The quick start, laid open, for a photo of 80x64 px, by itself in tiles and once more whole, scale left open."""
+    made = anatomy(upload(Image.effect_noise((80, 64), 40).convert("RGB"), "noisy.png"))
     made["3"]["inputs"]["scale"] = 0.0
     made["7"]["inputs"] |= {"tile_size": 256, "overlap": 64, "tile_batch": 1}
     for key, follows in (("9", ("7", "5")), ("10", ("9", "19")), ("12", ("11", "20"))):
@@ -117,8 +117,8 @@ def test_without_semantics_of_the_frame_the_rest_is_told(client, graph):
     assert re.fullmatch(rf"80x64 -> 320x256 px \(auto: 4x\); {SCORES}", text)
 
 
-def test_a_photo_of_one_pixel_is_told_to_be_too_small_to_measure(client, quickstart, upload):
-    graph = quickstart(upload(Image.new("RGB", (1, 1), (200, 90, 40)), "pixel.png"))
+def test_a_photo_of_one_pixel_is_told_to_be_too_small_to_measure(client, anatomy, upload):
+    graph = anatomy(upload(Image.new("RGB", (1, 1), (200, 90, 40)), "pixel.png"))
     graph["3"]["inputs"]["scale"] = 0.0
     outputs = client.run(graph)
     (text,) = outputs["12"]["text"]
@@ -128,10 +128,10 @@ def test_a_photo_of_one_pixel_is_told_to_be_too_small_to_measure(client, quickst
     assert restored(client, outputs).size == (4, 4)
 
 
-def test_a_sticker_keeps_its_transparency_if_its_mask_is_connected(client, quickstart, upload):
+def test_a_sticker_keeps_its_transparency_if_its_mask_is_connected(client, anatomy, upload):
     sticker = Image.new("RGBA", (48, 40), (200, 90, 40, 0))
     sticker.paste((20, 120, 220, 255), (12, 10, 36, 30))
-    graph = quickstart(upload(sticker, "sticker.png"))
+    graph = anatomy(upload(sticker, "sticker.png"))
     graph["3"]["inputs"] |= {"scale": 2.0, "mask": ["1", 1]}
     outputs = client.run(graph)
     result = restored(client, outputs)
@@ -140,8 +140,8 @@ def test_a_sticker_keeps_its_transparency_if_its_mask_is_connected(client, quick
     assert "; transparency enlarged with it; " in outputs["12"]["text"][0]
 
 
-def test_an_empty_mask_leaves_a_photo_opaque(client, quickstart, upload):
-    graph = quickstart(upload(Image.new("RGB", (48, 40), (20, 120, 220)), "opaque.png"))
+def test_an_empty_mask_leaves_a_photo_opaque(client, anatomy, upload):
+    graph = anatomy(upload(Image.new("RGB", (48, 40), (20, 120, 220)), "opaque.png"))
     graph["3"]["inputs"]["mask"] = ["1", 1]
     outputs = client.run(graph)
     assert restored(client, outputs).mode == "RGB"
