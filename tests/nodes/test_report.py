@@ -62,7 +62,7 @@ def upload(client, tmp_path):
 
 @pytest.fixture
 def graph(anatomy, upload):
-    """The quick start, laid open, for a photo of 80x64 px, by itself in tiles and once more whole, scale left open."""
+    """The quick start, laid open, for 80x64 px, in tiles and once more whole, scale left open."""
     made = anatomy(upload(Image.effect_noise((80, 64), 40).convert("RGB"), "noisy.png"))
     made["3"]["inputs"]["scale"] = 0.0
     made["7"]["inputs"] |= {"tile_size": 256, "overlap": 64, "tile_batch": 1}
