@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -35,13 +34,16 @@ class Listing:
     photos: dict[str, Path] = field(default_factory=dict)
     passed: dict[str, str] = field(default_factory=dict)
 
+    def ignored(self) -> dict[str, str]:
+        """Return the number and the names of the ignored files, by reason."""
+        return {
+            f"passed over, {reason}": listed([name for name, why in self.passed.items() if why == reason])
+            for reason in sorted(set(self.passed.values()))
+        }
+
     def passed_over(self) -> list[str]:
-        """A line for each reason, with the number of files and their names."""
-        reasons = Counter(self.passed.values())
-        return [
-            f"passed over, {reason}: {listed([name for name, why in self.passed.items() if why == reason])}"
-            for reason in sorted(reasons)
-        ]
+        """Return a line for each reason, with the number and the names of the ignored files."""
+        return [f"{reason}: {names}" for reason, names in self.ignored().items()]
 
 
 def listed(names: list[str]) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..ray_cluster import ray_session
 from .own import OwnHost
 from .remote import ATTEMPTS, Server, StoppedError
 from .workflow import Workflow
@@ -77,27 +77,13 @@ class Worker:
             raise RuntimeError(f"Ray: {_last_line(error)}") from error
 
 
-def check_ray() -> None:
-    """Find out whether Ray is there.
-
-    Raises:
-        RuntimeError: if not.
-    """
-    try:
-        import ray  # noqa: F401
-    except ImportError as error:
-        raise RuntimeError(
-            '--engine ray needs Ray. Install it with  pip install "ugc-super-resolution[cluster]"'
-        ) from error
-
-
 @contextmanager
 def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list[Worker], str]]:
     """Start a host on each of `count` workers; gives them and the version of ComfyUI.
 
     Joins the cluster that RAY_ADDRESS names, else starts Ray here. Each worker gets a GPU where the cluster
     has any. Photos and results travel through Ray: the machines need no common disk, but this package,
-    ComfyUI and its models. Usage statistics are not sent unless RAY_USAGE_STATS_ENABLED says so.
+    ComfyUI and its models.
 
     Args:
         count: None for one a GPU, or one a machine where there is no GPU.
@@ -106,41 +92,36 @@ def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list
     Raises:
         RuntimeError: if a worker can't be started.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-    from ray.exceptions import RayError, RayTaskError
+    with ray_session():
+        import ray
+        from ray.exceptions import RayError, RayTaskError
 
-    started = not ray.is_initialized()
-    if started:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    actors: list[Any] = []
-    try:
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        count = count or gpus or len(ray.nodes())
-        remote = ray.remote(HostActor).options(
-            num_cpus=1,
-            num_gpus=1 if gpus else 0,
-            max_concurrency=2,  # `close` must get through while `restore` works
-            max_restarts=ATTEMPTS,
-            max_task_retries=ATTEMPTS,
-            scheduling_strategy="SPREAD",
-        )
-        actors = [remote.remote() for _ in range(count)]
+        actors: list[Any] = []
         try:
-            version = ray.get([actor.version.remote() for actor in actors], timeout=START_LIMIT_S)[0]
-        except RayTaskError as error:
-            reason = _cause(error)
-            raise reason from None
-        except RayError as error:
-            raise RuntimeError(f"Ray could not start {count} workers: {_last_line(error)}") from error
-        yield [Worker(actor, stop) for actor in actors], version
-    finally:
-        if actors:
-            ray.wait(
-                [actor.close.remote() for actor in actors], num_returns=len(actors), timeout=STOP_LIMIT_S
+            gpus = int(ray.cluster_resources().get("GPU", 0))
+            count = count or gpus or len(ray.nodes())
+            remote = ray.remote(HostActor).options(
+                num_cpus=1,
+                num_gpus=1 if gpus else 0,
+                max_concurrency=2,  # `close` must get through while `restore` works
+                max_restarts=ATTEMPTS,
+                max_task_retries=ATTEMPTS,
+                scheduling_strategy="SPREAD",
             )
-        if started:
-            ray.shutdown()
+            actors = [remote.remote() for _ in range(count)]
+            try:
+                version = ray.get([actor.version.remote() for actor in actors], timeout=START_LIMIT_S)[0]
+            except RayTaskError as error:
+                reason = _cause(error)
+                raise reason from None
+            except RayError as error:
+                raise RuntimeError(f"Ray could not start {count} workers: {_last_line(error)}") from error
+            yield [Worker(actor, stop) for actor in actors], version
+        finally:
+            if actors:
+                ray.wait(
+                    [actor.close.remote() for actor in actors], num_returns=len(actors), timeout=STOP_LIMIT_S
+                )
 
 
 def _cause(error: Any) -> Exception:

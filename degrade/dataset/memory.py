@@ -1,4 +1,4 @@
-"""Memory of worker processes."""
+"""Memory allocation in worker processes."""
 
 import ctypes
 import sys
@@ -9,11 +9,11 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
 
 
 def keep_memory() -> None:
-    """Keep what this process frees for its next photo, instead of giving it back to the system at once.
+    """Make this process keep freed memory for the next photo instead of returning it to the system.
 
-    Effects make and drop tensors of some MB all the time; getting their pages anew from the system costs
-    7 to 25 % of the time of a chain (measured). For processes of our own: it holds for the whole process.
-    Does nothing where the C library is not GNU's.
+    Effects allocate and free tensors of some MB all the time; getting their pages from the system again costs
+    7 to 25 % of the time of a chain (measured). The setting holds for the whole process, so call it in
+    processes of our own. Does nothing unless the C library is GNU's.
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""Jobs done by worker processes of this machine."""
+"""The engine that runs jobs in worker processes of this machine."""
 
 import multiprocessing
 import signal
@@ -11,14 +11,14 @@ from contextlib import contextmanager
 import torch
 
 from ...processes import end_with_parent
-from .jobs import Job, Outcome, Outcomes, Plan, Stopped, work
+from .jobs import Job, Outcome, Outcomes, PairPlan, Stopped, work
 from .memory import keep_memory
 
 
-def local(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
-    """Work in `workers` processes, each with one thread of PyTorch; one worker is this process itself.
+def local(plan: PairPlan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
+    """Run jobs in `workers` processes with one PyTorch thread each; a single worker is this process itself.
 
-    Once `stopped` says so, what is at work is finished and the rest left.
+    Once `stopped()` is true, running jobs are finished and the others dropped.
     """
     workers = min(workers, len(jobs))
     if workers > 1:
@@ -38,7 +38,7 @@ def local(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Ou
         torch.set_num_threads(threads)
 
 
-def _pool(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
+def _pool(plan: PairPlan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
     # Fresh processes: forked ones would inherit locks of PyTorch's threads.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
@@ -64,7 +64,7 @@ def _pool(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Ou
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back, so that a process that starts meanwhile never gets one; it reaches us afterwards."""
+    """Block SIGINT, so that a process started meanwhile inherits the block; the signal arrives afterwards."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

@@ -226,8 +226,8 @@ def test_an_edited_degradation_that_can_not_be_applied_is_refused(degradation, m
     [
         ("{", "degradation: not JSON"),
         ("[]", "expected a JSON object, got list"),
-        ('{"recipe": "x"}', "missing 2 required positional arguments.*expected the JSON that Degrade Photo"),
-        ('{"recipe": "x", "seed": 0, "scale": 4, "draws": [3]}', "expected the JSON that Degrade Photo"),
+        ('{"recipe": "x"}', "missing 2 required positional arguments.*expected a degradation as JSON"),
+        ('{"recipe": "x", "seed": 0, "scale": 4, "draws": [3]}', "expected a degradation as JSON"),
     ],
 )
 def test_a_text_that_is_no_degradation_is_refused(text, message):

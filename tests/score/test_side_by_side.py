@@ -14,7 +14,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
-from ugc_sr.image import luma
+from ugc_sr.color import luma
 from ugc_sr.score.measures import gmsd, ms_ssim_y, niqe, psnr_y, ssim_y
 from ugc_sr.score.niqe import shipped
 

@@ -144,7 +144,7 @@ def trained(task):
 
 
 def gradients(task, samples):
-    task(samples, step=0)["loss"].backward()
+    task(samples)["loss"].backward()
     return {name: p.grad for name, p in task.named_parameters() if p.grad is not None}
 
 
@@ -173,7 +173,7 @@ def test_a_step_moves_no_frozen_weight(make):
     task = waken(make())
     before = {name: weight.clone() for name, weight in task.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=1.0)
-    task(batch(), step=0)["loss"].backward()
+    task(batch())["loss"].backward()
     optimizer.step()
     moved = {name for name, weight in task.state_dict().items() if not torch.equal(weight, before[name])}
     assert moved
@@ -209,7 +209,7 @@ def test_building_draws_from_the_seed_and_leaves_the_global_generator_alone(make
 def test_the_loss_of_a_batch_is_the_mean_of_its_samples_alone(make):
     task, samples = waken(make()), batch(captions=("a cat", "a dog"))
     with torch.no_grad():
-        whole = task(samples, step=0)["loss"]
+        whole = task(samples)["loss"]
         alone = [task(one(samples, place), step=9)["loss"] for place in range(2)]
     assert_close(whole, torch.stack(alone).mean())
     assert alone[0] != alone[1]
@@ -221,7 +221,7 @@ def test_captions_are_shown_to_the_share_of_samples_that_the_recipe_says(make):
     for share, matter in ((1.0, False), (0.0, True)):
         task = waken(make(options={"null_text": share}))
         with torch.no_grad():
-            assert (task(samples, step=0)["loss"] != task(other, step=0)["loss"]) == matter
+            assert (task(samples)["loss"] != task(other)["loss"]) == matter
 
 
 def test_half_of_the_samples_are_shown_no_caption(make, monkeypatch):
@@ -233,7 +233,7 @@ def test_half_of_the_samples_are_shown_no_caption(make, monkeypatch):
     monkeypatch.setattr(task, "_tokens", lambda photos: photos)
     monkeypatch.setattr(task, "_predict", lambda x, *_: x)
     pixels = torch.zeros(400, 3, 8, 8)
-    task(Batch(pixels, pixels[..., ::4, ::4], tuple(range(400)), captions=("cat",) * 400), step=0)
+    task(Batch(pixels, pixels[..., ::4, ::4], tuple(range(400)), captions=("cat",) * 400))
     assert 160 < shown.count("") < 240  # 4 standard deviations
 
 
@@ -245,7 +245,7 @@ def test_semantics_are_read_from_the_whole_photo_if_the_batch_has_it(make, monke
     monkeypatch.setattr(task, "_tokens", lambda photos: seen.append(photos) or read(photos))
     for whole in (False, True):
         samples = batch(whole=whole)
-        task(samples, step=0)
+        task(samples)
         enlarged = resize(samples.lr, 64, 64).clamp(0, 1)
         assert torch.equal(seen.pop(), samples.whole if whole else enlarged)
 
@@ -257,7 +257,7 @@ def test_noise_is_added_and_asked_for_as_diffusers_does(make, base_folder, tmp_p
     task = make(base=altered(base_folder, tmp_path, "scheduler", prediction_type=prediction))
     samples, given = batch(), []
     monkeypatch.setattr(task, "_predict", lambda x, t, *_: given.append((x, t)) or torch.zeros_like(x))
-    error = task(samples, step=0)["mse"]
+    error = task(samples)["mse"]
     noisy, timesteps = given.pop()
     latent = task._latent(samples)
     noise = noise_like(latent, samples.seeds, salt=1)
@@ -275,7 +275,7 @@ def test_timesteps_cover_the_schedule_evenly(make, monkeypatch):
     monkeypatch.setattr(task, "_tokens", lambda photos: photos)
     monkeypatch.setattr(task, "_predict", lambda x, t, *_: drawn.append(t) or x)
     pixels = torch.zeros(2000, 3, 8, 8)
-    task(Batch(pixels, pixels[..., ::4, ::4], tuple(range(2000))), step=0)
+    task(Batch(pixels, pixels[..., ::4, ::4], tuple(range(2000))))
     counts = torch.histc(torch.cat(drawn).float(), bins=10, min=0, max=1000)
     assert counts.sum() == 2000
     assert (counts - 200).abs().max() < 60  # 4.5 standard deviations
@@ -286,7 +286,7 @@ def test_min_snr_weighs_the_clean_latents_error_by_the_capped_snr(make, base_fol
     base = altered(base_folder, tmp_path, "scheduler", prediction_type=prediction)
     task, plain = make(base=base, min_snr_gamma=5.0), make(base=base)
     steps = torch.arange(1000)
-    kept = task.kept.double()
+    kept = task.alphas.double()
     snr = kept / (1 - kept)
     # what an error of 1 in the clean latent is as an error of the noise, or of the velocity
     as_predicted = snr if prediction == "epsilon" else 1 / (1 - kept)
@@ -306,8 +306,8 @@ def test_checkpointing_keeps_the_tokens_of_each_forward_apart(make):
     samples = batch()
     apart, together = waken(make()), waken(make(gradient_checkpointing=True))
     for place in range(2):
-        apart(one(samples, place), step=0)["loss"].backward()
-    sum(together(one(samples, place), step=0)["loss"] for place in range(2)).backward()
+        apart(one(samples, place))["loss"].backward()
+    sum(together(one(samples, place))["loss"] for place in range(2)).backward()
     for (name, expected), got in zip(apart.named_parameters(), together.parameters(), strict=True):
         if expected.requires_grad:
             assert_close(got.grad, expected.grad, msg=name)
@@ -337,7 +337,7 @@ def test_half_precision_stores_what_is_frozen_and_trains_in_float32(make, tmp_pa
     assert task.unet.conv_in.weight.dtype == task.vae.decoder.conv_out.weight.dtype == half
     assert {p.dtype for p in task.encoder.parameters()} == {torch.float32}
     with torch.no_grad():
-        loss, exact = (t(batch(), step=0)["loss"] for t in (task, waken(make())))
+        loss, exact = (t(batch())["loss"] for t in (task, waken(make())))
     assert_close(loss, exact, rtol=0.02, atol=0)
     for file in [file for file in task.export(tmp_path) if file.suffix == ".safetensors"]:
         with safe_open(file, framework="pt") as weights:
@@ -491,7 +491,7 @@ def test_a_file_that_is_no_encoder_is_refused(make, base_folder):
 
 def test_crops_that_are_no_whole_cells_are_refused(make):
     with pytest.raises(ValueError, match=r"crops are 60x60 px; expected multiples of 8"):
-        make()(batch(side=15), step=0)
+        make()(batch(side=15))
 
 
 @pytest.mark.comfy
@@ -502,16 +502,16 @@ def test_weights_trained_here_restore_the_same_picture_in_the_host(
     """Every weight finds its place in the host; the KSampler then gives the training's own picture."""
     task = waken(make(options={"steps": 5, "cfg": cfg}))
     optimizer = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=1e-4)
-    for step in range(3):
+    for _ in range(3):
         optimizer.zero_grad()
-        task(batch(), step)["loss"].backward()
+        task(batch())["loss"].backward()
         optimizer.step()
     task.export(tmp_path)
     photo = torch.rand(1, 3, 18, 27)
     expected = task.restore(photo, seed=7)
     assert expected.std() > 0.01
     with torch.no_grad():
-        texts = [task._text([words]) for words in (task.recipe.prompt, task.recipe.negative)]
+        texts = [task._text([words]) for words in (task.options.prompt, task.options.negative)]
     given = {"photo": photo, "texts": texts, "steps": 5, "cfg": cfg, "seed": 7}
     assert_close(in_the_host(base_folder, encoder_file, tmp_path, **given), expected, rtol=0, atol=1e-3)
     other = in_the_host(base_folder, encoder_file, tmp_path, **{**given, "seed": 8})

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from ugc_sr.degrade.__main__ import main
-from ugc_sr.degrade.dataset.files import load_photo
+from ugc_sr.degrade.dataset.photo import load_photo
 from ugc_sr.degrade.degradation import Degradation, apply
 from ugc_sr.degrade.recipes import RECIPES
 
@@ -157,7 +157,7 @@ def test_ctrl_c_finishes_what_is_at_work_and_tells_how_to_go_on(photos, tmp_path
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 130
     assert said == (
-        "\nFinishing what is at work; once more ends it at once.\n"
+        "\nFinishing the running jobs; a second signal ends them at once.\n"
         "Stopped. The same command with --resume goes on.\n"
     )
     names = {json.loads(line)["name"] for line in lines(out)}
@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_only_whole_pairs(photos, tmp_path, recipe_file, full
     process = start(where, out, "--recipe", recipe, "--workers", 1, preexec_fn=small_disk)
     said = process.communicate(timeout=60)[1]
     assert (process.returncode, said.count("\n")) == (1, 1)
-    assert said == f"{out}: File too large. Once that is mended, the same command with --resume goes on.\n"
+    assert said == f"{out}: File too large. After fixing that, the same command with --resume goes on.\n"
     whole = lines(out)
     assert len(whole) == 3 if full_at == "photo" else 3 < len(whole) < 8
     for line in map(json.loads, whole):
@@ -260,7 +260,7 @@ def test_a_bad_recipe_is_refused_by_name_before_any_work(photos, tmp_path, capsy
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (["--recipe", "lovely"], "--recipe lovely: no such file and no such name; known are ugc, "),
+        (["--recipe", "lovely"], "There is no recipe or file 'lovely'; recipes are ugc, "),
         (["--crop", "30"], "--crop must be a multiple of the scale, 4; got 30."),
         (["--scale", "99"], "--scale must be at most 16, got 99."),
         (["--join", "gone"], "gone: expected a folder hr or gt or hq in it."),
@@ -332,7 +332,7 @@ def test_given_pairs_are_joined_after_a_check_and_the_mix_is_noted(photos, tmp_p
     assert make(where, out, "--recipe", recipe, "--join", official) == 1
     said = capsys.readouterr()
     assert "alone.png: no photo of that name on the other side" in said.err
-    assert "off.png: don't lie on each other; the damaged photo is off by -0.50 px" in said.err
+    assert "off.png: are not aligned; the damaged photo is off by -0.50 px" in said.err
     assert "3 new pairs; 2 could not be used; 3 in all (1 joined, 2 recipe)" in said.out
     assert json.loads((out / "dataset.json").read_text())["mix"] == {"joined": 1, "recipe": 2}
     joined = json.loads(lines(out)[-1])

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no network: figures, plots, and the worst places to look at."""
+"""A report as a self-contained HTML file: figures, plots, and crops of the worst pictures."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from PIL import Image
 from ..files import printable
 from ..photos.listing import list_photos
 from .card import GROUPS
-from .files import AGAINST, left_out, load, matched
 from .metrics import badness
 from .picture import to_picture
 from .plots import distribution, scatter
+from .scoring import AGAINST, left_out, load, matched
 from .sheet import cut, interest, places
 
 WORST = 6  # pictures that are shown
@@ -63,22 +63,22 @@ WORDS = {
 
 
 def page(scores: dict[str, Any], sr: Path, gt: Path | None = None, lr: Path | None = None) -> str:
-    """The HTML of a report.
+    """Return a report as HTML.
 
     Args:
-        scores: what `files.report` returned for the same paths.
-        sr: the result, or a folder of them.
-        gt: the original or originals, if they were given.
-        lr: the small photo or photos, if they were given.
+        scores: the result of `scoring.report` for the same paths.
+        sr: the result, or a folder of results.
+        gt: the original or originals, if given.
+        lr: the small photo or photos, if given.
 
     Raises:
         RuntimeError: if matplotlib is missing.
-        ValueError: if a picture can't be read any more.
+        ValueError: if a picture has become unreadable.
     """
     from jinja2 import Environment, StrictUndefined
 
     ranking = worst(scores)
-    template = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -103,7 +103,7 @@ def page(scores: dict[str, Any], sr: Path, gt: Path | None = None, lr: Path | No
 
 
 def worst(scores: dict[str, Any]) -> list[int]:
-    """Places of the pictures in the report, worst first: by their mean rank over the metrics with a mean."""
+    """Return the indices of the pictures, worst first, by mean rank over all metrics with a mean."""
     from scipy.stats import rankdata
 
     images = scores["images"]
@@ -112,7 +112,7 @@ def worst(scores: dict[str, Any]) -> list[int]:
 
 
 def _groups(scores: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
-    """The means as cards, by what the results were compared with."""
+    """Return the means as cards, by reference."""
     groups: dict[str, list[dict[str, str]]] = {}
     for name, value in scores["mean"].items():
         how = scores["protocol"][name]
@@ -133,7 +133,7 @@ def _groups(scores: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
 
 
 def _plots(scores: dict[str, Any]) -> dict[str, str]:
-    """{metric: SVG} of those that vary over pictures in a finite way."""
+    """Return {metric: SVG} of the metrics with an interval."""
     return {
         name: distribution(name, [row[name] for row in scores["images"]], scores["mean"][name], interval)
         for name, interval in scores["interval"].items()
@@ -141,7 +141,7 @@ def _plots(scores: dict[str, Any]) -> dict[str, str]:
 
 
 def _trade_off(scores: dict[str, Any]) -> str:
-    """Fidelity against perception, or nothing where one of both has no interval."""
+    """Return a plot of fidelity against perception, or "" if one of both has no interval."""
     axes = FIDELITY, PERCEPTION
     if not scores["interval"].keys() >= set(axes):
         return ""
@@ -152,7 +152,7 @@ def _trade_off(scores: dict[str, Any]) -> str:
 
 
 def _rows(scores: dict[str, Any], shown: Sequence[int]) -> list[dict[str, Any]]:
-    """One row a picture; of several, the worst value of each metric is marked."""
+    """Return one row per picture; if there are several, the worst value of each metric is marked."""
     images = scores["images"]
     lowest = {
         name: max(badness(name, row[name]) for row in images if name in row) for name in scores["protocol"]
@@ -171,7 +171,7 @@ def _rows(scores: dict[str, Any], shown: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _look(result: Path, files: dict[str, Path]) -> dict[str, Any]:
-    """Crops at the place of the largest error, and where it lies; without a reference, of most detail."""
+    """Return crops at the largest error, or, without a reference, at most detail, and their position."""
     photos = {role: to_picture(load(file)) for role, file in {"sr": result, **files}.items()}
     sr = photos["sr"]
     compared = [photos[role] for role in ("gt", "lr") if role in photos][:1]
@@ -200,7 +200,7 @@ def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
 
 
 def _short(value: float) -> str:
-    """A figure for reading: four digits or so, exact ones are in the JSON."""
+    """Return a figure with about four digits."""
     if math.isinf(value):
         return "∞"
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
