@@ -1,6 +1,6 @@
-"""Processes that end with the one that started them, whatever ends that: a signal, SIGKILL, a crash.
+"""Child processes that end with their parent, however that ends: a signal, SIGKILL, a crash.
 
-Both kinds wait for the other end of a pipe to be closed, which the system does for every process that ends.
+Both kinds wait for the other end of a pipe to close, which the system does for every process that ends.
 """
 
 import multiprocessing
@@ -29,7 +29,7 @@ ENDS_WITH_US = (sys.executable, "-c", _SCRIPT)
 
 
 def end_with_parent() -> None:
-    """End this process, which `multiprocessing` started, as soon as the one that started it has ended."""
+    """End this process, started by `multiprocessing`, as soon as its parent has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_wait_and_end, args=(parent.sentinel,), daemon=True).start()
