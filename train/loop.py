@@ -1,6 +1,5 @@
 """The training of one stage: steps, and a state from which training continues exactly."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -37,11 +36,9 @@ class Trainer:
         self.task, self.stage, self.step = task, stage, 0
         self._processes = processes
         self._model = processes.wrap(task)
-        groups = task.parameter_groups()
-        self._multiples = [multiple for multiple, _ in groups]
-        self._parameters = list(itertools.chain.from_iterable(parameters for _, parameters in groups))
+        self._parameters = [parameter for parameter in task.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(
-            [{"params": parameters} for _, parameters in groups],
+            self._parameters,
             lr=stage.learning_rate,
             betas=stage.betas,
             eps=stage.eps,
@@ -60,8 +57,7 @@ class Trainer:
             NotFiniteError: if the loss, or without fp16 a gradient, is not finite.
         """
         rate = self.stage.learning_rate * _schedule(self.step, self.stage)
-        for group, multiple in zip(self._optimizer.param_groups, self._multiples, strict=True):
-            group["lr"] = rate * multiple
+        self._optimizer.param_groups[0]["lr"] = rate
         self._optimizer.zero_grad()
         values = self.backward(parts)
         self._check_finite(values["loss"], "loss", parts)

@@ -24,13 +24,6 @@ from ..models.segmenter import nano_encoder
 from ..models.twins import SemanticControlNet, SemanticUNet
 
 LAST_TIMESTEP = 999
-VERSION_1_BLOCKS = (
-    0,
-    1,
-    2,
-    14,
-    15,
-)  # of the 16 blocks of version 1's anchor, those that version 2 starts from
 
 
 class Nano(nn.Module):
@@ -97,7 +90,7 @@ def restore(model: Nano, hint: Tensor, tokens: Tensor | None = None, sharpness: 
 
 
 def load_nano(seed: int, base: Path | None) -> Nano:
-    """Return a model with fresh weights, or with those of a bundled one (of version 1: the anchor only).
+    """Return a model with fresh weights, or with those of a bundled one.
 
     Args:
         seed: seed of the fresh weights.
@@ -106,19 +99,8 @@ def load_nano(seed: int, base: Path | None) -> Nano:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Nano()
-    if base is None:
-        return model
-    state = {name: value.float() for name, value in load_file(base).items()}
-    state["text"] = state.pop("text.")
-    if "vae.body.15.0.weight" in state:
-        blocks = {f"vae.body.{old}.": f"vae.body.{new}." for new, old in enumerate(VERSION_1_BLOCKS)}
-        renamed = {"vae.head.": "vae.head.", **blocks, "vae.tail.": "vae.tail."}
-        state = {
-            new + n.removeprefix(old): w
-            for old, new in renamed.items()
-            for n, w in state.items()
-            if n.startswith(old)
-        }
-        state = model.state_dict() | state
-    model.load_state_dict(state)
+    if base is not None:
+        state = {name: value.float() for name, value in load_file(base).items()}
+        state["text"] = state.pop("text.")
+        model.load_state_dict(state)
     return model

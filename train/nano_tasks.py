@@ -18,7 +18,6 @@ from .nano_network import LAST_TIMESTEP, Nano, load_nano, restore
 from .photos import training_digest
 from .task import Batch, Start, Task
 
-ANCHOR_RATE = 0.4  # multiple of the learning rate
 EARLIER_SHARE = 0.15  # share of samples with a random timestep, for samplers of several steps
 TOKEN_DROPOUT = 0.05  # share of photos whose tokens are zero
 
@@ -49,10 +48,10 @@ class ReadingTask(Task):
     def features(self, clean: Tensor) -> list[Tensor]:
         """Return each layer's features of clean photos (B, 3, H, W) at the tokens' cells: (B, N, 512).
 
-        The photos are resized to the encoder's input. The mean over the batch, which carries no information,
-        is subtracted.
+        The photos are resized to half the encoder's input, where a cell of the deepest features is that of a
+        token. The mean over the batch, which carries no information, is subtracted.
         """
-        size = (self.encoder.image_size,) * 2
+        size = (self.encoder.image_size // 2,) * 2
         clean = F.interpolate(clean, size=size, mode="bilinear", antialias=True)
         features = self._trunk.network.to(clean.device).features(clean, *self.LAYERS).values()
         pooled = [F.adaptive_avg_pool2d(x, self.encoder.grid).flatten(2).transpose(1, 2) for x in features]
@@ -94,24 +93,23 @@ class AnchorTask(Task):
 
 
 class RestoreTask(Task):
-    """The anchor and the sharp result, trained together.
+    """UNet, ControlNet and the text stand-in learn the difference from the anchor to the target.
 
-    The anchor is a regression of the clean photo. UNet, ControlNet and the text stand-in predict the
-    difference from the anchor, which their errors don't reach, to the target: a larger network's result for
-    the same photo, or the clean photo if there is none. The encoder is not trained.
+    The target is a larger network's result for the same photo, or the clean photo if there is none. Anchor
+    and encoder are not trained.
     """
 
     def __init__(
         self, model: Nano, *, perceptual: float, texture: float, weave: float, window: int, tokens: bool
     ) -> None:
-        """Set up training.
+        """Train a model; the loss is L1 plus weighted losses.
 
         Args:
             model: the networks with their initial weights.
-            perceptual: weight of ST-LPIPS (AlexNet) to the target, relative to L1.
-            texture: weight of the distance in the first two stages of ST-LPIPS's VGG-16.
-            weave: weight of the weave loss, for patterns to which ST-LPIPS is blind.
-            window: side in pixels of the part of each crop that ST-LPIPS sees; `texture` sees half of that.
+            perceptual: weight of ST-LPIPS with AlexNet to the target.
+            texture: weight of ST-LPIPS with VGG-16, whose first features see single pixels.
+            weave: weight of the weave loss, for patterns to which AlexNet is blind.
+            window: side in pixels of the part of each crop for AlexNet; VGG-16 gets two thirds of it.
             tokens: read the encoder's tokens; otherwise they are zero.
         """
         super().__init__()
@@ -119,48 +117,35 @@ class RestoreTask(Task):
         self.weights, self.window = {"perceptual": perceptual, "texture": texture, "weave": weave}, window
         self.reads = tokens
         model.encoder.requires_grad_(False)
+        model.vae.requires_grad_(False)
         self._losses = [
             # Channels last is a third faster.
             Unseen(judge(net).to(memory_format=torch.channels_last))  # pyright: ignore[reportCallIssue]
             for net in ("alex", "vgg")
         ]
 
-    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """Return the other networks, and the anchor with a lower learning rate, as it is pretrained."""
-        anchor = list(self.model.vae.parameters())
-        known = {id(parameter) for parameter in anchor}
-        others = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
-        return [(1.0, others), (ANCHOR_RATE, anchor)]
-
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return the losses of the anchors and the sharpest pictures of hints (B, 3, H, W)."""
+        """Return the losses of the sharpest pictures of hints (B, 3, H, W)."""
         hint = batch.lr.contiguous(memory_format=torch.channels_last)
         target = batch.hr if batch.target is None else batch.target
         timestep = _timesteps(batch.seeds).to(hint.device)
-        anchor = self.model.anchor(hint)
+        with torch.no_grad():
+            anchor = self.model.anchor(hint)
         tokens = self.tokens(hint, batch.seeds)
-        drawn = self.model.residual(anchor.detach(), hint, tokens, timestep)
-        with torch.autocast(hint.device.type, enabled=False):  # losses always in float32
-            return self._losses_of(batch, anchor.float(), drawn.float(), target)
-
-    def _losses_of(self, batch: Batch, anchor: Tensor, drawn: Tensor, target: Tensor) -> Mapping[str, Tensor]:
-        picture = self.model.picture(anchor.detach() + drawn)
-        seen, wanted = (
+        picture = self.model.picture(anchor + self.model.residual(anchor, hint, tokens, timestep))
+        alex, vgg = (unseen.network.to(anchor.device) for unseen in self._losses)
+        near = self.window * 2 // 3
+        sides = [
             _windows(side, batch.seeds, self.window).contiguous(memory_format=torch.channels_last)
             for side in (picture, target)
-        )
-        alex, vgg = (unseen.network.to(anchor.device) for unseen in self._losses)
-        truest = self.model.picture(anchor)
+        ]
         parts = {
-            "anchor": (truest - batch.hr).abs().mean(),
             "l1": (picture - target).abs().mean(),
-            "perceptual": alex(seen, wanted).mean(),
-            "weave": _weave(picture, target) + _weave(truest, batch.hr),
-            "texture": _texture(
-                vgg, *(side[..., : self.window // 2, : self.window // 2] for side in (seen, wanted))
-            ),
+            "perceptual": alex(*sides).mean(),
+            "texture": vgg(*(side[..., :near, :near] for side in sides)).mean(),
+            "weave": _weave(picture, target),
         }
-        loss = parts["anchor"] + parts["l1"]
+        loss = parts["l1"]
         for name, weight in self.weights.items():
             loss = loss + weight * parts[name]
         return {"loss": LATENT_SCALE * loss, **parts}
@@ -215,15 +200,6 @@ def _weave(picture: Tensor, target: Tensor) -> Tensor:
 def judge(net: str) -> STLPIPS:
     """Return the ST-LPIPS network of that name, loaded once per process."""
     return STLPIPS(net)
-
-
-def _texture(vgg: STLPIPS, seen: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean distance of the first two stages' features, relative to the mean of the target's."""
-    layers = ("relu1_2", "relu2_2")
-    with torch.no_grad():
-        goals = vgg.features(wanted, *layers)
-    found = vgg.features(seen, *layers)
-    return torch.stack([(found[n] - goals[n]).abs().mean() / goals[n].mean() for n in layers]).mean()
 
 
 def _rng(seed: int, salt: int) -> np.random.Generator:

@@ -78,10 +78,6 @@ class Start:
 class Task(nn.Module):
     """A module that computes its loss; its parameters with `requires_grad` are trained."""
 
-    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """Return the trained parameters in groups, each with its multiple of the learning rate."""
-        return [(1.0, [parameter for parameter in self.parameters() if parameter.requires_grad])]
-
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return scalars to log, means over the samples; "loss" is minimised.
 
