@@ -26,39 +26,27 @@ FIDELITY, PERCEPTION = "psnr_y", "niqe"  # axes of the scatter plot
 ROLES = {"sr": "result", "gt": "original", "lr": "small photo"}
 BETTER = {"higher": "↑ higher is better", "lower": "↓ lower is better", "near 1": "near 1 is best"}
 
-# What a person calls a metric, its unit, and what it tells.
+# Metric -> label, unit, explanation.
 WORDS = {
-    "psnr_y": ("PSNR-Y", "dB", "How near the brightness of each pixel is to the original."),
-    "ssim_y": ("SSIM-Y", "", "How alike contrast and structure are from place to place; 1 is equal."),
-    "psnr_rgb": ("PSNR", "dB", "How near each pixel is to the original, colour included."),
-    "ms_ssim_y": ("MS-SSIM-Y", "", "SSIM at five sizes of detail together; 1 is equal."),
-    "gmsd": ("GMSD", "", "How unevenly edges were lost or made up; 0 is equal."),
-    "hf_ratio": (
-        "Finest detail",
-        "",
-        "Its amount over the original's: below 1 is soft, above 1 harsh or noisy.",
-    ),
-    "color_difference": ("Colour shift", "ΔE", "How far colours moved, detail aside; 0 is equal."),
-    "lr_consistency": (
-        "Faithfulness",
-        "dB",
-        "How near the result comes to the small photo when made small again.",
-    ),
-    "lr_blockiness": ("Old blocks", "", "What is left of the small photo's own JPEG blocks; 1 is nothing."),
+    "psnr_y": ("PSNR-Y", "dB", "Error of the luma of each pixel."),
+    "ssim_y": ("SSIM-Y", "", "Similarity of local contrast and structure; 1 is equal."),
+    "psnr_rgb": ("PSNR", "dB", "Error of each pixel, colour included."),
+    "ms_ssim_y": ("MS-SSIM-Y", "", "SSIM at five scales together; 1 is equal."),
+    "gmsd": ("GMSD", "", "Unevenness of lost and invented edges; 0 is equal."),
+    "hf_ratio": ("Finest detail", "", "Amount over the original's: below 1 is soft, above 1 harsh or noisy."),
+    "color_difference": ("Colour shift", "ΔE", "Difference of colours without detail; 0 is equal."),
+    "lr_consistency": ("Faithfulness", "dB", "Error of the result, shrunk again, against the small photo."),
+    "lr_blockiness": ("Old blocks", "", "Remains of the small photo's own JPEG blocks; 1 is none."),
     "seams": ("Seams", "", "Steps along the borders of tiles over those beside them; 1 is none."),
     "blockiness": ("Blocks", "", "Steps on the grid of JPEG blocks over those beside it; 1 is none."),
     "grid": ("Weave", "", "Energy of patterns of 4 and 2 px over that beside them; near 1 is none."),
-    "niqe": ("NIQE", "", "How unlike clean photos its fine statistics are."),
-    "st_lpips": (
-        "ST-LPIPS",
-        "",
-        "How different a network (AlexNet) sees them, small shifts aside; 0 is equal.",
-    ),
+    "niqe": ("NIQE (own)", "", "Distance of local statistics from those of clean photos; own parameters."),
+    "st_lpips": ("ST-LPIPS", "", "Difference by a network (AlexNet), tolerant to small shifts; 0 is equal."),
     "st_lpips_vgg": ("ST-LPIPS (VGG)", "", "The same by a larger network (VGG-16); 0 is equal."),
-    "lpips": ("LPIPS", "", "How different a network (AlexNet) sees them; 0 is equal."),
-    "musiq": ("MUSIQ", "", "What a network expects people to rate it, of about 100."),
-    "maniqa": ("MANIQA", "", "What a network expects people to rate it, of about 1."),
-    "clipiqa": ("CLIP-IQA", "", "Whether CLIP finds it closer to a good photo than to a bad one; up to 1."),
+    "lpips": ("LPIPS", "", "Difference by a network (AlexNet); 0 is equal."),
+    "musiq": ("MUSIQ", "", "Human rating predicted by a network, of about 100."),
+    "maniqa": ("MANIQA", "", "Human rating predicted by a network, of about 1."),
+    "clipiqa": ("CLIP-IQA", "", "Similarity to a good rather than a bad photo for CLIP; up to 1."),
 }
 
 

@@ -188,11 +188,6 @@ def test_the_differentiable_recipe_lets_gradients_through_every_step_but_the_rou
     assert image.grad.abs().sum() > 0
 
 
-def test_a_recipe_with_a_video_codec_has_no_differentiable_form():
-    with pytest.raises(ValueError, match=r"recipe 'ugc' uses \w+, which PyTorch can't compute"):
-        RECIPES["ugc"].differentiable()
-
-
 @pytest.mark.parametrize("op", ["webp", "avif", "video", "caption", "sticker"])
 def test_a_step_that_pytorch_can_not_compute_is_named(op):
     steps = {}

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -236,24 +235,12 @@ def test_a_photo_smaller_than_the_crop_is_named(photos, tmp_path, capsys):
     assert "000.png: 28x24 px is too small; --crop takes 64x64 px of it." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"op": "smudge"}, r"steps\[0\]\.op: unknown step 'smudge'"),
-        ({"op": "jpeg", "parameters": {"quality": 0}}, r"steps\[0\]\.parameters\.quality must be .* got 0"),
-        (
-            {"op": "jpeg", "parameters": {"quality": {"uniform": [90, 30]}}},
-            r"steps\[0\]\.parameters\.quality must be a range \[low, high\], low <= high, got \[90, 30\]",
-        ),
-    ],
-)
-def test_a_bad_recipe_is_refused_by_name_before_any_work(photos, tmp_path, capsys, change, problem):
-    recipe = {"name": "mine", "scale": 4, "source": "assumed", "steps": [change]}
+def test_a_bad_recipe_is_refused_by_name_before_any_work(photos, tmp_path, capsys):
+    recipe = {"name": "mine", "scale": 4, "source": "assumed", "steps": [{"op": "smudge"}]}
     (tmp_path / "mine.json").write_text(json.dumps(recipe))
     assert make(photos(1), tmp_path / "out", "--recipe", tmp_path / "mine.json") == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"{tmp_path}/mine.json: recipe 'mine': ")
-    assert re.search(problem, said)
+    words = f"{tmp_path}/mine.json: recipe 'mine': steps[0].op: unknown step 'smudge'"
+    assert capsys.readouterr().err.startswith(words)
     assert not (tmp_path / "out").exists()
 
 
