@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..files import atomic_write
 from . import files, layout, pickles, weights
 from .convert import DUPLICATED, controlnet_from_diffusers, fold_tokens, unet_from_diffusers
 from .weights import UnsupportedWeightsError
@@ -150,17 +150,11 @@ def write(
 
     `dtype` None keeps each tensor's own. The format: huggingface.co/docs/safetensors.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     digest = hashlib.sha256()
-    try:
-        with temporary.open("xb") as file:
-            for piece in _pieces(tensors, metadata, dtype):
-                digest.update(piece)
-                file.write(piece)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as temporary, temporary.open("xb") as file:
+        for piece in _pieces(tensors, metadata, dtype):
+            digest.update(piece)
+            file.write(piece)
     return digest.hexdigest()
 
 
