@@ -10,9 +10,8 @@ from contextlib import contextmanager
 
 import torch
 
-from ...processes import end_with_parent
 from .jobs import Job, Outcome, Outcomes, PairPlan, Stopped, work
-from .memory import keep_memory
+from .worker import start_worker
 
 
 def local(plan: PairPlan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
@@ -41,7 +40,7 @@ def local(plan: PairPlan, jobs: Sequence[Job], workers: int, stopped: Stopped) -
 def _pool(plan: PairPlan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
     # Fresh processes: forked ones would inherit locks of PyTorch's threads.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
     waiting: deque[Future[Outcome]] = deque()
     try:
         for job in jobs:
@@ -73,10 +72,3 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker() -> None:
-    end_with_parent()  # a parent that was killed can't tell; they would wait for work for ever
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the parent decides
-    torch.set_num_threads(1)
-    keep_memory()

@@ -10,7 +10,7 @@ import torch
 
 from ...ray_cluster import ray_session
 from .jobs import Job, Outcome, Outcomes, PairPlan, Stopped, work
-from .memory import keep_memory
+from .worker import keep_memory
 
 JOBS_PER_BLOCK = 4  # Ray returns results block by block, so large blocks would arrive late
 

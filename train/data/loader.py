@@ -1,7 +1,6 @@
 """Batches of a stage, made in advance by worker processes, with random access by step."""
 
 import multiprocessing
-import signal
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from multiprocessing.context import BaseContext
@@ -12,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ...degrade.dataset.memory import keep_memory
-from ...processes import end_with_parent
+from ...degrade.dataset.worker import start_worker
 from ..task import Batch, seed_of
 from .mix import Data, Mix
 from .sample import View
@@ -215,8 +213,5 @@ def _as_it_is(packed: Any) -> Any:
     return packed
 
 
-def _start_worker(worker: int) -> None:  # noqa: ARG001 - PyTorch gives the number
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the parent decides
-    torch.set_num_threads(1)
-    keep_memory()
+def _start_worker(_: int) -> None:
+    start_worker()

@@ -1,7 +1,12 @@
-"""Memory allocation in worker processes."""
+"""The setup of worker processes."""
 
 import ctypes
+import signal
 import sys
+
+import torch
+
+from ...processes import end_with_parent
 
 KEPT_BYTES = 256 * 2**20
 LARGEST_BYTES = 32 * 2**20  # the most that the library takes; larger blocks go back to the system at once
@@ -21,3 +26,11 @@ def keep_memory() -> None:
     if hasattr(library, "mallopt"):
         library.mallopt(MMAP_THRESHOLD, LARGEST_BYTES)
         library.mallopt(TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def start_worker() -> None:
+    """Set up a worker: it ends with its parent, leaves Ctrl-C to it, and uses one thread."""
+    end_with_parent()  # otherwise it would wait for work for ever after its parent was killed
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the parent decides
+    torch.set_num_threads(1)
+    keep_memory()
