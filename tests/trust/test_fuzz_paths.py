@@ -246,7 +246,7 @@ def test_a_run_goes_on_in_its_own_folder_alone(begun, told, name):
     before = everything(begun.parent)
     status, said = told(train, "--resume", begun, "--cpu")
     assert (status, said.count("\n")) == (2, 1)
-    assert said.startswith(f"'{begun / 'config.json'}' is not what a run writes there. ")
+    assert said.startswith(f"'{begun / 'config.json'}' is not the configuration of a run. ")
     assert everything(begun.parent) == before
 
 
@@ -255,7 +255,7 @@ def test_settings_of_a_run_that_are_none_are_told_of_in_one_line(begun, told, co
     (begun / "config.json").write_text(content)
     status, said = told(train, "--resume", begun, "--cpu")
     assert (status, said.count("\n")) == (2, 1)
-    assert said.startswith(f"'{begun / 'config.json'}' is not what a run writes there. ")
+    assert said.startswith(f"'{begun / 'config.json'}' is not the configuration of a run. ")
 
 
 @pytest.mark.parametrize(
