@@ -10,7 +10,7 @@ import torch
 from ..console import StopSignals
 from ..files import printable, read_text
 from ..photos.listing import list_photos, listed
-from ..ray_cluster import check_ray
+from ..processes import check_ray
 from .dataset.jobs import Engine, PairPlan, list_jobs
 from .dataset.join import ExistingPairs, find_pairs
 from .dataset.pool import local
@@ -20,7 +20,7 @@ from .recipe import MAX_SCALE, Recipe
 from .recipes import RECIPES
 
 ENGINES: dict[str, Engine] = {"local": local, "ray": ray_data}
-NOTICE = "\nFinishing the running jobs; a second signal ends them at once.\n"
+NOTICE = "\nFinishing the current samples; a second signal ends them at once.\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

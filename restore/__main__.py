@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..console import keep_printing, version
 from ..photos.listing import Listing, listed
-from ..ray_cluster import check_ray
+from ..processes import check_ray
 from .cluster import PATIENCE_S, ray_workers
 from .connection import LOGIN_VARIABLE
 from .folder import check_writable, find_jobs, lacking

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..ray_cluster import ray_session
+from ..processes import start_ray
 from .own import OwnHost
 from .remote import ATTEMPTS, Server, StoppedError
 from .workflow import Workflow
@@ -81,9 +81,8 @@ class Worker:
 def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list[Worker], str]]:
     """Start a host on each of `count` workers; gives them and the version of ComfyUI.
 
-    Joins the cluster that RAY_ADDRESS names, else starts Ray here. Each worker gets a GPU where the cluster
-    has any. Photos and results travel through Ray: the machines need no common disk, but this package,
-    ComfyUI and its models.
+    Each worker gets a GPU where the cluster has any. Photos and results travel through Ray: the machines need
+    no common disk, but this package, ComfyUI and its models.
 
     Args:
         count: None for one a GPU, or one a machine where there is no GPU.
@@ -92,36 +91,38 @@ def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list
     Raises:
         RuntimeError: if a worker can't be started.
     """
-    with ray_session():
-        import ray
-        from ray.exceptions import RayError, RayTaskError
+    import ray
+    from ray.exceptions import RayError, RayTaskError
 
-        actors: list[Any] = []
+    started = start_ray()
+    actors: list[Any] = []
+    try:
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        count = count or gpus or len(ray.nodes())
+        remote = ray.remote(HostActor).options(
+            num_cpus=1,
+            num_gpus=1 if gpus else 0,
+            max_concurrency=2,  # `close` must get through while `restore` works
+            max_restarts=ATTEMPTS,
+            max_task_retries=ATTEMPTS,
+            scheduling_strategy="SPREAD",
+        )
+        actors = [remote.remote() for _ in range(count)]
         try:
-            gpus = int(ray.cluster_resources().get("GPU", 0))
-            count = count or gpus or len(ray.nodes())
-            remote = ray.remote(HostActor).options(
-                num_cpus=1,
-                num_gpus=1 if gpus else 0,
-                max_concurrency=2,  # `close` must get through while `restore` works
-                max_restarts=ATTEMPTS,
-                max_task_retries=ATTEMPTS,
-                scheduling_strategy="SPREAD",
+            version = ray.get([actor.version.remote() for actor in actors], timeout=START_LIMIT_S)[0]
+        except RayTaskError as error:
+            reason = _cause(error)
+            raise reason from None
+        except RayError as error:
+            raise RuntimeError(f"Ray could not start {count} workers: {_last_line(error)}") from error
+        yield [Worker(actor, stop) for actor in actors], version
+    finally:
+        if actors:
+            ray.wait(
+                [actor.close.remote() for actor in actors], num_returns=len(actors), timeout=STOP_LIMIT_S
             )
-            actors = [remote.remote() for _ in range(count)]
-            try:
-                version = ray.get([actor.version.remote() for actor in actors], timeout=START_LIMIT_S)[0]
-            except RayTaskError as error:
-                reason = _cause(error)
-                raise reason from None
-            except RayError as error:
-                raise RuntimeError(f"Ray could not start {count} workers: {_last_line(error)}") from error
-            yield [Worker(actor, stop) for actor in actors], version
-        finally:
-            if actors:
-                ray.wait(
-                    [actor.close.remote() for actor in actors], num_returns=len(actors), timeout=STOP_LIMIT_S
-                )
+        if started:
+            ray.shutdown()
 
 
 def _cause(error: Any) -> Exception:

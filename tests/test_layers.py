@@ -19,7 +19,7 @@ LAYERS = {
     "models": ({"image", "files", "console"}, {"torch", "safetensors"}),
     "sample": ({"image"}, {"torch"}),
     "degrade": (
-        {"score", "photos", "fonts", "color", "image", "files", "console", "processes", "ray_cluster"},
+        {"score", "photos", "fonts", "color", "image", "files", "console", "processes"},
         {"torch", "PIL", "av", "kornia", "numpy", "tqdm"},
     ),
     "score": (
@@ -32,7 +32,7 @@ LAYERS = {
         {"torch", "PIL", "diffusers", "numpy", "safetensors", "tqdm"},
     ),
     "restore": (
-        {"score", "sample", "photos", "image", "files", "console", "processes", "ray_cluster"},
+        {"score", "sample", "photos", "image", "files", "console", "processes"},
         {"torch", "PIL", "aiohttp", "tqdm", "yaml"},
     ),
     "tune": (
@@ -45,7 +45,6 @@ LAYERS = {
     "image": (set(), {"torch", "numpy"}),  # numpy for type checkers only
     "files": (set(), set()),
     "processes": (set(), set()),
-    "ray_cluster": (set(), {"ray"}),
     "console": (set(), set()),
     # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
     "benchmarks": (
@@ -76,6 +75,7 @@ OWNERS = {
     "train/watch.py": {"rich"},
     "photos/formats.py": {"pillow_heif"},
     "restore/cluster.py": {"ray"},
+    "processes.py": {"ray"},
     "benchmarks/reference.py": {"diffusers"},
     "benchmarks/random_base.py": {"diffusers", "transformers"},
     "score/extras.py": {"lpips", "pyiqa"},

@@ -76,17 +76,19 @@ class Job:
 class Outcome:
     """The outcome of a job: lines for the manifest, problems, and an error that ends the whole run.
 
-    A note describes parts of a photo that were ignored, which is no problem.
+    A note describes parts of a photo that were ignored, which is no problem. If `stopped`, not all samples
+    were tried.
     """
 
     lines: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     fatal: str | None = None
     note: str | None = None
+    stopped: bool = False
 
 
 Outcomes = Generator[Outcome, None, None]  # in the order of the jobs
-Stopped = Callable[[], bool]  # called between jobs; once true, running jobs are finished, the others dropped
+Stopped = Callable[[], bool]  # called between samples; once true, the current ones are finished, no others
 Engine = Callable[[PairPlan, Sequence[Job], int, Stopped], Outcomes]  # the number is that of the workers
 
 
@@ -127,12 +129,14 @@ def numbered(name: str) -> Iterator[str]:
     yield from (f"{name}_{number}" for number in itertools.count(2))
 
 
-def work(plan: PairPlan, job: Job) -> Outcome:
-    """Make the pairs of a job.
+def work(plan: PairPlan, job: Job, stopped: Stopped = lambda: False) -> Outcome:
+    """Make the pairs of a job, until `stopped()` is true.
 
     A photo or draw that can't be used is a problem, and the other samples are made. A full disk or a missing
     codec ends the run.
     """
+    if stopped():
+        return Outcome(stopped=True)
     lines, problems = [], []
     try:
         photo = None if job.damaged else _open(plan, job)
@@ -140,6 +144,8 @@ def work(plan: PairPlan, job: Job) -> Outcome:
         return Outcome(problems=(_line(job, error.why),))
     note = _line(job, f"{photo.note}.") if photo and photo.note else None
     for name, seed in job.samples:
+        if stopped():
+            return Outcome(tuple(lines), tuple(problems), note=note, stopped=True)
         try:
             record, pair = _make(plan, job, photo, name, seed) if photo else _join(plan, job, name)
             lines.append(write_pair(plan.folder, record, pair))

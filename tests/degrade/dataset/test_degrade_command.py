@@ -156,7 +156,7 @@ def test_ctrl_c_finishes_what_is_at_work_and_tells_how_to_go_on(photos, tmp_path
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 130
     assert said == (
-        "\nFinishing the running jobs; a second signal ends them at once.\n"
+        "\nFinishing the current samples; a second signal ends them at once.\n"
         "Stopped. The same command with --resume goes on.\n"
     )
     names = {json.loads(line)["name"] for line in lines(out)}
