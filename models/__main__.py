@@ -92,18 +92,16 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _list(_: argparse.Namespace) -> None:
     for entry in catalogue.WEIGHTS:
-        size = catalogue.UNKNOWN if entry.size is None else f"{entry.size:,} bytes"
-        print(f"{entry.name}  ->  models/{entry.folder}")
+        print(f"{entry.name}  ->  models/{entry.folder}/{entry.saved}")
         for label, text in (
             ("for", entry.purpose),
-            ("from", entry.url or entry.page),
-            ("size", size),
+            ("fetch", catalogue.command(*entry.sets[:1] or (entry.saved,))),
+            *(("from", " ".join(filter(None, (source.url, source.note)))) for source in entry.sources),
+            ("size", catalogue.size_of(entry)),
             ("licence", entry.licence),
             ("sha256", entry.sha256),
-            ("note", " ".join(filter(None, (entry.note, entry.repacked)))),
         ):
-            if text:
-                print(f"    {label:8}{text}")
+            print(f"    {label:8}{text}")
 
 
 def _check(options: argparse.Namespace) -> None:
