@@ -97,7 +97,7 @@ def _list(_: argparse.Namespace) -> None:
         print(f"{entry.name}  ->  models/{entry.folder}/{entry.saved}")
         for label, text in (
             ("for", entry.purpose),
-            ("fetch", catalogue.command(*entry.sets[:1] or (entry.saved,))),
+            ("fetch", catalogue.command(entry.asked_for)),
             *(("from", " ".join(filter(None, (source.url, source.note)))) for source in entry.sources),
             ("size", catalogue.size_of(entry)),
             ("licence", entry.licence),

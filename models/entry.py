@@ -54,6 +54,11 @@ class Weights:
         inner = "" if self.saved.endswith(SAFE) else f"/{STEM}{SAFE}"
         return f"{self.folder}/{self.saved}{inner}"
 
+    @property
+    def asked_for(self) -> str:
+        """What to tell `fetch`: its set, with all that it is used with; or its own name."""
+        return self.sets[0] if self.sets else self.saved
+
     def takes_as_is(self, source: Source) -> bool:
         """Whether the source's file is stored unchanged; others are converted."""
         return source.file.endswith(SAFE) and self.saved.endswith(SAFE)
