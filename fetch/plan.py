@@ -31,7 +31,10 @@ class Item:
     @property
     def kept(self) -> int:
         """Bytes that it adds to the models folder."""
-        return 0 if self.there else self.entry.kept or self.entry.size or self.entry.estimate
+        if self.there:
+            return 0
+        copied = sum(part.stat().st_size for part in files.parts(self.copy)) if self.copy else 0
+        return self.entry.kept or copied or self.entry.size or self.entry.estimate
 
 
 def make(entries: Sequence[Weights], models: Path, copies: Path | None) -> list[Item]:
@@ -75,6 +78,12 @@ def is_there(entry: Weights, models: Path, known: Mapping[str, record.Known]) ->
             f"'{target}' {problem}. Move it away, then run this again; nothing was touched."
         )
     return True
+
+
+def begun(entry: Weights, models: Path) -> int:
+    """Bytes of its file that an earlier run left."""
+    target = models / entry.target
+    return sum(part.stat().st_size for part in target.parent.glob(f".{target.name}.????????.part"))
 
 
 def check(path: Path, entry: Weights) -> None:
