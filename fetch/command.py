@@ -117,7 +117,7 @@ def _show(items: Sequence[Item], models: Path) -> bool:
 def _told(item: Item) -> Iterator[tuple[str, str]]:
     """What a person should know of it before it is fetched."""
     entry = item.entry
-    yield "is", entry.purpose
+    yield "for", entry.purpose
     if item.there:
         yield "", "there already"
         return

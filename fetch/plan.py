@@ -61,7 +61,7 @@ def is_there(entry: Weights, models: Path, known: Mapping[str, record.Known]) ->
     target = models / entry.target
     if not os.path.lexists(target):
         return False
-    wanted = _checksum(entry, known)
+    wanted = checksum(entry, known)
     problem = "is no file"
     if target.is_file():
         if wanted:
@@ -136,7 +136,7 @@ def _weights_in(folder: Path) -> Iterator[Path]:
         yield found[0]
 
 
-def _checksum(entry: Weights, known: Mapping[str, record.Known]) -> str:
+def checksum(entry: Weights, known: Mapping[str, record.Known]) -> str:
     """Of the entry's file, where it is known; else empty."""
     if entry.target in known:
         return known[entry.target].sha256

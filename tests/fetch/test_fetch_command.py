@@ -84,6 +84,8 @@ def test_another_machines_models_folder_is_a_folder_of_copies_and_is_compared(
         name: known["sha256"]
         for name, known in json.loads((other / "ugc_sr_weights.json").read_text()).items()
     }
+    records = [json.loads((folder / "ugc_sr_weights.json").read_text()) for folder in (models, other)]
+    assert records[0][ADAPTER]["published"] == records[1][ADAPTER]["published"]
     for path in stored().values():
         path.unlink()
     (models / "ugc_sr_weights.json").unlink()
