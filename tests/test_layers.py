@@ -38,6 +38,10 @@ LAYERS = {
         {"restore", "score", "sample", "photos", "image", "files", "console"},
         {"torch", "PIL", "numpy", "tqdm"},
     ),
+    "doctor": (
+        {"models", "fetch", "restore", "score", "sample", "photos", "image"},
+        {"torch", "safetensors", "PIL", "numpy", "tqdm"},
+    ),
     "photos": ({"files"}, {"PIL", "numpy"}),  # no torch, which takes seconds to import
     "fonts": (set(), {"PIL"}),
     "image": (set(), {"torch", "numpy"}),  # numpy for type checkers only
@@ -61,8 +65,9 @@ LAYERS = {
         | {"numpy", "safetensors", "PIL"},
     ),
 }
-# The one file of a layer that owns a package.
+# The one file of a layer that owns a package, or from which a command leads into another layer.
 OWNERS = {
+    "host/survey.py": {"comfy_aimdo", "comfyui_version", "utils"},
     "models/segmenter.py": {"sam2"},
     "models/twins.py": {"diffusers"},
     "degrade/dataset/cluster.py": {"ray"},
