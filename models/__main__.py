@@ -1,4 +1,4 @@
-"""`python -m ugc_sr.models convert SRC DST`: published weights into files that the nodes load, offline."""
+"""`python -m ugc_sr.models`: what published weights are, and how they become files that the nodes load."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..console import keep_printing
 from ..doctor import command as doctor
+from ..fetch import command as fetch
 from . import catalogue, files, repack, weights
 from .convert import controlnet_from_diffusers, unet_from_diffusers
 from .layout import IMAGE
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ugc_sr.models", description="Weights, offline.")
+    parser = argparse.ArgumentParser(prog="python -m ugc_sr.models", description="Weights.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     convert = commands.add_parser(
         "convert",
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--force", action="store_true", help="write over DST")
     convert.set_defaults(run=_convert)
+    fetch.add_parser(commands)
     known = commands.add_parser("list", help="the published weights and where to get them")
     known.set_defaults(run=_list)
     check = commands.add_parser("check", help="what a file is, and which node loads it")
@@ -96,7 +98,7 @@ def _list(_: argparse.Namespace) -> None:
         print(f"{entry.name}  ->  models/{entry.folder}/{entry.saved}")
         for label, text in (
             ("for", entry.purpose),
-            ("fetch", catalogue.command(*entry.sets[:1] or (entry.saved,))),
+            ("fetch", catalogue.command(entry.asked_for)),
             *(("from", " ".join(filter(None, (source.url, source.note)))) for source in entry.sources),
             ("size", catalogue.size_of(entry)),
             ("licence", entry.licence),

@@ -26,6 +26,11 @@ class Source:
         """The name of the file; empty where a folder has to be listed first."""
         return "" if self.url.startswith(DRIVE) else self.url.rsplit("/", 1)[1]
 
+    @property
+    def page(self) -> str:
+        """What to open in a browser."""
+        return self.url.partition("/resolve/")[0] if self.url.startswith(HUB) else self.url
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -48,6 +53,15 @@ class Weights:
         """The file that `fetch` writes, below models/."""
         inner = "" if self.saved.endswith(SAFE) else f"/{STEM}{SAFE}"
         return f"{self.folder}/{self.saved}{inner}"
+
+    @property
+    def asked_for(self) -> str:
+        """What to tell `fetch`: its set, with all that it is used with; or its own name."""
+        return self.sets[0] if self.sets else self.saved
+
+    def takes_as_is(self, source: Source) -> bool:
+        """Whether the source's file is stored unchanged; others are converted."""
+        return source.file.endswith(SAFE) and self.saved.endswith(SAFE)
 
     @property
     def url(self) -> str | None:

@@ -36,6 +36,10 @@ _HALF = torch.finfo(torch.float16).max
 _CHUNK = 1 << 22
 
 
+class BeyondHalfError(ValueError):
+    """A value is too large for float16."""
+
+
 @dataclass(frozen=True)
 class Written:
     """What a conversion left."""
@@ -251,6 +255,7 @@ def _check_values(state_dict: Mapping[str, Tensor], half: bool) -> None:
 
     Raises:
         ValueError: naming the tensor and its value.
+        BeyondHalfError: the same, for a value that float32 holds.
     """
     for key, weight in state_dict.items():
         if weight.dtype not in DTYPES:
@@ -263,6 +268,6 @@ def _check_values(state_dict: Mapping[str, Tensor], half: bool) -> None:
             raise ValueError(f"'{key}' holds NaN or infinite values. The file is damaged; get it again.")
         largest = max(-low.item(), high.item())
         if half and largest > _HALF:
-            raise ValueError(
+            raise BeyondHalfError(
                 f"'{key}' reaches {largest:g}, beyond {_HALF:g}, the largest float16. Leave --half out."
             )
