@@ -77,6 +77,11 @@ def judge(seen: Machine, asked: Asked, comfyui: Path | None = None) -> dict[str,
     bundled = _bundled(problems)
     found, origins = _files(seen, hashed=asked.hashed)
     problems += [Problem(one.why, one.mend) for one in found if one.state == WRONG]
+    unread = dict.fromkeys(one.unread for one in origins.values() if one.unread)
+    problems += [
+        Problem(what, "Compare the checksums in this report with those of another machine.")
+        for what in unread
+    ]
     presets, workflows = _needs(found, bundled=bundled is not None) if seen.knows_files else ([], [])
     problems += _unmet(asked.names, [*presets, *workflows], found)
     report = {
@@ -186,11 +191,7 @@ def _needs(found: Sequence[Finding], *, bundled: bool) -> tuple[list[Need], list
 def _unmet(names: Sequence[str], all_needs: Sequence[Need], found: Sequence[Finding]) -> list[Problem]:
     """What was asked for and can't work; and what somebody began to set up."""
     asked = {need.name: need for need in all_needs if need.name in names and not need.ready}
-    problems = [
-        Problem(f"{need.name} lacks the {needs.lack(entry, found)}.", need.command)
-        for need in asked.values()
-        for entry in need.lacks
-    ]
+    problems = [needs.unmet(need, found) for need in asked.values()]
     return problems or needs.half_done([need for need in all_needs if need.sort == "preset"], found)
 
 

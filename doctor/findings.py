@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,12 @@ SD2, TURBO = "sd2", "sd_turbo"  # base models, which differ in nothing but the n
 _UNET = "model.diffusion_model."
 _PREDICTS_V = f"{_UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _SPREAD_OF_V = 0.09  # of that bias: above it ComfyUI takes the base for one that predicts v
+_TITLES = {
+    "encoder": "the SAM2.1 encoder that reads the photo",
+    "adapter": "the semantic adapter, of a UNet with image attentions",
+    "controlnet": "the semantic ControlNet",
+    "clip vision": "CLIP vision H, which finds tags",
+}
 _TAGGER = 1024  # width of the CLIP that Stable Diffusion 2's text tower belongs to
 
 
@@ -72,7 +79,8 @@ def look(kind: str, name: str, path: Path | None) -> Finding:
             tensors |= files.read(part)
         files.check_index(path, tensors)
     except (UnsupportedWeightsError, OSError) as error:
-        why = " ".join(str(error).split())
+        told = re.sub(r"\. Download (it|the folder) again.*", ".", " ".join(str(error).split()))
+        why = told if f"'{name}'" in told else f"'{name}': {told}"
         return Finding(kind, name, path, WRONG, "damaged", why=why, mend=replacement(kind, name))
     return _judge(kind, name, path, tensors)
 
@@ -104,11 +112,11 @@ def _judge(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) -> F
         return _network(kind, name, path, tensors)
     wanted, home = entry_of(kind, name), LOADERS.get(found)
     if home and found in repack.NODES:
-        mend = f"Move it to {_home(found, name)}, which {home} reads."
+        mend = f"{_move(found, kind, name, path)}, which {home} reads."
         why = f"'{name}' is {what}; {LOADERS[kind]} lists it and can't use it."
         return Finding(kind, name, path, WRONG, what, why=why, mend=mend)
     if wanted:
-        why = f"'{name}' is {what}; expected the {_expected(wanted)}."
+        why = f"'{name}' is {what}; expected {title(wanted)}."
         return Finding(kind, name, path, WRONG, what, why=why, mend=replacement(kind, name))
     return Finding(kind, name, path, OTHER, what)
 
@@ -134,7 +142,7 @@ def _checkpoint(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding
     wanted = entry_of("checkpoint", name)
     if wanted is None:
         return Finding("checkpoint", name, path, OTHER, what)
-    why = f"'{name}' is {what}; expected the {_expected(wanted)}."
+    why = f"'{name}' is {what}; expected {title(wanted)}."
     return Finding("checkpoint", name, path, WRONG, what, why=why, mend=replacement("checkpoint", name))
 
 
@@ -160,22 +168,25 @@ def _clip_vision(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Findin
     what = f"another CLIP vision model ({width} wide, not {_TAGGER})"
     if (wanted := entry_of("clip vision", name)) is None:
         return Finding("clip vision", name, path, OTHER, what)
-    why = f"'{name}' is {what}; expected the {_expected(wanted)}."
+    why = f"'{name}' is {what}; expected {title(wanted)}."
     return Finding("clip vision", name, path, WRONG, what, why=why, mend=replacement("clip vision", name))
 
 
-def _expected(entry: Weights) -> str:
-    return entry.purpose.partition(";")[0]
+def title(entry: Weights) -> str:
+    """What should be there, in words."""
+    return _TITLES.get(entry.kind) or f"the {entry.purpose}"
 
 
-def _home(kind: str, name: str) -> str:
-    """Where a network that lies in another one's folder belongs."""
+def _move(kind: str, listed_as: str, name: str, path: Path) -> str:
+    """How a network of that kind, which lies in the folder of another, gets to its place."""
     swapped = {"adapter": ("controlnet", "unet"), "controlnet": ("unet", "controlnet")}
     before, after = swapped.get(kind, ("", ""))
     plain = name.replace("\\", "/")
     own = plain[: -len(before)] + after if before and plain.endswith(f"/{before}") else plain
     folder = next(entry.folder for entry in catalogue.WEIGHTS if entry.kind == kind)
-    return f"models/{folder}/{own}"
+    root = path.parents[len(Path(plain).parts)]  # models/, of models/controlnet/srlab/unet
+    how = "Swap it with" if (root / folder / own).exists() and listed_as in swapped else "Move it to"
+    return f"{how} models/{folder}/{own}"
 
 
 def replacement(kind: str, name: str) -> str:

@@ -9,7 +9,7 @@ from ..models import catalogue
 from ..models.entry import Weights
 from ..restore.workflow import SHIPPED
 from ..sample.presets import NAMES
-from .findings import FITS, LOADERS, OTHER, SD2, TURBO, UNSEEN, Finding
+from .findings import FITS, LOADERS, OTHER, SD2, TURBO, UNSEEN, Finding, title
 from .machine import Problem
 
 BUNDLED = "nano"  # the preset of the bundled model
@@ -81,17 +81,16 @@ def half_done(needs: Iterable[Need], found: Sequence[Finding]) -> list[Problem]:
     if not begun or any(need.ready for need in networks):
         return []
     closest = min(networks, key=lambda need: len(need.lacks))
-    return [
-        Problem(f"{closest.name} lacks the {lack(entry, found)}.", closest.command) for entry in closest.lacks
-    ]
+    return [unmet(closest, found)]
 
 
-def lack(entry: Weights, found: Sequence[Finding]) -> str:
-    """What is missing, and what lies in its place."""
-    instead = [one for one in found if one.kind == entry.kind and one.state == OTHER]
-    title = f"{entry.purpose.partition(';')[0]} (models/{entry.folder}/{entry.saved})"
-    shown = ", ".join(f"{one.name} is {one.what}" for one in instead[:3])
-    return f"{title}; {shown}" if shown else title
+def unmet(need: Need, found: Sequence[Finding]) -> Problem:
+    """That something is lacking, and what lies in its place."""
+    lacks = " and ".join(f"{title(entry)} (models/{entry.folder}/{entry.saved})" for entry in need.lacks)
+    kinds = {entry.kind for entry in need.lacks}
+    instead = [one for one in found if one.kind in kinds and one.state == OTHER]
+    shown = "".join(f"; {one.name} is {one.what}" for one in instead[:3])
+    return Problem(f"{need.name} lacks {lacks}{shown}.", need.command)
 
 
 def _need(name: str, sort: str, found: Sequence[Finding]) -> Need:

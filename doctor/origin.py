@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from ..fetch import record
 from ..models import catalogue, repack
-from .findings import SD2, TURBO, Finding
+from ..models.entry import UNKNOWN
+from .findings import SD2, TURBO, Finding, entry_of
 
 _DEEPEST = 4  # folders from a file up to models/
 _WRITTEN_BY_US = ("ugcsr_source", "ugcsr_source_sha256")
@@ -27,17 +28,23 @@ class Origin:
         text: where it came from.
         base: the base model that the checksum tells; empty where it doesn't.
         changed: what is wrong, where it is no longer what was fetched.
+        unread: what is wrong, where the record of what was fetched can't be read.
     """
 
     sha256: Mapping[str, str]
     text: str
     base: str = ""
     changed: str = ""
+    unread: str = ""
 
 
 def trace(found: Finding, *, hashed: bool) -> Origin:
     """What is known of a file that fits; with its checksums, which takes as long as reading it."""
-    known = {part: _known(part) for part in found.parts}
+    unread = ""
+    try:
+        known = {part: _known(part) for part in found.parts}
+    except ValueError as error:
+        known, unread = dict.fromkeys(found.parts), str(error)
     sums = {part: checksum(part) for part in known} if hashed else {}
     changed = [part for part, digest in sums.items() if (was := known[part]) and was.sha256 != digest]
     entries = [catalogue.recognise(digest) for digest in sums.values()]
@@ -51,10 +58,20 @@ def trace(found: Finding, *, hashed: bool) -> Origin:
         base = TURBO if entry.sets == ("turbo",) else SD2
     return Origin(
         sha256={part.name: digest for part, digest in (recorded | sums).items()},
-        text="; ".join(texts) or "not known: no checksum of it is published, and `fetch` did not bring it",
+        text="; ".join(texts) or _unknown(found, sums),
         base=base,
         changed=f"'{found.name}' is not what was fetched: its sha256 changed." if changed else "",
+        unread=unread,
     )
+
+
+def _unknown(found: Finding, sums: Mapping[Path, str]) -> str:
+    """What can be said of a file that nothing tells the origin of."""
+    entry = entry_of(found.kind, found.name)
+    published = entry.sources[0] if entry else None
+    if sums and published and published.file == found.plain and published.sha256 != UNKNOWN:
+        return f"unknown, and not the published file, whose sha256 is {published.sha256}"
+    return "unknown: `fetch` did not bring it" + (", and no published file has its checksum" if sums else "")
 
 
 def _known(part: Path) -> record.Known | None:

@@ -18,8 +18,8 @@ from ..score.metrics import METRICS, badness
 _DARK = 32 / 255  # what is brighter in the photo doesn't turn black
 LOST_SHARE = 0.001
 MEAN_LEVELS = 4.0
-SPREAD = (0.85, 1.3)
-CONSISTENCY_DB = 24.0
+SPREAD = (0.85, 1.2)
+CONSISTENCY_DB = 22.0
 ANCHOR_LEVELS = 0.5
 BETTER_SCORES = 1
 

@@ -45,10 +45,9 @@ def text(report: Mapping[str, Any]) -> str:
         [f"UGC Super-Resolution {report['ugc_sr']}, {report['made']}"],
         ["Machine", *_machine(report["machine"])],
         ["Files", *_files(report)],
-        ["What they suffice for", *_needs(report)],
     ]
-    if not report["presets"]:  # without a ComfyUI
-        parts = parts[:2]
+    if report["presets"]:  # none without a ComfyUI
+        parts.append(["What they suffice for", *_needs(report)])
     if "runs" in report:
         parts.append(["Sample photo, restored", *_runs(report["runs"])])
     parts.append(_verdict(report))
@@ -165,7 +164,8 @@ def _verdict(report: Mapping[str, Any]) -> list[str]:
     problems = report["problems"]
     if not problems:
         return ["Nothing is wrong."]
-    lines = [f"{len(problems)} {'thing is' if len(problems) == 1 else 'things are'} wrong"]
+    several = f"{len(problems)} things are wrong; mend them in this order"
+    lines = [several if len(problems) > 1 else "1 thing is wrong"]
     for number, problem in enumerate(problems, 1):
         lines += _wrapped(f"  {number}. {problem['what']}", 5)
         lines += [f"     -> {problem['mend']}"]
@@ -192,4 +192,6 @@ def _of(memory: Mapping[str, int]) -> str:
 
 
 def _size(number: int) -> str:
+    if number < 1e5:
+        return f"{number:,} bytes"
     return f"{number / GB:.2f} GB" if number >= GB else f"{number / 1e6:.1f} MB"

@@ -77,7 +77,7 @@ def test_all_files_make_everything_ready(doctor, models, everything, record):
     assert "origin fetched 2026-11-01 from https://hub.example/x" in said
     assert "512-base-ema.safetensors: a whole checkpoint of Stable Diffusion 2, " in said
     assert "srlab/unet: a UNet with image attentions" in said
-    assert "origin not known" in said
+    assert "origin unknown: `fetch` did not bring it, and no published file has its checksum" in said
 
 
 def test_wrong_files_are_named_with_what_mends_each(doctor, models, everything, weights):
@@ -101,9 +101,9 @@ def test_wrong_files_are_named_with_what_mends_each(doctor, models, everything, 
     assert "'512-base-ema.safetensors' is a whole checkpoint of Stable Diffusion 1; expected the base" in said
     assert f'{fetch} 512-base-ema.safetensors --models "{folder}"' in said
     assert "'srlab/unet' is a ControlNet with image attentions" in said
-    assert "-> Move it to models/controlnet/srlab/controlnet, which Load Semantic ControlNet reads." in said
+    assert "-> Swap it with models/controlnet/srlab/controlnet, which Load Semantic ControlNet reads." in said
     assert "'srlab/controlnet' is a UNet with image attentions; Load Semantic ControlNet lists it" in said
-    assert "-> Move it to models/model_patches/srlab/unet, which Load Semantic Adapter reads." in said
+    assert "-> Swap it with models/model_patches/srlab/unet, which Load Semantic Adapter reads." in said
     assert "'sam2.1_hiera_tiny.safetensors' is cut short or damaged" in said
     assert "'sd_turbo.safetensors' is a note of Git LFS in place of the file" in said
     assert "is a web page, such as a login or a note that a quota is used up" in said

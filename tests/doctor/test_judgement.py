@@ -48,12 +48,16 @@ def test_what_is_asked_for_and_is_not_there_is_wrong(report):
     found = report({}, "turbo")
     assert ready(found) == ["nano"]
     assert not found["fine"]
-    assert len(found["problems"]) == 4
-    assert found["problems"][0] == {
-        "what": "turbo lacks the base model of the preset turbo, 1 to 4 steps "
-        "(models/checkpoints/sd_turbo.safetensors).",
-        "mend": "python -m ugc_sr.models fetch turbo",
-    }
+    assert found["problems"] == [
+        {
+            "what": "turbo lacks the base model of the preset turbo, 1 to 4 steps "
+            "(models/checkpoints/sd_turbo.safetensors) and the SAM2.1 encoder that reads the photo "
+            "(models/detection/sam2.1_hiera_tiny.safetensors) and the semantic adapter, of a UNet with image "
+            "attentions (models/model_patches/srlab/unet) and the semantic ControlNet "
+            "(models/controlnet/srlab/controlnet).",
+            "mend": "python -m ugc_sr.models fetch turbo",
+        }
+    ]
 
 
 def test_the_command_fetches_no_more_than_what_is_lacking(report, everything):
