@@ -92,6 +92,8 @@ def _show(items: Sequence[Item], models: Path) -> bool:
     Raises:
         OSError: if the disk can't hold it.
     """
+    from . import plan
+
     free = shutil.disk_usage(models).free
     print(f"Into {models} ({_size(free)} free):")
     for item in items:
@@ -104,7 +106,8 @@ def _show(items: Sequence[Item], models: Path) -> bool:
         return False
     incoming, kept = sum(item.incoming for item in missing), sum(item.kept for item in missing)
     print(f"{len(missing)} of {len(items)} to get: {_size(incoming)} to fetch, {_size(kept)} to keep.")
-    if free < (sure := sum(item.kept for item in missing if item.entry.size)):
+    begun = sum(plan.begun(item.entry, models) for item in missing)
+    if free + begun < (sure := sum(item.kept for item in missing if item.entry.size or item.copy)):
         raise OSError(
             f"'{models}' has {_size(free)} free, but {_size(sure)} are needed. Nothing was fetched."
         )
@@ -114,7 +117,7 @@ def _show(items: Sequence[Item], models: Path) -> bool:
 def _told(item: Item) -> Iterator[tuple[str, str]]:
     """What a person should know of it before it is fetched."""
     entry = item.entry
-    yield "is", entry.purpose
+    yield "for", entry.purpose
     if item.there:
         yield "", "there already"
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ..models.files import INDEX, PICKLED, SAFE, STEM
 from .http import Progress, RefusedError
@@ -43,7 +43,7 @@ def fetch(url: str, inside: str, folder: Path, progress: Progress) -> list[Path]
         listed = gdown.download_folder(
             url, output=f"drive{os.sep}", quiet=True, skip_download=True, timeout=SILENCE_LIMIT_S
         )
-        every = [_File(file.id, PurePath(file.local_path)) for file in listed]
+        every = [_File(file.id, PurePath(file.local_path)) for file in cast("list[Any]", listed)]
         wanted = _of_network(every, inside, url)
         folder.mkdir(parents=True, exist_ok=True)
         for file in wanted:

@@ -13,7 +13,6 @@ from ..files import brief
 from ..models import files, repack
 from ..models.catalogue import CONVERSIONS, command
 from ..models.entry import DRIVE, HUB, UNKNOWN, Source, Weights
-from ..models.weights import UnsupportedWeightsError
 from . import drive, http, hub, plan, record
 from .http import Progress, RefusedError
 
@@ -41,8 +40,11 @@ def get(item: plan.Item, models: Path, copies: Path | None, say: Say, bar: Bar) 
     for source in entry.sources:
         try:
             _from(source, entry, models, known, say, bar)
-        except (RefusedError, UnsupportedWeightsError) as refusal:
-            say(f"  {str(refusal).rstrip('.')}. Its page for a browser: {source.page}")
+        except (RefusedError, ValueError) as refusal:
+            said = str(refusal).rstrip(".")
+            say(
+                f"  refused: {said}" + ("" if source.page == source.url else f". In a browser: {source.page}")
+            )
             continue
         for left in _workshops(entry, models):
             shutil.rmtree(left)
@@ -63,7 +65,7 @@ def _from(
 
     Raises:
         RefusedError: if the source doesn't give it, or gives another file.
-        UnsupportedWeightsError: the same, seen by what is in it.
+        ValueError: the same, seen by what is in it.
     """
     say(f"  from {source.url}")
     as_is = entry.takes_as_is(source)
@@ -85,7 +87,7 @@ def _from(
             came = _with_config(source, entry, target, bar)
     try:
         _place(entry, models, came, source.url, published, say)
-    except UnsupportedWeightsError:
+    except ValueError:
         shutil.rmtree(folder) if folder.exists() else came.unlink(missing_ok=True)
         raise
 
@@ -131,24 +133,26 @@ def _verified(
 
 
 def _check_copy(entry: Weights, copy: Path, known: Mapping[str, record.Known]) -> dict[str, str]:
-    """The checksums of a copy's files, by name.
+    """The checksums of the published files that a copy is or was made of, by name.
 
     Raises:
         ValueError: if the table or a record knows others.
     """
     stated = {source.file: source.sha256 for source in entry.sources if source.sha256 != UNKNOWN}
-    if entry.target in known:
-        before = known[entry.target]
-        stated = {**before.published, **stated}
-        if copy.as_posix().endswith(entry.target):
-            stated[copy.name] = before.sha256
+    before, made = known.get(entry.target), copy.as_posix().endswith(entry.target)
+    published = before.published if before else {}
+    if made:
+        wanted = plan.checksum(entry, known)
+        stated = {copy.name: wanted} if wanted else {}
+    else:
+        stated |= published
     found = {part.name: repack.sha256(part) for part in files.parts(copy)}
     for name, checksum in found.items():
         if stated.get(name, checksum) != checksum:
             raise ValueError(
                 f"'{copy}' has sha256 {checksum} in {name}, but {stated[name]} is stated. Get it again."
             )
-    return found
+    return published if made else found
 
 
 def _place(
@@ -158,7 +162,7 @@ def _place(
 
     Raises:
         FileExistsError: if something came to lie there meanwhile.
-        UnsupportedWeightsError: if it isn't what the entry says.
+        ValueError: if it isn't what the entry says.
     """
     target = models / entry.target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +185,7 @@ def _place(
         digest = repack.sha256(part)
         part.replace(target)
     record.add(models, entry.target, digest, source, published)
-    say(f"  {target}")
+    say(f"  stored as {target}")
 
 
 def _convert(entry: Weights, came: Path, target: Path, say: Say) -> str:

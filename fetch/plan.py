@@ -31,7 +31,10 @@ class Item:
     @property
     def kept(self) -> int:
         """Bytes that it adds to the models folder."""
-        return 0 if self.there else self.entry.kept or self.entry.size or self.entry.estimate
+        if self.there:
+            return 0
+        copied = sum(part.stat().st_size for part in files.parts(self.copy)) if self.copy else 0
+        return self.entry.kept or copied or self.entry.size or self.entry.estimate
 
 
 def make(entries: Sequence[Weights], models: Path, copies: Path | None) -> list[Item]:
@@ -58,7 +61,7 @@ def is_there(entry: Weights, models: Path, known: Mapping[str, record.Known]) ->
     target = models / entry.target
     if not os.path.lexists(target):
         return False
-    wanted = _checksum(entry, known)
+    wanted = checksum(entry, known)
     problem = "is no file"
     if target.is_file():
         if wanted:
@@ -75,6 +78,12 @@ def is_there(entry: Weights, models: Path, known: Mapping[str, record.Known]) ->
             f"'{target}' {problem}. Move it away, then run this again; nothing was touched."
         )
     return True
+
+
+def begun(entry: Weights, models: Path) -> int:
+    """Bytes of its file that an earlier run left."""
+    target = models / entry.target
+    return sum(part.stat().st_size for part in target.parent.glob(f".{target.name}.????????.part"))
 
 
 def check(path: Path, entry: Weights) -> None:
@@ -127,7 +136,7 @@ def _weights_in(folder: Path) -> Iterator[Path]:
         yield found[0]
 
 
-def _checksum(entry: Weights, known: Mapping[str, record.Known]) -> str:
+def checksum(entry: Weights, known: Mapping[str, record.Known]) -> str:
     """Of the entry's file, where it is known; else empty."""
     if entry.target in known:
         return known[entry.target].sha256

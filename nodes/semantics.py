@@ -28,8 +28,8 @@ class LoadSAM2Encoder(Node):
             category="ugc_sr/loaders",
             search_aliases=["sam2", "segment anything", "semantics loader", "image encoder"],
             description="Load the part of SAM2.1 that reads a photo. Its mask decoder is not needed. To "
-            "fetch the file (156 MB, Apache-2.0), in a terminal in custom_nodes: python -m ugc_sr.models fetch "
-            "sam2. By hand: docs/weights.md.",
+            "fetch the file (156 MB, Apache-2.0), in a terminal in custom_nodes: python -m ugc_sr.models "
+            "fetch sam2. By hand: docs/weights.md.",
             inputs=[
                 io.Combo.Input(
                     "encoder_name",
