@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 DOCTOR = """Say what is installed, what follows from it, what is wrong, and the command that mends it.
@@ -11,6 +12,7 @@ DOCTOR = """Say what is installed, what follows from it, what is wrong, and the 
 NAME is a preset or a shipped workflow that has to work, such as wild or ugc_wild. The bundled model
 always has to.
 The report has no names of users, so that it can go into an issue as it is."""
+INTERRUPTED = 130
 EPILOG = (
     "The exit status is 0 if all that is asked for is fine, 1 if something is wrong, 2 for wrong arguments."
 )
@@ -40,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the report.
 
     Returns:
-        The exit status: 0 if all that is asked for is fine, 1 if something is wrong.
+        The exit status: 0 if all that is asked for is fine, 1 if something is wrong, 130 after Ctrl-C.
 
     Raises:
         ValueError: if the arguments don't go together, or name something unknown.
@@ -57,7 +59,11 @@ def run(options: argparse.Namespace) -> int:
         server=options.server,
         hashed=options.hashed,
     )
-    report = examine(asked)
+    try:
+        report = examine(asked)
+    except KeyboardInterrupt:
+        print("\nStopped. Nothing was changed.", file=sys.stderr)
+        return INTERRUPTED
     shown = hidden(report)
     print(json.dumps(shown, indent=2) if options.json else text(shown))
     return 0 if report["fine"] else 1

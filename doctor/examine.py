@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +29,7 @@ from .machine import Machine, Problem
 from .needs import Need
 
 BUNDLED_FILE = CHECKOUT / "models" / "bundled" / "nano.safetensors"
+_LOG = "Look at the message and, with --server, at the log of that ComfyUI."
 _AGAIN = "Install the extension again, which brings its file along; with git: git lfs pull, or a new clone."
 
 
@@ -94,9 +96,10 @@ def judge(seen: Machine, asked: Asked, comfyui: Path | None = None) -> dict[str,
         "presets": [_need(need) for need in presets],
         "workflows": [_need(need) for need in workflows],
     }
-    if asked.restore:
-        ready = [need for need in presets if need.ready and (need.name in asked.names or not asked.names)]
-        report["runs"] = _restore(ready, asked, comfyui, problems)
+    if asked.restore and seen.knows_files:
+        ready = [need for need in presets if need.ready]
+        named = [need for need in ready if need.name in asked.names]
+        report["runs"] = _restore(named or ready, asked, comfyui, problems)
     tail = _where(asked)
     report["problems"] = [asdict(replace(one, mend=_completed(one.mend, tail))) for one in problems]
     for need in report["presets"] + report["workflows"]:
@@ -199,30 +202,30 @@ def _restore(
     ready: Sequence[Need], asked: Asked, comfyui: Path | None, problems: list[Problem]
 ) -> list[dict[str, Any]]:
     """The runs; what they show to be wrong goes into `problems`."""
-    if asked.server:
-        runs = run.restore(ready, asked.server, _tell, token=os.environ.get(LOGIN_VARIABLE))
-    elif comfyui is None:
+    try:
+        if asked.server:
+            runs = run.restore(ready, asked.server, _tell, token=os.environ.get(LOGIN_VARIABLE))
+        else:
+            _tell("starting ComfyUI ...")
+            with OwnHost(comfyui, asked.models) as own:
+                runs = run.restore(ready, own.address(), _tell, process=own.process)
+    except (OSError, RuntimeError) as error:
+        problems.append(Problem(f"The sample photo could not be restored: {error}", _LOG))
         return []
-    else:
-        _tell("starting ComfyUI ...")
-        with OwnHost(comfyui, asked.models) as own:
-            runs = run.restore(ready, own.address(), _tell, process=own.process)
     for one in runs:
         if "error" in one:
-            problems.append(Problem(f"{one['preset']} failed: {one['error']}", "Look at ComfyUI's log."))
-        failed = [check for check in one.get("checks", ()) if not check["passed"]]
-        problems += [
-            Problem(
-                f"{one['preset']}: {check['name']} is {check['value']:.4g}, expected {check['bound']}.",
-                check["hint"],
-            )
-            for check in failed
-        ]
+            problems.append(Problem(f"{one['preset']} failed: {one['error']}", _LOG))
+        for check in one.get("checks", ()):
+            if not check["passed"]:
+                told = f"{check['name']}: {round(check['value'], 2):g}, expected {check['bound']}"
+                problems.append(Problem(f"{one['preset']}, {told}.", check["hint"]))
     return runs
 
 
 def _file(one: Finding, traced: origin.Origin | None) -> dict[str, Any]:
-    size = sum(part.stat().st_size for part in one.parts) if one.state in (FITS, WRONG) and one.path else None
+    size = None
+    with suppress(OSError, UnsupportedWeightsError):  # of a folder that is not whole
+        size = sum(part.stat().st_size for part in one.parts) if one.state in (FITS, WRONG) else None
     known = {"sha256": dict(traced.sha256), "origin": traced.text} if traced else {}
     return {
         "loader": findings.LOADERS[one.kind],

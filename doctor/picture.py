@@ -1,12 +1,13 @@
 """Whether a restored picture is sound, by numbers with bounds.
 
-The bounds hold for the bundled model on the sample photo and on 30 photos of other damage, with room to
-spare; a picture that is black, grey, noise, of other colours, of another photo, or only enlarged breaks one.
+The bounds hold for the bundled model on the sample photo and on photos of other damage, with room to spare; a
+picture that is black, grey, noise, of other colours, of another photo, or only enlarged breaks one of them.
 docs/troubleshooting.md has the figures.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,13 +16,9 @@ from torch import Tensor
 
 from ..score.metrics import METRICS, badness
 
-_DARK = 32 / 255  # what is brighter in the photo doesn't turn black
-LOST_SHARE = 0.001
-MEAN_LEVELS = 4.0
-SPREAD = (0.85, 1.2)
-CONSISTENCY_DB = 22.0
-ANCHOR_LEVELS = 0.5
-BETTER_SCORES = 1
+_BRIGHT = 32 / 255  # what is brighter than that in the photo doesn't turn black
+_PRECISION = "Start ComfyUI with --force-fp32, or with --fp32-vae alone, and try again."
+_FILES = "The files may not belong together, or not be what their names say: look at their origins."
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,42 @@ class Check:
     hint: str
 
 
+@dataclass(frozen=True)
+class _Bound:
+    """Where a value may lie, and what it is counted in."""
+
+    low: float
+    high: float
+    unit: str
+    hint: str
+
+    def check(self, name: str, value: float) -> Check:
+        """Whether it lies there; nothing that is no number does."""
+        if self.low == -math.inf:
+            words = f"at most {self.high:g}"
+        elif self.high == math.inf:
+            words = f"at least {self.low:g}"
+        else:
+            words = f"from {self.low:g} to {self.high:g}"
+        return Check(name, value, f"{words} {self.unit}", self.low <= value <= self.high, self.hint)
+
+
+BOUNDS = {
+    "lost pixels": _Bound(
+        -math.inf, 0.1, "% black where the photo is not, as numbers that are not finite come out", _PRECISION
+    ),
+    "mean of each colour": _Bound(-math.inf, 4.0, "of 255 levels from the photo's", _PRECISION),
+    "spread of each colour": _Bound(0.85, 1.2, "of the photo's", _FILES),
+    "agreement with the photo": _Bound(22.0, math.inf, "dB, once averaged down to its size", _FILES),
+    "work of the sampler": _Bound(
+        0.5, math.inf, "of 255 levels from the picture that is there without it", _FILES
+    ),
+    "scores better than bicubic": _Bound(1, math.inf, "of those that need no original", _FILES),
+}
+
+
 def checks(picture: Tensor, photo: Tensor, bicubic: Tensor, anchor: Tensor) -> list[Check]:
-    """Every check of a result.
+    """Every check of a result, in the order of `BOUNDS`.
 
     Args:
         picture: the result, (1, 3, H, W) RGB in [0, 1].
@@ -52,58 +83,17 @@ def checks(picture: Tensor, photo: Tensor, bicubic: Tensor, anchor: Tensor) -> l
         bicubic: the photo at the result's size.
         anchor: what the same graph makes with its sampler left out, of the result's size.
     """
-    lost = ((picture.amax(1) == 0) & (bicubic.amax(1) > _DARK)).double().mean().item()
+    lost = (picture.amax(1) == 0) & (bicubic.amax(1) > _BRIGHT)
     mean, spread = _colours(picture, photo)
-    consistency = METRICS["lr_consistency"].measure(picture, photo).item()
-    change = 255 * (picture - anchor).double().square().mean().sqrt().item()
-    better = _better(picture, bicubic)
-    return [
-        Check(
-            "lost pixels",
-            lost,
-            f"at most {LOST_SHARE:g} of them are black where the photo is not; numbers that are not finite "
-            "come out so",
-            lost <= LOST_SHARE,
-            "Start ComfyUI with --force-fp32, or with --fp32-vae alone, and try again.",
-        ),
-        Check(
-            "mean of each colour",
-            mean,
-            f"at most {MEAN_LEVELS:g} of 255 levels from the photo's",
-            mean <= MEAN_LEVELS,
-            "Put Match Color behind VAE Decode, as the shipped workflows have it.",
-        ),
-        Check(
-            "spread of each colour",
-            spread,
-            f"from {SPREAD[0]:g} to {SPREAD[1]:g} of the photo's",
-            SPREAD[0] <= spread <= SPREAD[1],
-            "The networks do not fit each other, or a file is not what its name says: look at the origins.",
-        ),
-        Check(
-            "agreement with the photo",
-            consistency,
-            f"at least {CONSISTENCY_DB:g} dB, once averaged down to its size",
-            consistency >= CONSISTENCY_DB,
-            "The networks do not fit each other, or a file is not what its name says: look at the origins.",
-        ),
-        Check(
-            "work of the sampler",
-            change,
-            f"at least {ANCHOR_LEVELS:g} of 255 levels from what is there without it",
-            change >= ANCHOR_LEVELS,
-            "The sampler changes nothing: another extension may stand in its way. Start ComfyUI with "
-            "--disable-all-custom-nodes --whitelist-custom-nodes ugc_sr.",
-        ),
-        Check(
-            "scores better than bicubic",
-            len(better),
-            f"at least {BETTER_SCORES} of {', '.join(_free())}"
-            + (f"; {', '.join(better)}" if better else ""),
-            len(better) >= BETTER_SCORES,
-            "The picture is no better than an enlarged photo: look at it, and at the origins of the files.",
-        ),
-    ]
+    values = (
+        100 * lost.double().mean().item(),
+        mean,
+        spread,
+        METRICS["lr_consistency"].measure(picture, photo).item(),
+        255 * (picture - anchor).double().square().mean().sqrt().item(),
+        _better(picture, bicubic),
+    )
+    return [bound.check(name, value) for (name, bound), value in zip(BOUNDS.items(), values, strict=True)]
 
 
 def _colours(picture: Tensor, photo: Tensor) -> tuple[float, float]:
@@ -114,15 +104,12 @@ def _colours(picture: Tensor, photo: Tensor) -> tuple[float, float]:
     return means.abs().max().item(), max(spreads.tolist(), key=lambda ratio: max(ratio, 1 / ratio))
 
 
-def _better(picture: Tensor, bicubic: Tensor) -> list[str]:
-    found = []
-    for name, measure in _free().items():
-        ours, plain = (badness(name, measure(image).item()) for image in (picture, bicubic))
-        if ours < plain:  # never where one has no value
-            found.append(name)
-    return found
-
-
-def _free() -> dict[str, Callable[[Tensor], Tensor]]:
-    """The scores that need no reference."""
-    return {name: metric.measure for name, metric in METRICS.items() if metric.reference == "nothing"}
+def _better(picture: Tensor, bicubic: Tensor) -> int:
+    """How many scores that need no reference are better; none is where one of the two has no value."""
+    free: dict[str, Callable[..., Tensor]] = {
+        name: metric.measure for name, metric in METRICS.items() if metric.reference == "nothing"
+    }
+    return sum(
+        badness(name, measure(picture).item()) < badness(name, measure(bicubic).item())
+        for name, measure in free.items()
+    )

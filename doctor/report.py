@@ -146,7 +146,9 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"  {run['preset']}: {width}x{height} px in {run['seconds']:.1f} s; {_memory(run['memory'])}"
         for check in run["checks"]:
             verdict = "passed" if check["passed"] else "FAILED"
-            yield from _wrapped(f"    {verdict}  {check['name']}: {check['value']:.4g}, {check['bound']}", 12)
+            yield from _wrapped(
+                f"    {verdict}  {check['name']}: {round(check['value'], 2):g}, {check['bound']}", 12
+            )
 
 
 def _memory(memory: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,8 @@ class Memory:
         """While the host works."""
         self.device, self.process, self.machine = None, None, 0
         done = threading.Event()
-        if self._forget.exists():
-            self._forget.write_text("5")  # the peak so far, proc(5)
+        with suppress(OSError):  # another system, or another's process
+            self._forget.write_text("5", encoding="ascii")  # the peak so far, proc(5)
         watcher = threading.Thread(target=self._watch, args=(done,), daemon=True)
         watcher.start()
         try:

@@ -170,9 +170,20 @@ def test_wrong_arguments_are_one_line_and_status_2(doctor, arguments, message):
 
 @pytest.mark.deep
 def test_the_bundled_model_restores_the_sample_photo_soundly(doctor, models):
-    status, said, _ = doctor("--models", models({}), "--run")
+    status, said, told = doctor("--models", models({}), "--run")
     assert status == 0, said
+    assert told == "starting ComfyUI ...\nnano: restoring the sample photo, 256x384 px ...\n"
     assert re.search(
         r"^  nano: 1024x1536 px in [\d.]+ s; ComfyUI took [\d.]+ GiB of memory$", said, re.MULTILINE
     )
     assert said.count("    passed  ") == 6
+
+
+@pytest.mark.deep
+def test_a_preset_that_fails_is_told_in_the_words_of_the_node(doctor, models, everything):
+    status, text, _ = doctor("wild", "--models", models(everything), "--run", "--no-hash")
+    said = one_line(text)
+    assert status == 1
+    assert "wild: failed. Load Checkpoint: " in said
+    assert "1. wild failed: Load Checkpoint: " in said
+    assert "nano: 1024" not in said
