@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -110,6 +111,24 @@ def test_wrong_files_are_named_with_what_mends_each(doctor, models, everything, 
     assert f'python -m ugc_sr.models convert "{folder}/model_patches/mine.pt" "{folder}/' in said
     assert "presets ready: nano " in said
     assert "wild lacks the base model" in said
+
+
+def test_files_are_found_where_extra_model_paths_says(doctor, models, everything, tmp_path):
+    comfyui = tmp_path / "ComfyUI"
+    comfyui.mkdir()
+    for place in find_host().iterdir():
+        if place.name not in ("main.py", "folder_paths.py", "models"):
+            (comfyui / place.name).symlink_to(place)
+    for name in ("main.py", "folder_paths.py"):  # which look for the others around themselves
+        shutil.copy(find_host() / name, comfyui)
+    elsewhere = models(everything)
+    folders = {path.partition("/")[0] for path in everything}
+    config = {"mine": {"base_path": str(elsewhere), **{folder: folder for folder in sorted(folders)}}}
+    (comfyui / "extra_model_paths.yaml").write_text(json.dumps(config))
+    status, said, _ = doctor(*PRESETS, "--comfyui", comfyui, "--no-hash")
+    assert status == 0, said
+    assert f", {comfyui}\n" in said
+    assert "-> python -m ugc_sr.models fetch" not in said
 
 
 def test_json_has_the_same_and_nobodys_name(doctor, models, monkeypatch, tmp_path):
