@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from ..models import catalogue, files, repack, weights
@@ -29,6 +31,8 @@ _TITLES = {
     "controlnet": "the semantic ControlNet",
     "clip vision": "CLIP vision H, which finds tags",
 }
+_PICKLED = {"encoder": "sam2", "adapter": "", "controlnet": "srlab|seesr"}  # names that ours may have
+_TYPES = {name: dtype for dtype, name in repack.DTYPES.items()}
 _TAGGER = 1024  # width of the CLIP that Stable Diffusion 2's text tower belongs to
 
 
@@ -68,7 +72,7 @@ class Finding:
 
 
 def look(kind: str, name: str, path: Path | None) -> Finding:
-    """What the file is, by the names and shapes of its tensors; only a SAM2.1 encoder is loaded."""
+    """What the file is, by the names and shapes of its tensors; only SAM2.1 encoders are read."""
     if path is None:
         return Finding(kind, name, None, UNSEEN, "not visible from here")
     try:
@@ -76,7 +80,7 @@ def look(kind: str, name: str, path: Path | None) -> Finding:
         for part in files.parts(path):
             if part.suffix.lower() in files.PICKLED:
                 return Finding(kind, name, path, OTHER, "a pickle, which was not opened")
-            tensors |= files.read(part)
+            tensors |= _shapes(part)
         files.check_index(path, tensors)
     except (UnsupportedWeightsError, OSError) as error:
         told = re.sub(r"\. Download (it|the folder) again.*", ".", " ".join(str(error).split()))
@@ -86,7 +90,9 @@ def look(kind: str, name: str, path: Path | None) -> Finding:
 
 
 def pickle(kind: str, name: str, path: Path) -> Finding:
-    """A file that the loader would take if it were converted."""
+    """A file that no loader lists: wrong if it seems to be one of ours, to be converted."""
+    if not (path.is_dir() or re.search(_PICKLED[kind], name.lower())):
+        return Finding(kind, name, path, OTHER, "a pickle, which was not opened")
     stem = name if path.is_dir() else str(Path(name).with_suffix(""))
     target = path.with_name(Path(stem).name + files.SAFE)
     mend = f'python -m ugc_sr.models convert "{path}" "{target}"'
@@ -100,6 +106,21 @@ def entry_of(kind: str, name: str) -> Weights | None:
     return next((e for e in catalogue.WEIGHTS if e.kind == kind and e.saved == plain), None)
 
 
+def _shapes(part: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file without their numbers, from its head.
+
+    Raises:
+        UnsupportedWeightsError: if it is no whole safetensors file with tensors in it.
+    """
+    files.check(part)
+    with safe_open(part, framework="pt") as file:
+        heads = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+        return {
+            key: torch.empty(head.get_shape(), dtype=_TYPES.get(head.get_dtype(), torch.int64), device="meta")
+            for key, head in heads.items()
+        }
+
+
 def _judge(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding:
     found, what = weights.detect(tensors), weights.describe(tensors)
     if found == "unknown":
@@ -109,7 +130,7 @@ def _judge(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) -> F
             return _checkpoint(name, path, tensors)
         if kind == "clip vision":
             return _clip_vision(name, path, tensors)
-        return _network(kind, name, path, tensors)
+        return _network(kind, name, path, files.read(path) if kind == "encoder" else tensors)
     wanted, home = entry_of(kind, name), LOADERS.get(found)
     if home and found in repack.NODES:
         mend = f"{_move(found, kind, name, path)}, which {home} reads."
@@ -133,7 +154,7 @@ def _network(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) ->
 
 
 def _checkpoint(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding:
-    what, lack = weights.describe(tensors), _lack(tensors)
+    what, lack = weights.describe(tensors), _lack(tensors, path)
     family = weights.family(tensors)
     if family == "Stable Diffusion 2" and not lack:
         base = TURBO if "turbo" in name.lower() else SD2
@@ -146,16 +167,19 @@ def _checkpoint(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding
     return Finding("checkpoint", name, path, WRONG, what, why=why, mend=replacement("checkpoint", name))
 
 
-def _lack(tensors: Mapping[str, Tensor]) -> str:
+def _lack(tensors: Mapping[str, Tensor], path: Path) -> str:
     """Why a checkpoint of Stable Diffusion 2 is not the base; empty if it is."""
     first = tensors.get(f"{_UNET}input_blocks.0.0.weight")
     if first is not None and first.shape[1] != 4:
         return f"made for another task: its first layer takes {first.shape[1]} channels, not 4"
-    for part, title in (("first_stage_model.", "VAE"), ("cond_stage_model.", "text tower")):
+    for part, called in (("first_stage_model.", "VAE"), ("cond_stage_model.", "text tower")):
         if not any(key.startswith(part) for key in tensors):
-            return f"without its {title}"
-    spread = tensors.get(_PREDICTS_V)
-    if spread is not None and spread.float().std().item() > _SPREAD_OF_V:
+            return f"without its {called}"
+    if _PREDICTS_V not in tensors:
+        return ""
+    with safe_open(path, framework="pt") as file:
+        spread = file.get_tensor(_PREDICTS_V).float().std().item()
+    if spread > _SPREAD_OF_V:
         return "one that predicts v, as those of 768 px do; the published weights need one of 512 px"
     return ""
 

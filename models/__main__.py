@@ -8,7 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
+try:
+    from torch import Tensor
+except ModuleNotFoundError:
+    sys.exit(
+        f"This Python, {sys.executable}, has no PyTorch. Run the command with the Python that runs ComfyUI."
+    )
 
 from ..console import keep_printing
 from ..doctor import command as doctor

@@ -240,3 +240,36 @@ def test_no_home_and_no_name_stays(monkeypatch):
         "~/y": "/media/USER/disk",
         "n": 1.5,
     }
+
+
+def test_what_cannot_be_seen_counts_by_its_own_name_alone():
+    listed = [
+        ("checkpoint", "512-base-ema.safetensors", None),
+        ("encoder", "sam2.1_hiera_tiny.safetensors", None),
+        ("adapter", r"srlab\unet", None),
+        ("controlnet", "mine.safetensors", None),
+    ]
+    assert ready(judge(Machine(dict(FACTS), listed), Asked())) == ["nano"]
+    listed[-1] = ("controlnet", "srlab/controlnet", None)
+    found = judge(Machine(dict(FACTS), listed), Asked())
+    assert ready(found) == ["nano", "wild", "synthetic"]
+    assert "    512-base-ema.safetensors: not visible from here\n" in text(found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "state"),
+    [
+        ("controlnet", "control_v11p_sd15_canny.pth", OTHER),
+        ("controlnet", "srlab_controlnet.pt", WRONG),
+        ("encoder", "yolo.pt", OTHER),
+        ("encoder", "sam2.1_hiera_tiny.pt", WRONG),
+        ("adapter", "mine.bin", WRONG),
+    ],
+)
+def test_only_a_pickle_that_may_be_ours_is_to_be_converted(tmp_path, kind, name, state):
+    (tmp_path / name).touch()
+    found = findings.pickle(kind, name, tmp_path / name)
+    assert found.state == state
+    if state == WRONG:
+        target = (tmp_path / name).with_suffix(".safetensors")
+        assert found.mend == f'python -m ugc_sr.models convert "{tmp_path / name}" "{target}"'
