@@ -58,6 +58,14 @@ def main() -> None:
     quality.add_argument("--peers", action="store_true", help="Real-ESRGAN animevideov3 and x4plus too")
     quality.add_argument("--tokens", action="store_true", help="what the semantic tokens bring, too")
     quality.add_argument("--recipes", nargs="+", default=argparse.SUPPRESS, help="of the held-out photos")
+    quality.add_argument(
+        "--scales",
+        nargs="+",
+        type=int,
+        choices=(1, 2, 3, 4),
+        default=argparse.SUPPRESS,
+        help="of these photos",
+    )
     quality.add_argument("--pictures", metavar="DIR", help="folder for sheets, the worst five among them")
     regions = commands.add_parser("regions", help=BENCHMARKS["regions"])
     regions.add_argument("--photos", required=True, help="folder that scripts/fetch_photos.sh filled")

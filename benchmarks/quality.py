@@ -1,5 +1,6 @@
 """The bundled model against what else could be done, on held-out photos or on a folder of pairs."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -28,6 +29,7 @@ from .samples import MEASURED, Sample, folder, held_out
 
 SCORED = ("psnr_y", "ssim_y", "hf_ratio", "grid")
 COLUMNS = ("psnr_y", "ssim_y", "st_lpips", "hf_ratio", "grid", "seconds")
+DEFAULT_SCALE = 4
 WORST = 5
 SHOWN = ("stream", "mountain", "brushes", "dogs", "bark", "astronaut")  # of clear origin
 RESAMPLED = 4_000
@@ -44,6 +46,7 @@ def run(
     peers: bool = False,
     tokens: bool = False,
     recipes: Sequence[str] = MEASURED,
+    scales: Sequence[int] = (DEFAULT_SCALE,),
     pictures: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each set and version: medians over its photos; with tokens, what they bring.
@@ -54,13 +57,15 @@ def run(
         peers: measure Real-ESRGAN's networks too.
         tokens: measure the sharp end with tokens of other kinds too, and yield the paired differences.
         recipes: of the sets of held-out photos.
+        scales: whole sizes of the results / sizes of the damaged photos; each makes sets of its own.
         pictures: folder for sheets of the photos of clear origin and of the worst at our sharp end.
 
     Raises:
         ValueError: if there is nothing to measure on.
     """
     sets = {Path(place).name: partial(folder, Path(place)) for place in pairs}
-    sets |= {name: partial(_held_out, Path(photos), name) for name in recipes} if photos else {}
+    if photos:
+        sets |= _recipe_sets(Path(photos), recipes, scales)
     if not sets:
         raise ValueError("Give --photos, --pairs or both.")
     ways = versions(load_nano(), peers=peers, tokens=tokens)
@@ -90,8 +95,17 @@ def _measured(
         yield from ((version, sample.name, row) for version, row in rows.items())
 
 
-def _held_out(photos: Path, recipe: str) -> Iterator[Sample]:
-    for name, pair in held_out(photos, RECIPES[recipe]):
+def _recipe_sets(
+    photos: Path, recipes: Sequence[str], scales: Sequence[int]
+) -> dict[str, Callable[[], Iterator[Sample]]]:
+    return {
+        name if scale == DEFAULT_SCALE else f"{name} x{scale}": partial(_held_out, photos, name, scale)
+        for name, scale in itertools.product(recipes, scales)
+    }
+
+
+def _held_out(photos: Path, recipe: str, scale: int) -> Iterator[Sample]:
+    for name, pair in held_out(photos, RECIPES[recipe], scale):
         yield Sample(name, pair.lr, pair.hr)
 
 

@@ -34,10 +34,10 @@ class Sample:
         return self.hr.shape[-1] / self.lr.shape[-1]
 
 
-def held_out(photos: Path, recipe: Recipe) -> Iterator[tuple[str, Pair]]:
-    """Each held-out photo by name, with its damaged twin."""
+def held_out(photos: Path, recipe: Recipe, scale: int | None = None) -> Iterator[tuple[str, Pair]]:
+    """Each held-out photo by name, with its damaged twin, smaller by `scale` in place of the recipe's own."""
     for index, (name, photo) in enumerate(HELD_OUT.items()):
-        yield name, apply(recipe.draw(SEED + index), crop(photos, photo))
+        yield name, apply(recipe.draw(SEED + index, scale), crop(photos, photo))
 
 
 def folder(pairs: Path) -> Iterator[Sample]:

@@ -101,11 +101,11 @@ class STLPIPS(nn.Module):
         Raises:
             ValueError: if a side is shorter than 32 px.
         """
-        total = a.new_zeros(len(a))
+        total, dtype = a.new_zeros(len(a)), a.dtype
         a, b = self._input(a), self._input(b)
         for stage, weight in zip(self.stages.values(), self.weights, strict=True):
             a, b = stage(a), stage(b)
-            apart = (_unit(a) - _unit(b)).square()
+            apart = (_unit(a.to(dtype)) - _unit(b.to(dtype))).square()  # in full, also under autocast
             total = total + torch.einsum("bchw,c->bhw", apart, weight).mean(dim=(1, 2))
         return total
 

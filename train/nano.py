@@ -34,9 +34,7 @@ from .photos import training_digest
 from .task import Batch, Start, Task
 
 LAST_TIMESTEP = 999
-ANCHOR_PACE = 0.4  # of the learning rate
 EARLIER_SHARE = 0.15  # of the samples whose timestep is any: further steps of a sampler agree with the first
-KEPT_BLOCKS = (0, 1, 2, 14, 15)  # of the 16 in the anchor of version 1, from which that of 2 starts
 TOKEN_DROPOUT = 0.05  # share of photos whose tokens are zero
 
 
@@ -111,10 +109,11 @@ class ReadingTask(Task):
     def told(self, clean: Tensor) -> list[Tensor]:
         """Of clean photos (B, 3, H, W) in [0, 1], each layer's features at the tokens' cells: (B, N, 512).
 
-        The trunk sees the photos at the encoder's size. The mean over the batch, which tells nothing apart,
+        The trunk sees the photos at half the encoder's size, at which a cell of its deepest features is a
+        token's. The mean over the batch, which tells nothing apart,
         is taken away.
         """
-        size = (self.encoder.image_size,) * 2
+        size = (self.encoder.image_size // 2,) * 2
         clean = F.interpolate(clean, size=size, mode="bilinear", antialias=True)
         features = self._trunk.network.to(clean.device).features(clean, *self.LAYERS).values()
         pooled = [F.adaptive_avg_pool2d(x, self.encoder.grid).flatten(2).transpose(1, 2) for x in features]
@@ -156,24 +155,23 @@ class AnchorTask(Task):
 
 
 class RestoreTask(Task):
-    """The true end and the sharp one, trained together.
+    """The sharp end: UNet, ControlNet and text stand-in learn what lies between the anchor and the target.
 
-    The anchor is a regression of the clean photo. UNet, ControlNet and text stand-in draw what lies between
-    the anchor, which their errors don't reach, and the target: what a larger network made of the same photo,
-    or the clean photo where there is none. The encoder stays as it is.
+    The target is what a larger network made of the same photo, or the clean photo where there is none. The
+    anchor and the encoder stay as they are.
     """
 
     def __init__(
         self, model: Nano, *, perceptual: float, texture: float, weave: float, window: int, tokens: bool
     ) -> None:
-        """What to train and on what.
+        """Train `model`, beginning with its weights; the loss is L1 and the others at these weights.
 
         Args:
-            model: starts from its weights.
-            perceptual: weight of ST-LPIPS (AlexNet) to the target, beside L1.
-            texture: weight of the first two stages of ST-LPIPS's VGG-16.
-            weave: weight of what repeats with the latent's cells, to which ST-LPIPS is blind.
-            window: side in pixels of the part of each crop that ST-LPIPS sees; the other sees half of that.
+            model: all that is bundled.
+            perceptual: weight of ST-LPIPS with AlexNet to the target.
+            texture: weight of ST-LPIPS with VGG-16, whose first features see single pixels.
+            weave: weight of what repeats with the latent's cells, to which AlexNet is blind.
+            window: side in pixels of the part of each crop that AlexNet sees; VGG-16 sees two thirds of it.
             tokens: read the encoder's; else tokens are zero.
         """
         super().__init__()
@@ -181,48 +179,35 @@ class RestoreTask(Task):
         self.weights, self.window = {"perceptual": perceptual, "texture": texture, "weave": weave}, window
         self.reads = tokens
         model.encoder.requires_grad_(False)
+        model.vae.requires_grad_(False)
         self._losses = [
             # Channels last is a third faster.
             Unseen(judge(net).to(memory_format=torch.channels_last))  # pyright: ignore[reportCallIssue]
             for net in ("alex", "vgg")
         ]
 
-    def groups(self, player: str) -> list[tuple[float, list[nn.Parameter]]]:  # noqa: ARG002
-        """The anchor, which doesn't start from nothing, goes slower."""
-        anchor = list(self.model.vae.parameters())
-        known = {id(parameter) for parameter in anchor}
-        others = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
-        return [(1.0, others), (ANCHOR_PACE, anchor)]
-
     def forward(self, batch: Batch, step: int, player: str = "main") -> Mapping[str, Tensor]:  # noqa: ARG002
-        """What is wrong with the anchors and the sharpest pictures of hints (B, 3, H, W), and its parts."""
+        """What is wrong with the sharpest pictures of hints (B, 3, H, W), and its parts."""
         hint = batch.lr.contiguous(memory_format=torch.channels_last)
         target = batch.hr if batch.target is None else batch.target
         timestep = _timesteps(batch.seeds).to(hint.device)
-        anchor = self.model.anchor(hint)
+        with torch.no_grad():
+            anchor = self.model.anchor(hint)
         tokens = self.tokens(hint, batch.seeds)
-        drawn = self.model.residual(anchor.detach(), hint, tokens, timestep)
-        with torch.autocast(hint.device.type, enabled=False):  # the losses in full, whatever `precision`
-            return self._losses_of(batch, anchor.float(), drawn.float(), target)
-
-    def _losses_of(self, batch: Batch, anchor: Tensor, drawn: Tensor, target: Tensor) -> Mapping[str, Tensor]:
-        picture = self.model.picture(anchor.detach() + drawn)
-        seen, wanted = (
+        picture = self.model.picture(anchor + self.model.residual(anchor, hint, tokens, timestep))
+        alex, vgg = (unseen.network.to(anchor.device) for unseen in self._losses)
+        near = self.window * 2 // 3
+        sides = [
             _windows(side, batch.seeds, self.window).contiguous(memory_format=torch.channels_last)
             for side in (picture, target)
-        )
-        alex, vgg = (unseen.network.to(anchor.device) for unseen in self._losses)
-        truest = self.model.picture(anchor)
+        ]
         parts = {
-            "anchor": (truest - batch.hr).abs().mean(),
             "l1": (picture - target).abs().mean(),
-            "perceptual": alex(seen, wanted).mean(),
-            "weave": _weave(picture, target) + _weave(truest, batch.hr),
-            "texture": _texture(
-                vgg, *(side[..., : self.window // 2, : self.window // 2] for side in (seen, wanted))
-            ),
+            "perceptual": alex(*sides).mean(),
+            "texture": vgg(*(side[..., :near, :near] for side in sides)).mean(),
+            "weave": _weave(picture, target),
         }
-        loss = parts["anchor"] + parts["l1"]
+        loss = parts["l1"]
         for name, weight in self.weights.items():
             loss = loss + weight * parts[name]
         return {"loss": LATENT_SCALE * loss, **parts}
@@ -277,15 +262,6 @@ def _weave(picture: Tensor, target: Tensor) -> Tensor:
 def judge(net: str) -> STLPIPS:
     """ST-LPIPS with that trunk, read once a process."""
     return STLPIPS(net)
-
-
-def _texture(vgg: STLPIPS, seen: Tensor, wanted: Tensor) -> Tensor:
-    """Mean distance of the first two stages' features, against the strength of the wanted ones."""
-    layers = ("relu1_2", "relu2_2")
-    with torch.no_grad():
-        goals = vgg.features(wanted, *layers)
-    found = vgg.features(seen, *layers)
-    return torch.stack([(found[n] - goals[n]).abs().mean() / goals[n].mean() for n in layers]).mean()
 
 
 def _rng(seed: int, salt: int) -> np.random.Generator:
@@ -352,7 +328,7 @@ def build_restore(stage: Any, start: Start, **options: Any) -> RestoreTask:  # n
 
 
 def _started(start: Start) -> Nano:
-    """A model with fresh weights, or with those of a bundled one; of version 1 the anchor is taken alone."""
+    """A model with fresh weights, or with those of a bundled one."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(start.seed)
         model = Nano()
@@ -360,15 +336,5 @@ def _started(start: Start) -> Nano:
         return model
     state = {name: value.float() for name, value in load_file(start.base).items()}
     state["text"] = state.pop("text.")
-    if "vae.body.15.0.weight" in state:
-        blocks = {f"vae.body.{old}.": f"vae.body.{new}." for new, old in enumerate(KEPT_BLOCKS)}
-        kept = {"vae.head.": "vae.head.", **blocks, "vae.tail.": "vae.tail."}
-        state = {
-            new + n.removeprefix(old): w
-            for old, new in kept.items()
-            for n, w in state.items()
-            if n.startswith(old)
-        }
-        state = model.state_dict() | state
     model.load_state_dict(state)
     return model

@@ -133,8 +133,8 @@ NANO = (
         steps=2_500,
         precision="bf16",
         options={  # weights are beside L1's
-            "perceptual": 0.4,
-            "texture": 0.04,
+            "perceptual": 0.3,
+            "texture": 0.2,
             "weave": 10.0,
             "window": 96,  # pixels of each crop that ST-LPIPS sees
             "tokens": True,

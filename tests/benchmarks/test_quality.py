@@ -82,3 +82,18 @@ def test_nothing_to_measure_on_is_refused():
 
     with pytest.raises(ValueError, match="Give --photos, --pairs or both"):
         next(quality.run())
+
+
+def test_each_scale_of_a_recipe_is_a_set(tmp_path, monkeypatch):
+    from ugc_sr.benchmarks import quality, samples
+    from ugc_sr.train.photos import HeldOut
+
+    Image.fromarray(data.astronaut()).save(tmp_path / "astronaut.png")
+    monkeypatch.setattr(samples, "HELD_OUT", {"astronaut": HeldOut("astronaut.png", 1.0)})
+    bicubic = {"bicubic": quality.versions(None, peers=False, tokens=False)["bicubic"]}
+    monkeypatch.setattr(quality, "load_nano", lambda: None)
+    monkeypatch.setattr(quality, "versions", lambda nano, **_: {**bicubic, quality.SHARP: bicubic["bicubic"]})
+    rows = list(quality.run(photos=str(tmp_path), recipes=["messenger"], scales=[4, 2, 1]))
+    psnr = {row["set"]: row["psnr_y"] for row in rows}
+    assert list(psnr) == ["messenger", "messenger x2", "messenger x1"]
+    assert psnr["messenger"] < psnr["messenger x2"] < psnr["messenger x1"]
