@@ -30,7 +30,7 @@ def fetch(url: str, target: Path, progress: Progress) -> tuple[Path, str]:
     if match is None:
         raise ValueError(f"{url} is not the address of a file on {HUB}.")
     try:
-        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
         from huggingface_hub.errors import HfHubHTTPError
         from huggingface_hub.utils import build_hf_headers
     except ImportError:
@@ -42,7 +42,7 @@ def fetch(url: str, target: Path, progress: Progress) -> tuple[Path, str]:
     mirror = os.environ.get("HF_ENDPOINT") or None
     shown = hf_hub_url(repository, path, revision=revision, endpoint=mirror)
     try:
-        known = get_hf_file_metadata(shown, token=None, headers=build_hf_headers(), endpoint=mirror)
+        known = get_hf_file_metadata(shown, token=get_token())
     except HfHubHTTPError as error:
         answer = error.response
         wait = answer.headers.get("Retry-After", "") if answer is not None else ""
@@ -54,7 +54,7 @@ def fetch(url: str, target: Path, progress: Progress) -> tuple[Path, str]:
         hf_hub_url(repository, path, revision=commit, endpoint=mirror),
         target,
         progress,
-        headers=build_hf_headers(),
+        headers=build_hf_headers(token=get_token()),
         version=f"{tag}|{known.size}",
     )
     return part, tag if re.fullmatch(r"[0-9a-f]{64}", tag) else ""
