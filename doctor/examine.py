@@ -78,7 +78,9 @@ def judge(seen: Machine, asked: Asked, comfyui: Path | None = None) -> dict[str,
     problems = [*seen.problems]
     bundled = _bundled(problems)
     found, origins = _files(seen, hashed=asked.hashed)
-    problems += [Problem(one.why, one.mend) for one in found if one.state == WRONG]
+    wrong = [one for one in found if one.state == WRONG]
+    mends = dict.fromkeys(one.mend for one in wrong)  # two files in each other's place are mended at once
+    problems += [Problem(" ".join(one.why for one in wrong if one.mend == mend), mend) for mend in mends]
     unread = dict.fromkeys(one.unread for one in origins.values() if one.unread)
     problems += [
         Problem(what, "Compare the checksums in this report with those of another machine.")
@@ -177,7 +179,7 @@ def _files(seen: Machine, *, hashed: bool) -> tuple[list[Finding], dict[Finding,
             continue
         traced = origin.trace(one, hashed=hashed)
         if traced.changed:
-            one = replace(one, state=WRONG, why=traced.changed, mend=findings.replacement(one.kind, one.name))
+            one = replace(one, state=WRONG, why=traced.changed, mend=findings.replacement(one))
         found[index] = one = replace(one, base=traced.base or one.base)
         origins[one] = traced
     return found, origins

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -85,7 +85,7 @@ def look(kind: str, name: str, path: Path | None) -> Finding:
     except (UnsupportedWeightsError, OSError) as error:
         told = re.sub(r"\. Download (it|the folder) again.*", ".", " ".join(str(error).split()))
         why = told if f"'{name}'" in told else f"'{name}': {told}"
-        return Finding(kind, name, path, WRONG, "damaged", why=why, mend=replacement(kind, name))
+        return _wrong(kind, name, path, "damaged", why)
     return _judge(kind, name, path, tensors)
 
 
@@ -131,14 +131,14 @@ def _judge(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) -> F
         if kind == "clip vision":
             return _clip_vision(name, path, tensors)
         return _network(kind, name, path, files.read(path) if kind == "encoder" else tensors)
-    wanted, home = entry_of(kind, name), LOADERS.get(found)
-    if home and found in repack.NODES:
-        mend = f"{_move(found, kind, name, path)}, which {home} reads."
+    wanted = entry_of(kind, name)
+    if found in repack.NODES:
+        mend = _move(found, kind, name, path)
         why = f"'{name}' is {what}; {LOADERS[kind]} lists it and can't use it."
         return Finding(kind, name, path, WRONG, what, why=why, mend=mend)
     if wanted:
         why = f"'{name}' is {what}; expected {title(wanted)}."
-        return Finding(kind, name, path, WRONG, what, why=why, mend=replacement(kind, name))
+        return _wrong(kind, name, path, what, why)
     return Finding(kind, name, path, OTHER, what)
 
 
@@ -147,7 +147,7 @@ def _network(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) ->
     try:
         repack.check(tensors, kind, name)
     except UnsupportedWeightsError as error:
-        return Finding(kind, name, path, WRONG, what, why=str(error), mend=replacement(kind, name))
+        return _wrong(kind, name, path, what, str(error))
     except RuntimeError as error:  # the package sam2 is missing, of which the machine's part tells
         return Finding(kind, name, path, UNSEEN, f"{what}, not checked: {error}")
     return Finding(kind, name, path, FITS, what)
@@ -164,7 +164,7 @@ def _checkpoint(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding
     if wanted is None:
         return Finding("checkpoint", name, path, OTHER, what)
     why = f"'{name}' is {what}; expected {title(wanted)}."
-    return Finding("checkpoint", name, path, WRONG, what, why=why, mend=replacement("checkpoint", name))
+    return _wrong("checkpoint", name, path, what, why)
 
 
 def _lack(tensors: Mapping[str, Tensor], path: Path) -> str:
@@ -193,7 +193,7 @@ def _clip_vision(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Findin
     if (wanted := entry_of("clip vision", name)) is None:
         return Finding("clip vision", name, path, OTHER, what)
     why = f"'{name}' is {what}; expected {title(wanted)}."
-    return Finding("clip vision", name, path, WRONG, what, why=why, mend=replacement("clip vision", name))
+    return _wrong("clip vision", name, path, what, why)
 
 
 def title(entry: Weights) -> str:
@@ -209,13 +209,29 @@ def _move(kind: str, listed_as: str, name: str, path: Path) -> str:
     own = plain[: -len(before)] + after if before and plain.endswith(f"/{before}") else plain
     folder = next(entry.folder for entry in catalogue.WEIGHTS if entry.kind == kind)
     root = path.parents[len(Path(plain).parts)]  # models/, of models/controlnet/srlab/unet
-    how = "Swap it with" if (root / folder / own).exists() and listed_as in swapped else "Move it to"
-    return f"{how} models/{folder}/{own}"
+    place = root / folder / own
+    if not place.exists():
+        return f"Move {path} to {place}, which {LOADERS[kind]} reads."
+    if _kind_of(place) == listed_as:
+        return "Swap {} and {}.".format(*sorted(map(str, (path, place))))
+    return f"Move {path} away: {place} is there already."
 
 
-def replacement(kind: str, name: str) -> str:
+def _kind_of(place: Path) -> str:
+    try:
+        return weights.detect({key: w for part in files.parts(place) for key, w in _shapes(part).items()})
+    except (UnsupportedWeightsError, OSError):
+        return "unknown"
+
+
+def _wrong(kind: str, name: str, path: Path, what: str, why: str) -> Finding:
+    found = Finding(kind, name, path, WRONG, what, why=why)
+    return replace(found, mend=replacement(found))
+
+
+def replacement(found: Finding) -> str:
     """How to get the right file in place of that one."""
-    entry = entry_of(kind, name)
+    entry = entry_of(found.kind, found.name)
     if entry is None:
-        return "Delete it, and get it again from where it came from."
-    return f"Move it away, then: {catalogue.command(entry.saved)}"
+        return f"Delete {found.path}, and get it again from where it came from."
+    return f"Move {found.path} away, then: {catalogue.command(entry.saved)}"

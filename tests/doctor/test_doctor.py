@@ -98,13 +98,13 @@ def test_wrong_files_are_named_with_what_mends_each(doctor, models, everything, 
     status, text, _ = doctor("wild", "--models", folder, "--no-hash")
     said = one_line(text)
     assert status == 1
-    fetch = "-> Move it away, then: python -m ugc_sr.models fetch"
+    fetch = f"-> Move {folder / BASE} away, then: python -m ugc_sr.models fetch"
     assert "'512-base-ema.safetensors' is a whole checkpoint of Stable Diffusion 1; expected the base" in said
     assert f'{fetch} 512-base-ema.safetensors --models "{folder}"' in said
     assert "'srlab/unet' is a ControlNet with image attentions" in said
-    assert "-> Swap it with models/controlnet/srlab/controlnet, which Load Semantic ControlNet reads." in said
     assert "'srlab/controlnet' is a UNet with image attentions; Load Semantic ControlNet lists it" in said
-    assert "-> Swap it with models/model_patches/srlab/unet, which Load Semantic Adapter reads." in said
+    swap = f"-> Swap {folder}/controlnet/srlab/controlnet and {folder}/model_patches/srlab/unet."
+    assert said.count(swap) == 1
     assert "'sam2.1_hiera_tiny.safetensors' is cut short or damaged" in said
     assert "'sd_turbo.safetensors' is a note of Git LFS in place of the file" in said
     assert "is a web page, such as a login or a note that a quota is used up" in said

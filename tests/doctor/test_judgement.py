@@ -122,7 +122,7 @@ def test_a_file_that_changed_since_it_was_fetched_is_wrong(report, everything, m
     found = report(everything, "wild")
     assert found["problems"][0] == {
         "what": "'512-base-ema.safetensors' is not what was fetched: its sha256 changed.",
-        "mend": "Move it away, then: python -m ugc_sr.models fetch 512-base-ema.safetensors",
+        "mend": f"Move {folder / BASE} away, then: python -m ugc_sr.models fetch 512-base-ema.safetensors",
     }
     assert "wild" not in ready(found)
 
@@ -196,7 +196,7 @@ def test_what_is_no_file_of_weights_is_named(tmp_path, content, words, kind):
     found = look(kind, "x.safetensors", tmp_path / "x.safetensors")
     assert found.state == WRONG
     assert words in found.why
-    assert found.mend == "Delete it, and get it again from where it came from."
+    assert found.mend == f"Delete {found.path}, and get it again from where it came from."
 
 
 @pytest.mark.parametrize(
@@ -273,3 +273,23 @@ def test_only_a_pickle_that_may_be_ours_is_to_be_converted(tmp_path, kind, name,
     if state == WRONG:
         target = (tmp_path / name).with_suffix(".safetensors")
         assert found.mend == f'python -m ugc_sr.models convert "{tmp_path / name}" "{target}"'
+
+
+@pytest.mark.parametrize(
+    ("place", "mend"),
+    [
+        (None, "Move {0} to {1}, which Load Semantic Adapter reads."),
+        ("controlnet", "Swap {0} and {1}."),
+        ("adapter", "Move {0} away: {1} is there already."),
+    ],
+)
+def test_a_network_in_the_folder_of_another_is_told_its_place(models, place, mend):
+    files = {"controlnet/mine/controlnet.safetensors": "adapter"}
+    files |= {"model_patches/mine/controlnet.safetensors": place} if place else {}
+    folder = models(files)
+    here, there = (
+        folder / home / "mine" / "controlnet.safetensors" for home in ("controlnet", "model_patches")
+    )
+    found = look("controlnet", "mine/controlnet.safetensors", here)
+    assert found.state == WRONG
+    assert found.mend == mend.format(here, there)
