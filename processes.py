@@ -1,10 +1,13 @@
 """Processes that end with the one that started them, whatever ends that: a signal, SIGKILL, a crash.
 
-Both kinds wait for the other end of a pipe to be closed, which the system does for every process that ends.
+Workers and scripts wait for the other end of a pipe to be closed, which the system does for every process
+that ends. Ray's processes watch the one that started them by themselves.
 """
 
+import logging
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from multiprocessing.connection import wait
@@ -38,3 +41,21 @@ def end_with_parent() -> None:
 def _wait_and_end(sentinel: int) -> None:
     wait([sentinel])
     os._exit(1)
+
+
+def start_ray() -> bool:
+    """Join the cluster that RAY_ADDRESS names, else start Ray here; False where this process has done so.
+
+    SIGTERM keeps its meaning, which Ray would change. Usage statistics are not sent unless
+    RAY_USAGE_STATS_ENABLED says so.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if ray.is_initialized():
+        return False
+    before = signal.getsignal(signal.SIGTERM)
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+    return True

@@ -59,7 +59,8 @@ def opened(file: IO[bytes]) -> ImageFile.ImageFile:
     the whole process.
 
     Raises:
-        PhotoError: if it is none of `FORMATS`, or larger than `MOST_MEGAPIXELS`; without the file's name.
+        PhotoError: if it is none of `FORMATS`, larger than `MOST_MEGAPIXELS`, or a TIFF whose list of strips
+            is too short, which Pillow takes for a whole picture; without the file's name.
     """
     Image.init()
     file.seek(0)
@@ -84,8 +85,16 @@ def opened(file: IO[bytes]) -> ImageFile.ImageFile:
                 f"{picture.width}x{picture.height} px; more than {MOST_MEGAPIXELS} megapixels can't be read. "
                 "Cut it into smaller photos first.",
             )
+        if name == "TIFF" and not _reaches_its_end(picture):
+            raise PhotoError("", "broken: its pixels end before its size is reached.")
         return picture
     raise PhotoError("", f"not a photo that can be read{why}; expected one of {', '.join(FORMATS)}.")
+
+
+def _reaches_its_end(picture: ImageFile.ImageFile) -> bool:
+    """Whether the last strip or tile ends where the picture does; the size of a turned one is swapped."""
+    extents = picture.tile[-1].extents if picture.tile else None
+    return extents is None or sorted(extents[2:]) == sorted(picture.size)
 
 
 def _heif(start: bytes) -> tuple[Callable[..., ImageFile.ImageFile] | None, None]:

@@ -82,6 +82,7 @@ OWNERS = {
     "train/watch.py": {"rich"},
     "photos/formats.py": {"pillow_heif"},
     "restore/cluster.py": {"ray"},
+    "processes.py": {"ray"},
     "benchmarks/reference.py": {"diffusers"},
     "benchmarks/random_base.py": {"diffusers", "transformers"},
     "score/extras.py": {"lpips", "pyiqa"},

@@ -76,17 +76,19 @@ class Job:
 class Outcome:
     """What came of a job: lines for the manifest, a line for each problem, and what ends the whole run.
 
-    A note is a line about what of a photo was not used, which is no problem.
+    A note is a line about what of a photo was not used, which is no problem. If it was stopped, not all of
+    its samples were tried.
     """
 
     lines: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     fatal: str | None = None
     note: str | None = None
+    stopped: bool = False
 
 
 Outcomes = Generator[Outcome, None, None]  # in the order of the jobs
-Stopped = Callable[[], bool]  # asked between jobs; once true, what is at work is finished and the rest left
+Stopped = Callable[[], bool]  # asked between samples; once true, those at work are finished, the rest left
 Engine = Callable[[Plan, Sequence[Job], int, Stopped], Outcomes]  # with so many workers
 
 
@@ -127,12 +129,14 @@ def numbered(name: str) -> Iterator[str]:
     yield from (f"{name}_{number}" for number in itertools.count(2))
 
 
-def work(plan: Plan, job: Job) -> Outcome:
-    """Make the pairs of a job.
+def work(plan: Plan, job: Job, stopped: Stopped = lambda: False) -> Outcome:
+    """Make the pairs of a job, until `stopped` says so.
 
     A photo or draw that can't be used is a problem and the rest goes on; a full disk or a missing codec
     ends the run.
     """
+    if stopped():
+        return Outcome(stopped=True)
     lines, problems = [], []
     try:
         photo = None if job.damaged else _open(plan, job)
@@ -140,6 +144,8 @@ def work(plan: Plan, job: Job) -> Outcome:
         return Outcome(problems=(_told(job, error.why),))
     note = _told(job, f"{photo.note}.") if photo and photo.note else None
     for name, seed in job.samples:
+        if stopped():
+            return Outcome(tuple(lines), tuple(problems), note=note, stopped=True)
         try:
             record, pair = _make(plan, job, photo, name, seed) if photo else _join(plan, job, name)
             lines.append(write_pair(plan.folder, record, pair))

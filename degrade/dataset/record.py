@@ -46,8 +46,7 @@ def write_pair(folder: Path, record: Record, pair: Pair) -> str:
         for side, content in files.items():
             replace_file(folder / side / record.name, content)
     except OSError:
-        for side in SIDES:
-            (folder / side / record.name).unlink(missing_ok=True)
+        remove_pair(folder, record.name)
         raise
     made = record.degradation
     line = {
@@ -61,6 +60,12 @@ def write_pair(folder: Path, record: Record, pair: Pair) -> str:
         "degradation": made and json.loads(made.to_json()),
     }
     return json.dumps(line) + "\n"
+
+
+def remove_pair(folder: Path, name: str) -> None:
+    """Remove both photos of a pair that has no line in the manifest."""
+    for side in SIDES:
+        (folder / side / name).unlink(missing_ok=True)
 
 
 def encode_png(photo: Tensor) -> bytes:

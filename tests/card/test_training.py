@@ -96,7 +96,13 @@ def test_validation_scores_what_a_card_restores(regression, batch, card):
     assert sheet is not None
 
 
-@pytest.mark.parametrize("recipe", ["mild", "ugc", "real_esrgan_x4", "bsrgan_x4"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "ugc",
+        *(pytest.param(name, marks=pytest.mark.deep) for name in ("mild", "real_esrgan_x4", "bsrgan_x4")),
+    ],
+)
 def test_the_same_seed_damages_a_photo_alike_on_a_card(recipe, card, photos):
     from ugc_sr.degrade.degradation import apply
     from ugc_sr.degrade.recipes import RECIPES

@@ -363,6 +363,17 @@ def test_72_megapixels_can_be_cropped_but_not_used_whole(tmp_path):
         load_photo(tmp_path / "large.png")
 
 
+def test_a_tiff_with_too_few_strips_is_refused(tmp_path):
+    file = tmp_path / "short.tif"
+    Image.new("CMYK", (17, 21)).save(file)
+    height = struct.pack("<HHII", 257, 4, 1, 21)
+    content = file.read_bytes()
+    assert height in content
+    file.write_bytes(content.replace(height, struct.pack("<HHII", 257, 4, 1, 8_000_000)))
+    with pytest.raises(PhotoError, match=r"short\.tif: broken: its pixels end before its size is reached"):
+        open_photo(file)
+
+
 @pytest.mark.parametrize("name", ["photo.png", "photo.jpg", "photo.webp", "photo.tif", "photo.bmp"])
 def test_a_truncated_photo_is_named(saved, name):
     path = saved(torch.randint(0, 255, (40, 40, 3), dtype=torch.uint8).numpy(), name)
