@@ -40,6 +40,10 @@ LAYERS = {
         {"restore", "score", "sample", "photos", "image", "files", "console"},
         {"torch", "PIL", "numpy", "tqdm"},
     ),
+    "doctor": (
+        {"models", "fetch", "restore", "score", "sample", "photos", "image"},
+        {"torch", "safetensors", "PIL", "numpy", "tqdm"},
+    ),
     "photos": ({"files"}, {"PIL", "numpy"}),  # no torch, which takes seconds to import
     "fonts": (set(), {"PIL"}),
     "color": (set(), {"torch"}),
@@ -66,7 +70,8 @@ LAYERS = {
 }
 # The one file of a layer that owns a package, or one of our layers that nothing else of its own may see.
 OWNERS = {
-    "models/__main__.py": {"fetch"},
+    "models/__main__.py": {"doctor", "fetch"},
+    "host/survey.py": {"comfy_aimdo", "comfyui_version", "utils"},
     "fetch/drive.py": {"gdown", "requests"},
     "fetch/hub.py": {"huggingface_hub"},
     "models/segmenter.py": {"sam2"},
