@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..files import atomic_write
 from . import files, layout, pickles, weights
 from .convert import DUPLICATED, controlnet_from_diffusers, fold_tokens, unet_from_diffusers
 from .weights import UnsupportedWeightsError
@@ -34,6 +34,10 @@ DTYPES = {
 }
 _HALF = torch.finfo(torch.float16).max
 _CHUNK = 1 << 22
+
+
+class BeyondHalfError(ValueError):
+    """A value is too large for float16."""
 
 
 @dataclass(frozen=True)
@@ -150,26 +154,22 @@ def write(
 
     `dtype` None keeps each tensor's own. The format: huggingface.co/docs/safetensors.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     digest = hashlib.sha256()
-    try:
-        with temporary.open("xb") as file:
-            for piece in _pieces(tensors, metadata, dtype):
-                digest.update(piece)
-                file.write(piece)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as temporary, temporary.open("xb") as file:
+        for piece in _pieces(tensors, metadata, dtype):
+            digest.update(piece)
+            file.write(piece)
     return digest.hexdigest()
 
 
-def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal digits."""
+def sha256(path: Path, progress: Callable[[int], object] | None = None) -> str:
+    """The checksum of a file, in hexadecimal digits; `progress` is told of the bytes as they are read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            if progress:
+                progress(len(chunk))
     return digest.hexdigest()
 
 
@@ -249,6 +249,7 @@ def _check_values(state_dict: Mapping[str, Tensor], half: bool) -> None:
 
     Raises:
         ValueError: naming the tensor and its value.
+        BeyondHalfError: the same, for a value that float32 holds.
     """
     for key, weight in state_dict.items():
         if weight.dtype not in DTYPES:
@@ -261,6 +262,6 @@ def _check_values(state_dict: Mapping[str, Tensor], half: bool) -> None:
             raise ValueError(f"'{key}' holds NaN or infinite values. The file is damaged; get it again.")
         largest = max(-low.item(), high.item())
         if half and largest > _HALF:
-            raise ValueError(
+            raise BeyondHalfError(
                 f"'{key}' reaches {largest:g}, beyond {_HALF:g}, the largest float16. Leave --half out."
             )

@@ -77,20 +77,6 @@ class Worker:
             raise RuntimeError(f"Ray: {_last_line(error)}") from error
 
 
-def check_ray() -> None:
-    """Find out whether Ray is there.
-
-    Raises:
-        RuntimeError: if not.
-    """
-    try:
-        import ray  # noqa: F401
-    except ImportError as error:
-        raise RuntimeError(
-            '--engine ray needs Ray. Install it with  pip install "ugc-super-resolution[cluster]"'
-        ) from error
-
-
 @contextmanager
 def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list[Worker], str]]:
     """Start a host on each of `count` workers; gives them and the version of ComfyUI.

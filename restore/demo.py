@@ -20,8 +20,8 @@ from ..files import replace_file
 from ..photos.reader import open_photo
 from ..sample.frame import result_size, scale_for
 from ..sample.seconds import seconds_on_cpu
-from ..score.files import json_safe, load
 from ..score.metrics import METRICS
+from ..score.scoring import json_safe, load
 from ..score.sheet import compare
 from .__main__ import scale_option
 from .api import Client, Graph

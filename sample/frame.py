@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..image import resize
+from ..image import mirror_indices, resize
 from .report import Sampling
 
 MAX_MEGAPIXELS = 256  # assumed: 3 GiB of float32 RGB, about what one node may ask of a desktop's memory
@@ -103,7 +103,7 @@ def fit(image: Tensor, scale: float, multiple: int = 64) -> tuple[Tensor, Frame]
     hint, alpha = image[:, :3], image[:, 3:]
     hint = resize(hint, frame.height, frame.width).clamp(0, 1)
     rows, columns = (
-        _mirror(length, total, hint.device)
+        mirror_indices(length, 0, total, hint.device)
         for length, total in zip((frame.height, frame.width), frame.canvas, strict=True)
     )
     hint = hint[:, :, rows][..., columns]
@@ -158,10 +158,3 @@ def _check_size(photo: tuple[int, int], height: int, width: int, scale: float) -
 
 def _round_up(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
-
-
-def _mirror(length: int, total: int, device: torch.device) -> Tensor:
-    """Indices 0..length-1 and on, reflected at both ends without repeating the edge pixel."""
-    period = max(2 * (length - 1), 1)
-    index = torch.arange(total, device=device) % period
-    return torch.where(index < length, index, period - index)

@@ -41,3 +41,14 @@ def test_it_restores_a_photo_to_four_times_its_size_and_tells_its_progress(clien
     restored = Image.open(io.BytesIO(client.fetch(outputs["3"]["images"][0])))
     assert restored.size == (160, 96)
     assert "Save Image" in nodes
+
+
+def test_a_sticker_keeps_its_transparency(client, quickstart, tmp_path):
+    sticker = Image.new("RGBA", (24, 16), (0, 0, 0, 0))
+    sticker.paste((200, 40, 30, 255), (8, 4, 16, 12))
+    sticker.save(tmp_path / "sticker.png")
+    outputs = client.run(quickstart(client.upload(tmp_path / "sticker.png")))
+    restored = Image.open(io.BytesIO(client.fetch(outputs["3"]["images"][0])))
+    assert (restored.mode, restored.size) == ("RGBA", (96, 64))
+    assert [restored.getpixel(place)[3] for place in ((2, 2), (48, 32))] == [0, 255]
+    assert outputs["5"]["text"][0].startswith("24x16 -> 96x64 px (auto: 4x); transparency enlarged with it")

@@ -1,4 +1,4 @@
-"""Jobs done by worker processes of this machine."""
+"""The engine that runs jobs in worker processes of this machine."""
 
 import json
 import multiprocessing
@@ -13,19 +13,18 @@ from multiprocessing.synchronize import Event
 
 import torch
 
-from ...processes import end_with_parent
-from .jobs import Job, Outcome, Outcomes, Plan, Stopped, work
-from .memory import keep_memory
+from .jobs import Job, Outcome, Outcomes, PairPlan, Stopped, work
 from .record import remove_pair
+from .worker import start_worker
 
-POLL_S = 0.2  # between looks at whether to stop
-_stop: Event | None = None  # of a worker
+POLL_S = 0.2  # between calls of `stopped`
+_stop: Event | None = None  # set in a worker, tells it to stop
 
 
-def local(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
-    """Work in `workers` processes, each with one thread of PyTorch; one worker is this process itself.
+def local(plan: PairPlan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
+    """Run jobs in `workers` processes with one PyTorch thread each; a single worker is this process itself.
 
-    Once `stopped` says so, the samples at work are finished and the rest left.
+    Once `stopped()` is true, the current samples are finished and the others dropped.
     """
     workers = min(workers, len(jobs))
     if workers > 1:
@@ -45,17 +44,17 @@ def local(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Ou
         torch.set_num_threads(threads)
 
 
-def _pool(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
+def _pool(plan: PairPlan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
     # Fresh processes: forked ones would inherit locks of PyTorch's threads.
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(stop,))
-    coming = iter(jobs)
+    remaining = iter(jobs)
     waiting: deque[Future[Outcome]] = deque()
     try:
         while True:
-            # Enough to keep all at work, few enough to end soon.
-            for job in islice(coming, 0 if stop.is_set() else 3 * workers + 1 - len(waiting)):
+            # Enough to keep all workers busy, few enough to end soon.
+            for job in islice(remaining, 0 if stop.is_set() else 3 * workers + 1 - len(waiting)):
                 with _without_interrupts():
                     waiting.append(pool.submit(_work, plan, job))
             if not waiting:
@@ -72,8 +71,8 @@ def _pool(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Ou
         pool.shutdown(cancel_futures=True)
 
 
-def _withdraw(plan: Plan, waiting: Iterable[Future[Outcome]]) -> None:
-    """Remove what was made since: in the manifest it would stand before what is lacking now."""
+def _withdraw(plan: PairPlan, waiting: Iterable[Future[Outcome]]) -> None:
+    """Remove the pairs of later jobs, which would be in the manifest before the missing ones."""
     for future in waiting:
         for line in future.result().lines:
             remove_pair(plan.folder, json.loads(line)["name"])
@@ -81,7 +80,7 @@ def _withdraw(plan: Plan, waiting: Iterable[Future[Outcome]]) -> None:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back, so that a process that starts meanwhile never gets one; it reaches us afterwards."""
+    """Block SIGINT, so that a process started meanwhile inherits the block; the signal arrives afterwards."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -94,12 +93,9 @@ def _without_interrupts() -> Iterator[None]:
 
 def _start_worker(stop: Event) -> None:
     global _stop
-    end_with_parent()  # a parent that was killed can't tell; they would wait for work for ever
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the parent decides
-    torch.set_num_threads(1)
-    keep_memory()
+    start_worker()
     _stop = stop
 
 
-def _work(plan: Plan, job: Job) -> Outcome:
+def _work(plan: PairPlan, job: Job) -> Outcome:
     return work(plan, job, _stop.is_set if _stop else lambda: False)
