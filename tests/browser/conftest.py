@@ -53,12 +53,16 @@ def _fetched(folder):
 
 
 def _with_photo(host):
+    assert Client(host.address).upload_as("example.png", _png()) == "example.png"
+    return host
+
+
+def _png():
     picture = Image.linear_gradient("L").resize((40, 24)).convert("RGB")
     picture.paste((200, 40, 30), (8, 6, 20, 18))
     content = io.BytesIO()
     picture.save(content, "PNG")
-    assert Client(host.address).upload_as("example.png", content.getvalue()) == "example.png"
-    return host
+    return content.getvalue()
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ def page(chromium, editor_host):
     page.set_default_timeout(300_000)
     for name, value in SETTINGS.items():
         page.request.post(f"{editor_host.address}/settings/{name}", data=value)
-    page.route(OTHERS, lambda route: route.abort())
+    page.route(OTHERS, lambda route: route.fulfill(body=_png(), content_type="image/png"))
     page.goto(editor_host.address)
     page.wait_for_function(READY)
     yield page
