@@ -4,9 +4,12 @@ PYTHON ?= python3
 OUT ?= demo-out
 export COMFYUI_PATH ?= $(CURDIR)/.host/ComfyUI
 
-# Two at a time; tiny networks run faster in one thread.
+# Each test starts others that import torch: without compiled files that takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Size of the random tests in the deep tier: full, or brief.
 FUZZ ?= full
+# Two at a time; tiny networks run faster in one thread.
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
 
 .PHONY: setup demo test test-all quick deep lint lock sbom

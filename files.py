@@ -1,4 +1,4 @@
-"""Files that are whole or not there, names for them, and texts and JSON that come from others."""
+"""Atomic writing, portable file names, and reading of text and JSON from untrusted sources."""
 
 import codecs
 import json
@@ -6,14 +6,16 @@ import os
 import re
 import secrets
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_SHOWN = 200  # letters of a value in a message
-_LONGEST = 200  # bytes; file systems allow 255, less our suffixes
-_DEVICE = re.compile(
-    r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9])\s*(\..*)?", re.IGNORECASE
-)  # of Windows
+TEMPORARY = ".*.part"  # matches the files that an interrupted `atomic_write` leaves behind
+_SHOWN = 200  # characters of a value in a message
+_LONGEST = 200  # bytes of a name; file systems allow 255, less the suffixes that are added
+# Names that Windows reserves for devices.
+_DEVICE = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9])\s*(\..*)?", re.IGNORECASE)
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # begins as UTF-16 does
@@ -24,66 +26,79 @@ _MARKS = {
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')  # on Windows, where ':' leads to other drives and streams
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; a link of that name is replaced, what it leads to stays."""
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to `path`; the file written there replaces `path` when the block ends.
+
+    If the block raises, the temporary file is deleted and `path` keeps its content. If `path` is a symbolic
+    link, the link is replaced and its target is not touched.
+    """
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
+        yield temporary
         temporary.replace(path)
-    except BaseException:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all, as `atomic_write` does."""
+    with atomic_write(path) as temporary, temporary.open("xb") as file:
+        file.write(content)
 
 
 def refuse_link(path: Path) -> None:
-    """Refuse to write where a stranger's folder may lead out of itself.
+    """Refuse a symbolic link, through which a write could leave the folder that was given.
 
     Raises:
-        ValueError: if it is a link.
+        ValueError: if `path` is a symbolic link.
     """
     if path.is_symlink():
-        raise ValueError(f"{path}: a link, which could lead anywhere. Put the real one there.")
+        raise ValueError(
+            f"{path}: a symbolic link, which could lead to another folder. Put the real one there."
+        )
 
 
 def portable(part: str) -> bool:
-    """Whether every system takes it as the name of one file, and one in the folder that it is put into."""
-    plain = unicodedata.normalize("NFKC", part)  # some systems compare names so: COM¹ is COM1
+    """Return whether `part` is a valid file name on every system, without a path separator."""
+    plain = unicodedata.normalize("NFKC", part)  # as some systems compare names: COM¹ equals COM1
     return not (
         len(part.encode("utf-8", "surrogatepass")) > _LONGEST
         or plain.endswith((".", " "))
         or _FORBIDDEN.search(plain)
         or _DEVICE.fullmatch(plain)
         or any(mark in plain for mark in "/\\")
-        or any(unicodedata.category(letter)[0] == "C" for letter in part)  # unseen, or no letter
+        or any(unicodedata.category(letter)[0] == "C" for letter in part)  # control and unassigned characters
     )
 
 
 def read_text(path: Path, errors: str = "strict") -> str:
-    """The text of a file that people edit: UTF-8, or what its byte order mark says, as Windows writes it.
+    """Return the text of a file in UTF-8, or in the encoding that its byte order mark names.
+
+    Windows programs write such marks.
 
     Args:
-        path: of the file.
-        errors: as of `bytes.decode`.
+        path: the file.
+        errors: the error handler of `bytes.decode`.
 
     Raises:
-        OSError: if it can't be read.
-        ValueError: if it is in another encoding.
+        OSError: if the file can't be read.
+        ValueError: if the file has another encoding.
     """
     content = path.read_bytes()
     coding = next((coding for mark, coding in _MARKS.items() if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(coding, errors)
-        known = errors != "strict" or "\0" not in text  # which UTF-16 without a mark is full of
+        known = errors != "strict" or "\0" not in text  # UTF-16 without a mark is full of zeros
     except UnicodeDecodeError:
         text, known = "", False
     if not known:
-        raise ValueError(f"'{path.name}' is no text in UTF-8. Save it as UTF-8.")
+        raise ValueError(f"'{path.name}' is not UTF-8 text. Save it as UTF-8.")
     return text
 
 
 def printable(name: str | Path) -> str:
-    """A file's name as one line of text to print or save; on disk it may hold any bytes but 0 and '/'."""
+    """Return a file name as one line of text, with undecodable bytes and control characters escaped."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
@@ -91,23 +106,23 @@ def printable(name: str | Path) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a JSON text holds.
+    """Return the value of a JSON text.
 
     Raises:
-        ValueError: if it isn't JSON, is too deeply nested to be read, or holds half a character (a lone
-            surrogate), which could be neither saved nor told of.
+        ValueError: if the text is not JSON, is nested too deeply for Python, or holds a lone surrogate,
+            which can be neither saved nor printed.
     """
     try:
-        found = json.loads(text)
-        json.dumps(found, ensure_ascii=False).encode()
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except UnicodeEncodeError as error:
         raise ValueError(f"it holds half a character, {brief(error.object[error.start])}") from None
-    return found
+    return value
 
 
 def brief(value: object) -> str:
-    """A value for a message; one of any length stays readable."""
+    """Return the `repr` of a value, cut to 200 characters for a message."""
     shown = repr(value)
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]} ..."

@@ -1,10 +1,11 @@
-"""The one image convention: (B, C, H, W) float RGB in [0, 1] inside, (B, H, W, C) at the sockets."""
+"""The image convention: RGB in [0, 1], (B, C, H, W) in our code and (B, H, W, C) at ComfyUI's sockets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, float32, from_numpy
+import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
@@ -12,38 +13,44 @@ if TYPE_CHECKING:
 
 
 def from_socket(image: Tensor) -> Tensor:
-    """IMAGE (B, H, W, C) of any precision -> (B, C, H, W) float32."""
-    return image.movedim(-1, 1).to(float32)
+    """Return an IMAGE (B, H, W, C) of any precision as (B, C, H, W) float32."""
+    return image.movedim(-1, 1).to(torch.float32)
 
 
 def from_levels(levels: ndarray) -> Tensor:
-    """Pixels of a photo, (H, W, 3) uint8 or uint16, as (1, 3, H, W) float32 in [0, 1]."""
+    """Return the pixels of a photo, (H, W, 3) uint8 or uint16, as (1, 3, H, W) float32 in [0, 1]."""
     white = 255 if levels.dtype.itemsize == 1 else 65535
-    return from_numpy(levels.transpose(2, 0, 1).astype("float32", order="C"))[None] / white
+    return torch.from_numpy(levels.transpose(2, 0, 1).astype("float32", order="C"))[None] / white
+
+
+def to_levels(image: Tensor) -> ndarray:
+    """Return (B, 3, H, W) in [0, 1] as (B, H, W, 3) uint8 on the CPU, rounded and clamped."""
+    levels = image.detach().mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def to_socket(image: Tensor) -> Tensor:
-    """(B, C, H, W) -> IMAGE (B, H, W, C), float32, clamped to [0, 1]: the one clamp of a chain."""
-    return image.to(float32).clamp(0, 1).movedim(1, -1).contiguous()
+    """Return (B, C, H, W) as an IMAGE (B, H, W, C), float32, clamped to [0, 1]."""
+    return image.to(torch.float32).clamp(0, 1).movedim(1, -1).contiguous()
 
 
 def opaque(image: Tensor) -> Tensor:
-    """IMAGE (B, H, W, 3 or 4) -> (B, 3, H, W) float32; what is transparent is laid on white."""
+    """Return an IMAGE (B, H, W, 3 or 4) as (B, 3, H, W) float32, composed over white."""
     image = from_socket(image)
     rgb, alpha = image[:, :3], image[:, 3:]
     return rgb * alpha + 1 - alpha if alpha.numel() else rgb
 
 
 def check_image(image: Tensor, node: str, socket: str = "image") -> None:
-    """Refuse what would fail late or give a wrong picture without a word.
+    """Check an image that comes from a socket.
 
     Args:
-        image: as it comes from the socket, (B, H, W, 3 or 4).
-        node: display name of the node, opens the message.
-        socket: name of the node's input.
+        image: expected as (B, H, W, 3 or 4), floats in [0, 1].
+        node: display name of the node, for the message.
+        socket: name of the node's input, for the message.
 
     Raises:
-        ValueError: for other shapes, images without pixels, whole numbers, and NaN or infinite values.
+        ValueError: for other shapes, no pixels, integers, and NaN or infinite values.
     """
     head = f"{node}: '{socket}'"
     if image.ndim != 4:
@@ -73,14 +80,30 @@ def check_image(image: Tensor, node: str, socket: str = "image") -> None:
         )
 
 
-def luma(rgb: Tensor) -> Tensor:
-    """Y of (B, 3, H, W) RGB in [0, 1] by ITU-R BT.601, studio range: (B, 1, H, W) in [16/255, 235/255]."""
-    weights = rgb.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
-    return ((rgb * weights).sum(dim=1, keepdim=True) + 16) / 255
+def same_aspect(size: tuple[int, int], other: tuple[int, int], slack_px: float) -> bool:
+    """Return whether two (width, height) have the same aspect ratio.
+
+    Args:
+        size: sides that were rounded, each off by up to `slack_px`.
+        other: exact sides.
+        slack_px: in pixels of `size`.
+    """
+    (width, height), (wide, high) = size, other
+    return abs(width * high - height * wide) <= slack_px * (wide + high) + 1e-9
+
+
+def mirror_indices(size: int, start: int, stop: int, device: torch.device | None = None) -> Tensor:
+    """Return the pixels at places `start` to `stop` - 1 of an axis of `size` pixels, mirrored at its ends.
+
+    Places 0 to `size` - 1 are the axis itself; the end pixels are not repeated.
+    """
+    period = max(2 * size - 2, 1)
+    place = torch.arange(start, stop, device=device) % period
+    return torch.minimum(place, period - place)
 
 
 def resize(image: Tensor, height: int, width: int, mode: str = "bicubic") -> Tensor:
-    """Antialiased resize of (B, C, H, W), not clamped: bicubic overshoots at edges."""
+    """Return (B, C, H, W) resized with antialiasing; not clamped, as bicubic overshoots at edges."""
     if tuple(image.shape[-2:]) == (height, width):
         return image
     try:

@@ -1,10 +1,13 @@
-"""Processes that end with the one that started them, whatever ends that: a signal, SIGKILL, a crash.
+"""Child processes that end with their parent, however that ends: a signal, SIGKILL, a crash.
 
-Both kinds wait for the other end of a pipe to be closed, which the system does for every process that ends.
+Workers and scripts wait for the other end of a pipe to close, which the system does for every process that
+ends. Ray's processes watch their parent by themselves.
 """
 
+import logging
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from multiprocessing.connection import wait
@@ -29,7 +32,7 @@ ENDS_WITH_US = (sys.executable, "-c", _SCRIPT)
 
 
 def end_with_parent() -> None:
-    """End this process, which `multiprocessing` started, as soon as the one that started it has ended."""
+    """End this process, started by `multiprocessing`, as soon as its parent has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_wait_and_end, args=(parent.sentinel,), daemon=True).start()
@@ -38,3 +41,40 @@ def end_with_parent() -> None:
 def _wait_and_end(sentinel: int) -> None:
     wait([sentinel])
     os._exit(1)
+
+
+def check_ray() -> None:
+    """Check that Ray and Ray Data are installed.
+
+    Raises:
+        RuntimeError: if one of them is missing, with the command that installs both.
+    """
+    # After a shutdown, any call of Ray from a thread that is left would start it again.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
+    try:
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise RuntimeError(
+            '--engine ray needs Ray. Install it with  pip install "ugc-super-resolution[cluster]"'
+        ) from error
+
+
+def start_ray() -> bool:
+    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine.
+
+    SIGTERM keeps its handler, which Ray would replace. Usage statistics are not sent unless
+    RAY_USAGE_STATS_ENABLED says so.
+
+    Returns:
+        False if this process had done so before, and the caller need not shut Ray down.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if ray.is_initialized():
+        return False
+    before = signal.getsignal(signal.SIGTERM)
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+    return True

@@ -13,10 +13,11 @@ from torch import Tensor
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.sample.frame import finish, fit
 from ugc_sr.score.extras import Extras
-from ugc_sr.train.crew import Crew
 from ugc_sr.train.data import Loader
+from ugc_sr.train.distributed import Distributed
 from ugc_sr.train.loop import Trainer
-from ugc_sr.train.nano import Nano, build_restore, restore
+from ugc_sr.train.nano_network import Nano, restore
+from ugc_sr.train.nano_tasks import build_restore
 from ugc_sr.train.presets import PRESETS, Stage
 from ugc_sr.train.task import Start
 
@@ -56,11 +57,11 @@ def trained(stage: Stage, start: Start, data: str, semantics: str, steps: int) -
     task = build_restore(stage, start, **stage.options)
     true = task.tokens
     task.tokens = lambda seen, seeds: chosen(semantics, true(seen, seeds))  # type: ignore[method-assign]
-    trainer = Trainer(task, stage, Crew(cpu=True))
+    trainer = Trainer(task, stage, Distributed(cpu=True))
     loader = Loader(PRESETS["nano"].data.at({"pairs": data}), SEED, stage.name, BATCH, stage.crop)
     for batch in loader.steps(0, steps):
         trainer.advance([batch])
-    with trainer.average.worn():
+    with trainer.average.applied():
         return copy.deepcopy(task.model)
 
 

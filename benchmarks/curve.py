@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from ugc_sr.console import version
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.files import replace_file
 from ugc_sr.host.nano import load_nano
-from ugc_sr.restore.__main__ import version
 from ugc_sr.sample.presets import SHARPNESS, FidelityCurve, Point
 from ugc_sr.score.extras import Extras
 

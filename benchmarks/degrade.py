@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ugc_sr.degrade.dataset.memory import keep_memory
+from ugc_sr.degrade.dataset.worker import keep_memory
 from ugc_sr.degrade.degradation import apply
 from ugc_sr.degrade.effects import EFFECTS, kernels
 from ugc_sr.degrade.recipes import RECIPES

@@ -12,7 +12,7 @@ from ugc_sr.models.architecture import HEAD_DIM
 from ugc_sr.models.segmenter import CONFIGS, ImageEncoder
 from ugc_sr.models.twins import SemanticUNet
 from ugc_sr.train.base import Base
-from ugc_sr.train.srlab import Recipe, SRLab
+from ugc_sr.train.srlab import SRLab, SRLabOptions
 
 from .networks import TEXT_DIM, TEXT_TOKENS, WIDTHS
 from .reference import SCHEDULE
@@ -56,14 +56,17 @@ def random_base() -> Base:
 
 
 def random_task(
-    recipe: Recipe | None = None, *, frozen: torch.dtype = torch.float32, gradient_checkpointing: bool = False
+    options: SRLabOptions | None = None,
+    *,
+    frozen: torch.dtype = torch.float32,
+    gradient_checkpointing: bool = False,
 ) -> SRLab:
     """SRlab's task over it, with the encoder of SAM2.1 tiny; its own weights draw from a fixed seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = ImageEncoder(CONFIGS["sam2.1_tiny"]).eval()
         return SRLab(
-            random_base(), encoder, recipe, frozen=frozen, gradient_checkpointing=gradient_checkpointing
+            random_base(), encoder, options, frozen=frozen, gradient_checkpointing=gradient_checkpointing
         )
 
 

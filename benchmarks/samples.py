@@ -12,7 +12,7 @@ from torch import Tensor
 from ugc_sr.degrade.degradation import Pair, apply
 from ugc_sr.degrade.recipe import Recipe
 from ugc_sr.photos.reader import open_photo
-from ugc_sr.score.files import load, matched
+from ugc_sr.score.scoring import load, matched
 from ugc_sr.train.photos import HELD_OUT, HeldOut
 
 MEASURED = ("upload", "messenger", "reupload", "ugc", "srlab_wild", "real_esrgan_x4")

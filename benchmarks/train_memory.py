@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ugc_sr.train import plan
-from ugc_sr.train.crew import Crew
+from ugc_sr.train import memory_plan
+from ugc_sr.train.distributed import Distributed
 from ugc_sr.train.loop import AUTOCAST, Trainer
 from ugc_sr.train.presets import PRESETS, changed
 from ugc_sr.train.task import Batch
@@ -16,7 +16,7 @@ from ugc_sr.train.task import Batch
 from .random_base import random_task
 
 SCALE = 4
-SPARE = plan.GIB // 2  # bytes to leave to others
+SPARE = memory_plan.GIB // 2  # bytes to leave to others
 
 
 def run(settings: list[str], cpu: bool) -> Iterator[dict[str, Any]]:
@@ -33,33 +33,35 @@ def run(settings: list[str], cpu: bool) -> Iterator[dict[str, Any]]:
     """
     small = ["batch=1", "accumulate=1", "ema=0.0", *settings]
     stage = changed(PRESETS["srlab-lite"], [f"adapter.{setting}" for setting in small]).stages[0]
-    crew = Crew(cpu=cpu)
-    before = _used(crew)
+    processes = Distributed(cpu=cpu)
+    before = _used(processes)
     torch.manual_seed(0)
     task = random_task(
         frozen=AUTOCAST.get(stage.precision, torch.float32),
         gradient_checkpointing=stage.gradient_checkpointing,
     )
-    trainer = Trainer(task, stage, crew)
+    trainer = Trainer(task, stage, processes)
     batch = _batch(stage.batch, stage.crop)
-    planned = plan.measure(trainer, batch, crew)
-    yield {f"{name}_gib": round(value / plan.GIB, 3) for name, value in vars(planned).items()}
-    yield {"weights_measured_gib": round((_used(crew) - before) / plan.GIB, 3)}
+    planned = memory_plan.measure(trainer, batch, processes)
+    yield {f"{name}_gib": round(value / memory_plan.GIB, 3) for name, value in vars(planned).items()}
+    yield {"weights_measured_gib": round((_used(processes) - before) / memory_plan.GIB, 3)}
     for part, total, work in (
-        ("gradients", planned.total - planned.optimizer, lambda parts: trainer.backward("main", parts)),
+        ("gradients", planned.total - planned.optimizer, trainer.backward),
         ("step", planned.total, trainer.advance),
     ):
-        lacking = total + SPARE - (_used(crew) - before) - _free(crew)
+        lacking = total + SPARE - (_used(processes) - before) - _free(processes)
         if lacking > 0:
-            raise RuntimeError(f"The {part} need {lacking / plan.GIB:.2f} GiB more than are free here.")
-        _forget_peak(crew)
+            raise RuntimeError(
+                f"The {part} need {lacking / memory_plan.GIB:.2f} GiB more than are free here."
+            )
+        _forget_peak(processes)
         began = time.monotonic()
-        work([batch.to(crew.device)])
-        measured = _peak(crew) - before
+        work([batch.to(processes.device)])
+        measured = _peak(processes) - before
         yield {
             "part": part,
-            "planned_gib": round(total / plan.GIB, 3),
-            "measured_gib": round(measured / plan.GIB, 3),
+            "planned_gib": round(total / memory_plan.GIB, 3),
+            "measured_gib": round(measured / memory_plan.GIB, 3),
             "planned_over_measured": round(total / measured, 3),
             "seconds": round(time.monotonic() - began, 1),
         }
@@ -70,27 +72,31 @@ def _batch(size: int, crop: int) -> Batch:
     return Batch(hr, hr[:, :, ::SCALE, ::SCALE].contiguous(), tuple(range(size)), ("",) * size, ("",) * size)
 
 
-def _used(crew: Crew) -> int:
-    return torch.cuda.memory_allocated() if crew.device.type == "cuda" else _kib("/proc/self/status", "VmRSS")
+def _used(processes: Distributed) -> int:
+    return (
+        torch.cuda.memory_allocated()
+        if processes.device.type == "cuda"
+        else _kib("/proc/self/status", "VmRSS")
+    )
 
 
-def _peak(crew: Crew) -> int:
+def _peak(processes: Distributed) -> int:
     return (
         torch.cuda.max_memory_allocated()
-        if crew.device.type == "cuda"
+        if processes.device.type == "cuda"
         else _kib("/proc/self/status", "VmHWM")
     )
 
 
-def _forget_peak(crew: Crew) -> None:
-    if crew.device.type == "cuda":
+def _forget_peak(processes: Distributed) -> None:
+    if processes.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark is what is used now
 
 
-def _free(crew: Crew) -> int:
-    if crew.device.type == "cuda":
+def _free(processes: Distributed) -> int:
+    if processes.device.type == "cuda":
         return torch.cuda.mem_get_info()[0]
     return _kib("/proc/meminfo", "MemAvailable")
 

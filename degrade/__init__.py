@@ -1,1 +1,1 @@
-"""Clean photo -> low-resolution photo with the damage that phones, messengers and networks leave."""
+"""Degradation: clean photos in, low-resolution photos with realistic damage out."""

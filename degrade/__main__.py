@@ -1,4 +1,4 @@
-"""python -m ugc_sr.degrade IN OUT --recipe NAME --seed N: clean photos in, training pairs out."""
+"""The command `python -m ugc_sr.degrade`: make training pairs, list recipes, draw grids, compare folders."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ Ctrl-C. --resume goes on after any of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the first word names; without one, make pairs.
+    """Run the subcommand that the first argument names; by default, make pairs.
 
     Returns:
         The exit status.

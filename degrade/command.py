@@ -1,4 +1,4 @@
-"""The command that makes pairs: its arguments, what they come to, and what a person is told."""
+"""The command that makes training pairs: arguments, checks, and messages."""
 
 import argparse
 import os
@@ -7,22 +7,24 @@ from pathlib import Path
 
 import torch
 
+from ..console import StopSignals
 from ..files import printable, read_text
 from ..photos.listing import list_photos, listed
-from .dataset.cluster import check_ray, ray_data
-from .dataset.interrupt import Interrupts
-from .dataset.jobs import Engine, Plan, list_jobs
-from .dataset.join import Found, find_pairs
+from ..processes import check_ray
+from .dataset.jobs import Engine, PairPlan, list_jobs
+from .dataset.join import ExistingPairs, find_pairs
 from .dataset.pool import local
+from .dataset.ray_engine import ray_data
 from .dataset.run import Summary, check_folder, make_pairs
 from .recipe import MAX_SCALE, Recipe
 from .recipes import RECIPES
 
 ENGINES: dict[str, Engine] = {"local": local, "ray": ray_data}
+NOTICE = "\nFinishing the current samples; a second signal ends them at once.\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `python -m ugc_sr.degrade`."""
+    """Add the arguments of `python -m ugc_sr.degrade`."""
     add = parser.add_argument
     add("input", type=Path, metavar="IN", help="a photo, a folder, or a .txt list with one path a line")
     add("output", type=Path, metavar="OUT", help="folder for the pairs")
@@ -41,11 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Check all that can be checked, then make pairs.
+    """Check all arguments, then make pairs.
 
     Returns:
         The exit status: 0; 1 if a photo could not be used or the disk is full; 2 if nothing was begun;
-        128 and the number of the signal that stopped it.
+        128 plus the number of the signal that stopped it.
     """
     try:
         plan = _plan(options)
@@ -53,30 +55,33 @@ def main(options: argparse.Namespace) -> int:
             check_ray()
         check_folder(plan.folder, options.resume)
         found = list_photos(options.input, without=plan.folder)
-        joined = find_pairs(options.join, plan.scale) if options.join else Found({}, {}, [])
-        _tell(*(f"{printable(path)}: {why}" for path, why in joined.alone.items()))
+        joined = find_pairs(options.join, plan.scale) if options.join else ExistingPairs()
+        _print_errors(*(f"{printable(path)}: {why}" for path, why in joined.unpaired.items()))
         workers = options.workers or _workers(options.device, options.engine)
         jobs = list(list_jobs(plan, found.photos, joined.pairs))
-        with Interrupts() as interrupts:
-            summary = make_pairs(plan, jobs, ENGINES[options.engine], workers, lambda: bool(interrupts))
+        with StopSignals(NOTICE) as signals:
+            summary = make_pairs(plan, jobs, ENGINES[options.engine], workers, lambda: bool(signals))
     except (ValueError, OSError, RuntimeError) as error:
-        _tell(str(error))
+        _print_errors(str(error))
         return 2
     except KeyboardInterrupt:
         return 130
-    summary.problems += len(joined.alone)
-    lost = [f"not used: {listed(summary.unused)}"] if summary.unused else []
-    for line in (f"{_text(summary)} in {plan.folder}", *lost, *found.passed_over(), *joined.passed):
+    summary.problems += len(joined.unpaired)
+    unused = [f"not used: {listed(summary.unused)}"] if summary.unused else []
+    ignored = [f"{reason}: {names}" for reason, names in joined.ignored.items()]
+    for line in (f"{_text(summary)} in {plan.folder}", *unused, *found.passed_over(), *ignored):
         sys.stdout.write(f"{line}\n")
-    if interrupts.number:
-        _tell("Stopped. The same command with --resume goes on.")
-        return 128 + interrupts.number
+    if signals.number:
+        _print_errors("Stopped. The same command with --resume goes on.")
+        return 128 + signals.number
     if summary.fatal:
-        _tell(f"{plan.folder}: {summary.fatal}. Once that is mended, the same command with --resume goes on.")
+        _print_errors(
+            f"{plan.folder}: {summary.fatal}. After fixing that, the same command with --resume goes on."
+        )
     return int(bool(summary.fatal or summary.problems))
 
 
-def _plan(options: argparse.Namespace) -> Plan:
+def _plan(options: argparse.Namespace) -> PairPlan:
     recipe = find_recipe(options.recipe)
     if options.sharpen_target:
         recipe = recipe.sharpened()
@@ -92,7 +97,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     # A cluster may have GPUs where the machine that orders the work has none.
     if options.device == "cuda" and options.engine == "local" and not torch.cuda.is_available():
         raise ValueError("--device cuda: PyTorch finds no such device here. Leave it out to use the CPU.")
-    return Plan(
+    return PairPlan(
         folder=options.output,
         recipe=recipe,
         scale=scale,
@@ -104,7 +109,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def find_recipe(name: str) -> Recipe:
-    """A recipe by its name or its file.
+    """Return a recipe, by its name or from a file.
 
     Raises:
         ValueError: if there is none, or the file is not a recipe.
@@ -113,7 +118,7 @@ def find_recipe(name: str) -> Recipe:
         return RECIPES[name]
     file = Path(name)
     if not file.is_file():
-        raise ValueError(f"--recipe {name}: no such file and no such name; known are {', '.join(RECIPES)}.")
+        raise ValueError(f"There is no recipe or file '{name}'; recipes are {', '.join(RECIPES)}.")
     try:
         return Recipe.from_json(read_text(file))
     except ValueError as error:
@@ -127,7 +132,7 @@ def _whole(text: str) -> int:
 
 
 def _workers(device: str, engine: str) -> int:
-    """How many are usual; 0 leaves it to Ray, which counts the cluster's GPUs."""
+    """Return the default number of workers; 0 leaves it to Ray, which counts the cluster's GPUs."""
     if device == "cuda":
         return 0 if engine == "ray" else 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -135,9 +140,9 @@ def _workers(device: str, engine: str) -> int:
 
 def _text(summary: Summary) -> str:
     mix = ", ".join(f"{count} {origin}" for origin, count in sorted(summary.mix.items()))
-    lost = f"; {summary.problems} could not be used" if summary.problems else ""
-    return f"{summary.made} new pairs{lost}; {sum(summary.mix.values())} in all ({mix or 'none'})"
+    unused = f"; {summary.problems} could not be used" if summary.problems else ""
+    return f"{summary.made} new pairs{unused}; {sum(summary.mix.values())} in all ({mix or 'none'})"
 
 
-def _tell(*lines: str) -> None:
+def _print_errors(*lines: str) -> None:
     sys.stderr.writelines(f"{line}\n" for line in lines)

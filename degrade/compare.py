@@ -1,4 +1,4 @@
-"""Two folders of photos by the numbers of their damage: does a recipe make what the real photos show?"""
+"""The command that compares the damage of two folders of photos, statistic by statistic."""
 
 import argparse
 import io
@@ -15,13 +15,13 @@ from ..files import replace_file
 from ..photos.formats import PhotoError
 from ..photos.listing import list_photos
 from ..score.damage import STATISTICS, measure
-from .dataset.files import load_photo
+from .dataset.photo import load_photo
 
 Figures = dict[str, Any]  # {"name": file, statistic: value, ...}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `python -m ugc_sr.degrade compare`."""
+    """Add the arguments of `python -m ugc_sr.degrade compare`."""
     parser.add_argument("a", type=Path, metavar="A", help="damaged photos, such as lr/ that a recipe made")
     parser.add_argument(
         "b", type=Path, metavar="B", help="photos that A should resemble, such as real uploads"
@@ -33,9 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print a table or a report; the exit status: 0, 1 if a photo could not be measured, 2 if nothing could.
+    """Print a table or write a report; print a line on stderr for each photo that could not be measured.
 
-    One line on stderr tells of each such photo.
+    Returns:
+        The exit status: 0; 1 if a photo could not be measured; 2 if nothing could.
     """
     sides, problems = {}, []
     try:
@@ -58,7 +59,11 @@ def main(options: argparse.Namespace) -> int:
 
 
 def measure_all(path: Path, problems: list[str]) -> list[Figures]:
-    """Measure every photo of a file or folder; what can't be measured goes to `problems`, a line each.
+    """Return the statistics of every photo of a file or folder.
+
+    Args:
+        path: the file or folder.
+        problems: gets a line for each photo that can't be measured.
 
     Raises:
         ValueError: if no photo is left.
@@ -78,13 +83,13 @@ def measure_all(path: Path, problems: list[str]) -> list[Figures]:
 
 
 def compare(a: Sequence[Figures], b: Sequence[Figures]) -> dict[str, Any]:
-    """Medians, interquartile ranges and distances of every statistic.
+    """Return medians, interquartile ranges and distances of all statistics.
 
     Returns:
         {"statistics": {name: {"meaning", "unit", "a": {"median", "iqr"}, "b": ..., "distance": Wasserstein
-        distance in the unit of the statistic, "over_iqr": the same / the range of `b`, null where that is
-        0}}, "photos": {"a": [...], "b": [...]}}. A distance over the range of 0 is a perfect likeness;
-        below 0.3 the distributions are hard to tell apart.
+        distance in the unit of the statistic, "over_iqr": the distance over the IQR of `b`, null where that
+        is 0}}, "photos": {"a": [...], "b": [...]}}. Distributions with "over_iqr" below 0.3 are hard to
+        tell apart.
     """
     statistics = {}
     for name, statistic in STATISTICS.items():
@@ -102,14 +107,14 @@ def compare(a: Sequence[Figures], b: Sequence[Figures]) -> dict[str, Any]:
 
 
 def wasserstein(a: Tensor, b: Tensor) -> float:
-    """How far values (N,) must move on average to lie like the values (M,): the area between their CDFs."""
+    """Return the Wasserstein distance of two samples (N,) and (M,): the area between their CDFs."""
     places = torch.cat([a, b]).sort().values
     below = [torch.searchsorted(side.sort().values, places[:-1], right=True) / len(side) for side in (a, b)]
     return ((below[0] - below[1]).abs() * places.diff()).sum().item()
 
 
 def table(report: dict[str, Any]) -> str:
-    """A report as text: one line a statistic."""
+    """Return a report as text, one line per statistic."""
     lines: list[tuple[str, ...]] = [("", "A median", "IQR", "B median", "IQR", "distance", "/ IQR of B")]
     for name, row in report["statistics"].items():
         values = (row["a"]["median"], row["a"]["iqr"], row["b"]["median"], row["b"]["iqr"], row["distance"])
@@ -126,7 +131,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def plot(a: Sequence[Figures], b: Sequence[Figures], names: tuple[str, str], file: Path) -> None:
-    """Draw how the values of both sides are distributed, one panel a statistic.
+    """Draw the empirical CDFs of both sides into a PNG file, one panel per statistic.
 
     Raises:
         RuntimeError: if matplotlib is missing.

@@ -1,4 +1,4 @@
-"""A degradation: what one photo goes through, with every number settled; it replays to the same pixels."""
+"""A degradation: the list of effects, with all parameters fixed, that turns a clean photo into a pair."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from .effects.effect import Value, check, context
 
 @dataclass(frozen=True)
 class Draw:
-    """One effect with every parameter settled; `seed` feeds the effects that need noise."""
+    """One effect with fixed parameters; `seed` is for effects that draw noise."""
 
     op: str
     parameters: Mapping[str, Value]
@@ -24,15 +24,15 @@ class Draw:
 
 @dataclass(frozen=True)
 class Degradation:
-    """The draws in order, the factor between the sizes, and the recipe and seed that they came from.
+    """Effects in order, the scale, and the recipe and seed that they were drawn from.
 
     Args:
         recipe: name of the recipe.
         seed: seed of the draw.
-        scale: size of the clean photo / size of the damaged one.
-        draws: what makes the damaged photo of the clean one.
-        clean: what happens to the photo before, and so to both.
-        target: what happens to the clean photo alone, after the damaged one was made of it.
+        scale: side of the clean photo / side of the damaged one.
+        draws: effects that make the damaged photo from the clean one.
+        clean: effects applied to the photo first, and so to both sides of the pair.
+        target: effects applied to the clean side alone, after the damaged one was made.
     """
 
     recipe: str
@@ -43,15 +43,15 @@ class Degradation:
     target: tuple[Draw, ...] = ()
 
     def to_json(self) -> str:
-        """The whole degradation as one line of JSON."""
+        """Return the degradation as one line of JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Degradation":
-        """The inverse of `to_json`.
+        """Return the degradation that `to_json` wrote.
 
         Raises:
-            ValueError: if the text is not a degradation, naming what is wrong.
+            ValueError: naming the error, if the text is not a degradation.
         """
         try:
             data = parse_json(text)
@@ -61,10 +61,10 @@ class Degradation:
 
     @classmethod
     def from_data(cls, data: Any) -> "Degradation":
-        """From parsed JSON.
+        """Return a degradation from parsed JSON.
 
         Raises:
-            ValueError: if it is not a degradation, naming what is wrong.
+            ValueError: naming the error, if the data is not a degradation.
         """
         if not isinstance(data, dict):
             raise ValueError(f"degradation: expected a JSON object, got {type(data).__name__}.")
@@ -72,15 +72,15 @@ class Degradation:
             parts = {part: tuple(Draw(**draw) for draw in data.get(part, ())) for part in PARTS}
             made = cls(**{**data, **parts})
         except TypeError as error:
-            raise ValueError(f"degradation: {error}; expected the JSON that Degrade Photo gives.") from None
+            raise ValueError(f"degradation: {error}; expected a degradation as JSON.") from None
         made.check()
         return made
 
     def check(self) -> None:
-        """Refuse what can't be applied, before any of it is.
+        """Check every draw against the effects, before any is applied.
 
         Raises:
-            ValueError: naming the draw and what is wrong with it.
+            ValueError: naming the draw and the error.
         """
         if type(self.scale) is not int or self.scale < 1:  # True is an int too
             raise ValueError(f"degradation: scale must be a whole number from 1 on, got {brief(self.scale)}.")
@@ -105,17 +105,17 @@ PARTS = ("clean", "draws", "target")
 
 
 class Pair(NamedTuple):
-    """A clean photo (B, 3, H, W) and its damaged twin (B, 3, H / scale, W / scale), in steps of 1/255."""
+    """A clean photo (B, 3, H, W) and its damaged version (B, 3, H / scale, W / scale), in steps of 1/255."""
 
     hr: Tensor
     lr: Tensor
 
 
 def apply(degradation: Degradation, photo: Tensor) -> Pair:
-    """Make a training pair of (B, 3, H, W) RGB in [0, 1].
+    """Return a training pair made from photos (B, 3, H, W), RGB in [0, 1].
 
-    The photo is cut at the bottom and right to a multiple of the scale. Every photo of a batch goes
-    through the same draws with the same noise, wherever it stands, so that it comes out the same alone.
+    The photo is cropped at the bottom and the right to a multiple of the scale. All photos of a batch get
+    the same draws and the same noise; each comes out as it would alone.
 
     Raises:
         ValueError: if the photo is smaller than the scale, or a draw can't be applied.
@@ -128,7 +128,7 @@ def apply(degradation: Degradation, photo: Tensor) -> Pair:
             f"a photo of {photo.shape[3]}x{photo.shape[2]} px can't be shrunk by {scale}; "
             "use a larger photo or a smaller scale."
         )
-    # In one layout, for torch sums the same numbers otherwise in another.
+    # Contiguous, as torch's sums round differently in another memory layout.
     photo = photo[:, :, : height * scale, : width * scale].contiguous()
     pairs = [_apply(degradation, one, (height, width)) for one in photo.split(1)]
     return pairs[0] if len(pairs) == 1 else Pair(*(torch.cat(side) for side in zip(*pairs, strict=True)))
@@ -148,7 +148,7 @@ def _run(draws: tuple[Draw, ...], image: Tensor, lr_size: tuple[int, int]) -> Te
         function = EFFECTS[draw.op]
         given: dict[str, Any] = {}
         if "generator" in context(function):
-            # Of the CPU, so that every device gets the same noise.
+            # On the CPU, so that the noise is the same for every device.
             given["generator"] = torch.Generator().manual_seed(draw.seed)
         if "lr_size" in context(function):
             given["lr_size"] = lr_size
@@ -157,5 +157,5 @@ def _run(draws: tuple[Draw, ...], image: Tensor, lr_size: tuple[int, int]) -> Te
 
 
 def _quantise(image: Tensor) -> Tensor:
-    """To the 8 bits of a file: the one clamp of a chain."""
+    """Round and clamp to 8 bits."""
     return image.mul(255).round_().clamp_(0, 255).div_(255)

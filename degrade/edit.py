@@ -1,4 +1,4 @@
-"""Recipes changed by lines that a person types: `steps[3].parameters.quality = {"uniform": [30, 60]}`."""
+"""Edits of a recipe as lines of text: `steps[3].parameters.quality = {"uniform": [30, 60]}`."""
 
 import json
 import re
@@ -11,18 +11,19 @@ _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d+\])*")
 
 
 def edit(recipe: Recipe, changes: str, name: str = "") -> Recipe:
-    """A recipe with some fields of its JSON form changed, top to bottom.
+    """Return a recipe with some fields of its JSON form changed.
 
     Args:
-        recipe: stays as it is.
-        changes: one `path = JSON value` a line. An index just behind the last entry of a list adds one,
-            the value null removes the field or entry. Empty lines and those that begin with # are skipped.
-        name: name of the result; if empty, the old name with ' (edited)' behind it where something
-            changed. A line `name = "..."` has the last word.
+        recipe: the recipe, which is not modified.
+        changes: one `path = JSON value` per line, applied from top to bottom. An index one past the end of a
+            list appends an entry; the value null removes the field or entry. Empty lines and lines that
+            begin with # are skipped.
+        name: name of the result. Default: the old name, with ' (edited)' appended if anything changed. A line
+            `name = "..."` takes precedence.
 
     Raises:
-        ValueError: naming the line that can't be read, the field that is not there, or what is wrong with
-            the recipe that comes out.
+        ValueError: naming the line that can't be parsed or the field that does not exist, or the error in
+            the resulting recipe.
     """
     data = recipe.to_data()
     before = json.dumps(data)
@@ -63,7 +64,7 @@ def _change(data: dict[str, Any], line: str, where: str) -> None:
 
 
 def _there(place: Any, key: str | int, where: str, path: str) -> Any:
-    """`key`, if `place` has such a field or entry.
+    """Return `key`, which must be a field or an entry of `place`.
 
     Raises:
         ValueError: saying what there is instead.

@@ -1,4 +1,4 @@
-"""One photo under many seeds, side by side and labelled: a recipe to look at."""
+"""A labelled sheet of one photo under many seeds, for looking at a recipe."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..fonts import font_for
+from ..image import from_levels, to_levels
+from ..score.sheet import GAP_PX, INK, PAPER
 from .degradation import Degradation, apply
-from .effects.picture import from_bytes, to_bytes
 from .labels import describe
 
-CELL_PX, GAP_PX = 384, 12
+CELL_PX = 384
 TITLE_PX, LABEL_PX, LINE_PX, LABEL_LINES = 24, 17, 22, 2
-INK, PAPER = (238, 238, 238), (24, 24, 26)
 
 Cell = tuple[Image.Image, str, str]  # picture, heading, words
 
@@ -29,18 +29,18 @@ def grid(
     cell: int = CELL_PX,
     done: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Draw the clean photo and what each degradation makes of it.
+    """Return a sheet with the clean photo and the result of each degradation.
 
-    The whole photo is damaged; every cell shows the same part of it, the pixels of the damaged photo as
-    squares.
+    The whole photo is degraded; every cell shows the same part of it, with the pixels of the damaged photo
+    enlarged as squares.
 
     Args:
         photo: (1, 3, H, W) in [0, 1].
-        degradations: at least one, all of one scale, not larger than the photo.
-        columns: cells in a row.
-        crop: side of the part shown, in pixels of `photo`, where it has most detail; 0 for all of it.
+        degradations: at least one, all of one scale that is not larger than the photo.
+        columns: cells per row.
+        crop: side of the part shown, in pixels of `photo`; the square with most detail. 0 shows everything.
         cell: longer side of a cell in pixels.
-        done: told the number of finished cells.
+        done: called with the number of finished cells.
 
     Returns:
         (1, 3, H, W) in [0, 1].
@@ -56,11 +56,11 @@ def grid(
     for degradation, lr in zip(degradations, damaged, strict=True):
         cells.append((_cell(lr, box, cell), f"seed {degradation.seed}", describe(degradation)))
     title = f"{degradations[0].recipe}, scale {scale}"
-    return from_bytes(np.asarray(_sheet(cells, title, columns, cell))[None], photo)
+    return from_levels(np.asarray(_sheet(cells, title, columns, cell)))
 
 
 def _shown(photo: Tensor, crop: int, scale: int) -> tuple[int, int, int, int]:
-    """Top, left, height, width of the square of most detail, in pixels of the damaged photo."""
+    """Return top, left, height and width of the square with most detail, in pixels of the damaged photo."""
     height, width = photo.shape[2] // scale, photo.shape[3] // scale
     side = crop // scale
     if not side or side >= max(height, width):
@@ -78,7 +78,7 @@ def _shown(photo: Tensor, crop: int, scale: int) -> tuple[int, int, int, int]:
 
 def _cell(photo: Tensor, box: Sequence[int], cell: int) -> Image.Image:
     top, left, height, width = box
-    part = Image.fromarray(to_bytes(photo[:, :, top : top + height, left : left + width])[0])
+    part = Image.fromarray(to_levels(photo[:, :, top : top + height, left : left + width])[0])
     factor = cell / max(part.size)
     size = (max(1, round(part.width * factor)), max(1, round(part.height * factor)))
     return part.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS)
@@ -105,7 +105,7 @@ def _sheet(cells: Sequence[Cell], title: str, columns: int, cell: int) -> Image.
 
 
 def _lines(words: str, font: FreeTypeFont, width: int) -> list[str]:
-    """Words broken into lines that are no wider than `width` pixels where a space allows it."""
+    """Break text into lines of at most `width` pixels, where spaces allow it."""
     lines = [""]
     for word in words.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -1,4 +1,4 @@
-"""A degradation in a few words: what a person would see first."""
+"""Short descriptions of degradations for people."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ _CODECS = {"h264": "H.264", "h265": "H.265", "mpeg2": "MPEG-2", "mpeg4": "MPEG-4
 
 
 def describe(degradation: Degradation, most: int = 3) -> str:
-    """The `most` visible draws, strongest first, such as 'JPEG 34, blur 2.1 px, noise 12'."""
+    """Return the `most` visible effects, strongest first, such as 'JPEG 34, blur 2.1 px, noise 12'."""
     found = [Seen(0.5, _label(draw)[1], fine=False) for draw in degradation.clean]
     found = sorted(found + _seen(degradation), key=lambda one: -one.strength)
     shown = [one.words for one in found[:most] if one.strength >= _VISIBLE]
@@ -24,7 +24,7 @@ def describe(degradation: Degradation, most: int = 3) -> str:
 
 
 class Seen(NamedTuple):
-    """What is left to see of a draw; fine things are noise and the traces of codecs."""
+    """Visibility and description of a draw; `fine` marks noise and codec artefacts."""
 
     strength: float
     words: str
@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 
 
 def _seen(degradation: Degradation) -> list[Seen]:
-    """Every draw in order, weakened by what comes after it."""
+    """Return every draw in order, with its visibility reduced by the draws after it."""
     seen: list[Seen] = []
     size = float(degradation.scale)  # of the photo on its way, in sizes of the damaged one
     for draw in degradation.draws:

@@ -1,4 +1,4 @@
-"""The command that draws one photo under many seeds, to look at a recipe."""
+"""The command that draws one photo under many seeds of a recipe."""
 
 import argparse
 import sys
@@ -7,9 +7,10 @@ from pathlib import Path
 from PIL import Image
 
 from ..files import replace_file
+from ..image import to_levels
 from .command import find_recipe
-from .dataset.files import load_photo
-from .effects.picture import save, to_bytes
+from .dataset.photo import load_photo
+from .effects.picture import save
 from .grid import CELL_PX, grid
 
 JPEG_QUALITY = 85
@@ -17,7 +18,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `python -m ugc_sr.degrade grid`."""
+    """Add the arguments of `python -m ugc_sr.degrade grid`."""
     add = parser.add_argument
     add("photo", type=Path, metavar="PHOTO", help="a clean photo")
     add("output", type=Path, metavar="OUT", help="the picture to draw, by its suffix a .jpg or .png")
@@ -31,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Draw the picture.
+    """Draw the sheet.
 
     Returns:
-        The exit status: 0, or 2 and a line on stderr if that can't be.
+        The exit status: 0, or 2 with a line on stderr.
     """
     try:
         _draw(options)
@@ -60,4 +61,4 @@ def _draw(options: argparse.Namespace) -> None:
         cell=options.cell,
     )
     kind = "PNG" if options.output.suffix.lower() == ".png" else "JPEG"
-    replace_file(options.output, save(Image.fromarray(to_bytes(sheet)[0]), kind, quality=JPEG_QUALITY))
+    replace_file(options.output, save(Image.fromarray(to_levels(sheet)[0]), kind, quality=JPEG_QUALITY))

@@ -1,4 +1,4 @@
-"""A recipe: what may happen to a photo, how likely and how strongly, as data."""
+"""A recipe: a distribution of degradations as data."""
 
 import json
 import random
@@ -19,13 +19,13 @@ class Recipe:
     """A distribution of degradations.
 
     Args:
-        name: it goes into the draws: the same steps under another name draw otherwise.
-        scale: size of the clean photo / size of the damaged one, unless `draw` is told otherwise.
+        name: part of the random seed: the same steps under another name give other draws.
+        scale: side of the clean photo / side of the damaged one; `draw` may override it.
         steps: the damage, in order.
-        source: where the numbers come from; 'assumed' where they are ours.
-        clean: what happens to the photo before it is damaged and so belongs to the target: captions,
-            stickers, colour filters.
-        target: what happens to the target alone: sharpening.
+        source: origin of the numbers; 'assumed' where they are our own.
+        clean: effects applied before the damage, which belong to the target too: captions, stickers, colour
+            filters.
+        target: effects applied to the target alone: sharpening.
 
     Raises:
         ValueError: naming the field, if an effect or parameter is unknown, missing or out of range.
@@ -49,17 +49,17 @@ class Recipe:
             check_entries(getattr(self, part), f"{head}: {part}")
 
     def draw(self, seed: int, scale: int | None = None) -> Degradation:
-        """Settle every parameter. The same seed gives the same draws, whatever the scale."""
+        """Return a degradation with all parameters drawn; a seed gives the same draws at every scale."""
         rng = random.Random(f"{self.name}:{seed}")
         clean, steps, target = (tuple(draw_all(part, rng)) for part in (self.clean, self.steps, self.target))
         return Degradation(self.name, seed, scale or self.scale, steps, clean, target)
 
     def sharpened(self) -> "Recipe":
-        """The same recipe with a target sharpened as in Real-ESRGAN; crisper results, lower PSNR."""
+        """Return the recipe with the sharpened target of Real-ESRGAN: crisper results, lower PSNR."""
         return replace(self, target=(*self.target, Step("usm", {})))
 
     def differentiable(self) -> "Recipe":
-        """The same recipe with JPEG computed in PyTorch: it stays on the GPU and lets gradients through.
+        """Return the recipe with JPEG computed in PyTorch, which stays on the GPU and passes gradients.
 
         Raises:
             ValueError: if a step is a codec that PyTorch can't compute.
@@ -78,20 +78,20 @@ class Recipe:
         return replace(step, parameters={**step.parameters, **computed})
 
     def to_json(self) -> str:
-        """The recipe as JSON to read and edit."""
+        """Return the recipe as indented JSON."""
         return json.dumps(self.to_data(), indent=2, ensure_ascii=False)
 
     def to_data(self) -> dict[str, Any]:
-        """The recipe as what JSON can hold; parts without steps are left out."""
+        """Return the recipe as JSON data, without empty parts."""
         parts = {part: entries_to_data(getattr(self, part)) for part in PARTS if getattr(self, part)}
         return {"name": self.name, "scale": self.scale, "source": self.source, **parts}
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
-        """The inverse of `to_json`.
+        """Return the recipe that `to_json` wrote.
 
         Raises:
-            ValueError: naming the bad field.
+            ValueError: naming the wrong field.
         """
         try:
             data = parse_json(text)
@@ -101,7 +101,7 @@ class Recipe:
 
     @classmethod
     def from_data(cls, data: Any) -> "Recipe":
-        """The inverse of `to_data`.
+        """Return the recipe that `to_data` wrote.
 
         Raises:
             ValueError: naming the field that is missing, unknown or wrong.

@@ -1,4 +1,4 @@
-"""A recipe's steps to and from plain data, and what is wrong with them, by the name of the field."""
+"""Steps of a recipe to and from plain data, and their validation, with errors that name the field."""
 
 import math
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _SHAPES = 'a value, {"uniform": [low, high]}, {"choice": [...]} or {"words": kin
 
 
 def check_entries(entries: Iterable[Entry], where: str) -> None:
-    """Refuse steps that could not be drawn or applied.
+    """Check that steps can be drawn and applied.
 
     Raises:
         ValueError: naming the field below `where`, such as `steps[3].parameters.quality`.
@@ -92,7 +92,7 @@ def _check_weights(weights: Any, count: int, where: str) -> None:
 
 
 def entries_to_data(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """Steps as what JSON can hold."""
+    """Return steps as JSON data."""
     return [_entry_to_data(entry) for entry in entries]
 
 
@@ -125,7 +125,7 @@ def _value_to_data(value: Value | Distribution) -> Any:
 
 
 def entries_from_data(data: Any, where: str) -> tuple[Entry, ...]:
-    """The inverse of `entries_to_data`.
+    """Return the steps that `entries_to_data` wrote.
 
     Raises:
         ValueError: naming the field that is missing, unknown or wrong.
@@ -180,7 +180,7 @@ def _value(data: Any, where: str) -> Any:
 
 
 def check_keys(data: Any, where: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
-    """Refuse anything but an object with the required and perhaps the optional keys.
+    """Check that `data` is an object with all required keys and no unknown ones.
 
     Raises:
         ValueError: naming `where` and the key.
@@ -197,10 +197,10 @@ def check_keys(data: Any, where: str, required: tuple[str, ...], optional: tuple
 
 
 def demand(holds: object, where: str, wanted: str, got: object) -> None:
-    """Refuse what does not hold.
+    """Raise an error unless `holds`.
 
     Raises:
-        ValueError: saying where, what was wanted and what came.
+        ValueError: with the place, the expectation and the actual value.
     """
     if not holds:
         raise ValueError(f"{where} {wanted}, got {brief(got)}.")

@@ -1,4 +1,4 @@
-"""What a recipe is made of: steps, branches and shuffled groups, with drawn parameters."""
+"""The elements of a recipe: steps with drawn parameters, branches, shuffled groups."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +13,9 @@ from .effects.words import words
 
 @dataclass(frozen=True)
 class Uniform:
-    """A number from `low` to `high`, raised to `power`; a whole number where the effect asks for one.
+    """A number from `low` to `high`, raised to `power`; an integer where the effect takes integers.
 
-    A power of -1 makes the reciprocal uniform (factors of a reduction), 0.5 the square (variances).
+    With power -1 the reciprocal is uniform (reduction factors), with 0.5 the square (variances).
     """
 
     low: float
@@ -23,7 +23,7 @@ class Uniform:
     power: float = 1.0
 
     def draw(self, rng: random.Random, kind: type) -> Value:
-        """A number from the range."""
+        """Return a number from the range."""
         if kind is int:
             return rng.randint(int(self.low), int(self.high))
         return rng.uniform(self.low, self.high) ** self.power
@@ -31,24 +31,24 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Words:
-    """Some words to write: a 'caption', a 'price' or a 'hashtag'."""
+    """A generated text of a kind: 'caption', 'price', 'hashtag' or 'badge'."""
 
     kind: str
 
     def draw(self, rng: random.Random, kind: type) -> Value:  # noqa: ARG002 - called like the others
-        """A short text."""
+        """Return a short text."""
         return words(self.kind, rng)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of `options`, each a value or a distribution; `weights` need not add up to 1, empty: all alike."""
+    """One of `options`, each a value or a distribution; without `weights` all are equally likely."""
 
     options: tuple[Value | Uniform | Words, ...]
     weights: tuple[float, ...] = ()
 
     def draw(self, rng: random.Random, kind: type) -> Value:
-        """One of the options, itself drawn where it is a distribution."""
+        """Return one of the options, drawn in turn if it is a distribution."""
         option = rng.choices(self.options, self.weights or None)[0]
         return option.draw(rng, kind) if isinstance(option, Distribution) else option
 
@@ -58,14 +58,14 @@ Distribution = Uniform | Choice | Words
 
 @dataclass(frozen=True)
 class Step:
-    """`op` happens with `probability`; each parameter is a fixed value or is drawn."""
+    """An effect that happens with `probability`; each parameter is a fixed value or a distribution."""
 
     op: str
     parameters: Mapping[str, Value | Distribution]
     probability: float = 1.0
 
     def draw(self, rng: random.Random) -> Iterator[Draw]:
-        """One settled effect, or none."""
+        """Yield the effect with fixed parameters, or nothing."""
         if rng.random() >= self.probability:
             return
         settled: dict[str, Any] = {}
@@ -77,7 +77,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Branch:
-    """One way that an `Either` can go."""
+    """One alternative of an `Either`."""
 
     weight: float
     steps: tuple["Entry", ...]
@@ -85,19 +85,19 @@ class Branch:
 
 @dataclass(frozen=True)
 class Either:
-    """Just one of the branches happens."""
+    """Exactly one of several branches."""
 
     branches: tuple[Branch, ...]
 
     def draw(self, rng: random.Random) -> Iterator[Draw]:
-        """What the chosen branch draws."""
+        """Yield the draws of a randomly chosen branch."""
         (branch,) = rng.choices(self.branches, [branch.weight for branch in self.branches])
         return draw_all(branch.steps, rng)
 
 
 @dataclass(frozen=True)
 class Shuffle:
-    """All groups happen, in random order; the steps of a group stay together.
+    """All groups in random order; the steps within a group keep their order.
 
     The groups whose numbers are in `ordered` keep their order among themselves.
     """
@@ -106,7 +106,7 @@ class Shuffle:
     ordered: tuple[int, ...] = ()
 
     def draw(self, rng: random.Random) -> Iterator[Draw]:
-        """What all groups draw."""
+        """Yield the draws of all groups."""
         order = rng.sample(range(len(self.groups)), len(self.groups))
         kept = iter(sorted(self.ordered))
         for index in order:
@@ -117,13 +117,13 @@ Entry = Step | Either | Shuffle
 
 
 def draw_all(entries: tuple[Entry, ...], rng: random.Random) -> Iterator[Draw]:
-    """What all entries draw, in order."""
+    """Yield the draws of all entries, in order."""
     for entry in entries:
         yield from entry.draw(rng)
 
 
 def change_steps(entries: tuple[Entry, ...], change: Callable[[Step], Step]) -> tuple[Any, ...]:
-    """The same entries with every step changed, also those inside branches and groups."""
+    """Return the entries with every step replaced by `change(step)`, also inside branches and groups."""
     changed: list[Entry] = []
     for entry in entries:
         if isinstance(entry, Step):

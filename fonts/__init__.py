@@ -1,4 +1,4 @@
-"""The fonts that draw all letters: files beside this one, never a font of the system."""
+"""The fonts for all text, from files of this folder; system fonts are never used."""
 
 from bisect import bisect
 from functools import lru_cache
@@ -22,9 +22,9 @@ _NO_CHARACTER = "\U0010ffff"  # never has a glyph; every font draws its sign for
 
 @lru_cache(maxsize=64)
 def font(size: int, face: str = FACES[0]) -> FreeTypeFont:
-    """The font of that face, one of `FACES`, `size` px high.
+    """Return the font of a face in `FACES`, `size` px high.
 
-    Letters that it lacks are drawn as boxes.
+    Characters that it lacks are drawn as boxes.
     """
     file = Path(__file__).with_name(f"{face}.ttf")
     # Raqm, the other engine, sets letters elsewhere, and is there only where the system has its libraries.
@@ -32,18 +32,18 @@ def font(size: int, face: str = FACES[0]) -> FreeTypeFont:
 
 
 def font_for(text: str, size: int) -> FreeTypeFont:
-    """The usual font, `size` px high, or the one with the most letters if that has more of these."""
+    """Return the default font, or the one with the most characters if that lacks fewer of the text's."""
     return min((font(size), font(size, MOST_LETTERS)), key=lambda one: len(missing(one, text)))
 
 
 def missing(one: FreeTypeFont, text: str) -> str:
-    """The letters of the text that the font draws as boxes, each once, in order."""
+    """Return the characters of the text that the font draws as boxes, each once, in order."""
     letters = sorted({letter for letter in text if not letter.isspace()})
     return "".join(letter for letter in letters if _is_missing(one, letter))
 
 
 def shortened(text: str, one: FreeTypeFont, width: float) -> str:
-    """The text in one line, cut to `width` px."""
+    """Return the text in one line, cut to `width` px."""
     line = " ".join(text.split())
     if one.getlength(line) <= width:
         return line

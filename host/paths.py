@@ -45,7 +45,7 @@ def names(kind: str) -> list[str]:
 
 def unlisted(kind: str) -> str:
     """What a tooltip adds about pickles that lie there and can't be chosen; else empty."""
-    found = _pickles(kind)
+    found = pickles(kind)
     if not found:
         return ""
     shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
@@ -104,7 +104,7 @@ def _entry(name: str) -> str:
     return str(path.parent) if _WEIGHTS.fullmatch(path.name) and path.parent.name else name
 
 
-def _pickles(kind: str) -> list[str]:
+def pickles(kind: str) -> list[str]:
     """Files and folders of diffusers that only the converter opens."""
     chosen = set(names(kind))
     found = (
@@ -147,8 +147,8 @@ def _find(kind: str, entry: str, suffix: str) -> Path | None:
 
 def _missing(kind: str, name: str | None) -> str:
     where = " or ".join(f"models/{folder}" for folder in KINDS[kind].folders)
-    pickles = _pickles(kind)
-    if name and _entry(name) in pickles:
+    unopened = pickles(kind)
+    if name and _entry(name) in unopened:
         return (
             f"'{name}' in {where} is a pickle, which may run code when opened, so no node opens it. Convert "
             f"it once, in a terminal in custom_nodes: {_command(kind, _entry(name))} - then press R and "

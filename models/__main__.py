@@ -8,9 +8,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
+try:
+    from torch import Tensor
+except ModuleNotFoundError:
+    sys.exit(
+        f"This Python, {sys.executable}, has no PyTorch. Run the command with the Python that runs ComfyUI."
+    )
 
 from ..console import keep_printing
+from ..doctor import command as doctor
 from ..fetch import command as fetch
 from . import catalogue, files, repack, weights
 from .convert import controlnet_from_diffusers, unet_from_diffusers
@@ -26,16 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands.
 
     Returns:
-        The exit status: 0, or 2 after one line that says what is wrong.
+        The exit status: that of the command, or 2 after one line that says what is wrong.
     """
     keep_printing()
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except (ValueError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="what a file is, and which node loads it")
     check.add_argument("file", metavar="FILE", type=Path, help="a file, or a folder such as seesr/unet")
     check.set_defaults(run=_check)
+    doctor.add_parser(commands)
     return parser
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..files import atomic_write
 from . import files, layout, pickles, weights
 from .convert import DUPLICATED, controlnet_from_diffusers, fold_tokens, unet_from_diffusers
 from .weights import UnsupportedWeightsError
@@ -154,26 +154,22 @@ def write(
 
     `dtype` None keeps each tensor's own. The format: huggingface.co/docs/safetensors.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     digest = hashlib.sha256()
-    try:
-        with temporary.open("xb") as file:
-            for piece in _pieces(tensors, metadata, dtype):
-                digest.update(piece)
-                file.write(piece)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as temporary, temporary.open("xb") as file:
+        for piece in _pieces(tensors, metadata, dtype):
+            digest.update(piece)
+            file.write(piece)
     return digest.hexdigest()
 
 
-def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal digits."""
+def sha256(path: Path, progress: Callable[[int], object] | None = None) -> str:
+    """The checksum of a file, in hexadecimal digits; `progress` is told of the bytes as they are read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            if progress:
+                progress(len(chunk))
     return digest.hexdigest()
 
 

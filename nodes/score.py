@@ -80,8 +80,8 @@ class ScoreImage(Node):
     ) -> io.NodeOutput:
         from ..score.card import card
         from ..score.extras import Extras
-        from ..score.files import json_safe, summary, table
         from ..score.picture import from_picture
+        from ..score.scoring import json_safe, summary, table
 
         given = {"sr": sr, "gt": gt, "lr": lr}
         photos = {socket: _as_saved(image, socket) for socket, image in given.items() if image is not None}

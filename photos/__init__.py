@@ -1,1 +1,1 @@
-"""Photos as people have them: which files of a folder are photos, and how each is opened."""
+"""Reading of photos: formats, colours, folders."""

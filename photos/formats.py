@@ -1,4 +1,4 @@
-"""Which formats photos have, how each is told by its content, and how large one may be."""
+"""The supported formats, their detection by content, and the size limit."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import IO
 
 from PIL import Image, ImageFile
 
-# Pillow's names of what is read, by content whatever the suffix, and the suffixes that photos are known by in
-# folders. Formats that start other programs (EPS) or hold no photos are left out. TGA has no mark to tell it
-# by, so it comes last.
+# Pillow's names of the formats -> suffixes of photos in folders; files are read by content, whatever the
+# suffix. Formats that start other programs (EPS) or hold no photos are left out. TGA has no signature, so it
+# is tried last.
 FORMATS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     "PNG": (".png", ".apng"),
@@ -27,9 +27,9 @@ FORMATS = {
     "TGA": (".tga",),
 }
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-MOST_MEGAPIXELS = 256  # what a node makes at most, so that every result can be read back
+MOST_MEGAPIXELS = 256  # the limit of our results, so that they can be read again
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-# What Pillow's readers raise on broken files, which they don't turn into one kind of error.
+# Exceptions of Pillow's readers for broken files.
 BROKEN = (
     *(OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, OverflowError, RuntimeError),
     *(MemoryError, AttributeError, AssertionError, struct.error, zlib.error, Image.DecompressionBombError),
@@ -41,7 +41,7 @@ class PhotoError(ValueError):
 
     Attributes:
         file: the file.
-        why: what is wrong with it, in one line; the message has the file's name before it.
+        why: the reason in one line; the message is the file's name followed by it.
     """
 
     def __init__(self, file: PurePath | str, why: str) -> None:
@@ -53,13 +53,14 @@ class PhotoError(ValueError):
 
 
 def opened(file: IO[bytes]) -> ImageFile.ImageFile:
-    """A picture of which only the head is read yet.
+    """Return a picture of which only the header was read.
 
-    Pillow's own `open` isn't used, since its limit of size, which is below that of our results, holds for
-    the whole process.
+    Pillow's own `open` isn't used, since its size limit, which is below that of our results, is global to the
+    process.
 
     Raises:
-        PhotoError: if it is none of `FORMATS`, or larger than `MOST_MEGAPIXELS`; without the file's name.
+        PhotoError: if it has none of `FORMATS`, or more than `MOST_MEGAPIXELS`, or is a TIFF with too few
+            strips, which Pillow takes for a complete picture; without the file's name.
     """
     Image.init()
     file.seek(0)
@@ -84,12 +85,20 @@ def opened(file: IO[bytes]) -> ImageFile.ImageFile:
                 f"{picture.width}x{picture.height} px; more than {MOST_MEGAPIXELS} megapixels can't be read. "
                 "Cut it into smaller photos first.",
             )
+        if name == "TIFF" and not _reaches_its_end(picture):
+            raise PhotoError("", "broken: its pixels end before its size is reached.")
         return picture
     raise PhotoError("", f"not a photo that can be read{why}; expected one of {', '.join(FORMATS)}.")
 
 
+def _reaches_its_end(picture: ImageFile.ImageFile) -> bool:
+    """Return whether the last strip or tile ends where the picture does; a turned one has swapped sides."""
+    extents = picture.tile[-1].extents if picture.tile else None
+    return extents is None or sorted(extents[2:]) == sorted(picture.size)
+
+
 def _heif(start: bytes) -> tuple[Callable[..., ImageFile.ImageFile] | None, None]:
-    """What opens HEIC, the format of many phones, where it is one.
+    """Return the opener of HEIC, the format of many phones, if `start` is HEIC.
 
     Raises:
         PhotoError: if the package for it is missing.

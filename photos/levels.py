@@ -1,4 +1,4 @@
-"""Pixels of more than 8 bits a channel; where they are coloured, Pillow by itself gives the upper 8 alone."""
+"""Pixels of more than 8 bits per channel; for colours, Pillow alone returns only the upper 8."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import ImageFile
 
-WHITES = (1.0, 255.0, 65535.0)  # of floats, whose white is nowhere told: the smallest of these that fits
+WHITES = (1.0, 255.0, 65535.0)  # possible values of white in floats; the smallest that fits is used
 DEEP = re.compile(r"(LA|RGBA|RGBX|RGBa|RGB);16([BLN])")  # Pillow's names for 16 bits a channel
 BITS_PER_SAMPLE, PHOTOMETRIC, PLANES = 258, 262, 284  # tags of TIFF
 WHITE_IS_ZERO, SEPARATE = 0, 2  # values of the last two
@@ -19,24 +19,24 @@ Opened = ImageFile.ImageFile
 
 
 def is_deep(picture: Opened) -> bool:
-    """Whether a picture that was opened, not decoded yet, has more than 8 bits a channel."""
+    """Return whether a picture that was opened but not decoded has more than 8 bits per channel."""
     return picture.mode[0] in "IF" or _coloured(picture) is not None
 
 
 def cut_to_eight(picture: Opened) -> bool:
-    """Whether a picture that was opened has more than 8 bits a channel of which 8 are read all the same."""
+    """Return whether a picture has more than 8 bits per channel of which only 8 can be read."""
     if picture.format == "PPM":
         return picture.mode == "RGB" and _arguments(picture.tile[0])[-1] not in ("RGB", 255)
     return max(_tag(picture, BITS_PER_SAMPLE, (8,))) > 8 and not is_deep(picture)
 
 
 def deep_levels(picture: Opened, again: Callable[[], Opened], upright: Callable) -> np.ndarray:
-    """All bits of a deep picture: (H, W, C) uint16, C of 1 for grey, 3 for RGB, one more with alpha.
+    """Return all bits of a deep picture: (H, W, C) uint16, C 1 for grey, 3 for RGB, plus 1 with alpha.
 
     Args:
-        picture: opened, not decoded yet.
-        again: opens the same picture once more.
-        upright: decodes one and turns it as its notes say.
+        picture: opened, not decoded.
+        again: opens the same picture again.
+        upright: decodes a picture and applies its EXIF orientation.
     """
     layout = _coloured(picture)
     if layout is None:
@@ -63,12 +63,12 @@ def deep_levels(picture: Opened, again: Callable[[], Opened], upright: Callable)
 
 
 def with_key(levels: np.ndarray, key: object, factor: int) -> np.ndarray:
-    """(H, W, 1 or 3) with an alpha channel where one colour is declared transparent, else as it is.
+    """Return (H, W, 1 or 3) with an alpha channel if one colour is declared transparent, else unchanged.
 
     Args:
         levels: uint8 or uint16.
-        key: that colour, a number or three of them, in units of the file; None for none.
-        factor: a level of the file in those of `levels`.
+        key: that colour, a number or three of them, in the file's levels; None for none.
+        factor: a level of the file in levels of `levels`.
     """
     if key is None or levels.shape[2] not in (1, 3):
         return levels
@@ -78,7 +78,7 @@ def with_key(levels: np.ndarray, key: object, factor: int) -> np.ndarray:
 
 
 def _coloured(picture: Opened) -> tuple[str, str] | None:
-    """How colours of 16 bits are laid out, and the order of their bytes; None for other pictures."""
+    """Return layout and byte order of colours of 16 bits; None for other pictures."""
     if _tag(picture, PLANES, 1) == SEPARATE:
         raw = all(tile.codec_name == "raw" for tile in picture.tile)
         deep = set(_tag(picture, BITS_PER_SAMPLE, (8,))) == {16} and picture.mode in ("RGB", "RGBA")
@@ -92,7 +92,7 @@ def _coloured(picture: Opened) -> tuple[str, str] | None:
 
 
 def _as(picture: Opened, name: str) -> Opened:
-    """The same picture, of which other bytes are decoded."""
+    """Return the picture set up to decode other bytes."""
     tiles = []
     for tile in picture.tile:
         first, *rest = _arguments(tile)
@@ -104,7 +104,7 @@ def _as(picture: Opened, name: str) -> Opened:
 
 
 def _arguments(tile: Any) -> tuple[Any, ...]:
-    """What Pillow's decoder is told of a part of a picture; the layout of the pixels comes first."""
+    """Return the arguments of Pillow's decoder for a tile; the pixel layout is the first."""
     return tile.args if isinstance(tile.args, tuple) and tile.args else (tile.args,)
 
 
@@ -113,7 +113,7 @@ def _tag(picture: Opened, number: int, missing: Any) -> Any:
 
 
 def _grey(values: np.ndarray, picture: Opened) -> np.ndarray:
-    """Grey of 9 to 32 bits or of floats as 16 bits."""
+    """Return grey of 9 to 32 bits, or floats, as 16 bits."""
     if picture.mode == "F":
         values = np.nan_to_num(values.astype(np.float64))
         white = next((usual for usual in WHITES if values.max() <= usual), WHITES[-1])

@@ -1,11 +1,10 @@
-"""Which files of a folder are photos, which of two folders belong together, and names for results."""
+"""The photos of folders and lists, pairing by name, and names for results."""
 
 from __future__ import annotations
 
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -24,40 +23,43 @@ TWICE = "listed twice"
 
 @dataclass(frozen=True)
 class Listing:
-    """The photos of a place, and what was passed over.
+    """The photos of a place, and the files that were ignored.
 
     Attributes:
-        photos: files by their path below the place, with slashes, in order. That path is what a photo is
-            known by: in captions, manifests, reports and among the results.
-        passed: paths of all others, and why each was passed over.
+        photos: files by their path below the place, with slashes, in order. This path identifies a photo in
+            captions, manifests, reports and among the results.
+        passed: paths of the ignored files -> the reason.
     """
 
     photos: dict[str, Path] = field(default_factory=dict)
     passed: dict[str, str] = field(default_factory=dict)
 
+    def ignored(self) -> dict[str, str]:
+        """Return the number and the names of the ignored files, by reason."""
+        return {
+            f"passed over, {reason}": listed([name for name, why in self.passed.items() if why == reason])
+            for reason in sorted(set(self.passed.values()))
+        }
+
     def passed_over(self) -> list[str]:
-        """A line for each reason, with the number of files and their names."""
-        reasons = Counter(self.passed.values())
-        return [
-            f"passed over, {reason}: {listed([name for name, why in self.passed.items() if why == reason])}"
-            for reason in sorted(reasons)
-        ]
+        """Return a line for each reason, with the number and the names of the ignored files."""
+        return [f"{reason}: {names}" for reason, names in self.ignored().items()]
 
 
 def listed(names: list[str]) -> str:
-    """How many names there are, and the names."""
+    """Return the number of names and the names."""
     more = f", and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return f"{len(names):,} ({', '.join(map(printable, names[:SHOWN]))}{more})"
 
 
 def list_photos(where: Path, without: Path | None = None) -> Listing:
-    """The photos of a folder with its sub-folders, of a list, or the one photo that is named.
+    """Return the photos of a folder and its subfolders, of a list, or a single photo.
 
-    In a folder, those with a photo's suffix are taken, and those without a suffix that hold a photo. What a
-    person names is taken whatever its name.
+    Of a folder, files with the suffix of a photo are taken, and files without a suffix that contain a photo.
+    A file that is named explicitly is taken whatever its name.
 
     Args:
-        where: a photo; a folder; or a list, a .txt file with one path a line, relative to the list.
+        where: a photo; a folder; or a list, a .txt file with one path per line, relative to the list.
         without: a folder to leave out, since it holds results.
 
     Raises:
@@ -95,7 +97,7 @@ def _read_list(where: Path, found: Listing) -> None:
 
 
 def _walk(folder: Path, without: Path | None) -> Iterator[tuple[Path, str]]:
-    """Every file below a folder, and why it is passed over, "" if it isn't."""
+    """Yield every file below a folder with the reason to ignore it, "" for none."""
     try:
         entries = list(folder.iterdir())
     except OSError:
@@ -110,7 +112,7 @@ def _walk(folder: Path, without: Path | None) -> Iterator[tuple[Path, str]]:
 
 
 def _reason(path: Path) -> str | None:
-    """Why a path is passed over; "" for a photo, None for a folder to look into."""
+    """Return the reason to ignore a path; "" for a photo, None for a folder to search."""
     if path.name.startswith("."):
         return HIDDEN
     try:
@@ -125,38 +127,38 @@ def _reason(path: Path) -> str | None:
 
 
 def suffix_of(name: str) -> str:
-    """A name's suffix in small letters; dots and spaces behind it, which some systems drop, don't count."""
+    """Return a name's suffix in lower case, ignoring trailing dots and spaces, which some systems drop."""
     return PurePosixPath(name.rstrip(" .") or name).suffix.lower()
 
 
 def composed(name: str) -> str:
-    """A name in the form that names are compared in: macOS decomposes letters with accents, others don't."""
+    """Return a name in Unicode's composed form; macOS decomposes accented letters, other systems don't."""
     return unicodedata.normalize("NFC", name)
 
 
 class TakenNames:
-    """Names of results, compared as a file system may compare them: without case, and composed."""
+    """Names of results, compared as file systems may compare them: ignoring case and composition."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = {folded(name) for name in taken}
 
     def take(self, names: Iterable[str]) -> str:
-        """The first of `names`, which have no end, that is free; from now on it is taken."""
+        """Return the first free name of an infinite sequence, which is taken from then on."""
         free = next(name for name in names if folded(name) not in self._taken)
         self._taken.add(folded(free))
         return free
 
 
 def folded(name: str) -> str:
-    """A name as file systems compare it that tell neither case nor composition apart."""
+    """Return a name as compared by file systems that ignore case and composition."""
     return composed(composed(name).casefold())
 
 
 def partners(names: Iterable[str], others: Iterable[str], ending: str = "") -> dict[str, list[str]]:
-    """For each path those of `others` that it belongs to, at best one.
+    """Return the names among `others` that belong to each path, ideally one.
 
-    The same path, composed or decomposed; else the path that `restore` made it from ('a.jpg' for 'a.jpg.png'
-    and 'a.jpg.2.png'); else the same path with another suffix; else that with `ending` before the suffix.
+    In this order: the same path, composed or decomposed; the path that `restore` made it from ('a.jpg' for
+    'a.jpg.png' and 'a.jpg.2.png'); the same path with another suffix; that with `ending` before the suffix.
     """
     exact = {name: [name] for name in others}
     whole, bare = _index(exact, composed), _index(exact, _stem)
@@ -180,6 +182,6 @@ def _index(names: Iterable[str], key: Callable[[str], str]) -> Mapping[str, list
 
 
 def _stem(name: str) -> str:
-    """A path without its suffix, composed."""
+    """Return a path without its suffix, composed."""
     path = PurePosixPath(composed(name))
     return path.with_suffix("").as_posix() if path.suffix else str(path)

@@ -1,4 +1,4 @@
-"""The chunks of a PNG file, which hold its notes and colour profile beside the pixels."""
+"""The chunks of PNG files, which hold text and colour profiles besides the pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_PROFILE = 1 << 24  # bytes, unpacked; those of printers have some 2 MB
 
 
 class Chunk(NamedTuple):
-    """A chunk: its type, its content, and where it begins and ends in the file."""
+    """A chunk: type, content, and its start and end in the file."""
 
     kind: bytes
     content: memoryview
@@ -24,7 +24,7 @@ class Chunk(NamedTuple):
 
 
 def chunks(file: bytes) -> Iterator[Chunk]:
-    """The chunks of a PNG file in order, as far as they are whole; checksums are not looked at."""
+    """Yield the complete chunks of a PNG file in order; checksums are not verified."""
     view, place = memoryview(file), len(SIGNATURE)
     while place + 12 <= len(file):
         length, kind = struct.unpack_from(">I4s", file, place)
@@ -36,12 +36,12 @@ def chunks(file: bytes) -> Iterator[Chunk]:
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    """A chunk as it stands in a file."""
+    """Return a chunk as bytes."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def text_of(file: bytes, key: str) -> bytes | None:
-    """The text of the first iTXt chunk that is called `key` and not compressed, or None."""
+    """Return the text of the first uncompressed iTXt chunk with the keyword `key`, None if there is none."""
     head = key.encode() + b"\0\0\0"
     for kind, content, _, _ in chunks(file):
         if kind == b"iTXt" and content[: len(head)] == head:
@@ -50,15 +50,15 @@ def text_of(file: bytes, key: str) -> bytes | None:
 
 
 def without_large_notes(file: bytes) -> tuple[bytes, bytes | None]:
-    """A PNG file that Pillow opens although its notes or its profile are large.
+    """Return a PNG file that Pillow opens even if texts or the profile were large.
 
-    Pillow refuses a whole file for one note of more than 1 MB, which keeps notes that unpack to gigabytes
-    out. Here such notes are left out and the pixels stay.
+    Pillow refuses files with a text of more than 1 MB, to avoid texts that unpack to gigabytes. Such texts
+    are removed here; the pixels are unchanged.
 
     Returns:
-        The file, and the colour profile if that was too large to stay in it.
+        The file, and the colour profile if that was removed for its size.
     """
-    kept, seen, profiles, profile, place = [], 0, 0, None, 0
+    parts, seen, profiles, profile, place = [], 0, 0, None, 0
     for kind, content, start, end in chunks(file):
         if kind == b"IEND":
             break
@@ -70,17 +70,17 @@ def without_large_notes(file: bytes) -> tuple[bytes, bytes | None]:
             if size <= MOST_NOTES and profiles == 1:
                 continue
             profile = unpacked if MOST_NOTES < size <= MOST_PROFILE else profile
-        elif seen <= MOST_NOTES:  # of those behind, none is unpacked: thousands would take minutes
+        elif seen <= MOST_NOTES:  # later ones are removed unread: unpacking thousands would take minutes
             seen += _unpacked(kind, content, MOST_NOTES)[0]
             if seen <= MOST_NOTES:
                 continue
-        kept.append(file[place:start])
+        parts.append(file[place:start])
         place = end
-    return (b"".join([*kept, file[place:]]), profile) if kept else (file, None)
+    return (b"".join([*parts, file[place:]]), profile) if parts else (file, None)
 
 
 def _unpacked(kind: bytes, content: memoryview, limit: int) -> tuple[int, bytes]:
-    """How many bytes a chunk's text or profile has, at most `limit` + 1, and these bytes if compressed."""
+    """Return the size of a chunk's text or profile, at most `limit` + 1, and its bytes if compressed."""
     head, _, rest = bytes(content).partition(b"\0")
     if kind == b"tEXt" or (kind == b"iTXt" and rest[:1] != b"\1"):
         return len(content), b""

@@ -1,4 +1,4 @@
-"""Colour profiles: numbers of a photo turned into those of sRGB."""
+"""Conversion from the colour profile of a photo to sRGB."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ XYZ_TO_SRGB = np.linalg.inv(
 
 
 def to_srgb(picture: Image.Image, icc: bytes) -> Image.Image:
-    """A picture of mode RGB, L, CMYK or LAB in sRGB, as mode RGB where its profile says something else.
+    """Return a picture of mode RGB, L, CMYK or LAB in sRGB.
 
-    The profile is judged by its numbers: one that leaves colours where sRGB has them changes nothing. One
-    that is broken, or of another kind of colours, counts as absent.
+    A profile that moves colours by at most 2 levels is treated as sRGB: the picture is returned unchanged. A
+    profile that is broken, or of another colour space than the picture, is ignored.
     """
     mode = "RGB" if picture.mode == "L" and icc[16:20] == b"RGB " else picture.mode
     transform, _ = _judged(icc, mode)
@@ -33,15 +33,15 @@ def to_srgb(picture: Image.Image, icc: bytes) -> Image.Image:
 
 
 def is_srgb(icc: bytes) -> bool:
-    """Whether a profile of RGB leaves colours where sRGB has them."""
+    """Return whether an RGB profile is that of sRGB, to within 2 levels."""
     return _judged(icc, "RGB")[1]
 
 
 def levels_to_srgb(levels: np.ndarray, icc: bytes) -> np.ndarray:
-    """The same as `to_srgb` for 16 bits: (H, W, 1 or 3) uint16 -> (H, W, 1 or 3) uint16.
+    """Return the same as `to_srgb` for 16 bits: (H, W, 1 or 3) uint16 -> (H, W, 1 or 3) uint16.
 
-    Profiles of curves and a matrix, which cameras and raw converters write, are computed in floats. Those of
-    tables, which printers have, are applied to the upper 8 bits.
+    Profiles of curves and a matrix, as of cameras and raw converters, are computed in floats. Table profiles,
+    as of printers, are applied to the upper 8 bits.
     """
     if icc[16:20] == b"RGB " and levels.shape[2] == 1:
         levels = levels.repeat(3, axis=2)
@@ -62,7 +62,7 @@ def levels_to_srgb(levels: np.ndarray, icc: bytes) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _judged(icc: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, bool]:
-    """What turns numbers of this mode into sRGB, None for nothing; and whether they are those of sRGB."""
+    """Return the transform of a mode to sRGB, None for none, and whether the profile is that of sRGB."""
     if icc[16:20] != SPACES.get(mode):
         return None, False
     try:
@@ -80,7 +80,7 @@ def _judged(icc: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, b
 
 
 def _probes(mode: str) -> Image.Image:
-    """All greys, and for RGB a grid of colours."""
+    """Return all greys, and for RGB a grid of colours."""
     if mode == "L":
         return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     grid = np.stack(np.meshgrid(*[np.arange(0, 256, 51)] * 3), axis=-1).reshape(-1, 3)
@@ -90,9 +90,9 @@ def _probes(mode: str) -> Image.Image:
 
 @lru_cache(maxsize=4)
 def _curves(icc: bytes, mode: str) -> tuple[list[np.ndarray], np.ndarray | None] | None:
-    """The light (65536,) of each channel by its level, and the matrix to linear sRGB, None for grey.
+    """Return the light (65536,) of each channel by level, and the matrix to linear sRGB, None for grey.
 
-    None where the profile has other tags (ICC.1:2022, 8.3 and 8.4).
+    None if the profile has other tags (ICC.1:2022, 8.3 and 8.4).
     """
     try:
         tags = _tags(icc)
@@ -114,10 +114,10 @@ def _tags(icc: bytes) -> dict[bytes, bytes]:
 
 
 def _curve(tag: bytes) -> np.ndarray:
-    """A `curv` or `para` tag as a table (65536,) in [0, 1].
+    """Return a `curv` or `para` tag as a table (65536,) in [0, 1].
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: for another type.
     """
     x = np.linspace(0, 1, 65536)
     if tag[:4] == b"curv":

@@ -1,4 +1,4 @@
-"""The one place where photos are opened: formats, depth, colours, transparency, turn and limits."""
+"""The reader of photos: formats, bit depth, colours, transparency, orientation and limits."""
 
 from __future__ import annotations
 
@@ -18,25 +18,20 @@ from .formats import BROKEN, PhotoError, opened
 from .levels import cut_to_eight, deep_levels, is_deep, with_key
 from .profile import is_srgb, levels_to_srgb, to_srgb
 
-WITH_PAGES = ("GIF", "PNG", "WEBP", "AVIF", "TIFF", "HEIF")  # whose further pictures are no previews
-ORIENTATION, DETAILS, SIZE = (
-    0x0112,
-    0x8769,
-    (0xA002, 0xA003),
-)  # EXIF: the turn; width and height in its details
+WITH_PAGES = ("GIF", "PNG", "WEBP", "AVIF", "TIFF", "HEIF")  # further pictures are not previews
+ORIENTATION, DETAILS, SIZE = 0x0112, 0x8769, (0xA002, 0xA003)  # EXIF tags; width and height are in DETAILS
 FIRST_FRAME = "is animated; the first frame is used"
 Answer = TypeVar("Answer")
 
 
 class Photo:
-    """The first picture of a file, decoded and turned upright, in the file's own colours until `rgb`.
+    """The first picture of a file, decoded and upright, in the file's own colour space until `rgb`.
 
-    Args:
-        pixels: a picture of 8 bits a channel, mode L, RGB, CMYK or LAB, perhaps with alpha (LA, RGBA); or
-            levels (H, W, 1 to 4) uint16 of grey or RGB, perhaps with alpha.
+    Args: pixels: a picture of 8 bits per channel, mode L, RGB, CMYK or LAB, optionally with alpha (LA, RGBA);
+        or levels (H, W, 1 to 4) uint16 of grey or RGB, optionally with alpha.
         icc: the file's colour profile.
-        exif: its EXIF entries, less the orientation and the size; none where they are broken.
-        note: what of the file is not used, for a person.
+        exif: its EXIF entries without orientation and size; None if they are broken.
+        note: a sentence about parts of the file that are ignored.
     """
 
     def __init__(
@@ -59,7 +54,7 @@ class Photo:
 
     @property
     def alpha(self) -> Image.Image | None:
-        """Opacity as a picture of mode L, None where nothing is transparent."""
+        """Opacity as a picture of mode L, None if the photo is opaque."""
         if isinstance(self.pixels, Image.Image):
             alpha = self.pixels.getchannel("A") if self.pixels.mode in ("LA", "RGBA") else None
         else:
@@ -69,18 +64,18 @@ class Photo:
 
     @property
     def srgb_profile(self) -> bytes | None:
-        """The file's profile if it says what sRGB says, so that it also describes what `rgb` gives."""
+        """The file's profile if it is that of sRGB, and so describes the result of `rgb` too."""
         return self.icc if self.icc and is_srgb(self.icc) else None
 
     def rgb(
         self, box: tuple[int, int, int, int] | None = None, *, flat: bool = True, deep: bool = True
     ) -> np.ndarray:
-        """Pixels in sRGB: (H, W, 3) uint8, or uint16 of a photo with more than 8 bits a channel.
+        """Return pixels in sRGB: (H, W, 3) uint8, or uint16 for more than 8 bits per channel.
 
         Args:
-            box: top, left, height, width of the part to take; the rest is not converted.
-            flat: lay what is transparent on white; else its own colours are given, whatever they are.
-            deep: keep more than 8 bits; else they are rounded.
+            box: top, left, height and width of the part to convert.
+            flat: compose over white; otherwise transparent pixels keep their colours.
+            deep: keep more than 8 bits; otherwise they are rounded.
         """
         if isinstance(self.pixels, Image.Image):
             return self._eight(box, flat)
@@ -118,26 +113,26 @@ def open_photo(path: Path, content: bytes | None = None) -> Photo:
     """Open and decode a photo.
 
     Args:
-        path: of the file, or its name for messages where `content` is given.
-        content: of a file that does not lie on its own.
+        path: path of the file, or a name for messages if `content` is given.
+        content: bytes of a file inside another one.
 
     Raises:
-        PhotoError: naming the file, if it is not a whole photo of a format that is read, or too large.
+        PhotoError: naming the file, if it is not a complete photo of a supported format, or too large.
     """
     return _read(path, content, _decoded)
 
 
 def size_of(path: Path, content: bytes | None = None) -> tuple[int, int]:
-    """Width and height in pixels as they are stored; only the head of the file is read.
+    """Return width and height in pixels as stored; only the header is read.
 
     Raises:
-        PhotoError: as `open_photo` does, as far as the head tells.
+        PhotoError: as `open_photo`, as far as the header shows.
     """
     return _read(path, content, _stored_size)
 
 
 def is_photo(path: Path) -> bool:
-    """Whether a file is a photo, as far as its head tells."""
+    """Return whether a file is a photo, judging by its header."""
     try:
         return min(size_of(path)) > 0
     except PhotoError:
@@ -190,7 +185,7 @@ def _decoded(file: IO[bytes]) -> Photo:
 
 
 def _note(picture: ImageFile.ImageFile) -> str | None:
-    """Whether there are further pictures in the file, which are not used."""
+    """Return a sentence about pictures or bits of the file that are ignored."""
     with suppress(*BROKEN):
         if picture.format in WITH_PAGES and getattr(picture, "is_animated", False):
             return "has several pages; the first is used" if picture.format == "TIFF" else FIRST_FRAME
@@ -198,7 +193,7 @@ def _note(picture: ImageFile.ImageFile) -> str | None:
 
 
 def _upright(picture: ImageFile.ImageFile) -> ImageFile.ImageFile:
-    """The picture, decoded and turned as its notes say, where they can be read."""
+    """Decode a picture and apply its EXIF orientation, if readable."""
     picture.load()
     with suppress(*BROKEN):
         ImageOps.exif_transpose(picture, in_place=True)
@@ -206,7 +201,7 @@ def _upright(picture: ImageFile.ImageFile) -> ImageFile.ImageFile:
 
 
 def _plain(picture: Image.Image, factor: int) -> Image.Image:
-    """A picture of 8 bits or less as mode L, LA, RGB, RGBA, CMYK or LAB."""
+    """Return a picture of at most 8 bits as mode L, LA, RGB, RGBA, CMYK or LAB."""
     key = picture.info.get("transparency")
     if picture.mode in ("1", "L", "RGB") and key is not None:
         levels = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
@@ -230,5 +225,5 @@ def _exif(picture: Image.Image) -> bytes | None:
 
 
 def _to_eight(levels: np.ndarray) -> np.ndarray:
-    """uint16 -> uint8, rounded."""
+    """Return uint16 as uint8, rounded."""
     return ((levels.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
-import re
 import signal
 import sys
 import threading
@@ -16,15 +14,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..console import keep_printing
+from ..console import keep_printing, version
 from ..photos.listing import Listing, listed
-from .cluster import PATIENCE_S, check_ray, ray_workers
+from ..processes import check_ray
+from .cluster import PATIENCE_S, ray_workers
 from .connection import LOGIN_VARIABLE
 from .folder import check_writable, find_jobs, lacking
 from .own import OwnHost
 from .remote import Restorer, Server
 from .run import Summary, restore_all
-from .server import CHECKOUT, find_host
+from .server import find_host
 from .weights import checksums
 from .workflow import adjust, find, fitting
 
@@ -166,16 +165,6 @@ def _engine(options: argparse.Namespace, stop: threading.Event) -> Iterator[tupl
         with OwnHost() as own:
             server = Server(own.address(), patience_s=PATIENCE_S, tell=_tell, stop=stop, revive=own.address)
             yield [server] * IN_FLIGHT, server.version()
-
-
-def version() -> str:
-    """This package's, from its checkout or else as it was installed."""
-    project = CHECKOUT / "pyproject.toml"
-    if project.is_file():
-        found = re.search(r'^version = "(.+)"$', project.read_text(encoding="utf-8"), re.MULTILINE)
-        if found:
-            return found[1]
-    return importlib.metadata.version("ugc-super-resolution")
 
 
 def positive(text: str) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..processes import start_ray
 from .own import OwnHost
 from .remote import ATTEMPTS, Server, StoppedError
 from .workflow import Workflow
@@ -77,27 +77,12 @@ class Worker:
             raise RuntimeError(f"Ray: {_last_line(error)}") from error
 
 
-def check_ray() -> None:
-    """Find out whether Ray is there.
-
-    Raises:
-        RuntimeError: if not.
-    """
-    try:
-        import ray  # noqa: F401
-    except ImportError as error:
-        raise RuntimeError(
-            '--engine ray needs Ray. Install it with  pip install "ugc-super-resolution[cluster]"'
-        ) from error
-
-
 @contextmanager
 def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list[Worker], str]]:
     """Start a host on each of `count` workers; gives them and the version of ComfyUI.
 
-    Joins the cluster that RAY_ADDRESS names, else starts Ray here. Each worker gets a GPU where the cluster
-    has any. Photos and results travel through Ray: the machines need no common disk, but this package,
-    ComfyUI and its models. Usage statistics are not sent unless RAY_USAGE_STATS_ENABLED says so.
+    Each worker gets a GPU where the cluster has any. Photos and results travel through Ray: the machines need
+    no common disk, but this package, ComfyUI and its models.
 
     Args:
         count: None for one a GPU, or one a machine where there is no GPU.
@@ -106,13 +91,10 @@ def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list
     Raises:
         RuntimeError: if a worker can't be started.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray.exceptions import RayError, RayTaskError
 
-    started = not ray.is_initialized()
-    if started:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    started = start_ray()
     actors: list[Any] = []
     try:
         gpus = int(ray.cluster_resources().get("GPU", 0))

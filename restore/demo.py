@@ -19,8 +19,8 @@ from ..console import keep_printing
 from ..files import replace_file
 from ..photos.reader import open_photo
 from ..sample.frame import result_size, scale_for
-from ..score.files import json_safe, load
 from ..score.metrics import METRICS
+from ..score.scoring import json_safe, load
 from ..score.sheet import compare
 from .__main__ import positive
 from .api import Client, Graph

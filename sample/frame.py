@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..image import resize
+from ..image import mirror_indices, resize
 
 MAX_MEGAPIXELS = 256  # assumed: 3 GiB of float32 RGB, about what one node may ask of a desktop's memory
 
@@ -63,7 +63,11 @@ def fit(image: Tensor, scale: float, multiple: int = 64) -> tuple[Tensor, Frame]
     hint, alpha = image[:, :3], image[:, 3:]
     hint = resize(hint, height, width).clamp(0, 1)
     canvas = _round_up(height, multiple), _round_up(width, multiple)
-    hint = hint[:, :, _mirror(height, canvas[0], hint.device)][..., _mirror(width, canvas[1], hint.device)]
+    rows, columns = (
+        mirror_indices(side, 0, total, hint.device)
+        for side, total in zip((height, width), canvas, strict=True)
+    )
+    hint = hint[:, :, rows][..., columns]
     opacity = resize(alpha, height, width).clamp(0, 1) if alpha.shape[1] else None
     return hint, Frame(height=height, width=width, alpha=opacity, canvas=canvas)
 
@@ -114,10 +118,3 @@ def _check_size(image: Tensor, height: int, width: int, scale: float) -> None:
 
 def _round_up(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
-
-
-def _mirror(length: int, total: int, device: torch.device) -> Tensor:
-    """Indices 0..length-1 and on, reflected at both ends without repeating the edge pixel."""
-    period = max(2 * (length - 1), 1)
-    index = torch.arange(total, device=device) % period
-    return torch.where(index < length, index, period - index)

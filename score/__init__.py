@@ -1,1 +1,1 @@
-"""How near a restored photo is to the original, with every choice of the protocol pinned."""
+"""Scores of restored photos by metrics with fixed protocols."""

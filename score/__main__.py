@@ -1,4 +1,4 @@
-"""`python -m ugc_sr.score SR --gt GT`: scores of files or folders, as a table, as JSON, as a page."""
+"""The command `python -m ugc_sr.score SR --gt GT`: scores of files or folders as a table, JSON or HTML."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any
 from ..console import keep_printing
 from ..files import replace_file
 from .extras import EXTRAS, Extras
-from .files import json_safe, left_out, report, table
 from .plots import require_matplotlib
+from .scoring import json_safe, left_out, report, table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table, or write JSON.
+    """Print a table, or write a report.
 
-    The exit status is 1, and stderr has a line for each, if some of several pictures can't be scored; 2, with
-    one line on stderr, if none can.
+    The exit status is 1, with a line on stderr for each, if some of several pictures can't be scored; it is
+    2, with one line on stderr, if none can.
     """
     keep_printing()
     parser = _parser()
     options = parser.parse_args(arguments)
     if (options.tile is None) != (options.overlap is None):
-        parser.error("--tile and --overlap go together; give both, as they are on Tile Diffusion.")
+        parser.error("--tile and --overlap go together; give both, as when the photos were restored.")
     tiles = None if options.tile is None else (options.tile, options.overlap)
     screen = options.json == "-"
     try:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         scores = report(options.sr, options.gt, options.lr, tiles=tiles, extras=extras)
         text = json.dumps(json_safe(scores), indent=2, allow_nan=False) + "\n"
         if "html" in files:
-            from .report import page
+            from .page import page
 
             replace_file(
                 files["html"], page(scores, options.sr, options.gt, options.lr).encode("utf-8", "replace")
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _show(scores: dict[str, Any], text: str, *, screen: bool) -> None:
-    """Print a report, and which files have no scores; what another program reads is left alone."""
+    """Print a report, and the files without scores; stdout stays machine-readable for `--json -`."""
     sys.stdout.write(text)
     sys.stderr.writelines(f"{why}\n" for why in scores["failed"].values())
     (sys.stderr if screen else sys.stdout).writelines(f"{line}\n" for line in left_out(scores))
@@ -79,16 +79,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--lr", type=Path, help="the small photo, or a folder of them named like the results")
     parser.add_argument(
-        "--tile", type=int, metavar="PX", help="tile size on Tile Diffusion, to measure seams; with --overlap"
+        "--tile", type=int, metavar="PX", help="size of the tiles that were used, to measure seams"
     )
-    parser.add_argument("--overlap", type=int, metavar="PX", help="overlap on Tile Diffusion")
+    parser.add_argument("--overlap", type=int, metavar="PX", help="overlap of those tiles")
     parser.add_argument(
         "--extra",
         nargs="+",
         default=[],
         choices=tuple(EXTRAS),
         metavar="NAME",
-        help="measure these too, by packages and weights of their own licences: "
+        help="measure these too, with packages and weights under their own licences: "
         + ", ".join(f"{name} ({extra.licence})" for name, extra in EXTRAS.items()),
     )
     parser.add_argument(
@@ -99,10 +99,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_writable(file: Path) -> None:
-    """Find out before the work, not after it.
+    """Check that a file can be written, before the work begins.
 
     Raises:
-        ValueError: if the file can't be written there.
+        ValueError: if it can't.
     """
     if file.is_dir():
         raise ValueError(f"'{file}' is a folder; give the name of a file to write.")

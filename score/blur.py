@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 def blur(x: Tensor, sigma: float, radius: int) -> Tensor:
-    """Gaussian blur of every channel of (B, C, H, W), mirrored at the edges."""
+    """Return each channel of (B, C, H, W) blurred by a Gaussian, with mirrored borders."""
     single = F.pad(x, (radius,) * 4, mode="reflect").flatten(0, 1)[:, None]
     return gaussian(single, sigma=sigma, radius=radius).view_as(x)
 
 
 def gaussian(x: Tensor, sigma: float, radius: int) -> Tensor:
-    """Blur of (B, 1, H, W) where the kernel fits: 2 * radius pixels fewer each way."""
+    """Return (B, 1, H, W) blurred where the kernel fits, 2 * radius pixels smaller each way."""
     at = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
     kernel = (-(at**2) / (2 * sigma**2)).exp()
     kernel = kernel / kernel.sum()

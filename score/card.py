@@ -1,4 +1,4 @@
-"""The figures of a report as a small picture, to keep beside the photo that they are of."""
+"""The figures of a report as a small picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ Line = list[Cell]
 
 
 def card(report: Mapping[str, Any]) -> Image.Image:
-    """Draw what `summary` in files.py returns: a row a metric, grouped by what it compares with."""
+    """Return a picture with a row per metric, grouped by reference.
+
+    Args:
+        report: the result of `scoring.summary`.
+    """
     count, challenge = len(report["images"]), report["challenge"]
     lines: list[Line] = [[(VALUE_PX, "value", FAINT), (BETTER_PX, "better", FAINT)]]
     if report["interval"]:

@@ -1,4 +1,4 @@
-"""Damage in numbers: a photo's noise, sharpness, halos, blocks, colour and detail."""
+"""Statistics of damage in one photo: noise, sharpness, halos, blocks, colour, detail."""
 
 import math
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..color import grey
 from ..image import resize
 
 LEAST_PX, MOST_PX = 32, 1024  # smaller photos are refused, of larger ones the middle is measured
@@ -22,7 +23,7 @@ _LEAST_EDGES = 16
 
 @dataclass(frozen=True)
 class Statistic:
-    """One figure, what it tells and in which unit."""
+    """A statistic with its meaning and unit."""
 
     measure: Callable[[Tensor], float]
     meaning: str
@@ -30,24 +31,24 @@ class Statistic:
 
 
 def noise(photo: Tensor) -> float:
-    """Standard deviation of the finest luma noise, in flat places."""
+    """Return the standard deviation of the finest luma noise in flat areas, in levels of 255."""
     return _noise(grey_levels(photo))
 
 
 def grain(photo: Tensor) -> float:
-    """The same on the photo at a third of its size, for noise that blur or a codec has made coarse.
+    """Return the same of the photo at a third of its size, for noise made coarse by blur or a codec.
 
-    White noise measures the same as by `noise`; texture measures more.
+    White noise gives the same value as `noise`; texture gives more.
     """
     return _GRAIN_PX * _noise(F.avg_pool2d(grey_levels(photo), _GRAIN_PX))
 
 
 def _noise(grey: Tensor) -> float:
-    """Standard deviation of white noise, on the flattest quarter of the photo.
+    """Return the standard deviation of white noise in the flattest quarter of the photo.
 
-    The second difference both ways, which keeps white noise and little else (Immerkaer 1996). Flat is
-    judged on the blurred photo, so that the choice doesn't favour places with little noise; clipped places,
-    which show none, are left out.
+    The second difference in both directions, which keeps white noise and little else (Immerkaer 1996).
+    Flatness is judged on the blurred photo, so that the selection doesn't favour areas with little noise;
+    clipped areas, which show none, are excluded.
     """
     mask = grey.new_tensor([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])[None, None]
     rough = F.conv2d(grey, mask).abs()
@@ -63,17 +64,17 @@ def _noise(grey: Tensor) -> float:
 
 
 def sharpness(photo: Tensor) -> float:
-    """Strength of the detail finer than 3 px / that of all finer than 9 px; noise counts as detail."""
+    """Return the strength of detail finer than 3 px over that finer than 9 px; noise counts as detail."""
     grey = grey_levels(photo)
     fine, all_ = ((grey - _box(grey, side)).square().mean().sqrt().item() for side in (3, 9))
     return fine / all_ if all_ else 0.0
 
 
 def overshoot(photo: Tensor) -> float:
-    """Height of the halo at strong edges / height of the edge: what sharpening adds on either side.
+    """Return the height of halos at strong edges over the height of the edges, as sharpening leaves them.
 
-    At an edge, the brightest pixel within 6 px of it against the plateau behind, and the darkest alike;
-    mean over the steepest edges between two plateaus. 0 for a photo that has no such edges.
+    At an edge, the brightest pixel within 6 px is compared with the plateau behind it, and the darkest alike;
+    the result is the mean over the steepest edges between two plateaus. 0 for a photo without such edges.
     """
     grey = grey_levels(photo)[0, 0]
     lips = torch.cat([_lips(grey), _lips(grey.T)])
@@ -81,7 +82,7 @@ def overshoot(photo: Tensor) -> float:
 
 
 def _lips(grey: Tensor) -> Tensor:
-    """The mean of over- and undershoot at each edge along the rows of (H, W)."""
+    """Return the mean of over- and undershoot at each edge along the rows of (H, W)."""
     windows = grey.unfold(1, _WINDOW_PX, 1)  # (h, w - 16, 17)
     middle = _WINDOW_PX // 2
     step = windows[..., middle + 2] - windows[..., middle - 2]
@@ -98,20 +99,20 @@ def _lips(grey: Tensor) -> Tensor:
 
 
 def blockiness(photo: Tensor) -> float:
-    """Steps between neighbours on the grid of 8 px / those elsewhere, 1 without blocks.
+    """Return the steps between neighbours on the 8-px grid over those elsewhere; 1 without blocks.
 
-    The grid is looked for in all eight places each way, because a crop moves it.
+    All eight offsets of the grid are tried each way, because crops move it.
     """
     grey = grey_levels(photo)
     return grid_steps(grey, grid_of=grey).item()
 
 
 def grid_steps(grey: Tensor, grid_of: Tensor) -> Tensor:
-    """Steps between neighbours on a grid of 8 px / those elsewhere: (B,), 1 without blocks.
+    """Return the steps between neighbours on an 8-px grid over those elsewhere: (B,), 1 without blocks.
 
     Args:
-        grey: (B, 1, H, W) in grey levels of 255, at least 9 px a side.
-        grid_of: of the same size; the grid lies where this one has most steps, each way by itself.
+        grey: (B, 1, H, W) in levels of 255, at least 9 px a side.
+        grid_of: same shape; the grid's offset is where this image has the largest steps, each way.
     """
     sides = ((grey, grid_of), (grey.mT, grid_of.mT))
     ratios = [_ratio_at(_phases(g).argmax(dim=1, keepdim=True), _phases(x)) for x, g in sides]
@@ -119,7 +120,7 @@ def grid_steps(grey: Tensor, grid_of: Tensor) -> Tensor:
 
 
 def _phases(grey: Tensor) -> Tensor:
-    """Mean step between columns at each of the eight places that a grid may have: (B, 8)."""
+    """Return the mean step between columns at each of the eight offsets of the grid: (B, 8)."""
     steps = grey[:, 0].diff(dim=-1).abs()
     # Edges of what the photo shows are large but rare; they would drown the grid.
     most = _quantile(steps, 0.8).clamp(min=2.0)
@@ -128,19 +129,19 @@ def _phases(grey: Tensor) -> Tensor:
 
 
 def _ratio_at(place: Tensor, phases: Tensor) -> Tensor:
-    """The step at a place (B, 1) / the mean of the seven others."""
+    """Return the step at an offset (B, 1) over the mean of the seven others."""
     step = phases.gather(1, place)[:, 0]
     usual = (phases.sum(dim=1) - step) / 7
     return torch.where(usual > 0, step / usual, 1.0)
 
 
 def saturation(photo: Tensor) -> float:
-    """Mean distance between the strongest and the weakest colour channel, 0 for grey."""
+    """Return the mean difference of the strongest and the weakest colour channel; 0 for grey."""
     return (photo.amax(dim=1) - photo.amin(dim=1)).mean().item()
 
 
 def detail(photo: Tensor) -> float:
-    """PSNR of the photo shrunk 1.5 times and enlarged again: high where its size promises too much."""
+    """Return the PSNR of the photo shrunk 1.5 times and enlarged again; high if it was upscaled before."""
     grey = grey_levels(photo)
     height, width = grey.shape[2:]
     small = resize(grey, round(height / 1.5), round(width / 1.5))
@@ -160,7 +161,7 @@ STATISTICS: dict[str, Statistic] = {
 
 
 def measure(photo: Tensor) -> dict[str, float]:
-    """Every statistic of one photo (1, 3, H, W) in [0, 1].
+    """Return all statistics of one photo (1, 3, H, W) in [0, 1], by name.
 
     Raises:
         ValueError: if a side is shorter than 32 px.
@@ -174,9 +175,8 @@ def measure(photo: Tensor) -> dict[str, float]:
 
 
 def grey_levels(photo: Tensor) -> Tensor:
-    """BT.601 luma of (B, 3, H, W) RGB in [0, 1], full range as JPEG means it: (B, 1, H, W) in [0, 255]."""
-    weights = photo.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    return (photo * weights).sum(dim=1, keepdim=True) * 255
+    """Return full-range BT.601 luma of RGB (B, 3, H, W) in [0, 1]: (B, 1, H, W) in [0, 255]."""
+    return 255 * grey(photo)
 
 
 def _box(grey: Tensor, side: int) -> Tensor:
@@ -184,6 +184,6 @@ def _box(grey: Tensor, side: int) -> Tensor:
 
 
 def _quantile(values: Tensor, share: float) -> Tensor:
-    """Of each item of (B, ...): (B,)."""
+    """Return the quantile of each item of (B, ...): (B,)."""
     flat = values.flatten(1)
     return flat.kthvalue(max(1, round(share * flat.shape[1])), dim=1).values

@@ -1,4 +1,4 @@
-"""Metrics of networks whose weights other packages bring: ST-LPIPS, LPIPS, and three of the challenge's."""
+"""Metrics by networks of optional packages: ST-LPIPS, LPIPS, and three of the challenge."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from torch import Tensor
 from . import perceptual
 from .measures import BYTES, stored, stored_pair
 
-Network = Callable[
-    ..., Tensor
-]  # takes (B, 3, H, W) RGB in [0, 1]: the result and, if it needs one, the original
+# Takes (B, 3, H, W) RGB in [0, 1]: the result and, if it needs one, the original.
+Network = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
 class Extra:
-    """A metric whose network another package brings.
+    """A metric whose network comes with another package.
 
-    `complete` packages bring the weights too, and are measured wherever they are installed; others download
-    them at the first use, and are measured when a person asks.
+    `complete` packages include the weights, and are measured wherever they are installed; the others download
+    weights at the first use, and are measured on request.
     """
 
     load: Callable[[], Network]
@@ -40,12 +39,12 @@ class Extra:
 
     @property
     def install(self) -> str:
-        """The command that brings it."""
+        """The command that installs the package."""
         return f'pip install "ugc-super-resolution[{self.option or self.package}]"'
 
     @property
     def installed(self) -> bool:
-        """Whether its package is there; nothing of it is imported."""
+        """Whether the package is installed; it is not imported."""
         return importlib.util.find_spec(self.package) is not None
 
 
@@ -75,10 +74,20 @@ def _lpips() -> Network:
     return lambda sr, gt: network(2 * sr - 1, 2 * gt - 1)
 
 
-def _pyiqa(name: str) -> Network:
-    import pyiqa  # pyright: ignore[reportMissingImports]
+def _pyiqa(name: str, source: str) -> Extra:
+    def load() -> Network:
+        import pyiqa  # pyright: ignore[reportMissingImports]
 
-    return pyiqa.create_metric(name, device="cpu")
+        return pyiqa.create_metric(name, device="cpu")
+
+    return Extra(
+        load,
+        package="pyiqa",
+        licence="PolyForm Noncommercial 1.0.0",
+        reference="nothing",
+        better="higher",
+        source=source,
+    )
 
 
 EXTRAS = {
@@ -92,38 +101,17 @@ EXTRAS = {
         better="lower",
         source="arXiv 1801.03924; AlexNet, version 0.1",
     ),
-    "musiq": Extra(
-        lambda: _pyiqa("musiq"),
-        package="pyiqa",
-        licence="PolyForm Noncommercial 1.0.0",
-        reference="nothing",
-        better="higher",
-        source="arXiv 2108.05997; trained on KonIQ-10k",
-    ),
-    "maniqa": Extra(
-        lambda: _pyiqa("maniqa"),
-        package="pyiqa",
-        licence="PolyForm Noncommercial 1.0.0",
-        reference="nothing",
-        better="higher",
-        source="arXiv 2204.08958; trained on KonIQ-10k",
-    ),
-    "clipiqa": Extra(
-        lambda: _pyiqa("clipiqa"),
-        package="pyiqa",
-        licence="PolyForm Noncommercial 1.0.0",
-        reference="nothing",
-        better="higher",
-        source="arXiv 2207.12396; CLIP RN50",
-    ),
+    "musiq": _pyiqa("musiq", "arXiv 2108.05997; trained on KonIQ-10k"),
+    "maniqa": _pyiqa("maniqa", "arXiv 2204.08958; trained on KonIQ-10k"),
+    "clipiqa": _pyiqa("clipiqa", "arXiv 2207.12396; CLIP RN50"),
 }
 
 
 class Extras:
-    """Some of EXTRAS, measured on the CPU; a network is loaded at its first picture and kept for the next."""
+    """A selection of EXTRAS, measured on the CPU; each network is loaded at its first picture and kept."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Refuse what can't be measured before anything is.
+        """Check that all names are known and installed.
 
         Raises:
             ValueError: for a name that is not in EXTRAS.
@@ -143,7 +131,7 @@ class Extras:
 
     @classmethod
     def complete(cls, names: Sequence[str] = (), *, with_gt: bool) -> Extras:
-        """Those of `names`, and of the installed complete ones those that the given references allow.
+        """Return `names` with all installed complete extras that the available references allow.
 
         Raises:
             ValueError: for a name that is not in EXTRAS.
@@ -154,18 +142,18 @@ class Extras:
 
     @staticmethod
     def missing() -> str:
-        """A line for each complete one that isn't installed: how to get it."""
+        """Return a line for each complete extra that isn't installed, with the command that installs it."""
         lacking = {name: extra for name, extra in EXTRAS.items() if extra.complete and not extra.installed}
         return "".join(f"\n{name} was not measured: {e.install}\n" for name, e in lacking.items())
 
     @torch.no_grad()
     def measure(self, sr: Tensor, gt: Tensor | None = None) -> dict[str, float]:
-        """Each metric of (B, 3, H, W) RGB in [0, 1], rounded to bytes first, averaged over the batch.
+        """Return each metric of (B, 3, H, W) RGB in [0, 1], rounded to 8 bits first, averaged over the batch.
 
-        What needs larger pictures is left out.
+        Metrics that need larger pictures are left out.
 
         Raises:
-            ValueError: if an original is needed and not given or not of the same size, or for NaN.
+            ValueError: if an original is needed and missing or of another size, or for NaN.
         """
         values = {}
         for name in self.names:

@@ -1,4 +1,4 @@
-"""`python -m ugc_sr.score.fit_niqe PHOTOS OUT`: the statistics of clean patches that NIQE compares with."""
+"""The command `python -m ugc_sr.score.fit_niqe PHOTOS OUT`, which fits the parameters of `niqe`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARP = 0.75  # of the sharpest patch of the photo, as in the paper
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit, and write the file with the names of its photos."""
+    """Fit the parameters and write them, with the names of the photos, into a file."""
     keep_printing()
     parser = argparse.ArgumentParser(
         prog="python -m ugc_sr.score.fit_niqe",
@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def fit(patches: Tensor) -> Pristine:
-    """Mean and covariance of the features (N, 36) of clean patches.
+    """Return mean and covariance of the features (N, 36) of clean patches.
 
     Raises:
-        ValueError: if they are too few for a covariance.
+        ValueError: if there are too few for a covariance.
     """
     count, size = patches.shape
     if count <= size:
@@ -65,19 +65,19 @@ def fit(patches: Tensor) -> Pristine:
 
 
 def sharp_patches(y: Tensor) -> Tensor:
-    """Features (N, 36) of the sharp patches of clean luma (1, 1, H, W) in [0, 255]."""
+    """Return the features (N, 36) of the sharp patches of clean luma (1, 1, H, W) in [0, 255]."""
     (features,), (sharpness,) = patch_features(y)
     return features[features.isfinite().all(dim=1) & (sharpness > SHARP * sharpness.max())]
 
 
 def photo_luma(file: Path) -> Tensor:
-    """Rounded luma (1, 1, H, W) of a photo that is shrunk."""
+    """Return the rounded luma (1, 1, H, W) of a photo after shrinking it."""
     photo = Image.fromarray(open_photo(file).rgb(deep=False))
     return rounded_luma(from_picture(photo.reduce(SHRINK)))
 
 
 def provenance(file: Path) -> dict[str, Any]:
-    """What a file of parameters was fitted to: its version, photos and count of patches."""
+    """Return the origin of a file of parameters: version, photos, number of patches."""
     with safe_open(file, framework="pt") as opened:
         return json.loads(opened.metadata()["fitted"])
 

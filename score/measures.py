@@ -1,8 +1,7 @@
-"""The measures behind METRICS; each pins its colour space, border and number format.
+"""The functions behind METRICS; each fixes its colour space, border and number format.
 
-All take RGB in [0, 1] and first round it to the 8 bits of a file, as the challenge does, so that a picture
-scores the same from memory and from disk. They return one float64 value for each image of the batch, NaN
-where the measure has no meaning.
+All take RGB in [0, 1] and round it to 8 bits first, as the challenge does, so that a picture has the same
+score in memory and on disk. They return one float64 value per image of the batch, NaN where undefined.
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..image import luma
+from ..color import lab, luma
+from ..image import same_aspect
 from .blur import blur, gaussian
-from .color import ciede2000, lab
+from .ciede2000 import ciede2000
 from .damage import LEAST_PX, grey_levels, grid_steps
 from .niqe import PATCH_PX, shipped, unnaturalness
 from .seams import Borders, seam_score
@@ -35,7 +35,7 @@ BLOCKS_LEAST_SIDE = LEAST_PX  # pixels
 
 
 def psnr_y(sr: Tensor, gt: Tensor) -> Tensor:
-    """PSNR in dB of BT.601 luma, not rounded, border of 4 px left out; the peak is 255, not luma's 219.
+    """Return the PSNR in dB of unrounded BT.601 luma without a border of 4 px; the peak is 255, not 219.
 
     Infinite for equal images, like every PSNR here.
     """
@@ -43,14 +43,14 @@ def psnr_y(sr: Tensor, gt: Tensor) -> Tensor:
 
 
 def psnr_rgb(sr: Tensor, gt: Tensor) -> Tensor:
-    """PSNR in dB over the three channels of the whole image."""
+    """Return the PSNR in dB over all channels of the whole image."""
     return _psnr(*(255 * x for x in stored_pair(sr, gt)))
 
 
 def ssim_y(sr: Tensor, gt: Tensor) -> Tensor:
-    """SSIM (Wang 2004) of BT.601 luma: Gaussian window 11x11, sigma 1.5, where it fits into the image.
+    """Return the SSIM (Wang 2004) of BT.601 luma, where the 11x11 Gaussian window, sigma 1.5, fits.
 
-    A side of 16 to 18 px has no place for the window inside the border of 4 px: it is narrower then.
+    A border of 4 px is left out; less for sides of 16 to 18 px, where the window wouldn't fit.
     """
     border = min(BORDER, (min(sr.shape[-2:]) - 11) // 2)
     x, y = (_inside(_luma(image), border) for image in stored_pair(sr, gt))
@@ -58,12 +58,13 @@ def ssim_y(sr: Tensor, gt: Tensor) -> Tensor:
 
 
 def ms_ssim_y(sr: Tensor, gt: Tensor) -> Tensor:
-    """MS-SSIM (Wang 2003, equation 7) of BT.601 luma over five scales, border of 4 px left out.
+    """Return the MS-SSIM (Wang 2003, equation 7) of BT.601 luma over five scales, without a border of 4 px.
 
-    As pytorch-msssim: zeros are averaged in beyond an odd side, and a negative similarity counts as 0.
+    As in pytorch-msssim, odd sides are padded with zeros before averaging, and negative similarities count as
+    0.
 
     Raises:
-        ValueError: if a side is shorter than 169 px, which leaves no place for the window at the last scale.
+        ValueError: if a side is shorter than 169 px, where the window doesn't fit at the last scale.
     """
     pair = stored_pair(sr, gt)
     if min(sr.shape[-2:]) < MS_SSIM_LEAST_SIDE:
@@ -81,7 +82,7 @@ def ms_ssim_y(sr: Tensor, gt: Tensor) -> Tensor:
 
 
 def gmsd(sr: Tensor, gt: Tensor) -> Tensor:
-    """Gradient magnitude similarity deviation (Xue 2014, arXiv 1308.3052); 0 for equal images."""
+    """Return the gradient magnitude similarity deviation (Xue 2014, arXiv 1308.3052); 0 for equal images."""
     prewitt = torch.tensor([[1.0, 0, -1]] * 3, dtype=torch.float64) / 3
     kernels = torch.stack((prewitt, prewitt.T))[:, None]
     magnitudes = []
@@ -96,14 +97,14 @@ def gmsd(sr: Tensor, gt: Tensor) -> Tensor:
 
 
 def hf_ratio(sr: Tensor, gt: Tensor) -> Tensor:
-    """Energy of the finest detail (luma less its blur of sigma 2 px) over the original's; 1 is right."""
+    """Return the energy of luma minus its blur of sigma 2 px, over that of the original; 1 is ideal."""
     a, b = (_detail(_luma(x)).square().mean(dim=(1, 2, 3)) for x in stored_pair(sr, gt))
     flat = 1e-6  # keeps the ratio of two flat images at 1
     return (a + flat) / (b + flat)
 
 
 def color_difference(sr: Tensor, gt: Tensor) -> Tensor:
-    """Mean CIEDE2000 between the blurs of sigma 5 px of both images; 0 for equal ones.
+    """Return the mean CIEDE2000 between both images after a blur of sigma 5 px; 0 for equal ones.
 
     The blur acts on sRGB values, as colour matching does, so that lost or invented texture of the right mean
     is no colour difference.
@@ -113,25 +114,24 @@ def color_difference(sr: Tensor, gt: Tensor) -> Tensor:
 
 
 def seams(sr: Tensor, borders: Borders | Sequence[Borders]) -> Tensor:
-    """Steps across the borders of tiles over those beside them; 1 without seams."""
+    """Return the steps across the borders of tiles over those beside them; 1 without seams."""
     return seam_score(255 * _large_enough(stored(sr)), borders)
 
 
 def lr_consistency(sr: Tensor, lr: Tensor) -> Tensor:
-    """PSNR-Y in dB of the result averaged down to the size of the small photo, against that photo.
+    """Return the PSNR-Y in dB of the result, averaged down to the small photo's size, against that photo.
 
-    It needs no original, and falls where something was made up. A result smaller than the photo is
-    compared at its own size.
+    It needs no original, and falls when content was invented. A result smaller than the photo is compared at
+    its own size.
 
     Raises:
-        ValueError: if the two differ in shape.
+        ValueError: if the aspect ratios differ.
     """
     (height, width), (lr_height, lr_width) = sr.shape[-2:], lr.shape[-2:]
-    # Both sides were rounded to whole pixels, so each scale is only known to within half of one.
-    slack = 0.5 / lr_height + 0.5 / lr_width
-    if abs(height / lr_height - width / lr_width) > slack + 1e-9:
+    # Both sides of the result were rounded to whole pixels.
+    if not same_aspect((width, height), (lr_width, lr_height), slack_px=0.5):
         raise ValueError(
-            f"The result is {width}x{height} px, which is no enlargement of a photo of "
+            f"The result is {width}x{height} px, which is not an enlargement of a photo of "
             f"{lr_width}x{lr_height} px. Give the small photo that it was made from."
         )
     size = min(height, lr_height), min(width, lr_width)
@@ -139,17 +139,17 @@ def lr_consistency(sr: Tensor, lr: Tensor) -> Tensor:
 
 
 def blockiness(sr: Tensor) -> Tensor:
-    """Steps between neighbours on the grid of 8 px with most of them / those elsewhere; 1 without blocks."""
+    """Return the steps on the 8-px grid that has most of them over those elsewhere; 1 without blocks."""
     grey = grey_levels(_large_enough(stored(sr), BLOCKS_LEAST_SIDE))
     return grid_steps(grey, grid_of=grey)
 
 
 def lr_blockiness(sr: Tensor, lr: Tensor) -> Tensor:
-    """The same for what is left of the small photo's own blocks: 1 where nothing is.
+    """Return the same for what remains of the small photo's own blocks: 1 if nothing does.
 
-    The result's steps are those between the means of scale x scale px, on the grid of 8 * scale px that lies
-    where the small photo has its blocks. NaN if the scale is no whole number or a side of the small photo is
-    shorter than 32 px.
+    Steps are those between means of scale x scale px of the result, on the grid of 8 * scale px where the
+    small photo has its blocks. NaN if the scale is not an integer or a side of the small photo is shorter
+    than 32 px.
     """
     result, small = (grey_levels(stored(x)) for x in (sr, lr))
     scale = sr.shape[-2] // lr.shape[-2]
@@ -160,20 +160,20 @@ def lr_blockiness(sr: Tensor, lr: Tensor) -> Tensor:
 
 
 def grid(sr: Tensor) -> Tensor:
-    """Energy at periods of 4 and 2 px over that at neighbouring frequencies; about 1 without a weave."""
+    """Return the energy at periods of 4 and 2 px over that at neighbouring frequencies; about 1 normally."""
     return weave(_luma(_large_enough(stored(sr), GRID_LEAST_SIDE)))
 
 
 def niqe(sr: Tensor) -> Tensor:
-    """NIQE with our own parameters; NaN where fewer than two patches have any texture."""
+    """Return NIQE with our own parameters; NaN if fewer than two patches have texture."""
     return unnaturalness(rounded_luma(_large_enough(sr, NIQE_LEAST_SIDE)), shipped())
 
 
 def stored(image: Tensor) -> Tensor:
-    """What an 8-bit file keeps, still in [0, 1], float64, on the CPU: not every device has float64.
+    """Return the values of an 8-bit file, in [0, 1], float64, on the CPU (some devices lack float64).
 
     Raises:
-        ValueError: for other than finite RGB.
+        ValueError: for anything but finite RGB.
     """
     if image.ndim != 4 or image.shape[1] != 3 or not image.isfinite().all():
         raise ValueError(f"Expected finite RGB images (batch, 3, height, width), got {tuple(image.shape)}.")
@@ -181,12 +181,12 @@ def stored(image: Tensor) -> Tensor:
 
 
 def rounded_luma(image: Tensor) -> Tensor:
-    """BT.601 studio luma in whole levels, as MATLAB's rgb2ycbcr gives it: (B, 1, H, W) in [16, 235]."""
+    """Return BT.601 studio luma in integer levels, as MATLAB's rgb2ycbcr: (B, 1, H, W) in [16, 235]."""
     return _luma(stored(image)).round()
 
 
 def stored_pair(sr: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as 8-bit files keep them.
+    """Return both images as 8-bit files hold them.
 
     Raises:
         ValueError: if they are too small, or differ in shape.
@@ -231,7 +231,7 @@ def _detail(y: Tensor) -> Tensor:
 
 
 def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean SSIM of (B, 1, H, W) in [0, 255], and of its contrast and structure alone, where a window fits."""
+    """Return the mean SSIM of (B, 1, H, W) in [0, 255], and the mean of its contrast-structure term."""
     mean_x, mean_y, xx, yy, xy = (gaussian(v, sigma=1.5, radius=5) for v in (x, y, x * x, y * y, x * y))
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     means, covariance = mean_x * mean_y, xy - mean_x * mean_y

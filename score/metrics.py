@@ -1,4 +1,4 @@
-"""METRICS pins the colour space, crop and number format of each score; also the challenge's sum of them."""
+"""The table of metrics with their protocols, and the challenge's weighted sum."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ CHALLENGE_SOURCE = "score_release.py of the NTIRE 2025 short-form UGC challenge"
 
 @dataclass(frozen=True)
 class Metric:
-    """One column of a report, and the protocol that its figures hold for."""
+    """One column of a report, and the protocol of its figures."""
 
     measure: Callable[..., Tensor]  # of the result and, unless that is "nothing", its reference
-    reference: str  # "gt", "lr", "borders" or "nothing": what the result is compared with, or measured at
+    reference: str  # "gt", "lr", "borders" or "nothing": compared with, or measured at
     better: str  # "higher", "lower" or "near 1"
     space: str
-    crop: int  # pixels left out at every border
     source: str
-    symmetric: bool  # swapping result and reference changes nothing
-    shows: tuple[str, ...]  # kinds of damage that it orders by their amount
+    shows: tuple[str, ...]  # kinds of damage that it sorts by their amount
+    crop: int = 0  # pixels left out at every border
+    symmetric: bool = False  # whether swapping result and reference changes nothing
     least_side: int = 1  # pixels; smaller results have no such score
     dtype: str = measures.BYTES
 
@@ -57,7 +57,6 @@ METRICS = {
         reference="gt",
         better="higher",
         space="RGB",
-        crop=0,
         source="definition",
         symmetric=True,
         shows=("blur", "noise", "jpeg", "cast", "invention"),
@@ -78,7 +77,6 @@ METRICS = {
         reference="gt",
         better="lower",
         space="BT.601 full-range grey",
-        crop=0,
         source="arXiv 1308.3052",
         symmetric=True,
         shows=("blur", "noise", "jpeg", "invention"),
@@ -88,9 +86,7 @@ METRICS = {
         reference="gt",
         better="near 1",
         space="BT.601 studio luma, not rounded",
-        crop=0,
         source="own",
-        symmetric=False,  # its inverse
         shows=("blur", "noise"),
     ),
     "color_difference": Metric(
@@ -98,7 +94,6 @@ METRICS = {
         reference="gt",
         better="lower",
         space="CIE L*a*b* (D65) of sRGB blurred by sigma 5 px",
-        crop=0,
         source="CIEDE2000, Sharma, Wu, Dalal 2005; the blur is our own choice",
         symmetric=True,
         shows=("cast",),
@@ -108,9 +103,7 @@ METRICS = {
         reference="lr",
         better="higher",
         space="BT.601 studio luma, averaged down after rounding",
-        crop=0,
         source="own",
-        symmetric=False,
         shows=("cast", "invention"),
     ),
     "seams": Metric(
@@ -118,9 +111,7 @@ METRICS = {
         reference="borders",
         better="near 1",
         space="RGB",
-        crop=0,
         source="own",
-        symmetric=False,
         shows=("seam",),
     ),
     "blockiness": Metric(
@@ -128,9 +119,7 @@ METRICS = {
         reference="nothing",
         better="lower",
         space="BT.601 full-range grey",
-        crop=0,
         source="own",
-        symmetric=False,
         shows=("jpeg",),
         least_side=measures.BLOCKS_LEAST_SIDE,
     ),
@@ -139,9 +128,7 @@ METRICS = {
         reference="lr",
         better="near 1",
         space="BT.601 full-range grey, averaged down after rounding",
-        crop=0,
         source="own",
-        symmetric=False,
         shows=("lr_blocks",),
         least_side=measures.BLOCKS_LEAST_SIDE,
     ),
@@ -150,9 +137,7 @@ METRICS = {
         reference="nothing",
         better="near 1",
         space="BT.601 studio luma, not rounded",
-        crop=0,
         source="own",
-        symmetric=False,
         shows=("weave",),
         least_side=measures.GRID_LEAST_SIDE,
     ),
@@ -161,9 +146,7 @@ METRICS = {
         reference="nothing",
         better="lower",
         space="BT.601 studio luma, rounded",
-        crop=0,
         source="Mittal, Soundararajan, Bovik 2013; own parameters, so not comparable with NIQE of others",
-        symmetric=False,
         shows=("noise",),  # blur and JPEG only once they are visible
         least_side=measures.NIQE_LEAST_SIDE,
     ),
@@ -180,17 +163,17 @@ def evaluate(
     lr: Tensor | None = None,
     borders: Borders | Sequence[Borders] | None = None,
 ) -> dict[str, float]:
-    """Every metric that the given references and the images allow, averaged over the batch.
+    """Return every metric that the given references and the sizes allow, averaged over the batch.
 
     Args:
         sr: the result, (B, 3, H, W) RGB in [0, 1].
         gt: the original, of the same size.
         lr: the small photo that the result was made from.
-        borders: where the tiles of the result meet, or several such plans of which one is right.
+        borders: borders between the tiles of the result, or several alternatives, of which one is right.
 
     Returns:
-        {metric: value}; a PSNR of equal images is infinite. What has no value for one of the images is left
-        out: some metrics of small ones, NIQE of flat ones, blocks of the small photo at a broken scale.
+        {metric: value}; the PSNR of equal images is infinite. Metrics without a value for one of the images
+        are left out: those that need larger images, NIQE of flat images, old blocks at a fractional scale.
 
     Raises:
         ValueError: if the images are too small to measure, or don't belong together.
@@ -214,7 +197,7 @@ def evaluate(
 
 
 def badness(name: str, value: float) -> float:
-    """A key to sort by: higher is worse, whichever way the metric or extra of that name counts."""
+    """Return a sort key that is higher for worse values of a metric or extra."""
     better = (METRICS | EXTRAS)[name].better
     if better == "near 1":
         return abs(math.log(value)) if value > 0 else math.inf
@@ -222,16 +205,16 @@ def badness(name: str, value: float) -> float:
 
 
 def challenge_score(values: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:
-    """The challenge's weighted sum of the metrics that are there, and the names of those that are missing.
+    """Return the challenge's weighted sum of the available metrics, and the names of the missing ones.
 
-    Sums are comparable only where the same names are missing. The challenge itself measured PSNR, SSIM and
-    LPIPS on its synthetic photos only, and MUSIQ, MANIQA and CLIPIQA on its real ones only.
+    Sums are comparable only if the same names are missing. The challenge itself measured PSNR, SSIM and LPIPS
+    on its synthetic photos only, and MUSIQ, MANIQA and CLIPIQA on its real ones only.
 
     Args:
-        values: metrics by the names of CHALLENGE; others are ignored.
+        values: values by the names of CHALLENGE; others are ignored.
 
     Raises:
-        ValueError: if a value is not a number.
+        ValueError: if a value is NaN.
     """
     present = [name for name in CHALLENGE if name in values]
     broken = [name for name in present if math.isnan(values[name])]

@@ -1,7 +1,7 @@
-"""NIQE: how far the statistics of a picture's patches are from those of clean photos, without an original.
+"""NIQE, a metric without reference: the distance of a picture's patch statistics from those of clean photos.
 
-Mittal, Soundararajan, Bovik 2013, "Making a 'completely blind' image quality analyzer". The Gaussian of clean
-patches is our own (fit_niqe.py), so values compare only with those of the same `niqe.safetensors`.
+Mittal, Soundararajan, Bovik 2013, "Making a 'completely blind' image quality analyzer". The statistics of
+clean patches are our own (fit_niqe.py), so values compare only with those of the same `niqe.safetensors`.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ _ROUNDING = 1e-9  # far below the least step of rounded luma, far above that of 
 
 @dataclass(frozen=True, eq=False)
 class Pristine:
-    """The Gaussian that clean patches follow: mean (36,) and covariance (36, 36), float64."""
+    """The Gaussian of clean patches: mean (36,) and covariance (36, 36), float64."""
 
     mean: Tensor
     covariance: Tensor
 
 
 def shipped() -> Pristine:
-    """Fitted to freely licensed photos; the file's metadata names them."""
+    """Return the parameters fitted to freely licensed photos, which the file's metadata names."""
     return Pristine(**load_file(SHIPPED))
 
 
 def unnaturalness(y: Tensor, pristine: Pristine) -> Tensor:
-    """NIQE of rounded luma (B, 1, H, W) in [0, 255], float64: (B,), lower is better (equation 10).
+    """Return NIQE (equation 10) of rounded luma (B, 1, H, W) in [0, 255], float64: (B,), lower is better.
 
-    What is left at the right and at the bottom of whole patches doesn't count, nor do patches without any
-    texture. NaN where fewer than two patches remain.
+    Partial patches at the right and the bottom, and patches without texture, are ignored. NaN if fewer than
+    two patches remain.
     """
     features, _ = patch_features(y)
     return torch.stack([_distance(rows[rows.isfinite().all(dim=1)], pristine) for rows in features])
 
 
 def patch_features(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Statistics (B, N, 36) of the N patches of luma (B, 1, H, W) in [0, 255], and their sharpness (B, N).
+    """Return features (B, N, 36) and sharpness (B, N) of the N patches of luma (B, 1, H, W) in [0, 255].
 
-    18 at full size and 18 at half size; NaN for a patch without any texture.
+    18 features are of full size and 18 of half size; NaN for a patch without texture.
     """
     rows, columns = (side // PATCH_PX for side in y.shape[-2:])
     y = y[..., : rows * PATCH_PX, : columns * PATCH_PX]
@@ -68,7 +68,7 @@ def patch_features(y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _distance(features: Tensor, pristine: Pristine) -> Tensor:
-    """Between the Gaussians of patches (N, 36) and of clean ones."""
+    """Return the distance between the Gaussians of patches (N, 36) and of clean ones."""
     if len(features) < 2:
         return features.new_tensor(torch.nan)
     apart = pristine.mean.to(features) - features.mean(dim=0)
@@ -77,7 +77,7 @@ def _distance(features: Tensor, pristine: Pristine) -> Tensor:
 
 
 def _normalized(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Luma less its local mean, over its local deviation (equation 1), and that deviation."""
+    """Return luma minus its local mean over its local deviation (equation 1), and that deviation."""
     mean, square = (
         gaussian(F.pad(x, (_WINDOW["radius"],) * 4, mode="replicate"), **_WINDOW) for x in (y, y * y)
     )
@@ -93,7 +93,7 @@ def _patches(x: Tensor, side: int) -> Tensor:
 
 
 def _statistics(patches: Tensor) -> Tensor:
-    """(B, N, h, w) -> (B, N, 18): two of the pixels, and four of each product of neighbours (equation 8)."""
+    """Return 18 statistics of (B, N, h, w): 2 of the pixels, 4 of each neighbour product (equation 8)."""
     shape, left, right = fit_asymmetric(patches)
     found = [shape, (left + right) / 2]
     for shift in _NEIGHBOURS:
@@ -104,9 +104,9 @@ def _statistics(patches: Tensor) -> Tensor:
 
 
 def fit_asymmetric(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The asymmetric generalized Gaussian of each (h, w): its shape and its left and right widths.
+    """Return shape, left and right width of the asymmetric generalized Gaussian of each (h, w).
 
-    By matching moments, as the paper does; (B, N, h, w) -> three of (B, N), NaN without any texture.
+    By moment matching as in the paper; (B, N, h, w) -> three of (B, N), NaN without texture.
     """
     square = x * x
     left, right = (
@@ -126,7 +126,7 @@ def fit_asymmetric(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _halved(y: Tensor) -> Tensor:
-    """(B, 1, H, W) of even sides at half size, antialiased; beyond the edges it is mirrored."""
+    """Return (B, 1, H, W) of even sides at half size, antialiased, with mirrored borders."""
     taps = y.new_tensor(_HALVING)
     y = torch.cat([y[..., :3, :].flip(-2), y, y[..., -3:, :].flip(-2)], dim=-2)
     y = torch.cat([y[..., :3].flip(-1), y, y[..., -3:].flip(-1)], dim=-1)

@@ -1,8 +1,8 @@
-"""ST-LPIPS: how different a trained network sees two pictures, whatever small shift is between them.
+"""ST-LPIPS: a perceptual distance by a trained network that tolerates small shifts.
 
 Ghildyal, Liu 2022, "Shift-tolerant Perceptual Similarity Metric" (ECCV 2022, arXiv 2207.13686). The weights
 are those of the PyPI package stlpips_pytorch 0.0.2 (BSD-2-Clause), whose code is not imported. Its files are
-pickles; they are not unpickled. Each tensor lies in its file as plain float32, and `_OFFSETS` says where.
+pickles, which are not unpickled: each tensor is stored as plain float32 at an offset of `_FILES`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _FILES = {
 
 
 class Halving(nn.Module):
-    """Blurs features with the binomial window of 3x3 and keeps every other one; edges are mirrored by 2."""
+    """A blur with the 3x3 binomial window and a stride of 2; borders are mirrored by 2 px."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, (H + 1) // 2 + 1, (W + 1) // 2 + 1)."""
@@ -69,10 +69,10 @@ class Halving(nn.Module):
 
 
 class STLPIPS(nn.Module):
-    """The distance between pictures, and the trunk's features by name.
+    """The distance of two pictures, and feature maps of the network by name.
 
-    Its weights are frozen; gradients flow to the pictures. `stages` are the parts of the trunk,
-    each of which ends with one of the compared feature maps.
+    The weights are frozen; gradients flow to the pictures. `stages` are the parts of the network, each of
+    which ends with one of the compared feature maps.
     """
 
     def __init__(self, net: str = "alex", path: Path | None = None) -> None:
@@ -96,7 +96,7 @@ class STLPIPS(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """The distance of each pair of RGB pictures (B, 3, H, W) in [0, 1]: (B,), 0 for equal ones.
+        """Return the distance of RGB pictures (B, 3, H, W) in [0, 1]: (B,), 0 for equal ones.
 
         Raises:
             ValueError: if a side is shorter than 32 px.
@@ -110,14 +110,14 @@ class STLPIPS(nn.Module):
         return total
 
     def features(self, image: Tensor, *names: str) -> dict[str, Tensor]:
-        """Feature maps of RGB (B, 3, H, W) in [0, 1] by the names of `stages`; without names all.
+        """Return feature maps of RGB (B, 3, H, W) in [0, 1] by stage; all stages if no name is given.
 
-        VGG-16 has relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3 at strides 1, 2, 4, 8 and 16; AlexNet relu1
-        to relu5 at strides 2, 4, 8, 8 and 8. Mirrored edges make them some pixels larger than H and W over
-        the stride.
+        VGG-16 has relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3 at strides 1, 2, 4, 8 and 16; AlexNet has
+        relu1 to relu5 at strides 2, 4, 8, 8 and 8. Because of the mirrored borders they are some pixels
+        larger than H and W over the stride.
 
         Raises:
-            ValueError: for a name that isn't one of `stages`, or if a side is shorter than 32 px.
+            ValueError: for an unknown name, or if a side is shorter than 32 px.
         """
         wanted = names or tuple(self.stages)
         if unknown := set(wanted) - set(self.stages):
@@ -131,7 +131,7 @@ class STLPIPS(nn.Module):
         return {name: found[name] for name in wanted}
 
     def _input(self, image: Tensor) -> Tensor:
-        """What the trunk takes.
+        """Return the normalised input of the network.
 
         Raises:
             ValueError: if a side is too short.
@@ -144,7 +144,7 @@ class STLPIPS(nn.Module):
 
 
 def installed(net: str) -> Path | None:
-    """The file of the installed package; None where there is none."""
+    """Return the weight file of the installed package; None if there is none."""
     try:
         files = metadata.files(PACKAGE) or []
     except metadata.PackageNotFoundError:
@@ -153,9 +153,10 @@ def installed(net: str) -> Path | None:
 
 
 def in_tiles(network: STLPIPS, a: Tensor, b: Tensor) -> Tensor:
-    """The distance of pictures of any size: the mean over equal tiles of at most 1024 px, by their areas.
+    """Return the distance of pictures of any size: (B, 3, H, W) twice -> (B,).
 
-    Smaller pictures are one tile, and have exactly the network's distance. (B, 3, H, W) twice -> (B,).
+    It is the mean over equal tiles of at most 1024 px a side, weighted by area; smaller pictures are one
+    tile.
     """
     height, width = a.shape[-2:]
     rows, columns = (-(-side // TILE_PX) for side in (height, width))
@@ -170,11 +171,11 @@ def in_tiles(network: STLPIPS, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _fill(module: nn.Module, net: str, path: Path | None) -> None:
-    """Read every parameter from the file.
+    """Load every parameter from the file.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: if its checksum is another.
+        ValueError: if its checksum differs.
     """
     expected, path = _FILES[net], installed(net) if path is None else path
     if path is None or not path.is_file():
@@ -192,15 +193,15 @@ def _fill(module: nn.Module, net: str, path: Path | None) -> None:
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Each pixel's features at length 1.
+    """Return each pixel's feature vector scaled to length 1.
 
-    The tiny number inside the root keeps the gradient finite where all of them are 0.
+    The constant inside the root keeps the gradient finite where all features are 0.
     """
     return x / ((x.square().sum(dim=1, keepdim=True) + 1e-24).sqrt() + 1e-10)
 
 
 def _alexnet() -> dict[str, nn.Sequential]:
-    """Stage by stage: the first convolution moves by 1 px, the blur after it halves."""
+    """Return the stages; the first convolution has stride 1, the blur after it halves."""
 
     def convolution(inputs: int, outputs: int, side: int) -> tuple[nn.Module, ...]:
         return nn.Conv2d(inputs, outputs, side, padding=min(side // 2, 2)), nn.ReLU()

@@ -1,4 +1,4 @@
-"""Plots of a report as SVG, in the colours and letters of the page that holds them."""
+"""Plots of a report as SVG, in the colours and the font of the page around them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ STYLE: dict[Any, Any] = {
 
 
 def require_matplotlib() -> None:
-    """Find out before the work, not after it.
+    """Check that matplotlib is installed, before the work begins.
 
     Raises:
-        RuntimeError: if matplotlib is missing.
+        RuntimeError: if it is missing.
     """
     if find_spec("matplotlib") is None:
         raise RuntimeError(
@@ -42,10 +42,10 @@ def require_matplotlib() -> None:
 
 
 def distribution(name: str, values: Sequence[float], mean: float, interval: Sequence[float]) -> str:
-    """A histogram of finite values with a tick for each, their mean, and its interval as a band.
+    """Return a histogram of finite values with a tick per value, their mean, and its interval as a band.
 
     Args:
-        name: of the metric; no other plot of the page may have it.
+        name: the metric; unique among the plots of a page.
         values: at least two.
         mean: drawn as a line.
         interval: (low, high).
@@ -68,13 +68,13 @@ def distribution(name: str, values: Sequence[float], mean: float, interval: Sequ
 
 
 def scatter(x: Sequence[float], y: Sequence[float], labels: tuple[str, str], down: tuple[bool, bool]) -> str:
-    """One point a picture, numbered from 1; better is to the right and up.
+    """Return a scatter plot with a numbered point per picture; better is to the right and up.
 
     Args:
         x: finite values.
-        y: as many.
-        labels: of both axes.
-        down: for each axis, whether lower values are better: it is turned then.
+        y: as many finite values.
+        labels: labels of both axes.
+        down: for each axis, whether lower is better, which inverts the axis.
 
     Raises:
         RuntimeError: if matplotlib is missing.
@@ -94,7 +94,7 @@ def scatter(x: Sequence[float], y: Sequence[float], labels: tuple[str, str], dow
 
 
 def _svg(name: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
-    """What `draw` draws; equal plots of one name have equal bytes, and no two names share an id.
+    """Return the plot that `draw` draws; the bytes are reproducible, and ids differ between names.
 
     Raises:
         RuntimeError: if matplotlib is missing.

@@ -1,4 +1,4 @@
-"""Steps along the borders of tiles, which a picture that was restored in tiles must not show."""
+"""Seams: steps along the borders of the tiles that a picture was restored in."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from torch import Tensor
 
 from ..sample.tiles import split
 
-SEGMENT_PX = 8  # assumed: long enough for texture to cancel, short enough for a seam with a change of sign
-BESIDE_PX = (2, 5)  # assumed: nearest and farthest step to compare with; the nearest neighbour may be blended
-FLOOR = 0.25  # of 255, assumed: keeps the ratio of flat places near 1
-CANVAS_PX = 64  # what Prepare Photo pads to
-CELLS_PX = (8, 4)  # a latent cell of Stable Diffusion, and one of the bundled model
+SEGMENT_PX = 8  # assumed: long enough for texture to cancel, short enough for seams that change sign
+BESIDE_PX = (2, 5)  # assumed: nearest and farthest step to compare with; the nearest pixel may be blended
+FLOOR = 0.25  # of 255, assumed: keeps the ratio of flat areas near 1
+CANVAS_PX = 64  # photos are padded to multiples of it before they are restored
+CELLS_PX = (8, 4)  # side of a latent cell of Stable Diffusion, and of the bundled model
 
 
 @dataclass(frozen=True)
 class Borders:
-    """Where tiles meet: a border at row or column k lies between pixels k - 1 and k."""
+    """Borders between tiles: one at row or column k lies between pixels k - 1 and k."""
 
     rows: tuple[int, ...] = ()
     columns: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a plan without borders.
+        """Check that there are borders.
 
         Raises:
-            ValueError: if there is nothing to measure.
+            ValueError: if there are none.
         """
         if not self.rows and not self.columns:
-            raise ValueError("The tile plan has no borders; a picture made in one piece has no seams.")
+            raise ValueError("There are no borders; a picture made in one piece has no seams.")
 
 
 def tile_borders(height: int, width: int, tile: int, overlap: int) -> tuple[Borders, ...]:
-    """Where the tiles of Prepare Photo and Tile Diffusion begin and end inside a photo: there steps can show.
+    """Return the rows and columns inside a photo at which tiles begin and end.
 
-    Tiles begin at whole latent cells, whose size a picture doesn't tell: there is a plan for each size of
-    cells, or one if they agree.
+    Tiles begin at whole latent cells, whose size is unknown, so there is one result per cell size, or a
+    single one if they agree.
 
     Args:
-        height: of the restored photo, in pixels.
-        width: likewise.
-        tile: side of a tile in pixels, as on Tile Diffusion.
-        overlap: least width in pixels that neighbouring tiles share.
+        height: height of the restored photo in pixels.
+        width: width of the restored photo in pixels.
+        tile: side of a tile in pixels.
+        overlap: minimum width in pixels that neighbouring tiles share.
 
     Raises:
-        ValueError: if the photo is one tile, or no photo can be cut like that.
+        ValueError: if the photo is a single tile, or the overlap doesn't fit the tile.
     """
     plans = [_ends(height, width, tile, overlap, cell) for cell in CELLS_PX]
     if not any(map(any, plans)):
@@ -60,16 +60,16 @@ def tile_borders(height: int, width: int, tile: int, overlap: int) -> tuple[Bord
 
 
 def _ends(height: int, width: int, tile: int, overlap: int, cell: int) -> tuple[tuple[int, ...], ...]:
-    """Rows and columns at which tiles begin and end.
+    """Return the rows and columns at which tiles begin and end.
 
     Raises:
-        ValueError: if no photo can be cut like that.
+        ValueError: if the overlap doesn't fit the tile.
     """
     cells, shared = tile // cell, overlap // cell
     if not 0 <= shared < cells:
         raise ValueError(
-            f"The tiles are {tile} px with an overlap of {overlap} px; expected an overlap that is "
-            f"at least {cell} px smaller and not negative. Give both as they are on Tile Diffusion."
+            f"The tiles are {tile} px with an overlap of {overlap} px; expected an overlap that is not "
+            f"negative and at least {cell} px smaller. Give both as they were when the photo was restored."
         )
     canvas = [-(-side // CANVAS_PX) * (CANVAS_PX // cell) for side in (height, width)]
     tiles = [box.scaled(cell) for box in split(*canvas, tile=cells, overlap=shared)]
@@ -79,14 +79,14 @@ def _ends(height: int, width: int, tile: int, overlap: int, cell: int) -> tuple[
 
 
 def seam_score(image: Tensor, borders: Borders | Sequence[Borders]) -> Tensor:
-    """(B,): steps of (B, 3, H, W) RGB in [0, 255] across the borders over those beside them; 1 without seams.
+    """Return the steps of RGB (B, 3, H, W) in [0, 255] across borders over those beside them: (B,).
 
-    Of several plans the highest score counts. A step is the difference of neighbours, averaged over 8 px
-    along the border: grain cancels, an offset between two tiles stays. A strong edge of the photo that lies
-    on a border counts too.
+    1 is no seams. For several alternatives, the highest score is returned. A step is the difference of
+    neighbours averaged over 8 px along the border: grain cancels, an offset between two tiles remains. A
+    strong edge of the photo on a border counts too.
 
     Raises:
-        ValueError: if a border lies outside the image, or others leave no room beside it.
+        ValueError: if a border lies outside the image, or there is no room beside it.
     """
     if not isinstance(borders, Borders):
         return torch.stack([seam_score(image, plan) for plan in borders]).amax(dim=0)
@@ -104,10 +104,10 @@ def seam_score(image: Tensor, borders: Borders | Sequence[Borders]) -> Tensor:
 
 
 def _steps(image: Tensor, places: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Mean step across each column border and beside it, both (B, borders).
+    """Return the mean step across each column border and beside it, both (B, borders).
 
     Raises:
-        ValueError: if there is no place beside a border.
+        ValueError: if there is no room beside a border.
     """
     # A last segment that is not full would count for less.
     steps = F.avg_pool2d(image.diff(dim=-1), (min(SEGMENT_PX, image.shape[-2]), 1)).abs().mean(dim=(1, 2))

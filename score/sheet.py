@@ -1,4 +1,4 @@
-"""One picture that compares pictures of one scene: side by side, whole and zoomed in."""
+"""A sheet that compares pictures of one scene side by side, whole and enlarged."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ..color import luma
 from ..fonts import font_for, shortened
-from ..image import luma
+from ..image import same_aspect
 from .picture import from_picture
 
 Panel = tuple[str, Image.Image]  # label, picture
@@ -28,18 +29,18 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 def compare(
     panels: Sequence[Panel], *, crops: int = 2, crop_px: int = 0, find: str = "detail", title: str = ""
 ) -> Image.Image:
-    """Draw one column a picture; below, the same crops of each, as large squares of its own pixels.
+    """Return a sheet with a column per picture: the whole picture, and below it enlarged crops.
 
     Args:
-        panels: label and picture, at least one; all of one scene, of any size.
-        crops: how many; fewer where no more find room without overlapping.
+        panels: labels and pictures of one scene, of any size; at least one.
+        crops: number of crops; fewer if more don't fit without overlapping.
         crop_px: side of a crop in pixels of the largest picture; 0 is a fifth of its shorter side.
-        find: crops are taken where the last picture has most "detail", or where the others have most
-            "difference" from it.
-        title: a line above all.
+        find: place crops where the last picture has most "detail", or where the others have most "difference"
+            from it.
+        title: a line above everything.
 
     Raises:
-        ValueError: if the pictures differ in shape, or there is nothing to differ from.
+        ValueError: if the aspect ratios differ, or one picture alone is searched for differences.
     """
     largest = max((picture for _, picture in panels), key=lambda picture: picture.width * picture.height)
     _check_shapes(panels, largest)
@@ -58,8 +59,18 @@ def compare(
     return sheet
 
 
+def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """Return sheets of one width as one picture, one below the other."""
+    whole = Image.new("RGB", (sheets[0].width, sum(sheet.height for sheet in sheets)))
+    top = 0
+    for sheet in sheets:
+        whole.paste(sheet, (0, top))
+        top += sheet.height
+    return whole
+
+
 def level(sheets: Sequence[Image.Image]) -> list[Image.Image]:
-    """The same sheets, all as high as the highest: a place for crops may be missing on some."""
+    """Return the sheets padded to one height; some may have fewer crops than others."""
     height = max(sheet.height for sheet in sheets)
     papers = [Image.new("RGB", (sheet.width, height), PAPER) for sheet in sheets]
     for paper, sheet in zip(papers, sheets, strict=True):
@@ -70,11 +81,10 @@ def level(sheets: Sequence[Image.Image]) -> list[Image.Image]:
 def _check_shapes(panels: Sequence[Panel], largest: Image.Image) -> None:
     for label, picture in panels:
         # A size that was divided by a scale is known to within a pixel.
-        slack = largest.width + largest.height
-        if abs(picture.width * largest.height - picture.height * largest.width) > slack:
+        if not same_aspect(picture.size, largest.size, slack_px=1):
             raise ValueError(
                 f"'{label}' is {picture.width}x{picture.height} px, which is another shape than "
-                f"{largest.width}x{largest.height} px; expected pictures of one scene, cut alike. "
+                f"{largest.width}x{largest.height} px; expected pictures of one scene, cropped alike. "
                 "Crop or resize it to fit the others."
             )
 
@@ -102,7 +112,7 @@ def _draw_column(
 
 
 def cut(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
-    """A part, enlarged as squares of its own pixels: nothing is smoothed that the file does not hold."""
+    """Return a part of a picture; enlarged with nearest neighbour, so that single pixels stay visible."""
     left, top, right, bottom = (edge * side for edge, side in zip(box, picture.size * 2, strict=True))
     enlarged = right - left < size[0]
     way = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
@@ -110,10 +120,10 @@ def cut(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
 
 
 def interest(pictures: Sequence[Image.Image], size: tuple[int, int], find: str) -> Tensor:
-    """How much there is to see at every pixel of the largest picture, at least 0: (1, 1, H, W).
+    """Return the detail or difference at every pixel of the largest picture, at least 0: (1, 1, H, W).
 
     Raises:
-        ValueError: if there is nothing to differ from.
+        ValueError: if one picture alone is searched for differences.
     """
     *others, last = (
         from_picture(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)) for picture in pictures
@@ -127,7 +137,7 @@ def interest(pictures: Sequence[Image.Image], size: tuple[int, int], find: str) 
 
 
 def places(seen: Tensor, crops: int, crop_px: int) -> list[Box]:
-    """The squares of most interest that do not overlap."""
+    """Return the non-overlapping squares of highest interest."""
     height, width = seen.shape[-2:]
     side = min(crop_px or max(min(width, height) // CROP_SHARE, CROP_LEAST_PX), width, height)
     step = max(side // 4, 1)

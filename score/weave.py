@@ -1,4 +1,4 @@
-"""A weave: the regular pattern that a pixel shuffle or a strided convolution leaves in a picture."""
+"""The regular pattern of 4 and 2 px that pixel shuffles and strided convolutions leave in pictures."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _APART = (-6, -5, -4, -3, -2, 2, 3, 4, 5, 6)
 
 
 def weave(grey: Tensor) -> Tensor:
-    """Energy at periods of 4 and 2 px over that at neighbouring frequencies: (B,), about 1 without a weave.
+    """Return the energy at periods of 4 and 2 px over that at neighbouring frequencies: (B,).
 
-    In overlapping patches of 64 px, each under a Hann window, the power at each of the nine frequencies is
-    divided by the mean power at those 2 to 6 cycles a patch away, along each axis on which it isn't 0. The
-    nine ratios of a patch are averaged, and the logarithms of these means over the patches: a faint weave
-    shows in calm places and is lost in texture, there as for a person.
+    About 1 without a pattern. In overlapping patches of 64 px, each under a Hann window, the power at each of
+    the nine frequencies is divided by the mean power 2 to 6 cycles per patch away, along each axis on which
+    the frequency isn't 0. The nine ratios of a patch are averaged, then the logarithms of the means over the
+    patches: a faint pattern shows in calm areas and is hidden in texture, as for a person.
 
     Args:
         grey: (B, 1, H, W) in [0, 255], float64, at least 128 px a side.

@@ -21,8 +21,8 @@ from ugc_sr.sample.frame import fit
 from ugc_sr.sample.regions import feathered, put_back
 from ugc_sr.sample.tiles import GRIDS
 from ugc_sr.score.card import card
-from ugc_sr.score.files import summary
 from ugc_sr.score.metrics import evaluate
+from ugc_sr.score.scoring import summary
 from ugc_sr.score.sheet import compare
 
 PICTURES = CHECKOUT / "web" / "docs" / "pictures"

@@ -44,7 +44,7 @@ def test_both_orders_of_bytes_are_read(tmp_path, mark):
 @pytest.mark.parametrize("content", ["Ölbild".encode("cp1252"), b"\xff\xfe\x00", "{}".encode("utf-16-le")])
 def test_a_text_in_another_encoding_is_refused_with_what_to_do(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"^'a.json' is no text in UTF-8. Save it as UTF-8.$"):
+    with pytest.raises(ValueError, match=r"^'a.json' is not UTF-8 text. Save it as UTF-8.$"):
         read_text(tmp_path / "a.json")
 
 
@@ -74,7 +74,7 @@ def test_lists_and_captions_are_read_as_windows_writes_them(tmp_path, coding):
     from PIL import Image
 
     from ugc_sr.photos.listing import list_photos
-    from ugc_sr.train.data.files import photo_files
+    from ugc_sr.train.data.folders import photo_folder
     from ugc_sr.train.data.shards import list_tars
 
     for name in ("ä.png", "b.png"):
@@ -87,7 +87,7 @@ def test_lists_and_captions_are_read_as_windows_writes_them(tmp_path, coding):
     (tmp_path / "list.txt").unlink()
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "b.png", "text": "a Café"}', encoding=coding)
     (tmp_path / "ä.txt").write_text("eine Brücke\n", encoding=coding)
-    files = photo_files(tmp_path)
+    files = photo_folder(tmp_path)
     assert {files.caption(i) for i in range(2)} == {"a Café", "eine Brücke"}
 
 

@@ -3,7 +3,8 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from ugc_sr.image import check_image, from_socket, luma, opaque, resize, to_socket
+from ugc_sr.color import luma
+from ugc_sr.image import check_image, from_socket, opaque, resize, to_socket
 
 
 def test_the_socket_round_trip_is_the_identity():

@@ -20,15 +20,16 @@ LAYERS = {
     "fetch": ({"models", "files"}, {"aiohttp", "filelock", "tqdm"}),
     "sample": ({"image"}, {"torch"}),
     "degrade": (
-        {"score", "photos", "fonts", "image", "files", "console", "processes"},
+        {"score", "photos", "fonts", "color", "image", "files", "console", "processes"},
         {"torch", "PIL", "av", "kornia", "numpy", "tqdm"},
     ),
     "score": (
-        {"sample", "photos", "fonts", "image", "files", "console"},
+        {"sample", "photos", "fonts", "color", "image", "files", "console"},
         {"torch", "PIL", "numpy", "safetensors", "scipy", "jinja2", "tqdm"},
     ),
     "train": (
-        {"models", "degrade", "score", "sample", "photos", "fonts", "image", "files", "console", "processes"},
+        {"models", "degrade", "score", "sample", "photos", "fonts", "color", "image", "files", "console"}
+        | {"processes"},
         {"torch", "PIL", "diffusers", "numpy", "safetensors", "tqdm"},
     ),
     "restore": (
@@ -39,8 +40,13 @@ LAYERS = {
         {"restore", "score", "sample", "photos", "image", "files", "console"},
         {"torch", "PIL", "numpy", "tqdm"},
     ),
+    "doctor": (
+        {"models", "fetch", "restore", "score", "sample", "photos", "image"},
+        {"torch", "safetensors", "PIL", "numpy", "tqdm"},
+    ),
     "photos": ({"files"}, {"PIL", "numpy"}),  # no torch, which takes seconds to import
     "fonts": (set(), {"PIL"}),
+    "color": (set(), {"torch"}),
     "image": (set(), {"torch", "numpy"}),  # numpy for type checkers only
     "files": (set(), set()),
     "processes": (set(), set()),
@@ -64,19 +70,21 @@ LAYERS = {
 }
 # The one file of a layer that owns a package, or one of our layers that nothing else of its own may see.
 OWNERS = {
-    "models/__main__.py": {"fetch"},
+    "models/__main__.py": {"doctor", "fetch"},
+    "host/survey.py": {"comfy_aimdo", "comfyui_version", "utils"},
     "fetch/drive.py": {"gdown", "requests"},
     "fetch/hub.py": {"huggingface_hub"},
     "models/segmenter.py": {"sam2"},
     "models/twins.py": {"diffusers"},
-    "degrade/dataset/cluster.py": {"ray"},
+    "degrade/dataset/ray_engine.py": {"ray"},
     "degrade/compare.py": {"matplotlib"},
-    "train/crew.py": {"accelerate"},
+    "train/distributed.py": {"accelerate"},
     "train/curves.py": {"matplotlib"},
     "train/base.py": {"transformers"},
     "train/watch.py": {"rich"},
     "photos/formats.py": {"pillow_heif"},
     "restore/cluster.py": {"ray"},
+    "processes.py": {"ray"},
     "benchmarks/reference.py": {"diffusers"},
     "benchmarks/random_base.py": {"diffusers", "transformers"},
     "score/extras.py": {"lpips", "pyiqa"},
@@ -165,7 +173,7 @@ def test_a_file_imports_only_what_its_layer_may(path):
         ("models/segmenter.py", "from sam2.modeling.backbones.hieradet import Hiera"),
         ("models/semantics.py", "def f():\n    import sam2"),
         ("degrade/effects/blur.py", "import kornia.filters"),
-        ("degrade/dataset/cluster.py", "import ray"),
+        ("degrade/dataset/ray_engine.py", "import ray"),
         ("score/damage.py", "def f():\n    from matplotlib import figure"),
         ("degrade/effects/video.py", "from av.codec import CodecContext"),
         ("host/guidance.py", "from ugc_sr.models.convert import fold_tokens"),
@@ -181,3 +189,93 @@ def test_a_planted_violation_is_found(file, source):
 def test_every_folder_of_code_is_a_layer():
     folders = {path.parent.name for path in ROOT.glob("*/*.py")} - {"scripts", "tests"}
     assert folders <= set(LAYERS)
+
+
+def modules():
+    """Every module of ours -> its source, by dotted name."""
+    files = {path.relative_to(ROOT).with_suffix(""): path.read_text() for path in package_files()}
+    return {".".join(name.parts).removesuffix(".__init__"): source for name, source in files.items()}
+
+
+def imported_modules(name, source, known):
+    """The modules of ours that a module imports when it is imported itself."""
+    found = set()
+
+    def visit(node):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.ImportFrom) and child.level:
+                package = name.split(".") if is_package(name) else name.split(".")[:-1]
+                base = [*package[: len(package) - child.level + 1], *(child.module or "").split(".")]
+                stem = ".".join(part for part in base if part)
+                targets = {f"{stem}.{alias.name}".strip(".") for alias in child.names} & known
+                found.update(targets or {stem} & known)
+            visit(child)
+
+    visit(ast.parse(source))
+    return found - {name}
+
+
+def is_package(name):
+    return (ROOT.joinpath(*name.split(".")) / "__init__.py").is_file()
+
+
+def test_no_module_imports_itself_through_others():
+    sources = modules()
+    graph = {name: imported_modules(name, source, set(sources)) for name, source in sources.items()}
+    assert graph["train.run"] >= {"train.config", "train.validate", "console"}
+    while graph:
+        leaves = {name for name, targets in graph.items() if not targets & graph.keys()}
+        assert leaves, f"a circle among {sorted(graph)}"
+        graph = {name: targets for name, targets in graph.items() if name not in leaves}
+
+
+# Folders that know no nodes: they say what was expected of an argument; nodes/ adds the names of the graph.
+WITHOUT_NODE_NAMES = ("score", "degrade", "train", "photos", "fonts", "color.py", "files.py", "console.py")
+
+
+def node_names():
+    """The display names of our nodes, from their schemas."""
+    return {
+        keyword.value.value
+        for path in (ROOT / "nodes").glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "io.Schema"
+        for keyword in call.keywords
+        if keyword.arg == "display_name"
+    }
+
+
+def test_what_lies_below_the_nodes_does_not_name_them():
+    names = node_names()
+    assert len(names) > 15
+    assert "Score Photo" in names
+    files = [
+        file
+        for place in WITHOUT_NODE_NAMES
+        for file in ([ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py"))
+    ]
+    texts = {file.relative_to(ROOT).as_posix(): file.read_text() for file in files}
+    assert not [(file, name) for file, text in texts.items() for name in names if name in text]
+
+
+SHORT = ("train", "score", "degrade", "tune", "photos", "fonts")
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 300, 50
+
+
+def test_files_and_functions_stay_short():
+    """Where every file is short already; other folders follow."""
+    long = []
+    for file in (*ROOT.glob("*.py"), *(file for folder in SHORT for file in (ROOT / folder).rglob("*.py"))):
+        source, name = file.read_text(), file.relative_to(ROOT).as_posix()
+        long += [name] if source.count("\n") > MOST_LINES else []
+        long += [
+            f"{name}: {node.name}"
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.end_lineno - node.lineno >= MOST_LINES_OF_A_FUNCTION
+        ]
+    assert not long

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from uuid import uuid4
 
 import numpy as np
 import psutil
@@ -14,12 +15,13 @@ import pytest
 from PIL import Image
 
 from ugc_sr.restore.server import CHECKOUT
+from ugc_sr.train.photos import TRAINING
 
-LIMIT_S = (
-    180  # to begin and to end in; a new worker first imports what it needs, some seconds on an idle machine
-)
+START_S = 300  # on a busy machine; seconds on an idle one
+END_S = 10 * max(1, os.getloadavg()[0] / os.cpu_count())  # 10 s of an idle machine
+MARK = "UGCSR_TEST_STARTED"  # a variable that all get whom the command starts
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-WORKER, HOST, RAY = "multiprocessing", "main.py", "raylet"  # in the words of a child's command
+WORKER, HOST, RAY = "multiprocessing", "--base-directory", "ray::Map"  # in the words of a child's command
 
 WORK = """
 from concurrent.futures import ProcessPoolExecutor
@@ -52,12 +54,13 @@ http.server.HTTPServer(("127.0.0.1", port), Answer).serve_forever()
 
 @contextmanager
 def started(folder, *command):
-    """The command as a shell starts it; all that it started is ended afterwards."""
+    """The command as a shell starts it, and what gives all its processes; they are ended afterwards."""
+    mark = uuid4().hex
     with (folder / "said").open("wb") as said:
         process = subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=CHECKOUT if "benchmarks" in command else folder,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
@@ -65,17 +68,22 @@ def started(folder, *command):
         )
     seen = set()
 
-    def children():
+    def family():
+        """Its children and theirs, and those with the mark, whoever is their parent by now."""
         with suppress(psutil.NoSuchProcess):
             seen.update(psutil.Process(process.pid).children(recursive=True))
-        return seen
+        for one in psutil.process_iter():
+            with suppress(psutil.Error):
+                if one.pid != process.pid and one.environ().get(MARK) == mark:
+                    seen.add(one)
+        return {one for one in seen if runs(one)}
 
     try:
-        yield process, children
+        yield process, family
     finally:
         process.kill()
         process.wait()
-        for one in filter(runs, seen):
+        for one in family():
             one.kill()
 
 
@@ -90,7 +98,7 @@ def runs(process):
 def ended(condition, seconds):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
+        time.sleep(0.2)
     return condition()
 
 
@@ -103,18 +111,18 @@ def words(process):
 
 def check(folder, number, kind, count, *command):
     """The command, once it has `count` children of a kind and a second for them, gets the signal."""
-    with started(folder, *command) as (process, children):
+    with started(folder, *command) as (process, family):
         assert ended(
-            lambda: process.poll() is not None or sum(kind in words(child) for child in children()) >= count,
-            LIMIT_S,
+            lambda: process.poll() is not None or sum(kind in words(one) for one in family()) >= count,
+            START_S,
         )
-        assert process.poll() is None, (folder / "said").read_text()
         time.sleep(1)
-        children()
+        assert family()
+        assert process.poll() is None, (folder / "said").read_text()
         process.send_signal(number)
-        process.wait(timeout=LIMIT_S)
-        ended(lambda: not any(map(runs, children())), LIMIT_S)
-        assert [words(child) for child in children() if runs(child)] == []
+        ended(lambda: process.poll() is not None and not family(), END_S)
+        assert process.poll() is not None
+        assert [words(one) for one in family()] == []
 
 
 @BOTH
@@ -136,17 +144,22 @@ def photos(tmp_path_factory):
     """Enough of them that no command is done before it is ended."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
-    for role, side in (("hr", 256), ("lr", 64)):
+    for role, side in (("hr", 384), ("lr", 96)):
         (folder / role).mkdir()
         for index in range(60):
             picture = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
             picture.save(folder / role / f"{index}.png")
+    for source in TRAINING:
+        (folder / source.folder).mkdir(parents=True, exist_ok=True)
+        for name in source.names:
+            (folder / source.folder / name).symlink_to(folder / "hr" / "0.png")
     return folder
 
 
 COMMANDS = {
     "degrade": (WORKER, 2, "-m ugc_sr.degrade {photos}/hr {out} --workers 2 --per-image 99"),
     "degrade by Ray": (RAY, 1, "-m ugc_sr.degrade {photos}/hr {out} --engine ray --per-image 99"),
+    "training pairs": ("ugc_sr.train.pairs", 2, "-m ugc_sr.train.pairs {photos} {out} --untaught"),
     "benchmarks": (WORKER, 2, "-m benchmarks degrade"),
     "train": (
         WORKER,
@@ -155,7 +168,7 @@ COMMANDS = {
         " regression.steps=99999 regression.crop=12 regression.options.width=8 regression.options.blocks=2",
     ),
     "restore": (HOST, 1, "-m ugc_sr.restore {photos}/lr {out}"),
-    "restore by Ray": (RAY, 1, "-m ugc_sr.restore {photos}/lr {out} --engine ray --workers 1"),
+    "restore by Ray": (HOST, 1, "-m ugc_sr.restore {photos}/lr {out} --engine ray --workers 1"),
     "demo": (HOST, 1, "-m ugc_sr.restore.demo --photo {photos}/lr/0.png --out {out}"),
     "tune": (HOST, 1, "-m ugc_sr.tune {photos}/lr {photos}/hr --out {out} --perception hf_ratio"),
 }
@@ -174,12 +187,13 @@ def test_a_command_leaves_no_process_behind(tmp_path, photos, number, name):
 # What starts processes, and what makes them end with us. Ray's end by themselves; the rest run for seconds.
 STARTS = {
     "benchmarks/degrade.py": "end_with_parent",
-    "degrade/dataset/pool.py": "end_with_parent",
-    "train/data/loader.py": "end_with_parent",
+    "degrade/dataset/pool.py": "start_worker",
+    "train/data/loader.py": "start_worker",
     "train/pairs.py": "end_with_parent",
     "restore/server.py": "ENDS_WITH_US",
+    "processes.py": "ray.init",
 }
-STARTERS = {"ProcessPoolExecutor", "DataLoader", "Popen", "Process", "Pool"}
+STARTERS = {"ProcessPoolExecutor", "DataLoader", "Popen", "Process", "Pool", "ray.init"}
 
 
 def test_all_that_starts_processes_is_known():
@@ -190,7 +204,9 @@ def test_all_that_starts_processes_is_known():
             continue
         source = path.read_text()
         calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-        called = {getattr(call, "attr", getattr(call, "id", None)) for call in calls}
+        called = {getattr(call, "attr", getattr(call, "id", None)) for call in calls} | set(
+            map(ast.unparse, calls)
+        )
         if called & STARTERS:
             found.add(name)
             assert STARTS.get(name, "?") in source, name

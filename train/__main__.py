@@ -1,4 +1,4 @@
-"""python -m ugc_sr.train PRESET --out FOLDER --data NAME=PATH: train, or go on with --resume FOLDER."""
+"""The command `python -m ugc_sr.train PRESET --out FOLDER --data NAME=PATH`: begin or continue a run."""
 
 import argparse
 import sys
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ..console import keep_printing
 from .data import Data, add_arguments, places
-from .presets import PRESETS, Preset, changed
+from .presets import PRESETS, TrainingPreset, changed
 
 WRONG, FULL, NOT_FINITE = 2, 3, 4  # exit codes; 128 + its number after a signal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train; tell in one message what went wrong.
+    """Train; print one message on an error.
 
     Returns:
         The exit code.
@@ -27,39 +27,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return shards(arguments[1:])
     options = _parser().parse_args(arguments)
 
-    from .crew import Crew
+    from .distributed import Distributed
     from .loop import NotFiniteError
     from .run import CannotWriteError, Interrupted, run
 
-    crew = Crew(cpu=options.cpu)
+    processes = Distributed(cpu=options.cpu)
     try:
-        config, folder = _config(options, crew.main)
-        crew.wait()  # for config.json
-        run(config, folder, crew)
-        crew.leave()
+        config, folder = _config(options, processes.is_main)
+        processes.wait()  # for config.json
+        run(config, folder, processes)
+        processes.close()
     except Interrupted as signal:
-        return _said(str(signal) if crew.main else "", 128 + signal.number)
+        return _failed(str(signal) if processes.is_main else "", 128 + signal.number)
     except NotFiniteError as error:
-        return _said(str(error) if crew.main else "", NOT_FINITE)
+        return _failed(str(error) if processes.is_main else "", NOT_FINITE)
     except CannotWriteError as error:
-        return _said(str(error), FULL)
+        return _failed(str(error), FULL)
     except (ValueError, OSError) as error:
-        return _said(str(error), WRONG)
+        return _failed(str(error), WRONG)
     return 0
 
 
-def _said(message: str, code: int) -> int:
+def _failed(message: str, code: int) -> int:
     sys.stderr.write(f"{message}\n" if message else "")
     return code
 
 
 def _config(options: argparse.Namespace, main: bool) -> tuple:
-    """The run's settings and folder; config.json is written by the main process.
+    """Return the run's settings and folder; the main process writes config.json.
 
     Raises:
-        ValueError: if there is nothing to begin or to go on with.
+        ValueError: if there is nothing to begin or to continue.
     """
-    from .run import CONFIG, Config
+    from .config import CONFIG, Config
 
     if options.resume:
         config = Config.read(options.resume)
@@ -69,7 +69,7 @@ def _config(options: argparse.Namespace, main: bool) -> tuple:
         return config, options.resume
     if not (options.preset and options.out):
         raise ValueError("Name a preset and --out FOLDER to begin, or --resume FOLDER to go on.")
-    if main and (options.out / CONFIG).exists():  # to the other processes it may be the one of this run
+    if main and (options.out / CONFIG).exists():  # the others may see the file of this run
         raise ValueError(
             f"'{options.out}' holds a run already. Go on with it:  --resume {options.out}  "
             "or name another folder."
@@ -88,15 +88,15 @@ def _config(options: argparse.Namespace, main: bool) -> tuple:
     return config, options.out
 
 
-def _placed(preset: Preset, given: Sequence[str]) -> Data:
+def _placed(preset: TrainingPreset, given: Sequence[str]) -> Data:
     return preset.data.at({name: str(Path(path).absolute()) for name, path in places(given).items()})
 
 
-def _with_encoder(preset: Preset, encoder: Path | None) -> Preset:
-    """The encoder's file for every stage that has one.
+def _with_encoder(preset: TrainingPreset, encoder: Path | None) -> TrainingPreset:
+    """Return the preset with the encoder's file in every stage that takes one.
 
     Raises:
-        ValueError: if none has.
+        ValueError: if no stage does.
     """
     if encoder is None:
         return preset
@@ -118,7 +118,7 @@ def _absolute(path: Path | None) -> str | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ugc_sr.train",
-        description="Train networks, or go on with a run. Presets: "
+        description="Train networks, or go on with a run. TrainingPresets: "
         + " ".join(f"{name}: {preset.purpose}" for name, preset in PRESETS.items()),
         epilog="python -m ugc_sr.train shards IN OUT  packs photos or pairs into WebDataset shards.",
     )

@@ -1,4 +1,4 @@
-"""The frozen base of a training: Stable Diffusion 2.x in diffusers' folders, all of it in safetensors."""
+"""The frozen base of a training: Stable Diffusion 2.x in diffusers' format, in safetensors only."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ WANTED = (
     "Expected Stable Diffusion 2.x in diffusers' folders "
     f"({', '.join(PARTS)}), such as stable-diffusion-2-base or stable-diffusion-2-1."
 )
-# What a UNet takes besides the noisy latent, by its number of channels.
+# Variants of Stable Diffusion by the number of the UNet's input channels.
 _VARIANTS = {
     5: "the depth variant",
     7: "an upscaler",
@@ -37,11 +37,11 @@ class Base:
     """A text-to-image model.
 
     Attributes:
-        unet: without image attentions as yet.
+        unet: the UNet, without image attentions.
         vae: pictures in [-1, 1] <-> latents, not scaled.
         text_encoder: token ids (B, L) -> an output with `last_hidden_state` (B, L, D).
         tokenize: captions -> token ids (B, L).
-        scheduler: DDPM with the base's own noise levels and prediction.
+        scheduler: DDPM with the base's noise levels and prediction type.
     """
 
     unet: SemanticUNet
@@ -52,11 +52,11 @@ class Base:
 
 
 def load_base(folder: Path) -> Base:
-    """Read a base, in float32.
+    """Return a base, in float32.
 
     Raises:
         FileNotFoundError: if one of its folders or files is missing.
-        UnsupportedWeightsError: if it is of another family, or only in pickles.
+        UnsupportedWeightsError: if it is of another family, or has pickles only.
     """
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -78,7 +78,7 @@ def load_base(folder: Path) -> Base:
             folder / "text_encoder", local_files_only=True, use_safetensors=True, dtype=torch.float32
         ),
         tokenize=tokenize,
-        # a latent has no range to be clipped to, whatever a scheduler of pictures would do
+        # latents have no range to clip to, whatever the configuration says
         scheduler=cast(
             DDPMScheduler, DDPMScheduler.from_config(_json(folder, "scheduler"), clip_sample=False)
         ),
@@ -86,11 +86,11 @@ def load_base(folder: Path) -> Base:
 
 
 def check_base(folder: Path) -> None:
-    """Refuse what isn't Stable Diffusion 2.x, from its configuration alone.
+    """Check from the configuration alone that a folder holds Stable Diffusion 2.x.
 
     Raises:
         FileNotFoundError: if one of its folders or files is missing.
-        UnsupportedWeightsError: saying what it is instead.
+        UnsupportedWeightsError: if it is another model, naming it.
     """
     if (folder / "transformer").is_dir() or (folder / "text_encoder_2").is_dir():
         raise UnsupportedWeightsError(f"'{folder}' is SDXL, Stable Diffusion 3 or later. {WANTED}")

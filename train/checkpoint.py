@@ -1,4 +1,4 @@
-"""The state of a run in one safetensors file, whole or not there, and the weights' moving average."""
+"""The saved state of a run, one safetensors file, and the moving average of the weights."""
 
 import json
 import os
@@ -12,51 +12,48 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..files import atomic_write
 from .task import Task
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors beside `path` and put the file in its place when it is whole and on the disk.
+    """Write a safetensors file completely, and flushed to the disk, or not at all.
 
     Raises:
-        OSError: if there is no room; what was at `path` is still there.
+        OSError: if there is no space; an older file at `path` is kept.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(
-            {key: value.detach().contiguous() for key, value in tensors.items()}, temporary, dict(metadata)
-        )
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with atomic_write(path) as temporary:
+            contiguous = {key: value.detach().contiguous() for key, value in tensors.items()}
+            save_file(contiguous, temporary, dict(metadata))
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and notes of a file of `save`.
+    """Return the tensors and notes that `save` wrote.
 
     Raises:
-        ValueError: if it is no such file.
+        ValueError: if the file is not a saved state.
     """
     try:
         with safe_open(path, framework="pt") as file:
             notes = json.loads((file.metadata() or {})["notes"])
             return {key: file.get_tensor(key) for key in file.keys()}, notes  # noqa: SIM118 (not a dict)
     except (SafetensorError, KeyError) as error:
-        raise ValueError(f"'{path}' is no state of a run ({error}).") from error
+        raise ValueError(f"'{path}' is not a saved state of a run ({error}).") from error
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
-    """Write tensors and what else a run must know, as JSON in the file's head."""
+    """Write tensors, and notes as JSON in the file's metadata."""
     write(path, tensors, {"notes": json.dumps(notes)})
 
 
 def trained(task: Task) -> dict[str, Tensor]:
-    """What training changes, by its name: parameters that are trained, and buffers that are saved."""
+    """Return what training changes, by name: parameters that are trained, and buffers that are saved."""
     parameters = dict(task.named_parameters())
     return {
         name: value
@@ -67,10 +64,10 @@ def trained(task: Task) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def fill(present: Mapping[str, Tensor], saved: Mapping[str, Tensor], what: str) -> None:
-    """Copy saved tensors into present ones, which must be the same by name and shape.
+    """Copy saved tensors into present ones of the same names and shapes.
 
     Raises:
-        ValueError: naming what differs.
+        ValueError: naming the first difference.
     """
     shapes = [{name: tuple(tensor.shape) for name, tensor in some.items()} for some in (present, saved)]
     if shapes[0] != shapes[1]:
@@ -85,32 +82,29 @@ def fill(present: Mapping[str, Tensor], saved: Mapping[str, Tensor], what: str) 
 
 
 class Average:
-    """The exponential moving average of the trained parameters of `task.averaged()`, in their own precision.
+    """The exponential moving average of the trained parameters, in their own precision.
 
     Attributes:
-        weights: by their names in the task; none with a decay of 0.
+        weights: averages by parameter name; empty for decay 0.
     """
 
     def __init__(self, task: Task, decay: float) -> None:
         self.decay = decay
-        kept = {id(parameter) for parameter in task.averaged().parameters()} if decay else set()
         self._live: dict[str, nn.Parameter] = {
-            name: value
-            for name, value in task.named_parameters()
-            if value.requires_grad and id(value) in kept
+            name: value for name, value in task.named_parameters() if decay and value.requires_grad
         }
         self.weights = {name: value.detach().clone() for name, value in self._live.items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after step number `step`; the first steps soon forget where they began."""
+        """Add the weights after step `step`; early steps use a smaller decay."""
         decay = min(self.decay, (step + 1) / (step + 10))
         for name, value in self._live.items():
             self.weights[name].lerp_(value, 1 - decay)
 
     @contextmanager
-    def worn(self) -> Iterator[None]:
-        """The task has the averaged weights inside of the `with`."""
+    def applied(self) -> Iterator[None]:
+        """Give the task the averaged weights during the `with` statement."""
         self._swap()
         try:
             yield

@@ -6,21 +6,21 @@ from typing import Any
 
 PANEL_IN = (6.0, 3.0)  # inches, width and height
 COLUMNS = 3
-LEFT_OUT = ("seconds",)
+HIDDEN = ("seconds",)
 POINTS = 200  # of a smoothed line
 
 
 def curves(rows: Sequence[tuple[str, int, str, float]]) -> bytes:
-    """A PNG with a panel for each name, its stages one after the other.
+    """Return a PNG with a panel per name, the stages one after the other.
 
     Args:
-        rows: (stage, step, name, value), in the order in which they were logged.
+        rows: (stage, step, name, value), in the order of logging.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = [name for name in dict.fromkeys(row[2] for row in rows) if name not in LEFT_OUT] or ["loss"]
-    ends: dict[str, int] = {}  # where each stage begins
+    names = [name for name in dict.fromkeys(row[2] for row in rows) if name not in HIDDEN] or ["loss"]
+    ends: dict[str, int] = {}  # last step of each stage
     for stage, step, *_ in rows:
         ends[stage] = max(ends.get(stage, 0), step)
     begins = {stage: sum(list(ends.values())[:place]) for place, stage in enumerate(ends)}
@@ -43,7 +43,7 @@ def curves(rows: Sequence[tuple[str, int, str, float]]) -> bytes:
 
 
 def _draw(axes: Any, points: Sequence[tuple[int, float]], label: str) -> None:
-    """Few points as they are; many as a faint line, with their running means over it."""
+    """Draw few points as they are, many as a faint line under their running means."""
     steps, values = zip(*points, strict=True)
     if len(points) <= POINTS:
         axes.plot(steps, values, label=label, marker="." if len(points) < POINTS // 8 else "")

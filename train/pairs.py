@@ -1,10 +1,11 @@
-"""Training data of the bundled model: damaged photos on their canvas, the clean ones, a teacher's answers."""
+"""Training data of the bundled model: damaged photos on their canvas, clean photos, a teacher's results."""
 
 import argparse
 import math
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -15,9 +16,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..color import BT601
 from ..console import keep_printing
 from ..degrade.degradation import apply
 from ..degrade.recipes import RECIPES
+from ..files import TEMPORARY, atomic_write
+from ..image import from_levels, to_levels
 from ..models.nano import FOLD
 from ..photos.reader import open_photo, size_of
 from ..processes import end_with_parent
@@ -25,7 +29,7 @@ from ..sample.frame import fit
 from .photos import training_photos
 from .scenes import captioned, dead_leaves
 
-MIX = {  # share of each recipe
+MIX = {  # recipe -> share
     "upload": 0.12,
     "messenger": 0.14,
     "reupload": 0.16,
@@ -37,12 +41,12 @@ SCALES = {4.0: 0.58, 3.0: 0.12, 2.0: 0.14, 1.5: 0.06, 1.0: 0.1}  # share of each
 SHARES = {"photo": 0.8, "leaves": 0.08, "text": 0.12}
 SIDES = ("hr", "lr", "target")
 TEACHER = "x4plus"
-TAUGHT = (4.0, 3.0)  # at smaller scales the teacher is slow and sharpens too much
-SIDE_PX = 264  # of every picture; a whole number of latent cells and of damaged pixels at every scale
-MARGIN_PX = 24  # damaged around a picture and cut away
-_TEACHER_MARGIN = 2  # damaged pixels around what the teacher restores
+TAUGHT = (4.0, 3.0)  # scales with a teacher; at smaller ones it is slow and sharpens too much
+SIDE_PX = 264  # side of a crop; a whole number of latent cells, and of damaged pixels at every scale
+MARGIN_PX = 24  # damaged around a crop and cut away
+_TEACHER_MARGIN = 2  # damaged pixels around the teacher's input
 _SCENE_PX = 768
-_DETAIL = 5.0  # grey levels; flatter crops are mostly skipped
+_DETAIL = 5.0  # grey levels; most crops with less are skipped
 _PER_JOB = 6
 
 Teacher = Callable[[Tensor], Tensor]  # (1, 3, h, w) -> (1, 3, 4h, 4w), both in [0, 1]
@@ -50,7 +54,7 @@ Teacher = Callable[[Tensor], Tensor]  # (1, 3, h, w) -> (1, 3, 4h, 4w), both in 
 
 @dataclass(frozen=True)
 class Job:
-    """Crops to take from one picture."""
+    """Crops to be made from one picture."""
 
     kind: str
     photo: Path
@@ -59,35 +63,37 @@ class Job:
 
 
 def make_pairs(photos: Path, folder: Path, count: int, seed: int, workers: int, taught: bool = True) -> None:
-    """Fill `folder` with hr.npy, lr.npy and target.npy, (count, 264, 264, 3) uint8.
+    """Write hr.npy, lr.npy and target.npy, each (count, 264, 264, 3) uint8, into a folder.
 
-    The same inputs give the same arrays. lr holds the canvas that Prepare Photo makes of a damaged photo, hr
-    the clean photo, target what the sharpest picture is trained towards. Without `taught` there is no
-    target.npy, which takes most of the time, and the other arrays are the same.
+    The same inputs give the same arrays. lr holds damaged photos on the canvas that the model restores, hr
+    the clean photos, target the pictures that the sharpest result is trained towards. Without `taught`,
+    target.npy, which takes most of the time, is left out; the other arrays are the same.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for remains in folder.glob(TEMPORARY):  # of a run that was killed
+        remains.unlink()
     sides = SIDES if taught else SIDES[:-1]
-    for side in SIDES:
-        (folder / f"{side}.part").unlink(missing_ok=True)  # of a run that was killed, or a link
-    arrays = [
-        np.lib.format.open_memmap(folder / f"{side}.part", "w+", np.uint8, (count, SIDE_PX, SIDE_PX, 3))
-        for side in sides
-    ]
-    done = 0
-    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
-        jobs = _jobs(training_photos(photos), count, seed)
-        crops = partial(_crops, teacher=_teacher if taught else None)
-        for made in filter(None, pool.map(crops, jobs)):  # a picture may be too flat for any
-            take = min(len(made[0]), count - done)
-            for array, side in zip(arrays, made, strict=True):
-                array[done : done + take] = side[:take]
-            done += take
-    for index in range(done, count):  # pictures too flat to fill their share: repeat from the start
+    with ExitStack() as stack:
+        shape = (count, SIDE_PX, SIDE_PX, 3)
+        arrays = [
+            np.lib.format.open_memmap(
+                stack.enter_context(atomic_write(folder / f"{side}.npy")), "w+", np.uint8, shape
+            )
+            for side in sides
+        ]
+        done = 0
+        with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+            jobs = _jobs(training_photos(photos), count, seed)
+            crops = partial(_crops, teacher=_teacher if taught else None)
+            for made in filter(None, pool.map(crops, jobs)):  # None of a picture that is too flat
+                take = min(len(made[0]), count - done)
+                for array, side in zip(arrays, made, strict=True):
+                    array[done : done + take] = side[:take]
+                done += take
         for array in arrays:
-            array[index] = array[index - done]
-    for side, array in zip(sides, arrays, strict=True):
-        array.flush()
-        (folder / f"{side}.part").replace(folder / f"{side}.npy")
+            for index in range(done, count):  # where flat pictures gave fewer crops, repeat from the start
+                array[index] = array[index - done]
+            array.flush()
 
 
 def _start_worker() -> None:
@@ -114,7 +120,7 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _levels(path: Path) -> list[Image.Image]:
-    """The photo at a few sizes, so that one photo teaches several distances."""
+    """Return the photo at a few sizes, for training at several distances."""
     photo = _opened(path)
     side = min(photo.size)
     factors = (0.7, 0.5, 0.35, 0.25) if side > 1500 else (1.0, 0.7, 0.5)
@@ -141,14 +147,14 @@ def _crops(job: Job, teacher: Callable[[], Teacher] | None) -> list[np.ndarray]:
         if crop is None or (_detail(crop) < _DETAIL and rng.random() > 0.15):
             continue
         recipe = rng.choices(tuple(MIX), tuple(MIX.values()))[0]
-        made.append(damage(_to_tensor(crop[None]), recipe, rng.getrandbits(32), scale, teacher))
+        made.append(damage(from_levels(crop), recipe, rng.getrandbits(32), scale, teacher))
         if len(made) == job.count:
             break
-    return [np.stack([_to_bytes(picture) for picture in side]) for side in zip(*made, strict=True)]
+    return [np.concatenate([to_levels(picture) for picture in side]) for side in zip(*made, strict=True)]
 
 
 def _crop(rng: random.Random, pictures: list[np.ndarray], scale: float) -> np.ndarray | None:
-    """A square for `damage`, or None if the picture that was drawn is too small."""
+    """Return a square of a random picture for `damage`, None if the picture is too small."""
     side = (SIDE_PX + 2 * MARGIN_PX) * _shrink(scale)
     picture = rng.choice(pictures)
     spare = [length - side for length in picture.shape[:2]]
@@ -159,21 +165,21 @@ def _crop(rng: random.Random, pictures: list[np.ndarray], scale: float) -> np.nd
 
 
 def _shrink(scale: float) -> int:
-    """How much a clean photo is made smaller, so that recipes, which know whole numbers, give this scale."""
+    """Return the factor to shrink the clean photo by, since recipes work at integer scales only."""
     return 1 if scale == int(scale) else 2
 
 
 def damage(
     clean: Tensor, recipe: str, seed: int, scale: float, teacher: Callable[[], Teacher] | None
 ) -> tuple[Tensor, ...]:
-    """Clean photo, canvas and, with a teacher, target, each (1, 3, 264, 264) in [0, 1].
+    """Return the clean photo, the canvas and, with a teacher, the target, each (1, 3, 264, 264) in [0, 1].
 
     Args:
-        clean: (1, 3, s, s) in [0, 1], with s 312, or 624 for scales that aren't whole.
-        recipe: its name.
-        seed: of its draw.
-        scale: of the canvas to the damaged photo.
-        teacher: gives the network that enlarges by 4; called for scales in TAUGHT alone. None: no target.
+        clean: (1, 3, s, s) in [0, 1], where s is 312, or 624 for fractional scales.
+        recipe: name of the recipe.
+        seed: seed of the draw.
+        scale: side of the canvas / side of the damaged photo.
+        teacher: returns a network that enlarges by 4; called for scales in TAUGHT only. None for no target.
     """
     shrink = _shrink(scale)
     pair = apply(RECIPES[recipe].draw(seed, round(scale * shrink)), clean)
@@ -202,20 +208,12 @@ def _teacher() -> Teacher:
 
 
 def _detail(crop: np.ndarray) -> float:
-    luma = crop.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    luma = crop.astype(np.float32) @ np.array(BT601, dtype=np.float32)
     return float(np.diff(luma, axis=0).std() + np.diff(luma, axis=1).std())
 
 
-def _to_tensor(photos: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(photos)).permute(0, 3, 1, 2).contiguous().float() / 255
-
-
-def _to_bytes(photo: Tensor) -> np.ndarray:
-    return photo[0].mul(255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the pairs of the bundled model: python -m ugc_sr.train.pairs PHOTOS FOLDER."""
+    """Make the training pairs of the bundled model: python -m ugc_sr.train.pairs PHOTOS FOLDER."""
     keep_printing()
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.train.pairs", description=main.__doc__)
     parser.add_argument("photos", type=Path, help="folder that scripts/fetch_photos.sh filled")

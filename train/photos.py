@@ -1,4 +1,4 @@
-"""The freely licensed photos behind the bundled model: where each lies, its licence, and what is held out."""
+"""The freely licensed photos behind the bundled model: paths, licences, and the held-out ones."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _SKLEARN = "scikit-learn/sklearn/datasets/images"
 
 @dataclass(frozen=True)
 class Source:
-    """Photos of one package (Debian, PyPI) or repository (GitHub, owner-name) that share a licence.
+    """Photos of one package (Debian, PyPI) or repository (GitHub, owner-name) under one licence.
 
     Paths are relative to the photo folder.
     """
@@ -168,7 +168,7 @@ TRAINING: tuple[Source, ...] = (
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A 512x512 crop around (`x`, `y`) (fractions) of a photo shrunk by `shrink`; training never sees it."""
+    """A 512x512 crop around (`x`, `y`) (fractions) of a photo shrunk by `shrink`, excluded from training."""
 
     path: str
     shrink: float
@@ -197,13 +197,13 @@ HELD_OUT: dict[str, HeldOut] = {
 
 
 def training_digest() -> str:
-    """Which photos a model was trained on: sha256 of their paths."""
+    """Return an identifier of the training photos: the sha256 of their paths."""
     names = sorted(f"{source.folder}/{name}" for source in TRAINING for name in source.names)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def training_photos(folder: Path) -> list[Path]:
-    """Every training photo below `folder`.
+    """Return the paths of all training photos below `folder`.
 
     Raises:
         FileNotFoundError: naming the first photo that is missing.

@@ -1,4 +1,4 @@
-"""What a training run is made of: presets as data, changed from the command line, saved with the run."""
+"""Training presets as data; settings can be changed on the command line and are saved with the run."""
 
 import ast
 import dataclasses
@@ -18,31 +18,31 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class Stage:
-    """One phase of a run.
+    """One stage of a run.
 
     Attributes:
-        name: of its files, its log and its random numbers.
+        name: used for files, log and random numbers.
         task: a name in TASKS.
-        steps: of the optimizers.
-        learning_rate: after the warm-up.
+        steps: number of steps.
+        learning_rate: learning rate after the warm-up.
         warmup: steps of linear growth to it.
         schedule: "constant", or "cosine" down to `floor` at the last step.
-        floor: share of the learning rate that a cosine ends at.
-        batch: samples of a step, over all processes.
-        accumulate: parts that each process works its share of the batch in, one after the other.
+        floor: share of the learning rate at the end of a cosine.
+        batch: samples per step, over all processes.
+        accumulate: number of parts in which each process computes its share of the batch.
         crop: side of a sample in LR pixels.
-        betas: of AdamW.
-        weight_decay: of AdamW.
-        eps: of AdamW.
-        clip: largest norm of the gradient; 0 is any.
-        ema: most that the averaged weights keep of themselves a step; 0 keeps no average.
+        betas: parameter of AdamW.
+        weight_decay: parameter of AdamW.
+        eps: parameter of AdamW.
+        clip: largest norm of the gradient; 0 for no limit.
+        ema: highest decay of the averaged weights; 0 for no average.
         precision: "fp32", or autocast to "bf16" or "fp16" (with scaled losses).
-        gradient_checkpointing: compute activations twice instead of keeping them.
-        min_snr_gamma: of Hang 2023 (arXiv 2303.09556), None weighs all timesteps alike.
-        validate_every: steps; 0 is never.
-        sample_every: steps between sheets of pictures; 0 is never.
+        gradient_checkpointing: compute activations twice instead of storing them.
+        min_snr_gamma: see Hang 2023 (arXiv 2303.09556); None weights all timesteps equally.
+        validate_every: steps between validations; 0 for none.
+        sample_every: steps between sheets of pictures; 0 for none.
         save_every_s: seconds between saved states.
-        options: of the task, keyword arguments of its builder.
+        options: keyword arguments of the task's builder.
     """
 
     name: str
@@ -71,8 +71,8 @@ class Stage:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", self.name) or not portable(self.name):
             raise ValueError(
-                f"A stage is called {brief(self.name)}; expected letters, digits, _ and -, as its files "
-                "are called so."
+                f"A stage is named {brief(self.name)}; expected letters, digits, _ and -, since files are "
+                "named like it."
             )
         if self.schedule not in SCHEDULES or self.precision not in PRECISIONS:
             raise ValueError(
@@ -85,15 +85,15 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Preset:
-    """A whole run: stages one after the other, each from what the ones before it trained."""
+class TrainingPreset:
+    """A whole run: a sequence of stages, each of which starts from the weights of the earlier ones."""
 
     purpose: str
     data: Data
     stages: tuple[Stage, ...]
     seed: int = 0
-    validation: int = 8  # samples, always the same
-    best: str = "psnr_y"  # the metric of score that chooses the best weights
+    validation: int = 8  # number of samples, always the same ones
+    best: str = "psnr_y"  # the metric that selects the best weights
 
 
 _NANO = Stage(
@@ -120,7 +120,7 @@ NANO_ANCHOR = (
         steps=16_000,
         batch=8,
         ema=0.999,
-        precision="bf16",  # a quarter faster on a CPU, here and below; the losses are in float32
+        precision="bf16",  # a quarter faster on a CPU; the losses are in float32
         options={"weave": 150.0},
     ),
 )
@@ -132,11 +132,11 @@ NANO = (
         task="nano_restore",
         steps=2_500,
         precision="bf16",
-        options={  # weights are beside L1's
+        options={  # weights relative to L1
             "perceptual": 0.3,
             "texture": 0.2,
             "weave": 10.0,
-            "window": 96,  # pixels of each crop that ST-LPIPS sees
+            "window": 96,  # side in pixels of the part of each crop that ST-LPIPS sees
             "tokens": True,
         },
     ),
@@ -147,10 +147,10 @@ _SRLAB_DATA = Data(SRLAB_MIX, sharpen=True, hold_out=8)
 _SRLAB = Stage(
     name="adapter",
     task="srlab",
-    steps=90_000,  # of the released weights
+    steps=90_000,  # as for the released weights
     learning_rate=5e-5,
     warmup=500,
-    batch=16,  # a device, with the number of devices unknown: multiply by yours
+    batch=16,  # per device in SRlab, number of devices unknown: multiply by yours
     precision="fp16",
     validate_every=2_500,
     sample_every=2_500,
@@ -158,12 +158,12 @@ _SRLAB = Stage(
 )
 
 PRESETS = {
-    "srlab": Preset(
-        purpose="SRlab's adapter and ControlNet over Stable Diffusion 2 base, set as by its authors.",
+    "srlab": TrainingPreset(
+        purpose="SRlab's adapter and ControlNet over Stable Diffusion 2 base, with its authors' settings.",
         data=_SRLAB_DATA,
         stages=(_SRLAB,),
     ),
-    "srlab-lite": Preset(
+    "srlab-lite": TrainingPreset(
         purpose="The same on one GPU: bfloat16, checkpointed activations, averaged weights, min-SNR.",
         data=_SRLAB_DATA,
         stages=(
@@ -182,23 +182,23 @@ PRESETS = {
             ),
         ),
     ),
-    "nano-anchor": Preset(
-        purpose="The true end of the bundled model, from which `nano` goes on with --base.",
+    "nano-anchor": TrainingPreset(
+        purpose="The anchor of the bundled model, from which `nano` continues with --base.",
         data=_NANO_DATA,
         stages=NANO_ANCHOR,
     ),
-    "nano": Preset(
-        purpose="The bundled model on one CPU core; see docs/quality.md.",
+    "nano": TrainingPreset(
+        purpose="The bundled model, on one CPU core; see docs/quality.md.",
         data=_NANO_DATA,
         stages=NANO,
     ),
-    "nano-smoke": Preset(
-        purpose="The same stages for three steps each: a trial of a machine.",
+    "nano-smoke": TrainingPreset(
+        purpose="The same stages for three steps each, to test a machine.",
         data=_NANO_DATA,
         stages=tuple(replace(stage, steps=3, batch=2) for stage in (*NANO_ANCHOR, *NANO)),
     ),
-    "regression": Preset(
-        purpose="A small network by L1 alone: restoration without a sampler, and a trial of a machine.",
+    "regression": TrainingPreset(
+        purpose="A small network trained with L1 alone, without a sampler; also to test a machine.",
         data=Data((Part("pairs"),)),
         stages=(
             Stage(
@@ -221,11 +221,11 @@ PRESETS = {
 }
 
 
-def changed(preset: Preset, assignments: Sequence[str]) -> Preset:
-    """The preset with settings such as "adapter.steps=100" or "seed=3" in place of its own.
+def changed(preset: TrainingPreset, assignments: Sequence[str]) -> TrainingPreset:
+    """Return the preset with changed settings, such as "adapter.steps=100" or "seed=3".
 
     Raises:
-        ValueError: naming the setting that isn't there or has another type, and what there is.
+        ValueError: naming the unknown setting and the known ones, or the expected type.
     """
     for assignment in assignments:
         path, given, value = assignment.partition("=")
@@ -238,13 +238,13 @@ def changed(preset: Preset, assignments: Sequence[str]) -> Preset:
 
 
 def _changed(holder: Any, names: Sequence[str], value: str, path: str) -> Any:
-    """`holder` with one leaf replaced: a dataclass, a mapping of options, or the stages by their names.
+    """Return `holder`, a dataclass or a mapping of options, with one setting replaced.
 
     Raises:
-        ValueError: if there is no such leaf.
+        ValueError: if there is no such setting.
     """
     name, *rest = names
-    if isinstance(holder, Preset) and name in (known := [stage.name for stage in holder.stages]):
+    if isinstance(holder, TrainingPreset) and name in (known := [stage.name for stage in holder.stages]):
         position = known.index(name)
         stage = _changed(holder.stages[position], rest or [""], value, path)
         return dataclasses.replace(
@@ -252,7 +252,7 @@ def _changed(holder: Any, names: Sequence[str], value: str, path: str) -> Any:
         )
     fields = dict(holder) if isinstance(holder, Mapping) else _fields(holder)
     if name not in fields or bool(rest) != isinstance(fields[name], (Data, Mapping)):
-        stages = [f"{stage.name}.…" for stage in holder.stages] if isinstance(holder, Preset) else []
+        stages = [f"{stage.name}.…" for stage in holder.stages] if isinstance(holder, TrainingPreset) else []
         raise ValueError(
             f"There is no setting '{path}'. At '{name}' there are {', '.join([*fields, *stages])}."
         )
@@ -283,12 +283,12 @@ def _parsed(kind: Any, present: Any, text: str, path: str) -> Any:
     return value
 
 
-def to_json(preset: Preset) -> dict[str, Any]:
-    """As numbers, words, lists and dicts."""
+def to_json(preset: TrainingPreset) -> dict[str, Any]:
+    """Return a preset as JSON data."""
     return json.loads(json.dumps(dataclasses.asdict(preset)))
 
 
-def from_json(fields: Mapping[str, Any]) -> Preset:
-    """What `to_json` wrote."""
+def from_json(fields: Mapping[str, Any]) -> TrainingPreset:
+    """Return the preset that `to_json` wrote."""
     stages = tuple(Stage(**{**stage, "betas": tuple(stage["betas"])}) for stage in fields["stages"])
-    return Preset(**{**fields, "data": Data.from_data(fields["data"]), "stages": stages})
+    return TrainingPreset(**{**fields, "data": Data.from_data(fields["data"]), "stages": stages})

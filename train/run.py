@@ -1,48 +1,43 @@
-"""A run is a folder: its settings, its log, its pictures, its state, and the weights that came out of it."""
+"""A training run: all stages of a preset, in a folder with its settings, log, state and weights."""
 
-import json
-import platform
 import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from torch import Tensor
 
-from ..files import parse_json, refuse_link, replace_file
+from ..console import StopSignals
 from ..score.metrics import badness
-from . import plan
+from . import memory_plan
 from .checkpoint import read, save, trained
-from .crew import Crew
+from .config import Config
 from .data import Loader
+from .distributed import Distributed
 from .loop import NotFiniteError, Trainer
-from .presets import Preset, Stage, from_json, to_json
+from .presets import Stage
 from .task import Start
 from .tasks import build
 from .validate import Validation
 from .watch import Watch
 
-CONFIG, STATE, STAGES, BEST, LAST = "config.json", "last.safetensors", "stages", "best", "last"
-ECHO_S = 5.0  # launchers pass signals on, so that one Ctrl-C comes twice
-PACKAGES = ("torch", "accelerate", "diffusers", "safetensors", "numpy")
+STATE, STAGES, BEST, LAST = "last.safetensors", "stages", "best", "last"
+ECHO_S = 5.0  # launchers pass signals on, so one Ctrl-C arrives twice
 
 
 class CannotWriteError(RuntimeError):
-    """The run's folder takes nothing more; its last state is whole."""
+    """The disk of the run's folder is full; its last state is complete."""
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
     """A signal ended the run, after its state was saved.
 
     Attributes:
-        number: of the signal.
+        number: number of the signal.
     """
 
     def __init__(self, number: int, message: str) -> None:
@@ -50,114 +45,58 @@ class Interrupted(Exception):  # noqa: N818 - not an error
         self.number = number
 
 
-@dataclass(frozen=True)
-class Config:
-    """All that decides what a run does.
-
-    Attributes:
-        name: of the preset.
-        preset: with the changes of the command line, and the places of its data.
-        base: pretrained weights.
-        validate: folder of pairs to score on; None is the photos that the data holds out.
-        workers: processes that make batches, for each process that trains.
-    """
-
-    name: str
-    preset: Preset
-    base: str | None = None
-    validate: str | None = None
-    workers: int = 2
-
-    def write(self, folder: Path, changes: tuple[str, ...] = ()) -> None:
-        """Make config.json, with what the code was; `changes` are noted with those of before."""
-        file = folder / CONFIG
-        folder.mkdir(parents=True, exist_ok=True)
-        _refuse_links(folder)
-        before = parse_json(file.read_bytes())["changes"] if file.exists() else []
-        content = {**asdict(self), "preset": to_json(self.preset)}
-        content |= {"changes": [*before, *changes], "made_by": made_by()}
-        replace_file(file, (json.dumps(content, indent=2) + "\n").encode())
-
-    @classmethod
-    def read(cls, folder: Path) -> "Config":
-        """From a run's folder.
-
-        Raises:
-            FileNotFoundError: if it is none.
-            ValueError: if its config.json isn't one, or there are links in it.
-        """
-        if not (folder / CONFIG).is_file():
-            raise FileNotFoundError(
-                f"There is no run in '{folder}': it has no {CONFIG}. --resume takes what --out named."
-            )
-        _refuse_links(folder)
-        try:
-            content = parse_json((folder / CONFIG).read_bytes())
-            fields = {name: content[name] for name in ("name", "base", "validate", "workers")}
-            return cls(preset=from_json(content["preset"]), **fields)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            why = error if type(error) is ValueError else f"{type(error).__name__}: {error}"
-            raise ValueError(f"'{folder / CONFIG}' is not what a run writes there. {why}") from error
-
-
-def made_by() -> dict[str, Any]:
-    """The code's git revision, with a + if files were changed since, and the versions of what it uses."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return {"revision": _revision(), "python": platform.python_version(), **versions}
-
-
-def run(config: Config, folder: Path, crew: Crew) -> None:
-    """Train all stages, or go on where the folder's state says.
+def run(config: Config, folder: Path, processes: Distributed) -> None:
+    """Train all stages, or continue from the state in the folder.
 
     Raises:
-        CannotWriteError: if the folder is full.
-        Interrupted: if a signal came; the state is saved.
+        CannotWriteError: if the disk is full.
+        Interrupted: after a signal; the state is saved.
         NotFiniteError: if a loss or gradient isn't finite; the state before it is saved.
     """
     weights: dict[str, Tensor] = {}
     tensors, notes = read(folder / STATE) if (folder / STATE).exists() else ({}, {})
-    watch = Watch(folder, quiet=not crew.main)
+    watch = Watch(folder, quiet=not processes.is_main)
     for stage in config.preset.stages:
         if _end(folder, stage).exists():
             weights = read(_end(folder, stage))[0]
             continue
         base = Path(config.base) if config.base else None
-        trainer = Trainer(build(stage, Start(config.preset.seed, base, weights)), stage, crew)
-        phase = _Phase(config, folder, crew, watch, trainer, final=stage is config.preset.stages[-1])
+        trainer = Trainer(build(stage, Start(config.preset.seed, base, weights)), stage, processes)
+        is_last = stage is config.preset.stages[-1]
+        stage_run = _StageRun(config, folder, processes, watch, trainer, is_last)
         if notes.get("stage") == stage.name:
             trainer.load(tensors, notes)
-            phase.best = notes["best"]
-        tensors = {}  # they are in the trainer now
-        weights = phase.train(weights)
-    if crew.main:
-        best = f", those that scored best in {folder / BEST}" if (folder / BEST).exists() else ""
+            stage_run.best = notes["best"]
+        tensors = {}  # free the memory: they are in the trainer now
+        weights = stage_run.train(weights)
+    if processes.is_main:
+        best = f", those with the best score in {folder / BEST}" if (folder / BEST).exists() else ""
         watch.say(f"Done. The trained weights are in {folder / LAST}{best}.")
 
 
 @dataclass
-class _Phase:
-    """One stage of a run, from its state to its end."""
+class _StageRun:
+    """One stage of a run, from its saved state to its end."""
 
     config: Config
     folder: Path
-    crew: Crew
+    processes: Distributed
     watch: Watch
     trainer: Trainer
-    final: bool
+    is_last: bool
     best: dict[str, float] = field(default_factory=dict)
 
     def train(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Do the steps that are left; `weights` of earlier stages come back with this one's.
+        """Do the remaining steps.
+
+        Returns:
+            `weights`, those of earlier stages, with this stage's added.
 
         Raises:
             ValueError: if the processes can't share the batch.
         """
-        stage, crew, trainer, preset = self.trainer.stage, self.crew, self.trainer, self.config.preset
+        trainer, processes, preset = self.trainer, self.processes, self.config.preset
+        stage = trainer.stage
         self._saved, self._saved_at = trainer.step, time.monotonic()
         loader = Loader(
             preset.data,
@@ -165,20 +104,20 @@ class _Phase:
             stage=stage.name,
             batch=stage.batch,
             crop=stage.crop,
-            rank=crew.rank,
-            world=crew.size,
-            device=crew.device,
+            rank=processes.rank,
+            world=processes.size,
+            device=processes.device,
             workers=self.config.workers,
-            run=self.folder if crew.main else None,
+            run=self.folder if processes.is_main else None,
         )
-        if stage.batch % (crew.size * stage.accumulate):
+        if stage.batch % (processes.size * stage.accumulate):
             raise ValueError(
-                f"{stage.name}.batch is {stage.batch}; {crew.size} processes that accumulate "
-                f"{stage.accumulate} parts each need a multiple of {crew.size * stage.accumulate}."
+                f"{stage.name}.batch is {stage.batch}; {processes.size} processes that accumulate "
+                f"{stage.accumulate} parts each need a multiple of {processes.size * stage.accumulate}."
             )
         self._announce(loader)
-        validation = Validation.of(self.config, stage, crew)
-        with self.watch.stage(stage, trainer.step), _Signals() as signals:
+        validation = Validation.of(self.config, stage, processes)
+        with self.watch.stage(stage, trainer.step), StopSignals(echo_s=ECHO_S) as signals:
             if trainer.step < stage.steps:
                 with closing(loader.steps(trainer.step, stage.steps)) as batches:
                     for batch in batches:
@@ -188,31 +127,31 @@ class _Phase:
 
     def _announce(self, loader: Loader) -> None:
         trainer = self.trainer
-        if self.crew.main:
-            self.watch.say(f"{trainer.stage.name}: {self.crew.size} processes on {self.crew.device.type}")
+        if self.processes.is_main:
+            device = self.processes.device
+            self.watch.say(f"{trainer.stage.name}: {self.processes.size} processes on {device.type}")
             self.watch.say(loader.describe())
             with closing(loader.steps(0, 1, workers=0)) as batches:
-                memory = plan.measure(trainer, next(batches), self.crew)
-            self.watch.say(plan.table(memory, plan.room(self.crew.device)))
+                plan = memory_plan.measure(trainer, next(batches), self.processes)
+            self.watch.say(memory_plan.table(plan, memory_plan.device_bytes(device)))
 
-    def _step(self, batch: Any, validation: Validation, signals: "_Signals") -> None:
+    def _step(self, batch: Any, validation: Validation, signals: StopSignals) -> None:
         trainer, stage = self.trainer, self.trainer.stage
         began = time.monotonic()
         try:
             values = trainer.advance(batch.split(stage.accumulate))
         except NotFiniteError as error:
-            raise self._stopped(error) from None
+            raise self._not_finite(error) from None
         values["seconds"] = time.monotonic() - began
         step = trainer.step
         with self._writing():
             self.watch.log(step, values)
-            validate = _due(stage.validate_every, step, stage.steps)
-            sample = _due(stage.sample_every, step, stage.steps)
-            if validate or sample:
-                self._validate(validation, validate, sample)
-            stop = self.crew.any(bool(signals))
-            late = time.monotonic() - self._saved_at >= stage.save_every_s
-            if stop or late or step == stage.steps:
+            scores = _is_due(stage.validate_every, step, stage.steps)
+            sheet = _is_due(stage.sample_every, step, stage.steps)
+            if scores or sheet:
+                self._validate(validation, scores, sheet)
+            stop = self.processes.any(bool(signals))
+            if stop or step == stage.steps or time.monotonic() - self._saved_at >= stage.save_every_s:
                 self._save()
         if stop:
             raise Interrupted(
@@ -222,55 +161,53 @@ class _Phase:
 
     def _validate(self, validation: Validation, scores: bool, sheet: bool) -> None:
         trainer, stage = self.trainer, self.trainer.stage
-        with trainer.average.worn():
-            found, picture = validation.run(trainer, sheet=sheet)
+        with trainer.average.applied():
+            means, picture = validation.run(trainer, sheet=sheet)
             if sheet and picture is not None:
                 self.watch.picture(f"{stage.name}-{trainer.step:06d}", picture)
-            if not (scores and found):
+            if not (scores and means):
                 return
-            self.watch.log(trainer.step, {f"validation.{name}": x for name, x in found.items()})
+            self.watch.log(trainer.step, {f"validation.{name}": value for name, value in means.items()})
             metric = self.config.preset.best
-            if metric not in found:
+            if metric not in means:
                 return
-            if not self.best or badness(metric, found[metric]) < badness(metric, self.best["value"]):
-                self.best = {"step": trainer.step, "value": found[metric]}
-                if self.final and self.crew.main:
-                    self.trainer.task.export(_made(self.folder / BEST))
+            if not self.best or badness(metric, means[metric]) < badness(metric, self.best["value"]):
+                self.best = {"step": trainer.step, "value": means[metric]}
+                if self.is_last and self.processes.is_main:
+                    trainer.task.export(_created(self.folder / BEST))
 
     def _save(self) -> None:
         trainer = self.trainer
-        if self.crew.main:
+        if self.processes.is_main:
             notes = {"stage": trainer.stage.name, **trainer.notes(), "best": self.best}
             save(self.folder / STATE, trainer.tensors(), notes)
             self.watch.curves(last=trainer.step == trainer.stage.steps)
         self._saved, self._saved_at = trainer.step, time.monotonic()
 
     def _finish(self, weights: Mapping[str, Tensor], loader: Loader) -> dict[str, Tensor]:
-        """Keep the averaged weights, and export those of the last stage."""
+        """Save the averaged weights, and export those of the last stage."""
         trainer = self.trainer
-        if loader.skipped and self.crew.main:
+        if loader.skipped and self.processes.is_main:
             self.watch.say(
-                f"{len(loader.skipped)} photos couldn't be used and others took their places: "
+                f"{len(loader.skipped)} photos could not be used and were replaced by others: "
                 f"{', '.join(list(loader.skipped)[:3])} … All are in {self.folder / 'skipped.txt'}."
             )
-        with trainer.average.worn():
-            weights = {
-                **weights,
-                **{name: x.detach().cpu().clone() for name, x in trained(trainer.task).items()},
-            }
-            if self.crew.main:
-                if self.final:
-                    trainer.task.export(_made(self.folder / LAST))
+        with trainer.average.applied():
+            own = {name: value.detach().cpu().clone() for name, value in trained(trainer.task).items()}
+            weights = {**weights, **own}
+            if self.processes.is_main:
+                if self.is_last:
+                    trainer.task.export(_created(self.folder / LAST))
                 save(_end(self.folder, trainer.stage), weights, {"step": trainer.step})
-        self.crew.wait()
+        self.processes.wait()
         return weights
 
-    def _stopped(self, error: NotFiniteError) -> NotFiniteError:
-        """Save what led to it, and say so."""
+    def _not_finite(self, error: NotFiniteError) -> NotFiniteError:
+        """Save the state that led to the error, and return the error with advice."""
         trainer = self.trainer
         file = self.folder / f"nan-step-{trainer.step + 1}.safetensors"
         with self._writing():
-            if self.crew.main:
+            if self.processes.is_main:
                 save(file, trainer.tensors(), {"stage": trainer.stage.name, **trainer.notes()})
         before = f"{STATE} is of step {self._saved}" if (self.folder / STATE).exists() else f"no {STATE} yet"
         return NotFiniteError(
@@ -291,39 +228,7 @@ class _Phase:
             ) from error
 
 
-class _Signals:
-    """Notes SIGINT and SIGTERM in a `with` statement; another one some seconds later ends the program."""
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-        self._at = 0.0
-
-    def __enter__(self) -> "_Signals":
-        self._before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def __bool__(self) -> bool:
-        return self.number is not None
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        if self.number is not None and time.monotonic() - self._at > ECHO_S:
-            raise KeyboardInterrupt
-        if self.number is None:
-            self.number, self._at = number, time.monotonic()
-
-
-def _refuse_links(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        refuse_link(path)
-
-
-def _due(every: int, step: int, last: int) -> bool:
+def _is_due(every: int, step: int, last: int) -> bool:
     return bool(every) and (step % every == 0 or step == last)
 
 
@@ -331,24 +236,10 @@ def _end(folder: Path, stage: Stage) -> Path:
     return folder / STAGES / f"{stage.name}.safetensors"
 
 
-def _made(folder: Path) -> Path:
+def _created(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def _resume(folder: Path) -> str:
     return f"Go on with:  python -m ugc_sr.train --resume {shlex.quote(str(folder))}"
-
-
-def _revision() -> str | None:
-    here = Path(__file__).resolve().parent
-    try:
-        answers = [
-            subprocess.run(
-                ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=20
-            ).stdout
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        ]
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answers[0].strip() + ("+" if answers[1].strip() else "")

@@ -1,4 +1,4 @@
-"""Generated training pictures: dead leaves (occlusion, edges, texture) and rendered text."""
+"""Synthetic training pictures: dead leaves (occlusion, edges, texture) and text."""
 
 import math
 import random
@@ -12,11 +12,11 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,-!?
 
 
 def dead_leaves(seed: int, size: int, palette: np.ndarray) -> Image.Image:
-    """Opaque shapes of power-law sizes that cover each other (Lee, Mumford and Huang 2001).
+    """Return opaque shapes of power-law sizes that occlude each other (Lee, Mumford and Huang 2001).
 
     Args:
-        seed: the picture.
-        size: side in pixels; drawn at twice that and averaged down, so that edges are smooth.
+        seed: determines the picture.
+        size: side in pixels; drawn at twice that and averaged, for smooth edges.
         palette: (N, 3) uint8 colours to draw from.
     """
     rng = random.Random(seed)
@@ -33,7 +33,7 @@ def dead_leaves(seed: int, size: int, palette: np.ndarray) -> Image.Image:
 
 
 def captioned(seed: int, background: Image.Image) -> Image.Image:
-    """The background with lines of text in many sizes and fonts, half of them on a plate."""
+    """Return the background with lines of text in many sizes and fonts, half of them on a box."""
     rng = random.Random(seed)
     picture = background.copy()
     draw = ImageDraw.Draw(picture)

@@ -1,4 +1,4 @@
-"""The tasks by name, each imported when it is built."""
+"""The table of tasks; each is imported when it is built."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,10 @@ from .task import Start, Task
 
 
 def build(stage: Stage, start: Start) -> Task:
-    """The task of a stage, ready to train.
+    """Return the task of a stage, ready to train.
 
     Raises:
-        ValueError: if there is no such task.
+        ValueError: for an unknown task.
     """
     if stage.task not in TASKS:
         raise ValueError(f"There is no task '{stage.task}'; expected one of {', '.join(TASKS)}.")
@@ -31,9 +31,9 @@ def _regression(stage: Stage, start: Start) -> Task:
 
 def _nano(kind: str) -> Callable[[Stage, Start], Task]:
     def builder(stage: Stage, start: Start) -> Task:
-        from . import nano
+        from . import nano_tasks
 
-        return getattr(nano, f"build_{kind}")(stage, start, **stage.options)
+        return getattr(nano_tasks, f"build_{kind}")(stage, start, **stage.options)
 
     return builder
 

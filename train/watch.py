@@ -1,4 +1,4 @@
-"""What a person sees of a run: lines or a moving bar, metrics.csv, TensorBoard, pictures and curves."""
+"""The log of a run: lines or a progress bar, metrics.csv, TensorBoard, pictures and curves."""
 
 import csv
 import io
@@ -21,12 +21,12 @@ from .presets import Stage
 METRICS, CURVES, SAMPLES, TENSORBOARD = "metrics.csv", "curves.png", "samples", "tensorboard"
 HEAD = ["stage", "step", "name", "value"]
 LINE_EVERY_S, DRAW_EVERY_S = 30, 60
-SMOOTH = 0.95  # of the loss on the screen
+SMOOTH = 0.95  # decay of the loss that is displayed
 Row = tuple[str, int, str, float]
 
 
 class Watch:
-    """The log of a run; a quiet one, of a process that isn't the main one, does nothing."""
+    """The log of a run; with `quiet`, for processes that don't write, it does nothing."""
 
     def __init__(self, folder: Path, quiet: bool = False) -> None:
         self.folder, self.quiet = folder, quiet
@@ -34,12 +34,12 @@ class Watch:
         self._console = Console(quiet=quiet, soft_wrap=True, highlight=False, markup=False)
 
     def say(self, text: str) -> None:
-        """A line on the screen."""
+        """Print a line."""
         self._console.print(text)
 
     @contextmanager
     def stage(self, stage: Stage, step: int) -> Iterator[None]:
-        """Follow a stage that has done `step` steps; what was logged of it after that is forgotten."""
+        """Follow a stage from `step` on; log entries of later steps are deleted."""
         if self.quiet:
             yield
             return
@@ -51,7 +51,7 @@ class Watch:
             TextColumn("{task.fields[loss]}"),
             TimeRemainingColumn(compact=True),
         )
-        self._stage, self._first, self._began, self._told, self._loss = (
+        self._stage, self._first, self._began, self._printed, self._loss = (
             stage,
             step,
             time.monotonic(),
@@ -70,11 +70,11 @@ class Watch:
                 yield
         finally:
             for log in (self._board, self._file):
-                with suppress(OSError):  # of a full disk, of which the run has told
+                with suppress(OSError):  # a full disk was reported already
                     log.close()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Keep numbers of a step."""
+        """Log numbers of a step."""
         if self.quiet:
             return
         self._rows.writerows([self._stage.name, step, name, f"{value:.9g}"] for name, value in values.items())
@@ -91,7 +91,7 @@ class Watch:
             self.say(f"{self._stage.name} {step}: {text}")
 
     def picture(self, name: str, picture: Image.Image) -> None:
-        """Keep a sheet."""
+        """Save a sheet of pictures."""
         if self.quiet:
             return
         content = io.BytesIO()
@@ -101,7 +101,7 @@ class Watch:
         self._board.add_image("samples", np.asarray(picture), int(name.rpartition("-")[2]), dataformats="HWC")
 
     def curves(self, last: bool) -> None:
-        """Draw the numbers so far, unless they were just drawn and more will come."""
+        """Draw the learning curves, unless they were drawn recently and more steps will follow."""
         if not self.quiet and (last or time.monotonic() - self._drawn >= DRAW_EVERY_S):
             self._drawn = time.monotonic()
             replace_file(self.folder / CURVES, curves(rows(self.folder / METRICS)))
@@ -111,9 +111,9 @@ class Watch:
         self._bar.update(self._item, completed=step, loss=f"loss {self._loss:.5f}")
         now = time.monotonic()
         last = step == self._stage.steps
-        if self._console.is_terminal or not (last or now - self._told >= LINE_EVERY_S):
+        if self._console.is_terminal or not (last or now - self._printed >= LINE_EVERY_S):
             return
-        self._told = now
+        self._printed = now
         speed = (step - self._first) / max(now - self._began, 1e-9)
         left = (self._stage.steps - step) / speed
         self.say(
@@ -123,24 +123,24 @@ class Watch:
 
 
 def rows(file: Path) -> list[Row]:
-    """The numbers of metrics.csv; a line that was cut short by the end of a process is left out."""
+    """Return the numbers of metrics.csv, without an incomplete last line."""
     if not file.exists():
         return []
     with file.open(newline="") as lines:
-        found = [row for row in csv.reader(lines) if len(row) == len(HEAD) and row != HEAD]
-    return [(stage, int(step), name, float(value)) for stage, step, name, value in found if value]
+        complete = [row for row in csv.reader(lines) if len(row) == len(HEAD) and row != HEAD]
+    return [(stage, int(step), name, float(value)) for stage, step, name, value in complete if value]
 
 
 def forget(file: Path, stage: str, step: int) -> None:
-    """Drop what a stage logged after a step, and what was logged after the stage."""
+    """Delete the entries of a stage after a step, and of later stages."""
     if not file.exists():
         return
-    kept = list(rows(file))
-    later = next((i for i, row in enumerate(kept) if row[0] == stage and row[1] > step), len(kept))
+    logged = rows(file)
+    later = next((i for i, row in enumerate(logged) if row[0] == stage and row[1] > step), len(logged))
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(HEAD)
-    writer.writerows([row[0], row[1], row[2], f"{row[3]:.9g}"] for row in kept[:later])
+    writer.writerows([row[0], row[1], row[2], f"{row[3]:.9g}"] for row in logged[:later])
     replace_file(file, out.getvalue().encode())
 
 

@@ -1,1 +1,1 @@
-"""Searches the sampling parameters that suit a model best, through a real ComfyUI."""
+"""Search for the best sampling parameters of a workflow, with a running ComfyUI."""

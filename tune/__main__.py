@@ -1,4 +1,4 @@
-"""`python -m ugc_sr.tune LR GT --out DIR`: find the sampling parameters that suit a workflow best."""
+"""The command `python -m ugc_sr.tune LR GT --out DIR`: search for the best sampling parameters."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ..sample.presets import Preset
 from ..score.extras import EXTRAS, Extras
 from .objective import Objective, check_metric
 from .restorer import find_pairs
-from .run import Plan, tune
+from .run import SearchPlan, tune
 from .space import PARAMETERS, searched
 
 WORKFLOW = CHECKOUT / "restore" / "quickstart.api.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Search, then write preset.json, curve.json and pareto.png."""
+    """Search, and write preset.json, curve.json and pareto.png."""
     keep_printing()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the host ends with us
     parser = _parser()
@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ugc_sr.tune",
-        description="Find the sampling parameters that suit a workflow best, by restoring pairs of photos in "
-        "ComfyUI. Stopped at any time, the same command goes on.",
+        description="Find the best sampling parameters of a workflow by restoring pairs in ComfyUI. "
+        "The search can be stopped at any time; the same command continues it.",
         epilog="parameters: " + "; ".join(f"{name}: {p.means}, {p.space}" for name, p in PARAMETERS.items()),
     )
     add = parser.add_argument
@@ -80,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _plan(options: argparse.Namespace) -> Plan:
-    """All that can be checked before anything starts.
+def _plan(options: argparse.Namespace) -> SearchPlan:
+    """Check all arguments and return the settings.
 
     Raises:
         ValueError: if the photos, the workflow or an option don't fit.
@@ -97,7 +97,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         raise ValueError("--check-lr and --check-gt belong together; give both or neither.")
     graph = read_graph(options.workflow)
     extras = Extras.complete(options.extra, with_gt=True)
-    return Plan(
+    return SearchPlan(
         folder=options.out,
         workflow=options.workflow.name,
         graph=graph,
@@ -115,12 +115,12 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 @contextmanager
 def _client(server: str | None, results: int) -> Iterator[Client]:
-    """A client of a running host, or of one of our own that keeps this many results of nodes.
+    """Yield a client of a running ComfyUI, or of a new one that caches `results` results of nodes.
 
     Raises:
-        OSError: what the work with it raises; or if `server` is silent.
-        RuntimeError: the same, with the end of the host's log where it has ended.
-        ValueError: if `server` is no ComfyUI.
+        OSError: from the work with the client, or if `server` doesn't answer.
+        RuntimeError: from the work with the client, with the end of ComfyUI's log if that has ended.
+        ValueError: if `server` is not a ComfyUI.
     """
     if server:
         client = Client(server, os.environ.get(LOGIN_VARIABLE))
@@ -135,7 +135,7 @@ def _client(server: str | None, results: int) -> Iterator[Client]:
 
 
 def _summary(preset: Preset, folder: Path) -> str:
-    """What a person wants to know, in a few lines."""
+    """Return the result in a few lines."""
     lines = [f"{name} = {value}" for name, value in preset.values.items()]
     for photos, compared in (("tuned on", preset.tuned_on), ("held out", preset.held_out)):
         if compared:

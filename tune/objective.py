@@ -1,4 +1,4 @@
-"""What a search makes as large as possible: a weighted sum of metrics."""
+"""The objective of a search: a weighted sum of metrics, to be maximised."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from ..score.extras import EXTRAS, Extra
 from ..score.metrics import CHALLENGE, METRICS, badness
 
-NAMED = {"perceptual": "st_lpips=-1 grid=-0.1"}  # nearer for the eye, and no weave
+NAMED = {"perceptual": "st_lpips=-1 grid=-0.1"}
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Weights of metrics. Of one that is best near 1, its distance from 1 counts, |log value|."""
+    """Weights of metrics. A metric that is best near 1 counts by its distance from 1, |log value|."""
 
     weights: Mapping[str, float]
 
     @classmethod
     def parse(cls, text: str, extras: Sequence[str] = ()) -> Objective:
-        """A name, or "METRIC=WEIGHT METRIC=WEIGHT"; `challenge` takes what is measured of its sum.
+        """Return the objective of a text: `challenge`, `perceptual`, or "METRIC=WEIGHT METRIC=WEIGHT".
 
-        The other name is `perceptual`.
+        `challenge` is the part of the challenge's sum that is measured.
 
         Raises:
-            ValueError: for an unknown metric, one that is not measured, or a weight that rewards the worse.
+            ValueError: for an unknown or unmeasured metric, or a weight with the wrong sign.
         """
         if text == "challenge":
             return cls({name: weight for name, weight in CHALLENGE.items() if name in (*METRICS, *extras)})
@@ -44,7 +44,7 @@ class Objective:
         return objective
 
     def of(self, scores: Mapping[str, float]) -> float:
-        """The sum for one photo.
+        """Return the sum for one photo.
 
         Raises:
             ValueError: if a metric was not measured or is infinite.
@@ -54,7 +54,7 @@ class Objective:
         if missing or infinite:
             raise ValueError(
                 f"{', '.join(missing + infinite)} has no finite value here: the result is too small to "
-                "measure it, or equals the original. Take out the photo, or the metric."
+                "measure it, or equals the original. Remove the photo, or the metric."
             )
         return math.fsum(weight * _amount(name, scores[name]) for name, weight in self.weights.items())
 
@@ -63,10 +63,10 @@ class Objective:
 
 
 def check_metric(name: str, extras: Sequence[str] = ()) -> str:
-    """The name, if that metric is measured for every trial.
+    """Return the name of a metric that is measured in every trial.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if it is not measured.
     """
     trials = [known for known, metric in METRICS.items() if metric.reference != "borders"]
     if name not in (*trials, *extras):

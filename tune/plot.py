@@ -1,4 +1,4 @@
-"""The trade between fidelity and perception, drawn."""
+"""The plot of fidelity against perception."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORDS = {"higher": "higher is better", "lower": "lower is better", "near 1": "be
 
 
 def pareto(trials: Sequence[Trial], default: Trial, preset: Trial, fidelity: str, perception: str) -> bytes:
-    """A PNG: every trial, the front, the workflow's own values and the preset."""
+    """Return a PNG with all trials, the Pareto front, the workflow's own values and the preset."""
     from matplotlib.figure import Figure
 
     def places(shown: Sequence[Trial]) -> tuple[list[float], list[float]]:
@@ -24,9 +24,9 @@ def pareto(trials: Sequence[Trial], default: Trial, preset: Trial, fidelity: str
 
     figure = Figure(figsize=(7.2, 4.8), dpi=130, layout="constrained")
     axes = figure.add_subplot()
-    kept = front(trials, fidelity, perception)
+    optimal = front(trials, fidelity, perception)
     axes.scatter(*places(trials), s=28, c=QUIET, linewidths=0, label=f"{len(trials)} trials")
-    axes.plot(*places(kept), "o:", color=FRONT, ms=6, lw=1.2, label=f"the front, {len(kept)} of them")
+    axes.plot(*places(optimal), "o:", color=FRONT, ms=6, lw=1.2, label=f"Pareto front, {len(optimal)}")
     axes.scatter(*places([default]), s=90, c=DEFAULT, marker="s", zorder=3, label="the workflow's own values")
     axes.scatter(*places([preset]), s=210, c=PRESET, marker="*", zorder=4, label="preset")
     for name, axis in ((fidelity, axes.xaxis), (perception, axes.yaxis)):

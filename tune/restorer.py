@@ -20,9 +20,9 @@ from ..restore.connection import AnswerError
 from ..restore.photo import read
 from ..sample.presets import Graph, Values, apply
 from ..score.extras import Extras
-from ..score.files import load, partners
 from ..score.metrics import evaluate
 from ..score.picture import from_picture
+from ..score.scoring import load, partners
 
 IN_FLIGHT = 2  # the host restores one photo while another is scored
 
@@ -37,12 +37,12 @@ class Pair:
     gt: Path
 
     def digest(self) -> str:
-        """Tells whether two pairs hold the same files."""
+        """Return a hash of the contents of both files."""
         return hashlib.sha256(self.lr.read_bytes() + self.gt.read_bytes()).hexdigest()
 
 
 def find_pairs(lr: Path, gt: Path) -> tuple[Pair, ...]:
-    """The pairs of two folders, or files, in the order of their names.
+    """Return the pairs of two folders or files, in the order of their names.
 
     Raises:
         ValueError: if there are no photos, or one has no partner.
@@ -51,24 +51,24 @@ def find_pairs(lr: Path, gt: Path) -> tuple[Pair, ...]:
     return tuple(Pair(small, original) for small, original in sorted(partners(lr, gt).items()))
 
 
-class Restorer:
-    """A graph on a host: photos go in through its Load Image and come out of its Save Image."""
+class PairRestorer:
+    """A graph on a ComfyUI, with a LoadImage for the input and a SaveImage for the result."""
 
     def __init__(self, client: Client, graph: Graph, extras: Extras) -> None:
         self.client = client
         self.graph = copy.deepcopy(graph)
         self.extras = extras
-        # People may use the host too: nothing is left in its output folder.
+        # A preview, since the output folder of the ComfyUI may belong to others.
         self.saved = next(key for key, node in self.graph.items() if node["class_type"] == "SaveImage")
         save = self.graph[self.saved]
         save |= {"class_type": "PreviewImage", "inputs": {"images": save["inputs"]["images"]}}
 
     def measure(self, values: Values, pairs: Sequence[Pair]) -> list[Scores]:
-        """The scores of each pair, restored with these values.
+        """Return the scores of each pair, restored with these values.
 
         Raises:
-            RuntimeError: if a node fails; in its words.
-            ValueError: if a result can't be compared with its original; naming the photo.
+            RuntimeError: if a node fails, with its message.
+            ValueError: if a result can't be compared with its original, naming the photo.
         """
         graph = apply(values, self.graph)
         with ThreadPoolExecutor(IN_FLIGHT) as pool:
@@ -89,7 +89,7 @@ class Restorer:
             raise ValueError(f"'{pair.lr.name}', restored, against '{pair.gt}': {error}") from error
 
     def _restored(self, graph: Graph) -> bytes:
-        # Once more if the host remembers a picture that somebody has deleted.
+        # Run again if the ComfyUI has cached a picture that was deleted.
         (saved,) = self.client.run(graph)[self.saved]["images"]
         try:
             return self.client.fetch(saved)

@@ -1,33 +1,31 @@
-"""A search from its plan to its files."""
+"""A whole search: its plan, its execution, and the files with its results."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from ..console import PACKAGE, version
 from ..files import replace_file
 from ..restore.api import Client
-from ..restore.server import CHECKOUT
 from ..sample.presets import Graph, Preset, Values
 from ..score.extras import Extras
 from .objective import Objective
 from .outcome import compare, curve, means
 from .plot import pareto
-from .restorer import Pair, Restorer, Scores
+from .restorer import Pair, PairRestorer, Scores
 from .space import Space, own_values
 from .study import Trial, all_trials, mean_of, search
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is searched, on which photos, for what."""
+class SearchPlan:
+    """The settings of a search."""
 
     folder: Path
     workflow: str  # name of its file
@@ -48,18 +46,21 @@ class Plan:
         if both:
             raise ValueError(
                 f"{', '.join(both)}: among the photos to tune on and among those to check on. "
-                "A check needs photos that the search has not seen."
+                "A check needs photos that the search has not used."
             )
 
 
-def tune(plan: Plan, client: Client) -> Preset:
-    """Search, check the best on the held-out photos, write preset.json, curve.json and pareto.png.
+def tune(plan: SearchPlan, client: Client) -> Preset:
+    """Search, check the best values on the held-out photos, write preset.json, curve.json and pareto.png.
+
+    Returns:
+        The preset with the best values.
 
     Raises:
-        ValueError: if the folder, which must be there, holds another search, or a result can't be scored.
-        RuntimeError: if the host or one of its nodes fails; nothing of that trial is kept.
+        ValueError: if the folder, which must exist, holds another search, or a result can't be scored.
+        RuntimeError: if ComfyUI or one of its nodes fails; that trial is not recorded.
     """
-    restorer = Restorer(client, plan.graph, plan.extras)
+    restorer = PairRestorer(client, plan.graph, plan.extras)
     host = client.version()
     trials = _search(plan, restorer, host)
     default, best = trials[0], max(trials, key=lambda trial: mean_of(plan.objective, trial.scores))
@@ -67,7 +68,7 @@ def tune(plan: Plan, client: Client) -> Preset:
     made_with = {
         "workflow": plan.workflow,
         "ComfyUI": host,
-        "ugc-super-resolution": _own_version(),
+        PACKAGE: version(),
         "pairs": len(plan.pairs),
         "trials": len(trials),
         "seed": plan.seed,
@@ -89,14 +90,14 @@ def tune(plan: Plan, client: Client) -> Preset:
     return preset
 
 
-def _search(plan: Plan, restorer: Restorer, host: str) -> list[Trial]:
+def _search(plan: SearchPlan, restorer: PairRestorer, host: str) -> list[Trial]:
     def measure(values: Values) -> list[Scores]:
         scores = restorer.measure(values, plan.pairs)
         absent = {plan.fidelity, plan.perception} - means(scores).keys()
         if absent:
             raise ValueError(
                 f"{', '.join(sorted(absent))} has no finite value for every photo: a result is too small to "
-                "measure it, or equals its original. Take out the photo, or choose another axis."
+                "measure it, or equals its original. Remove the photo, or choose another axis."
             )
         return scores
 
@@ -118,18 +119,8 @@ def _search(plan: Plan, restorer: Restorer, host: str) -> list[Trial]:
     return trials
 
 
-def _own_version() -> str:
-    try:
-        return version("ugc-super-resolution")
-    except PackageNotFoundError:  # in a checkout
-        (found,) = re.findall(
-            r'^version = "(.+)"$', (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
-        )
-        return found
-
-
-def _fingerprint(plan: Plan, host: str) -> dict[str, Any]:
-    """What must be the same for trials to be comparable, by the words that a refusal uses."""
+def _fingerprint(plan: SearchPlan, host: str) -> dict[str, Any]:
+    """Return everything that must be equal for trials to be comparable, by its name in messages."""
     return {
         "set of photos": _hash(*sorted(pair.digest() for pair in plan.pairs)),
         "workflow": _hash(json.dumps(plan.graph, sort_keys=True)),

@@ -1,4 +1,4 @@
-"""What can be searched: a name for each sampling parameter, the inputs that it sets, and its range."""
+"""The sampling parameters that can be searched: name, inputs, range."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from ..sample.presets import SHARPNESS, Graph, Value, Values, find
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`; whole if `step` is."""
+    """Numbers from `low` to `high` in steps of `step`; integers if `step` is one."""
 
     low: float
     high: float
     step: float
-    log: bool = False  # small numbers are tried as often as large ones; for steps of 1
+    log: bool = False  # sample on a logarithmic scale; for steps of 1
 
     def holds(self, value: Value) -> bool:
-        """Whether the search can come to this value."""
+        """Return whether the space contains a value."""
         if isinstance(value, str) or not self.low <= value <= self.high:
             return False
         return abs((value - self.low) / self.step - round((value - self.low) / self.step)) < 1e-6
 
     def parse(self, text: str) -> Range:
-        """LOW:HIGH or LOW:HIGH:STEP; the step stays if not given.
+        """Return the range LOW:HIGH or LOW:HIGH:STEP; the default step is this range's.
 
         Raises:
-            ValueError: if it isn't that, or holds less than two values.
+            ValueError: for another format, or fewer than two values.
         """
         parts = [type(self.step)(part) for part in text.split(":")]
         low, high, step = [*parts, self.step][:3] if len(parts) in (2, 3) else (0, 0, 1)
@@ -42,19 +42,19 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some words; where a parameter sets several inputs, a word for each."""
+    """One of several options; a parameter with several inputs has one word per input in each."""
 
     options: tuple[str, ...]
 
     def holds(self, value: Value) -> bool:
-        """Whether the search can come to this value."""
+        """Return whether the space contains a value."""
         return value in self.options
 
     def parse(self, text: str) -> Choice:
-        """Options between commas.
+        """Return the options of a comma-separated text.
 
         Raises:
-            ValueError: if there are less than two, or they don't have as many words as ours.
+            ValueError: for fewer than two options, or options with another number of words.
         """
         options = tuple(option.strip() for option in text.split(","))
         words = {len(option.split()) for option in (*options, self.options[0])}
@@ -71,13 +71,13 @@ class Parameter:
     """A sampling parameter."""
 
     means: str
-    inputs: tuple[str, ...]  # "NodeClass.input", each on the only node of its class
+    inputs: tuple[str, ...]  # "NodeClass.input", each of the only node of its class
     space: Range | Choice
-    below: str = ""  # the parameter that must stay larger
-    on_request: bool = False  # searched only where --search names it
+    below: str = ""  # a parameter that must stay larger
+    on_request: bool = False  # searched only if --search names it
 
     def read(self, graph: Graph) -> Value:
-        """The value that stands in the graph.
+        """Return the value in a graph.
 
         Raises:
             ValueError: if a node is missing or ambiguous, or the input is linked.
@@ -86,7 +86,7 @@ class Parameter:
         return found[0] if len(found) == 1 else " ".join(found)
 
     def values(self, value: Value) -> Values:
-        """`value` as what to set."""
+        """Return a value as values of inputs."""
         parts = [value] if len(self.inputs) == 1 else str(value).split()
         return dict(zip(self.inputs, parts, strict=True))
 
@@ -104,7 +104,7 @@ SAMPLERS = (
     "dpmpp_2m sgm_uniform",
     "ddim ddim_uniform",
 )
-# The starts end below where the ends begin: no pair of them is the wrong way round.
+# All starts are below all ends.
 START, END = Range(0.0, 0.45, step=0.05), Range(0.5, 1.0, step=0.05)
 
 PARAMETERS: dict[str, Parameter] = {
@@ -141,16 +141,16 @@ Space = Mapping[str, Parameter]
 
 
 def searched(graph: Graph, names: Sequence[str] = (), ranges: Sequence[str] = ()) -> Space:
-    """The parameters to search in a graph: those of `names`, else all whose node stands there.
+    """Return the parameters to search in a graph: those of `names`, else all whose nodes it has.
 
     Args:
         graph: in API format.
         names: keys of PARAMETERS.
-        ranges: "NAME=LOW:HIGH", "NAME=LOW:HIGH:STEP" or "NAME=OPTION,OPTION", instead of the table's.
+        ranges: "NAME=LOW:HIGH", "NAME=LOW:HIGH:STEP" or "NAME=OPTION,OPTION", to replace the table's.
 
     Raises:
-        ValueError: for an unknown name, a broken range, a graph that a parameter does not fit, or ranges that
-            let a start lie behind its end.
+        ValueError: for an unknown name, an invalid range, a graph without the parameter, or ranges in which a
+            start can exceed its end.
     """
     for name in names:
         _known(name)
@@ -178,12 +178,12 @@ def searched(graph: Graph, names: Sequence[str] = (), ranges: Sequence[str] = ()
 
 
 def own_values(space: Space, graph: Graph) -> dict[str, Value]:
-    """What the graph itself holds for each parameter, by name."""
+    """Return the value of each parameter in the graph."""
     return {name: parameter.read(graph) for name, parameter in space.items()}
 
 
 def as_inputs(space: Space, chosen: Mapping[str, Value]) -> dict[str, Value]:
-    """Values by parameter as values by input."""
+    """Return values by parameter as values by input."""
     return {target: v for name, value in chosen.items() for target, v in space[name].values(value).items()}
 
 
@@ -194,10 +194,10 @@ def _known(name: str) -> str:
 
 
 def _check_order(space: Space, graph: Graph) -> None:
-    """Every value of a parameter must be smaller than every value of the one that it stays below.
+    """Check that each parameter stays below the one that must be larger.
 
     Raises:
-        ValueError: if ranges overlap.
+        ValueError: if their ranges overlap.
     """
 
     def limit(name: str, side: str) -> Value:

@@ -1,4 +1,4 @@
-"""The search: Optuna's TPE, kept in a file after every trial, so that it goes on wherever it was stopped."""
+"""The search: Optuna's TPE, saved after every trial, so that it can be resumed at any time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILE = "study.sqlite3"
 
 @dataclass(frozen=True)
 class Trial:
-    """Values that were tried and what every pair then scored."""
+    """Values that were tried, and the scores of each pair with them."""
 
     values: Values
     scores: list[Scores]
@@ -44,14 +44,14 @@ def search(
     seed: int,
     made_with: Mapping[str, Any],
 ) -> Iterator[Trial]:
-    """Yield each trial, those of earlier runs first; the first of all has the workflow's `own` values.
+    """Yield all trials, those of earlier runs first; the very first one has the workflow's `own` values.
 
-    Trial n depends on the seed, on n and on the finished trials before it alone: a search that was stopped,
-    even killed, and goes on tries what it would have tried. What some study of the folder has measured
-    already is not measured again.
+    Trial n depends on the seed, on n and on the finished trials before it only, so a resumed search tries the
+    same values as an uninterrupted one. Values that any study of the folder has measured are not measured
+    again.
 
     Raises:
-        ValueError: if the folder holds a study that was made with something else.
+        ValueError: if the folder holds a study with other settings.
     """
     optuna = _optuna()
     storage = _open(folder)
@@ -63,36 +63,39 @@ def search(
         study_name=str(objective), storage=storage, direction="maximize", load_if_exists=True
     )
     study.set_user_attr("made_with", dict(made_with))
-    for left in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(left.number, state=optuna.trial.TrialState.FAIL)
+    for unfinished in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(unfinished.number, state=optuna.trial.TrialState.FAIL)
     done = _finished(study)
     yield from done[:trials]
     for number in range(len(done), trials):
         study.sampler = optuna.samplers.TPESampler(seed=seed + number)
-        begun = study.ask(_distributions(space)) if number else None
-        chosen = {name: _tidy(value) for name, value in begun.params.items()} if begun else own
+        asked = study.ask(_distributions(space)) if number else None
+        chosen = {name: _tidy(value) for name, value in asked.params.items()} if asked else own
         values = as_inputs(space, chosen)
         scores = known.get(_key(values)) or measure(values)
         known[_key(values)] = scores
         value = mean_of(objective, scores)
         notes = {"values": values, "scores": scores}
-        if begun:
+        if asked:
             for name, note in notes.items():
-                begun.set_user_attr(name, note)
-            study.tell(begun, value)
+                asked.set_user_attr(name, note)
+            study.tell(asked, value)
         else:
-            inside = {name: v for name, v in own.items() if space[name].space.holds(v)}
-            distributions = {name: d for name, d in _distributions(space).items() if name in inside}
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=inside, distributions=distributions, value=value, user_attrs=notes
-                )
-            )
+            study.add_trial(_own_trial(space, own, value, notes))
         yield Trial(values, scores)
 
 
+def _own_trial(space: Space, own: Mapping[str, Value], value: float, notes: dict[str, Any]) -> Any:
+    """Return the trial of the workflow's own values; those outside the search space are left out of it."""
+    inside = {name: v for name, v in own.items() if space[name].space.holds(v)}
+    distributions = {name: d for name, d in _distributions(space).items() if name in inside}
+    return _optuna().trial.create_trial(
+        params=inside, distributions=distributions, value=value, user_attrs=notes
+    )
+
+
 def all_trials(folder: Path) -> list[Trial]:
-    """Every trial of every objective in the folder, each of its values once."""
+    """Return the trials of all objectives in the folder, each set of values once."""
     optuna, storage = _optuna(), _open(folder)
     studies = [optuna.load_study(study_name=n, storage=storage) for n in optuna.get_all_study_names(storage)]
     found = {_key(trial.values): trial for study in studies for trial in _finished(study)}
@@ -100,7 +103,7 @@ def all_trials(folder: Path) -> list[Trial]:
 
 
 def mean_of(objective: Objective, scores: list[Scores]) -> float:
-    """The mean of the objective over the pairs."""
+    """Return the mean of the objective over the pairs."""
     return sum(map(objective.of, scores)) / len(scores)
 
 
@@ -112,10 +115,10 @@ def _optuna() -> Any:
 
 
 def _open(folder: Path) -> Any:
-    """The storage in a folder of any name: an address would take ? and { for its own.
+    """Return the storage in a folder, opened by a function, as a URL would interpret ? and { in its name.
 
     Raises:
-        ValueError: if its file is none, or a link.
+        ValueError: if its file is not a database, or a symbolic link.
     """
     file = (folder / FILE).absolute()
     refuse_link(file)
@@ -133,7 +136,7 @@ def _check(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> N
     if changed:
         raise ValueError(
             f"'{folder}' holds a search with another {', another '.join(changed)}. "
-            "Give what it was begun with, or another --out."
+            "Give the original ones, or another --out."
         )
 
 
@@ -159,7 +162,7 @@ def _distribution(space: Range | Choice) -> BaseDistribution:
 
 
 def _tidy(value: Value) -> Value:
-    """0.3 for 0.30000000000000004."""
+    """Round floats: 0.3 for 0.30000000000000004."""
     return round(value, 6) if isinstance(value, float) else value
 
 

@@ -1,1 +1,1 @@
-"""Photos in, pairs out: files, jobs, workers, and the data set on disk."""
+"""Data sets of training pairs: jobs, engines that run them, and the files on disk."""

@@ -1,28 +1,29 @@
-"""How far a damaged photo lies off its clean one, to a fraction of a pixel."""
+"""Alignment of a damaged photo with its clean one, to a fraction of a pixel."""
 
 import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d, grid_sample, pad
+from torch.nn.functional import avg_pool2d, grid_sample, pad
 
-from ...image import luma
+from ...color import luma
+from ...score.blur import gaussian
 
-MEASURED_PX = 512  # the middle of larger photos is enough
-SOFTENED = 1.0  # sigma in LR pixels: noise and blocks go, what both photos share stays
-FLAT = 3 / 255  # standard deviation of a clean photo that shows too little to be found again
+MEASURED_PX = 512  # side of the central square that is compared
+BLUR_SIGMA = 1.0  # LR pixels: removes noise and blocks, which the photos don't share
+FLAT = 3 / 255  # standard deviation below which a clean photo shows too little to be aligned
 ROUNDS = 8
 
 
 class Offset(NamedTuple):
-    """Where the damaged photo shows what the clean one does, in pixels of the damaged one.
+    """The offset of a damaged photo from its clean one, in pixels of the damaged one.
 
-    Args:
-        down: offset.
-        right: offset.
+    Attributes:
+        down: vertical offset.
+        right: horizontal offset.
         error: standard error of both.
-        likeness: correlation of the two once laid upon each other; 1 is equal.
+        likeness: correlation of the two photos after alignment; 1 is equal.
     """
 
     down: float
@@ -32,14 +33,14 @@ class Offset(NamedTuple):
 
 
 def measure_offset(hr: Tensor, lr: Tensor) -> Offset | None:
-    """Offset of lr (1, 3, H, W) from hr (1, 3, H * scale, W * scale), both in [0, 1].
+    """Return the offset of lr (1, 3, H, W) from hr (1, 3, H * scale, W * scale), both in [0, 1].
 
-    Least squares on the gradient of the clean photo (Lucas and Kanade, 1981), so that noise, which is in
-    the damaged one alone, can't draw the result to zero. It starts from no offset and from the peak of the
-    phase correlation; the better end counts.
+    Least squares on the gradient of the clean photo (Lucas and Kanade, 1981): noise of the damaged photo then
+    can't bias the result towards zero. The search starts at zero and at the peak of the phase correlation;
+    the result with the higher correlation is returned.
 
     Returns:
-        None if the clean photo is too small or too flat to tell.
+        None if the clean photo is too small or too flat.
     """
     scale = hr.shape[-1] // lr.shape[-1]
     clean, damaged = _soften(_middle(avg_pool2d(luma(hr), scale))), _soften(_middle(luma(lr)))
@@ -58,12 +59,9 @@ def _middle(image: Tensor) -> Tensor:
 
 
 def _soften(image: Tensor) -> Tensor:
-    """Gaussian blur of (1, 1, H, W), returned as (H, W)."""
-    reach = math.ceil(3 * SOFTENED)
-    kernel = torch.exp(-(torch.arange(-reach, reach + 1) ** 2) / (2 * SOFTENED**2))
-    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
-    image = pad(image, (reach, reach, reach, reach), mode="replicate")
-    return conv2d(conv2d(image, kernel), kernel.mT)[0, 0]
+    """Return (1, 1, H, W) blurred, as (H, W)."""
+    radius = math.ceil(3 * BLUR_SIGMA)
+    return gaussian(pad(image, (radius,) * 4, mode="replicate"), BLUR_SIGMA, radius)[0, 0]
 
 
 def _centred(image: Tensor, weight: Tensor) -> Tensor:
@@ -71,7 +69,7 @@ def _centred(image: Tensor, weight: Tensor) -> Tensor:
 
 
 def _peak(clean: Tensor, damaged: Tensor) -> tuple[float, float]:
-    """Offset in whole pixels by phase correlation of two (H, W), faded out to the borders."""
+    """Return the offset of two windowed images (H, W) in whole pixels, by phase correlation."""
     spectrum = torch.fft.rfft2(damaged) * torch.fft.rfft2(clean).conj()
     size = spectrum.abs()
     correlation = torch.fft.irfft2(spectrum / (size + 0.01 * size.mean() + 1e-12), s=clean.shape)
@@ -89,13 +87,13 @@ def _refine(clean: Tensor, damaged: Tensor, weight: Tensor, start: tuple[float, 
         likeness = _likeness(moved, damaged, weight)
         if step.abs().max() < 0.002:
             break
-        step = step / step.abs().max().clamp_min(1)  # at most a pixel, as far as the gradient reaches
+        step = step / step.abs().max().clamp_min(1)  # at most one pixel, the reach of the gradient
         down, right = down + float(step[0]), right + float(step[1])
     return Offset(down, right, error, likeness)
 
 
 def _moved(image: Tensor, down: float, right: float) -> Tensor:
-    """(H, W) moved by a fraction of pixels, bicubic."""
+    """Return (H, W) moved by fractions of a pixel, bicubic."""
     grid = [
         (torch.arange(side) - by) * (2 / (side - 1)) - 1
         for side, by in zip(image.shape, (down, right), strict=True)
@@ -112,7 +110,7 @@ def _moved(image: Tensor, down: float, right: float) -> Tensor:
 
 
 def _step(moved: Tensor, damaged: Tensor, weight: Tensor) -> tuple[Tensor, float]:
-    """The offset still left, down and right, with its standard error.
+    """Return the remaining offset, down and right, with its standard error.
 
     Solves damaged = gain * (moved - down * d/dy moved - right * d/dx moved) + bias.
     """
@@ -124,8 +122,8 @@ def _step(moved: Tensor, damaged: Tensor, weight: Tensor) -> tuple[Tensor, float
     residual = damaged.reshape(-1) - terms @ solution
     variance = (weight.reshape(-1) * residual**2).sum() / weight.sum()
     gain = solution[2].abs().clamp_min(1e-6)
-    # Softening makes neighbours alike: 4 pi sigma^2 pixels count as one.
-    variance = variance * 4 * math.pi * SOFTENED**2
+    # The blur correlates neighbours: 4 pi sigma^2 pixels count as one.
+    variance = variance * 4 * math.pi * BLUR_SIGMA**2
     error = (variance * normal.diagonal()[:2].amax().clamp_min(0)).sqrt() / gain
     return solution[:2] / solution[2].sign() / gain, float(error)
 

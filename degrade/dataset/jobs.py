@@ -1,4 +1,4 @@
-"""One photo's share of a data set: what a worker is told, what it does and what it tells."""
+"""Jobs of a data set: the samples of one photo that a worker makes, and their outcome."""
 
 import hashlib
 import itertools
@@ -19,25 +19,25 @@ from ...photos.listing import TakenNames
 from ...photos.reader import Photo, open_photo
 from ..degradation import Pair, apply
 from ..recipe import Recipe
-from .files import check_whole
 from .join import load_joined
+from .photo import check_whole
 from .record import Record, write_pair
 
-SAMPLES_A_JOB = 16  # of one photo, which is opened once a job
+SAMPLES_PER_JOB = 16  # of one photo, which is opened once per job
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What holds for every pair of a data set.
+class PairPlan:
+    """Settings common to all pairs of a data set.
 
     Args:
-        folder: where the pairs go.
-        recipe: what the damage is drawn from.
-        scale: size of the clean photo / size of the damaged one.
-        seed: of the first sample of the first photo.
+        folder: the data set.
+        recipe: distribution of the damage.
+        scale: side of the clean photo / side of the damaged one.
+        seed: seed of the first sample of the first photo.
         crop: side in pixels of the squares to take; None takes whole photos.
-        per_image: samples of every photo.
-        device: where the effects run.
+        per_image: samples per photo.
+        device: device that runs the effects.
     """
 
     folder: Path
@@ -49,7 +49,7 @@ class Plan:
     device: str = "cpu"
 
     def settings(self) -> dict[str, Any]:
-        """What decides the pixels, as JSON gives it back."""
+        """Return all that determines the pixels, as JSON data."""
         names = ("scale", "seed", "crop", "per_image", "device")
         settings = {"recipe": self.recipe.to_data(), **{name: getattr(self, name) for name in names}}
         return json.loads(json.dumps(settings))
@@ -57,13 +57,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """Samples of one photo, or a pair to join.
+    """Samples of one photo, or an existing pair to add.
 
     Args:
-        source: path of the photo below where photos were looked for, as the manifest has it.
+        source: path of the photo below the input folder, as in the manifest.
         photo: path of the clean photo.
-        samples: file name and seed of each pair to make; the seed of a pair to join is not used.
-        damaged: path of the damaged photo, of a pair to join.
+        samples: file name and seed of each pair to make; the seed of an existing pair is not used.
+        damaged: path of the damaged photo of an existing pair.
     """
 
     source: str
@@ -74,26 +74,28 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job: lines for the manifest, a line for each problem, and what ends the whole run.
+    """The outcome of a job: lines for the manifest, problems, and an error that ends the whole run.
 
-    A note is a line about what of a photo was not used, which is no problem.
+    A note describes parts of a photo that were ignored, which is no problem. If `stopped`, not all samples
+    were tried.
     """
 
     lines: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     fatal: str | None = None
     note: str | None = None
+    stopped: bool = False
 
 
 Outcomes = Generator[Outcome, None, None]  # in the order of the jobs
-Stopped = Callable[[], bool]  # asked between jobs; once true, what is at work is finished and the rest left
-Engine = Callable[[Plan, Sequence[Job], int, Stopped], Outcomes]  # with so many workers
+Stopped = Callable[[], bool]  # called between samples; once true, the current ones are finished, no others
+Engine = Callable[[PairPlan, Sequence[Job], int, Stopped], Outcomes]  # the number is that of the workers
 
 
 def list_jobs(
-    plan: Plan, photos: Mapping[str, Path], joined: Mapping[str, tuple[Path, Path]] | None = None
+    plan: PairPlan, photos: Mapping[str, Path], joined: Mapping[str, tuple[Path, Path]] | None = None
 ) -> Iterator[Job]:
-    """All jobs in the order of the manifest; sample j of photo k draws with seed + k * per_image + j."""
+    """Yield all jobs in the order of the manifest; sample j of photo k has seed + k * per_image + j."""
     bases, taken = TakenNames(), TakenNames()
     digits = len(str(plan.per_image - 1))
     for k, (source, path) in enumerate(photos.items()):
@@ -102,17 +104,17 @@ def list_jobs(
         for j in range(plan.per_image):
             sample = f"{name}_{j:0{digits}}" if plan.per_image > 1 else name
             samples.append((f"{taken.take(numbered(sample))}.png", plan.seed + k * plan.per_image + j))
-        for first in range(0, len(samples), SAMPLES_A_JOB):
-            yield Job(printable(source), str(path), tuple(samples[first : first + SAMPLES_A_JOB]))
+        for first in range(0, len(samples), SAMPLES_PER_JOB):
+            yield Job(printable(source), str(path), tuple(samples[first : first + SAMPLES_PER_JOB]))
     for source, (hr, lr) in (joined or {}).items():
         name = taken.take(numbered(data_name(source)))
         yield Job(printable(source), str(hr), ((f"{name}.png", 0),), damaged=str(lr))
 
 
 def data_name(path: str) -> str:
-    """A name for what is made of a photo: 'a/b.jpg' gives 'a_b'.
+    """Return a file name for the samples of a photo: 'a_b' for 'a/b.jpg'.
 
-    What some system can't have in a name becomes '_'; a name that this doesn't help gives way to a hash.
+    Characters that some system forbids become '_'; a name that is still not portable is replaced by a hash.
     """
     stem = "_".join(PurePosixPath(path).with_suffix("").parts)
     if portable(stem):
@@ -122,46 +124,50 @@ def data_name(path: str) -> str:
 
 
 def numbered(name: str) -> Iterator[str]:
-    """`name`, then 'name_2', 'name_3' and so on."""
+    """Yield `name`, 'name_2', 'name_3' and so on."""
     yield name
     yield from (f"{name}_{number}" for number in itertools.count(2))
 
 
-def work(plan: Plan, job: Job) -> Outcome:
-    """Make the pairs of a job.
+def work(plan: PairPlan, job: Job, stopped: Stopped = lambda: False) -> Outcome:
+    """Make the pairs of a job, until `stopped()` is true.
 
-    A photo or draw that can't be used is a problem and the rest goes on; a full disk or a missing codec
-    ends the run.
+    A photo or draw that can't be used is a problem, and the other samples are made. A full disk or a missing
+    codec ends the run.
     """
+    if stopped():
+        return Outcome(stopped=True)
     lines, problems = [], []
     try:
         photo = None if job.damaged else _open(plan, job)
     except PhotoError as error:
-        return Outcome(problems=(_told(job, error.why),))
-    note = _told(job, f"{photo.note}.") if photo and photo.note else None
+        return Outcome(problems=(_line(job, error.why),))
+    note = _line(job, f"{photo.note}.") if photo and photo.note else None
     for name, seed in job.samples:
+        if stopped():
+            return Outcome(tuple(lines), tuple(problems), note=note, stopped=True)
         try:
             record, pair = _make(plan, job, photo, name, seed) if photo else _join(plan, job, name)
             lines.append(write_pair(plan.folder, record, pair))
         except PhotoError as error:
             problems.append(f"{printable(str(error.file))}: {error.why}")
         except ValueError as error:
-            problems.append(_told(job, error))
+            problems.append(_line(job, error))
         except (OSError, RuntimeError) as error:
-            said = (isinstance(error, OSError) and error.strerror) or str(error)
-            return Outcome(tuple(lines), tuple(problems), fatal=said, note=note)
+            why = (isinstance(error, OSError) and error.strerror) or str(error)
+            return Outcome(tuple(lines), tuple(problems), fatal=why, note=note)
     return Outcome(tuple(lines), tuple(problems), note=note)
 
 
-def _told(job: Job, what: object) -> str:
-    return f"{printable(job.photo)}: {what}"
+def _line(job: Job, why: object) -> str:
+    return f"{printable(job.photo)}: {why}"
 
 
-def _open(plan: Plan, job: Job) -> Photo:
-    """The decoded photo, if it is large enough and not too large.
+def _open(plan: PairPlan, job: Job) -> Photo:
+    """Return the decoded photo.
 
     Raises:
-        PhotoError: if not, or if it can't be opened.
+        PhotoError: if it can't be opened, is too small, or is too large to be used whole.
     """
     photo = open_photo(Path(job.photo))
     if plan.crop is None:
@@ -173,7 +179,7 @@ def _open(plan: Plan, job: Job) -> Photo:
     return photo
 
 
-def _make(plan: Plan, job: Job, photo: Photo, name: str, seed: int) -> tuple[Record, Pair]:
+def _make(plan: PairPlan, job: Job, photo: Photo, name: str, seed: int) -> tuple[Record, Pair]:
     degradation = plan.recipe.draw(seed, plan.scale)
     box = None
     if plan.crop:
@@ -185,6 +191,6 @@ def _make(plan: Plan, job: Job, photo: Photo, name: str, seed: int) -> tuple[Rec
     return Record(name, job.source, crop=box, degradation=degradation), pair
 
 
-def _join(plan: Plan, job: Job, name: str) -> tuple[Record, Pair]:
+def _join(plan: PairPlan, job: Job, name: str) -> tuple[Record, Pair]:
     pair = load_joined(Path(job.photo), Path(job.damaged or ""), plan.scale)
     return Record(name, job.source, origin="joined"), pair

@@ -1,7 +1,7 @@
-"""Pairs that are there already, such as an official training set: found, checked, and taken over."""
+"""Existing pairs, such as an official training set: found, checked, and added to a data set."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...files import printable
@@ -9,36 +9,36 @@ from ...photos.formats import PhotoError
 from ...photos.listing import list_photos, partners
 from ..degradation import Pair
 from .align import measure_offset
-from .files import load_photo
+from .photo import load_photo
 
 HR_FOLDERS = ("hr", "gt", "hq")
 LR_FOLDERS = ("lr", "lq")
-FARTHEST_PX = 0.4  # of LR: less than half a pixel; enlarging by nearest neighbour is 0.375 off at scale 4
+FARTHEST_PX = 0.4  # LR pixels, less than half; nearest-neighbour resizing is off by 0.375 at scale 4
 LEAST_LIKENESS = 0.5
 
 
 @dataclass(frozen=True)
-class Found:
-    """What lies in a folder of pairs.
+class ExistingPairs:
+    """The pairs of a folder.
 
-    Args:
+    Attributes:
         pairs: clean and damaged photos, by the path of the clean one below its folder.
-        alone: photos of no pair, and why.
-        passed: lines about files that were passed over.
+        unpaired: photos without exactly one partner -> the reason.
+        ignored: reason -> number and names of files that were ignored.
     """
 
-    pairs: dict[str, tuple[Path, Path]]
-    alone: dict[Path, str]
-    passed: list[str]
+    pairs: dict[str, tuple[Path, Path]] = field(default_factory=dict)
+    unpaired: dict[Path, str] = field(default_factory=dict)
+    ignored: dict[str, str] = field(default_factory=dict)
 
 
-def find_pairs(folder: Path, scale: int) -> Found:
-    """Clean and damaged photos of the same name in hr/ (or gt/, hq/) and lr/ (or lq/).
+def find_pairs(folder: Path, scale: int) -> ExistingPairs:
+    """Return the photos with the same names in hr/ (or gt/, hq/) and lr/ (or lq/).
 
-    The damaged ones may be called NAMEx4, as in DIV2K.
+    The damaged ones may be named NAMEx4, as in DIV2K.
 
     Raises:
-        FileNotFoundError: if the folder hasn't both sub-folders, or there are no photos in one.
+        FileNotFoundError: if one of the sub-folders is missing or has no photos.
     """
     places = [_sub_folder(folder, names) for names in (HR_FOLDERS, LR_FOLDERS)]
     hr, lr = map(list_photos, places)
@@ -52,34 +52,33 @@ def find_pairs(folder: Path, scale: int) -> Found:
         for name, matches in of_hr.items()
         if len(matches) == 1 and len(of_lr[matches[0]]) == 1
     }
-    alone = _alone(hr.photos, of_hr) | _alone(lr.photos, of_lr)
-    passed = [
-        f"{place.name}: {line}"
+    ignored = {
+        f"{place.name}: {reason}": names
         for place, side in zip(places, (hr, lr), strict=True)
-        for line in side.passed_over()
-    ]
-    return Found(pairs, alone, passed)
+        for reason, names in side.ignored().items()
+    }
+    return ExistingPairs(pairs, _unpaired(hr.photos, of_hr) | _unpaired(lr.photos, of_lr), ignored)
 
 
-def _alone(photos: Mapping[str, Path], partners: Mapping[str, list[str]]) -> dict[Path, str]:
-    """Why photos have not one partner."""
-    alone = {}
+def _unpaired(photos: Mapping[str, Path], partners: Mapping[str, list[str]]) -> dict[Path, str]:
+    """Return the photos without exactly one partner, with the reason."""
+    reasons = {}
     for name, path in photos.items():
         if not partners[name]:
-            alone[path] = "no photo of that name on the other side; a pair needs both."
+            reasons[path] = "no photo of that name on the other side; a pair needs both."
         elif len(partners[name]) > 1:
             names = ", ".join(map(printable, partners[name]))
-            alone[path] = (
+            reasons[path] = (
                 f"more than one photo of that name on the other side: {names}. Rename or remove them."
             )
-    return alone
+    return reasons
 
 
 def load_joined(hr_path: Path, lr_path: Path, scale: int) -> Pair:
-    """A pair whose damaged photo is `scale` times smaller and shows the same, in the same place.
+    """Return a pair after checking that its photos differ by `scale` and are aligned.
 
     Raises:
-        PhotoError: naming the pair, if it doesn't fit or one of its photos can't be read.
+        PhotoError: naming the pair, if it fails a check or one of its photos can't be read.
     """
     hr, lr = load_photo(hr_path), load_photo(lr_path)
     names = f"{hr_path} and {lr_path}"
@@ -94,7 +93,7 @@ def load_joined(hr_path: Path, lr_path: Path, scale: int) -> Pair:
     if found and max(abs(found.down), abs(found.right)) - found.error > FARTHEST_PX:
         raise PhotoError(
             names,
-            f"don't lie on each other; the damaged photo is off by {found.right:+.2f} px to the "
+            f"are not aligned; the damaged photo is off by {found.right:+.2f} px to the "
             f"right and {found.down:+.2f} px down, {FARTHEST_PX} px are allowed.",
         )
     return Pair(hr, lr)

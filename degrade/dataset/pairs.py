@@ -1,7 +1,7 @@
-"""A data set on disk: hr/NAME.png, lr/NAME.png, one line a pair in manifest.jsonl, settings in dataset.json.
+"""A data set on disk: hr/NAME.png, lr/NAME.png, manifest.jsonl with a line per pair, dataset.json.
 
-A pair counts when its line stands in the manifest. That is written last, so whatever ends a run, every
-pair in the manifest is whole.
+A pair belongs to the data set once its line is in the manifest, which is written after both files. So every
+pair of the manifest is complete, however a run ended.
 """
 
 import json
@@ -12,22 +12,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...files import brief, parse_json, read_text, refuse_link, replace_file
+from ...files import TEMPORARY, brief, parse_json, read_text, refuse_link, replace_file
 from ..degradation import Pair
 from .record import SIDES, Record, write_pair
 
 
 class PairFolder:
-    """A data set to add pairs to; one writer at a time. Use it in a `with` statement.
+    """A data set to which pairs are added, by one writer at a time; use it in a `with` statement.
 
     Args:
-        folder: made if it isn't there. What an interrupted run left half done is cleared away.
-        settings: what all its pairs are made by, kept in dataset.json; None where that differs from pair
-            to pair.
+        folder: created if missing. Remains of an interrupted run are removed.
+        settings: settings common to all pairs, kept in dataset.json; None if they differ from pair to pair.
 
     Raises:
-        ValueError: if pairs in it were made by other settings, its files aren't ours, or are links that
-            lead elsewhere.
+        ValueError: if its pairs have other settings, its files are not ours, or one is a symbolic link.
         RuntimeError: if another run is writing into it.
     """
 
@@ -59,21 +57,21 @@ class PairFolder:
         """Write a pair and its line.
 
         Raises:
-            OSError: if the disk is full; the manifest is then as it was before.
+            OSError: if the disk is full; the manifest is unchanged then.
         """
         self.append(write_pair(self.folder, record, pair))
 
     def append(self, line: str) -> None:
-        """Add the line of a pair whose files are written.
+        """Add the line of a pair whose files are already written.
 
         Raises:
-            OSError: if the disk is full; the manifest is then as it was before.
+            OSError: if the disk is full; the manifest is unchanged then.
         """
         self._write(line.encode())
         self._count(json.loads(line))
 
     def close(self) -> None:
-        """Note how many pairs there are of each origin, and let others write."""
+        """Write the number of pairs of each origin, and release the lock."""
         try:
             self._note()
         finally:
@@ -103,9 +101,9 @@ class PairFolder:
             raise
 
     def _recover(self) -> None:
-        """Drop half a last line, lines of files that are gone, and temporary files."""
+        """Drop an incomplete last line, lines whose files are missing, and temporary files."""
         for place in ("", *SIDES):
-            for temporary in (self.folder / place).glob(".*.part"):
+            for temporary in (self.folder / place).glob(TEMPORARY):
                 temporary.unlink(missing_ok=True)
         both = set.intersection(*({file.name for file in os.scandir(self.folder / side)} for side in SIDES))
         kept = []
@@ -131,23 +129,23 @@ class PairFolder:
         except (ValueError, TypeError, KeyError):
             pass
         where = f"{self._manifest.name}, line {number}"
-        raise ValueError(f"{where}: expected a pair in JSON. Mend or delete the line.")
+        raise ValueError(f"{where}: expected a pair in JSON. Fix or delete the line.")
 
     def _count(self, line: Mapping[str, Any]) -> None:
         self.pairs[line["name"]] = (line.get("source"), line.get("seed"))
         self.mix[line.get("origin", "recipe")] += 1
 
     def _agree(self, wanted: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The settings to keep: those that the pairs were made by, if there are pairs.
+        """Return the settings to keep: those of the existing pairs, else the wanted ones.
 
         Raises:
-            ValueError: if that is not what is wanted.
+            ValueError: if both are there and differ.
         """
         try:
             found = parse_json(read_text(self._dataset)) if self._dataset.exists() else {}
             found.pop("mix", None)
         except (ValueError, AttributeError, TypeError):
-            raise ValueError(f"{self._dataset}: expected settings in JSON. Mend or delete it.") from None
+            raise ValueError(f"{self._dataset}: expected settings in JSON. Fix or delete it.") from None
         if wanted is None:
             return found
         for name, value in wanted.items():

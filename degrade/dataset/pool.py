@@ -1,24 +1,30 @@
-"""Jobs done by worker processes of this machine."""
+"""The engine that runs jobs in worker processes of this machine."""
 
+import json
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
+from multiprocessing.synchronize import Event
 
 import torch
 
-from ...processes import end_with_parent
-from .jobs import Job, Outcome, Outcomes, Plan, Stopped, work
-from .memory import keep_memory
+from .jobs import Job, Outcome, Outcomes, PairPlan, Stopped, work
+from .record import remove_pair
+from .worker import start_worker
+
+POLL_S = 0.2  # between calls of `stopped`
+_stop: Event | None = None  # set in a worker, tells it to stop
 
 
-def local(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
-    """Work in `workers` processes, each with one thread of PyTorch; one worker is this process itself.
+def local(plan: PairPlan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
+    """Run jobs in `workers` processes with one PyTorch thread each; a single worker is this process itself.
 
-    Once `stopped` says so, what is at work is finished and the rest left.
+    Once `stopped()` is true, the current samples are finished and the others dropped.
     """
     workers = min(workers, len(jobs))
     if workers > 1:
@@ -33,38 +39,48 @@ def local(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Ou
         for job in jobs:
             if stopped():
                 return
-            yield work(plan, job)
+            yield work(plan, job, stopped)
     finally:
         torch.set_num_threads(threads)
 
 
-def _pool(plan: Plan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
+def _pool(plan: PairPlan, jobs: Sequence[Job], workers: int, stopped: Stopped) -> Outcomes:
     # Fresh processes: forked ones would inherit locks of PyTorch's threads.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    stop = context.Event()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(stop,))
+    remaining = iter(jobs)
     waiting: deque[Future[Outcome]] = deque()
     try:
-        for job in jobs:
-            if stopped():
-                break
-            with _without_interrupts():
-                waiting.append(pool.submit(work, plan, job))
-            if len(waiting) > 3 * workers:  # enough to keep all at work, few enough to end soon
-                yield waiting.popleft().result()
-        while waiting:
-            if stopped():
-                for future in waiting:
-                    future.cancel()  # does nothing to those at work
-            if waiting[0].cancelled():
+        while True:
+            # Enough to keep all workers busy, few enough to end soon.
+            for job in islice(remaining, 0 if stop.is_set() else 3 * workers + 1 - len(waiting)):
+                with _without_interrupts():
+                    waiting.append(pool.submit(_work, plan, job))
+            if not waiting:
                 return
-            yield waiting.popleft().result()
+            while not wait([waiting[0]], POLL_S).done:
+                if stopped():
+                    stop.set()
+            outcome = waiting.popleft().result()
+            yield outcome
+            if outcome.stopped:
+                return _withdraw(plan, waiting)
     finally:
+        stop.set()
         pool.shutdown(cancel_futures=True)
+
+
+def _withdraw(plan: PairPlan, waiting: Iterable[Future[Outcome]]) -> None:
+    """Remove the pairs of later jobs, which would be in the manifest before the missing ones."""
+    for future in waiting:
+        for line in future.result().lines:
+            remove_pair(plan.folder, json.loads(line)["name"])
 
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back, so that a process that starts meanwhile never gets one; it reaches us afterwards."""
+    """Block SIGINT, so that a process started meanwhile inherits the block; the signal arrives afterwards."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -75,8 +91,11 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker() -> None:
-    end_with_parent()  # a parent that was killed can't tell; they would wait for work for ever
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the parent decides
-    torch.set_num_threads(1)
-    keep_memory()
+def _start_worker(stop: Event) -> None:
+    global _stop
+    start_worker()
+    _stop = stop
+
+
+def _work(plan: PairPlan, job: Job) -> Outcome:
+    return work(plan, job, _stop.is_set if _stop else lambda: False)

@@ -1,4 +1,4 @@
-"""A data set made from a plan: the pairs that it lacks are made and entered in the manifest, in order."""
+"""A run that makes the missing pairs of a data set and lists them in the manifest, in order."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,21 +8,21 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .jobs import Engine, Job, Outcomes, Plan, Stopped
+from .jobs import Engine, Job, Outcomes, PairPlan, Stopped
 from .pairs import PairFolder
 from .record import SIDES
 
 
 @dataclass
 class Summary:
-    """What a run came to.
+    """The result of a run.
 
-    Args:
-        made: new pairs.
-        problems: photos and pairs that could not be used.
-        unused: the photos among them.
-        mix: all pairs in the data set, by origin.
-        fatal: what ended the run early, if it wasn't a person.
+    Attributes:
+        made: number of new pairs.
+        problems: number of photos and pairs that could not be used.
+        unused: sources of those photos.
+        mix: number of pairs in the data set, by origin.
+        fatal: the error that ended the run early, if there was one.
     """
 
     made: int = 0
@@ -33,10 +33,10 @@ class Summary:
 
 
 def check_folder(folder: Path, resume: bool) -> None:
-    """Refuse to write among files that are not to be touched.
+    """Check that a folder is new, or holds a data set that shall be continued.
 
     Raises:
-        ValueError: if pairs are there and shall not be resumed, or are not of this command.
+        ValueError: if pairs are there and `resume` is not set, or the files are not of this command.
     """
     manifest = folder / "manifest.jsonl"
     begun = any(any((folder / side).glob("*.*")) for side in SIDES)
@@ -50,16 +50,16 @@ def check_folder(folder: Path, resume: bool) -> None:
 
 
 def make_pairs(
-    plan: Plan,
+    plan: PairPlan,
     jobs: Sequence[Job],
     engine: Engine,
     workers: int = 1,
     stopped: Stopped = lambda: False,
 ) -> Summary:
-    """Make those pairs of `jobs` that the data set lacks, with a progress bar on a terminal.
+    """Make the pairs of `jobs` that the data set lacks, with a progress bar on a terminal.
 
-    A photo that can't be used gets one line on stderr, and the rest goes on. Once `stopped` says so, what
-    is at work is finished and entered.
+    A photo that can't be used gets a line on stderr. Once `stopped()` is true, running jobs are finished
+    and their pairs entered.
 
     Raises:
         ValueError: if the data set holds pairs of other settings or photos.

@@ -1,4 +1,4 @@
-"""The table of contents: every effect by the name that recipes use."""
+"""The table of all effects, by the name that recipes use."""
 
 from collections.abc import Callable
 

@@ -14,7 +14,7 @@ from .picture import round_trip, save
 def avif(
     image: Tensor, quality: Annotated[int, Range(1, 100)], speed: Annotated[int, Range(0, 10)] = 8
 ) -> Tensor:
-    """Save as AVIF (4:2:0) and open again: flat, painted-over texture; one thread, so the same bytes always.
+    """Encode as AVIF (4:2:0) and decode, which flattens texture; one thread for reproducible bytes.
 
     Raises:
         RuntimeError: if this Pillow was built without AVIF.

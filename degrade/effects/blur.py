@@ -1,4 +1,4 @@
-"""Blur by a point-spread function: lens, focus, motion, and the low-pass filters of resampling."""
+"""Blur by a point-spread function: lens, defocus, motion, and the low-pass filters of resampling."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated
@@ -7,29 +7,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...image import mirror_indices
 from . import kernels
 from .effect import OneOf, Range, effect
 
 SIZES = tuple(range(3, 52, 2))
 
 Sigma = Annotated[float, Range(0.01, 20)]
-Other = Annotated[float, Range(0, 20)]  # 0: as the first, round
+Other = Annotated[float, Range(0, 20)]  # 0 means the same as sigma_x
 Angle = Annotated[float, Range(-3.15, 3.15)]
-Size = Annotated[int, OneOf((0, *SIZES))]  # 0: spans three deviations on each side
+Size = Annotated[int, OneOf((0, *SIZES))]  # 0 means three standard deviations on each side
 Beta = Annotated[float, Range(0.005, 8)]
 
-BLOCK_PX = 16  # as many as the processor adds at once
-DIRECT_PX = 13  # the largest kernel for which Fourier is not faster
-SAME = 1e-7  # of kernels: what float32 can tell
+BLOCK_PX = 16  # columns or rows that one convolution makes; the width of a vector unit
+DIRECT_PX = 13  # largest kernel for which a Fourier transform is not faster
+SAME = 1e-7  # difference between kernels that float32 can't resolve
 
 
 @effect
 def gaussian_blur(
     image: Tensor, sigma_x: Sigma, sigma_y: Other = 0.0, angle: Angle = 0.0, size: Size = 0
 ) -> Tensor:
-    """Blur (B, 3, H, W) by a Gaussian of `sigma_x` and `sigma_y` pixels turned by `angle` radians.
+    """Blur (B, 3, H, W) by a Gaussian of `sigma_x` and `sigma_y` pixels, turned by `angle` radians.
 
-    Without `sigma_y` it is round. An odd `size` is the aperture that cuts it off; 0 spans three deviations.
+    `sigma_y` 0 makes it round. `size` is the odd side of the kernel; 0 covers three standard deviations.
     """
     sigma_y = sigma_y or sigma_x
     return convolve(
@@ -41,7 +42,7 @@ def gaussian_blur(
 def generalized_blur(
     image: Tensor, sigma_x: Sigma, beta: Beta, sigma_y: Other = 0.0, angle: Angle = 0.0, size: Size = 0
 ) -> Tensor:
-    """Blur (B, 3, H, W) by a generalized Gaussian (arXiv 1302.6498): `beta` 1 is the Gaussian, less peaks."""
+    """Blur (B, 3, H, W) by a generalized Gaussian (arXiv 1302.6498); `beta` 1 is the Gaussian."""
     sigma_y = sigma_y or sigma_x
     size = size or kernels.spanning(sigma_x, sigma_y)
     return convolve(image, kernels.generalized_gaussian(size, sigma_x, sigma_y, angle, beta))
@@ -61,37 +62,37 @@ def plateau_blur(
 def sinc_blur(
     image: Tensor, size: Annotated[int, OneOf(SIZES)], cutoff: Annotated[float, Range(0.1, 3.1416)]
 ) -> Tensor:
-    """Cut frequencies above `cutoff` radians a pixel off (B, 3, H, W): ringing, as sharp resamplers leave."""
+    """Remove frequencies above `cutoff` radians per pixel from (B, 3, H, W), which leaves ringing."""
     return convolve(image, kernels.sinc(size, cutoff))
 
 
 @effect
 def defocus_blur(image: Tensor, radius: Annotated[float, Range(0.1, 20)]) -> Tensor:
-    """Put (B, 3, H, W) out of focus: every point becomes a disc of `radius` pixels."""
+    """Defocus (B, 3, H, W): every point becomes a disc of `radius` pixels."""
     return convolve(image, kernels.disc(radius))
 
 
 @effect
 def motion_blur(image: Tensor, length: Annotated[float, Range(1, 50)], angle: Angle) -> Tensor:
-    """Shake the camera: every point of (B, 3, H, W) becomes a line of `length` pixels."""
+    """Add camera shake to (B, 3, H, W): every point becomes a line of `length` pixels."""
     return convolve(image, kernels.line(length, angle))
 
 
 def convolve(image: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve every channel of (B, C, H, W), mirrored at its borders, with a (K, K) kernel, K odd.
+    """Return each channel of (B, C, H, W) convolved with a kernel (K, K), K odd; borders are mirrored.
 
-    A kernel that does nothing returns the photo itself. On one core and 512x512, where torch's convolution
-    of a channel with a kernel takes 28 ms for 7x7 and 44 ms for 21x21, making BLOCK_PX columns at a time
-    takes 2 and 7 ms, a Fourier transform 5 ms whatever the size, and two passes 1.5 ms, where the kernel is
-    a column times a row, as a round Gaussian is.
+    A kernel of a single 1 returns the photo itself. For one channel of 512x512 px on one core, torch's
+    convolution takes 28 ms with 7x7 and 44 ms with 21x21 taps. Making BLOCK_PX columns at a time takes 2 and
+    7 ms, a Fourier transform 5 ms at any size, and two passes 1.5 ms, for kernels that are the product of a
+    column and a row, such as a round Gaussian.
     """
     size = kernel.shape[0]
     if kernel[size // 2, size // 2] == 1:
         return image
     planes = image.flatten(0, 1)
-    if image.device.type != "cpu":  # a GPU wants all planes at once, and convolves in 10 bits of precision
+    if image.device.type != "cpu":  # a GPU is faster with all planes at once, and convolves with 10 bits
         return torch.cat(list(_by_fourier([planes], kernel))).view(image.shape)
-    parts = planes.split(1)  # a processor keeps one plane at a time in its cache
+    parts = planes.split(1)  # one plane at a time fits a CPU's cache
     column, row = kernel.sum(1, keepdim=True), kernel.sum(0, keepdim=True)  # the kernel sums to 1
     if (column * row - kernel).abs().max() < SAME:
         done = _in_blocks(parts, [column, row])
@@ -103,7 +104,7 @@ def convolve(image: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _in_blocks(parts: Sequence[Tensor], passes: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Convolve with each of `passes` in turn, BLOCK_PX rows at a time with a column, else so many columns."""
+    """Yield each part convolved with all `passes`: BLOCK_PX rows at a time for a column, else columns."""
     height, width = parts[0].shape[1:]
     reach = max(passes[0].shape) - 1
     sizes = [-(-side // BLOCK_PX) * BLOCK_PX + reach for side in (height, width)]
@@ -115,14 +116,14 @@ def _in_blocks(parts: Sequence[Tensor], passes: Sequence[Tensor]) -> Iterator[Te
                 blocks = F.conv2d(plane[:, None], weights, stride=(BLOCK_PX, 1))
                 plane = blocks.transpose(1, 2).flatten(1, 2)  # (n, BLOCK_PX, blocks, w) before
             else:
-                # Given with the channel last, it returns BLOCK_PX channels last: side by side.
+                # With channels last, torch returns the BLOCK_PX channels side by side.
                 blocks = F.conv2d(plane[..., None].permute(0, 3, 1, 2), weights, stride=(1, BLOCK_PX))
                 plane = blocks.permute(0, 2, 3, 1).flatten(2)
         yield plane[:, :height, :width]
 
 
 def _shifted(weights: Tensor) -> Tensor:
-    """(h, w) -> (BLOCK_PX, 1, h, w + BLOCK_PX - 1): each time one further to the right; a column: down."""
+    """(h, w) -> (BLOCK_PX, 1, h, w + BLOCK_PX - 1): copies, each one further right; columns move down."""
     if weights.shape[1] == 1:
         return _shifted(weights.T).mT
     width = weights.shape[1] + BLOCK_PX - 1
@@ -134,31 +135,30 @@ def _by_fourier(parts: Sequence[Tensor], kernel: Tensor) -> Iterator[Tensor]:
     height, width = parts[0].shape[1:]
     reach = kernel.shape[0] - 1
     sizes = [_fast(side + reach) for side in (height, width)]
-    turned = kernel.flip(0, 1).to(parts[0])  # as networks and OpenCV have it
-    # Row by row, then all columns: a 2-D transform would go through the empty rows as well.
+    turned = kernel.flip(0, 1).to(parts[0])  # correlation, as in networks and OpenCV
+    # Rows first, then columns: a 2-D transform would also process the empty rows.
     spectrum = torch.fft.fft(torch.fft.rfft(turned, n=sizes[1]), n=sizes[0], dim=0)
     for part in parts:
         padded = _mirrored(part, reach // 2, sizes)
         whole = torch.fft.irfft2(torch.fft.rfft2(padded).mul_(spectrum), s=sizes)
-        # Wrapping round spoils only the first rows and columns.
+        # Circular wrap-around affects only the first rows and columns.
         yield whole[:, reach : reach + height, reach : reach + width]
 
 
 def _mirrored(planes: Tensor, before: int, sizes: Sequence[int]) -> Tensor:
-    """Planes enlarged to `sizes`, mirrored as often as it takes, by `before` pixels above and to the left."""
+    """Return planes mirrored out to `sizes`, with `before` of the new pixels above and to the left."""
     height, width = planes.shape[1:]
     below, right = sizes[0] - height - before, sizes[1] - width - before
     if max(before, below) < height and max(before, right) < width:
         return F.pad(planes, (before, right, before, below), mode="reflect")
     for dim, size in enumerate(sizes, start=1):
-        period = max(1, 2 * planes.shape[dim] - 2)
-        index = torch.arange(-before, size - before, device=planes.device) % period
-        planes = planes.index_select(dim, torch.minimum(index, period - index))
+        index = mirror_indices(planes.shape[dim], -before, size - before, planes.device)
+        planes = planes.index_select(dim, index)
     return planes
 
 
 def _fast(size: int) -> int:
-    """The next even size whose only prime factors are 2, 3 and 5."""
+    """Return the next even size without prime factors but 2, 3 and 5, fast for Fourier transforms."""
     size += size % 2
     while True:
         rest = size

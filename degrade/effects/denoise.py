@@ -1,4 +1,4 @@
-"""What phones do against noise: texture goes, strong edges stay."""
+"""Noise reduction as in phone cameras: texture is lost, strong edges stay."""
 
 from typing import Annotated
 
@@ -6,35 +6,35 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from .chroma import LUMA, luma
+from ...color import BT601, grey
 from .effect import Range, effect
 from .resize import resize
 
-_TEXTURE = 0.05  # contrast that strength 1 still takes for noise; assumed
+_TEXTURE = 0.05  # contrast below which strength 1 treats texture as noise; assumed
 
 
 @effect
 def denoise(
     image: Tensor, strength: Annotated[float, Range(0, 1)], radius: Annotated[int, Range(1, 15)]
 ) -> Tensor:
-    """Edge-preserving smoothing over 2 radius + 1 pixels: plastic skin. Strength 0 changes nothing.
+    """Smooth (B, 3, H, W) over 2 * radius + 1 pixels and keep strong edges. Strength 0 changes nothing.
 
-    The fast guided filter (He and Sun, arXiv 1505.00996) with luma as the guide: of luma itself and, twice
-    as strong, of colour. Its statistics are taken at a half or a quarter of the size from radius 2 or 6.
+    The fast guided filter (He and Sun, arXiv 1505.00996) with luma as the guide. Colour is smoothed twice as
+    strongly as luma. The statistics are taken at half size from radius 2 and at a quarter from radius 6.
     """
     if not strength:
         return image
-    grey = luma(image)
-    colour = image[:, ::2] - grey  # R - Y, B - Y
-    slope, offset = _fit(grey, torch.cat((grey, colour), 1), radius, (_TEXTURE * strength) ** 2)
-    smooth = torch.addcmul(offset, slope, grey)
+    guide = grey(image)
+    colour = image[:, ::2] - guide  # R - Y, B - Y
+    slope, offset = _fit(guide, torch.cat((guide, colour), 1), radius, (_TEXTURE * strength) ** 2)
+    smooth = torch.addcmul(offset, slope, guide)
     colour = torch.lerp(colour, smooth[:, 1:], min(1.0, 2 * strength))
-    green = -(LUMA[0] * colour[:, :1] + LUMA[2] * colour[:, 1:]) / LUMA[1]
+    green = -(BT601[0] * colour[:, :1] + BT601[2] * colour[:, 1:]) / BT601[1]
     return torch.cat((colour[:, :1], green, colour[:, 1:]), 1).add_(smooth[:, :1])
 
 
 def _fit(guide: Tensor, signal: Tensor, radius: int, texture: float) -> tuple[Tensor, Tensor]:
-    """Slope and offset, each of the size of `signal`, with which the guide explains it window by window."""
+    """Return slope and offset, each of the size of `signal`, of its local linear fit to the guide."""
     height, width = guide.shape[2:]
     step = 1 if radius < 2 else 2 if radius < 6 else 4
     margin = (0, -width % step, 0, -height % step)
@@ -51,7 +51,7 @@ def _fit(guide: Tensor, signal: Tensor, radius: int, texture: float) -> tuple[Te
 
 
 def _mean(image: Tensor, radius: int) -> Tensor:
-    """Mean over a square of side 2 radius + 1; outside, the border repeats."""
+    """Return the mean over a square of side 2 * radius + 1; outside the image, the border repeats."""
     padded = pad(image, (radius,) * 4, mode="replicate")
     for dim in (2, 3):
         size = image.shape[dim]

@@ -1,4 +1,4 @@
-"""What every effect has in common: the ranges that stand in its signature, checked before it runs."""
+"""The decorator of effects: parameter ranges in the signature, checked at every call."""
 
 import inspect
 import math
@@ -20,7 +20,7 @@ CONTEXT = ("image", "generator", "lr_size")
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included."""
+    """Numbers from `low` to `high`, inclusive."""
 
     low: float
     high: float
@@ -34,7 +34,7 @@ class Range:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of a few words or numbers."""
+    """One of a few values."""
 
     options: tuple[Value, ...]
 
@@ -48,14 +48,14 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One drawn parameter of an effect."""
+    """A parameter of an effect that recipes draw."""
 
     kind: type
     allowed: Range | OneOf | None
     default: Value | None  # None: it must be given
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with `value`, as 'must be ..., got ...'; None if nothing is."""
+        """Return 'must be ..., got ...' for a wrong value, None for a right one."""
         kinds = (int, float) if self.kind is float else (self.kind,)
         right = isinstance(value, kinds) and (self.kind is bool or not isinstance(value, bool))
         if right and isinstance(value, float) and not math.isfinite(value):
@@ -69,11 +69,11 @@ class Parameter:
 
 
 def effect(function: Callable[P, T]) -> Callable[P, T]:
-    """Check the annotated parameters of an effect on every call.
+    """Check the annotated parameters of an effect at every call.
 
-    Ranges stand in the signature, `sigma: Annotated[float, Range(0, 50)]`, and nowhere else: recipes
-    are checked against them too. An effect takes `image` (B, 3, H, W) RGB, not clamped, and returns
-    the like; `generator` or `lr_size` if it asks for them.
+    The signature is the only place of the ranges, `sigma: Annotated[float, Range(0, 50)]`; recipes are
+    checked against it too. An effect takes `image` (B, 3, H, W), RGB, not clamped, and returns the same;
+    it may also take `generator` and `lr_size`.
     """
     signature = inspect.signature(function)
 
@@ -89,7 +89,7 @@ def effect(function: Callable[P, T]) -> Callable[P, T]:
 
 @cache
 def parameters(function: Callable[..., Any]) -> Mapping[str, Parameter]:
-    """The drawn parameters of an effect, read from its signature."""
+    """Return the drawn parameters of an effect, from its signature."""
     hints = get_type_hints(function, include_extras=True)
     found = {}
     for name, argument in inspect.signature(function).parameters.items():
@@ -104,16 +104,16 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, Parameter]:
 
 @cache
 def context(function: Callable[..., Any]) -> frozenset[str]:
-    """What of `CONTEXT` an effect asks for."""
+    """Return the members of `CONTEXT` that an effect takes."""
     return frozenset(inspect.signature(function).parameters).intersection(CONTEXT)
 
 
 def check(function: Callable[..., Any], given: Mapping[str, object]) -> None:
-    """Compare parameters with the ranges in an effect's signature.
+    """Check parameters against an effect's signature.
 
     Raises:
-        ValueError: naming the effect and the parameter, for one that is unknown, missing, of another
-            type or out of range.
+        ValueError: naming the effect and the parameter that is unknown, missing, of another type or out of
+            range.
     """
     head = function.__name__
     known = parameters(function)

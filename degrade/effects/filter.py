@@ -1,11 +1,11 @@
-"""Colour filters, as apps offer them."""
+"""Colour filters of photo apps."""
 
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from .chroma import LUMA
+from ...color import BT601
 from .effect import Range, effect
 
 
@@ -19,12 +19,13 @@ def color_filter(
     fade: Annotated[float, Range(0, 1)] = 0.0,
     vignette: Annotated[float, Range(0, 1)] = 0.0,
 ) -> Tensor:
-    """Saturation about luma, contrast about mid-grey, warmth from blue to red, lifted blacks, dark corners.
+    """Change saturation, contrast, brightness, warmth, black level and vignette of (B, 3, H, W).
 
-    On gamma-coded values, not clamped. Strengths are assumed: `warmth` 1 turns red up and blue down by
-    30 %, `fade` 1 leaves 40 % of the contrast on a light grey, `vignette` 1 makes the corners black.
+    Works on gamma-coded values; does not clamp. The strengths are assumed: `warmth` 1 raises red and
+    lowers blue by 30 %, `fade` 1 leaves 40 % of the contrast on light grey, `vignette` 1 makes the corners
+    black.
     """
-    matrix = saturation * torch.eye(3) + (1 - saturation) * torch.tensor([LUMA] * 3)
+    matrix = saturation * torch.eye(3) + (1 - saturation) * torch.tensor([BT601] * 3)
     matrix = torch.tensor([1 + 0.3 * warmth, 1.0, 1 - 0.3 * warmth])[:, None] * contrast * matrix
     offset = 0.5 - 0.5 * contrast + brightness
     kept = 1 - 0.6 * fade
@@ -34,7 +35,7 @@ def color_filter(
 
 
 def _vignette(image: Tensor, strength: float) -> Tensor:
-    """(H, W): 1 in the middle, 1 - strength in the corners, falling with the fourth power of the radius."""
+    """Return a mask (H, W): 1 in the middle, 1 - strength in the corners, falling with radius^4."""
     rows, columns = (
         torch.linspace(-1 + 1 / size, 1 - 1 / size, size, device=image.device, dtype=image.dtype)
         for size in image.shape[2:]

@@ -1,4 +1,4 @@
-"""JPEG by libjpeg (Pillow), the codec of real uploads, or by kornia where gradients must flow."""
+"""JPEG by libjpeg (Pillow), as in real uploads, or by kornia, which passes gradients."""
 
 from functools import partial
 from typing import Annotated
@@ -19,11 +19,11 @@ def jpeg(
     subsampling: Annotated[str, OneOf(tuple(SUBSAMPLING))] = "4:2:0",
     codec: Annotated[str, OneOf(("libjpeg", "kornia"))] = "libjpeg",
 ) -> Tensor:
-    """Save as JPEG and open again: 8x8 blocks, ringing, washed-out colour edges.
+    """Encode as JPEG and decode: 8x8 blocks, ringing, blurred colour edges.
 
-    libjpeg rounds to 8 bits and goes by way of the CPU. kornia stays on the image's device and passes
-    gradients (arXiv 2309.06978); its rounding is soft, its colour always 4:2:0, its result not of 8 bits
-    and in a batch the same to 1e-6 only.
+    libjpeg rounds to 8 bits and runs on the CPU. kornia stays on the image's device and passes gradients
+    (arXiv 2309.06978); it rounds softly, always uses 4:2:0, and doesn't return 8-bit values. In a batch its
+    results agree to 1e-6 only.
 
     Raises:
         ValueError: for kornia with another subsampling.
@@ -40,5 +40,5 @@ def jpeg(
 
 
 def encode(picture: Image.Image, quality: int, subsampling: str) -> bytes:
-    """The JPEG file of an RGB picture."""
+    """Return the JPEG file of an RGB picture."""
     return save(picture, "JPEG", quality=quality, subsampling=SUBSAMPLING[subsampling])

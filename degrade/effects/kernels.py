@@ -7,26 +7,26 @@ from torch import Tensor
 
 
 def gaussian(size: int, sigma_x: float, sigma_y: float, angle: float) -> Tensor:
-    """Gaussian of deviations `sigma_x`, `sigma_y` in pixels, turned by `angle` radians from x to y (down).
+    """Return a Gaussian of standard deviations `sigma_x`, `sigma_y` pixels, turned by `angle` radians.
 
     Raises:
-        ValueError: if `size` is even; this holds for every kernel here that takes a size.
+        ValueError: if `size` is even, as for every kernel here that takes a size.
     """
     return _normalised(torch.exp(-0.5 * _distance(size, sigma_x, sigma_y, angle)))
 
 
 def generalized_gaussian(size: int, sigma_x: float, sigma_y: float, angle: float, beta: float) -> Tensor:
-    """Gaussian whose exponent is raised to `beta`: 1 is the Gaussian, less peaks, more flattens the top."""
+    """Return a Gaussian whose exponent is raised to `beta`: 1 is the Gaussian, more flattens the top."""
     return _normalised(torch.exp(-0.5 * _distance(size, sigma_x, sigma_y, angle) ** beta))
 
 
 def plateau(size: int, sigma_x: float, sigma_y: float, angle: float, beta: float) -> Tensor:
-    """Flat top with a slow fall: 1 / (1 + d^(2 beta)), d in deviations."""
+    """Return a flat-topped kernel with slow decay: 1 / (1 + d^(2 beta)), d in standard deviations."""
     return _normalised(1 / (1 + _distance(size, sigma_x, sigma_y, angle) ** beta))
 
 
 def sinc(size: int, cutoff: float) -> Tensor:
-    """Ideal round low-pass filter, cut off at `cutoff` radians a pixel (pi: none) and at the aperture."""
+    """Return the ideal low-pass filter up to `cutoff` radians per pixel (pi: all pass), cut off at `size`."""
     x, y = _grid(size)
     radius = (x**2 + y**2).sqrt()
     centre = size // 2
@@ -37,13 +37,13 @@ def sinc(size: int, cutoff: float) -> Tensor:
 
 
 def disc(radius: float) -> Tensor:
-    """Disc of `radius` pixels with a soft rim one pixel wide: a point out of focus."""
+    """Return a disc of `radius` pixels with a soft edge one pixel wide: a defocused point."""
     x, y = _grid(2 * math.ceil(radius) + 1)
     return _normalised((radius + 0.5 - (x**2 + y**2).sqrt()).clamp(0, 1))
 
 
 def line(length: float, angle: float) -> Tensor:
-    """Line of `length` pixels at `angle` radians from x to y (down): a point that moved in the exposure."""
+    """Return a line of `length` pixels at `angle` radians: a point that moved during the exposure."""
     x, y = _grid(2 * math.ceil(length / 2) + 1)
     along = x * math.cos(angle) + y * math.sin(angle)
     across = y * math.cos(angle) - x * math.sin(angle)
@@ -51,13 +51,13 @@ def line(length: float, angle: float) -> Tensor:
 
 
 def aperture(size: int) -> Tensor:
-    """The round Gaussian that OpenCV derives from an aperture of more than nine pixels alone."""
+    """Return OpenCV's Gaussian for a kernel size above 9 without a given sigma."""
     sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8
     return gaussian(size, sigma, sigma, 0.0)
 
 
 def spanning(sigma_x: float, sigma_y: float) -> int:
-    """The size that spans three deviations on each side."""
+    """Return the kernel size that covers three standard deviations on each side."""
     return 2 * math.ceil(3 * max(sigma_x, sigma_y)) + 1
 
 
@@ -70,7 +70,7 @@ def _grid(size: int) -> tuple[Tensor, Tensor]:
 
 
 def _distance(size: int, sigma_x: float, sigma_y: float, angle: float) -> Tensor:
-    """Squared distance from the centre in deviations."""
+    """Return the squared distance from the centre in standard deviations."""
     x, y = _grid(size)
     u = x * math.cos(angle) + y * math.sin(angle)
     v = y * math.cos(angle) - x * math.sin(angle)

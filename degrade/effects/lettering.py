@@ -1,10 +1,11 @@
-"""Lettering as on short videos, as a premultiplied RGBA layer: (H, W, 4) float32 in 0..1."""
+"""Captions in the style of short videos, as premultiplied RGBA layers (H, W, 4), float32 in [0, 1]."""
 
 from colorsys import hls_to_rgb
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from ...color import BT601
 from ...files import brief
 from ...fonts import font, missing
 
@@ -24,21 +25,21 @@ _SIDE = 0.35  # of a box beside the text
 
 
 def ink(hue: float, lightness: float = 0.55) -> Colour:
-    """A vivid colour; 0 and 1 are red, 1/3 is green."""
+    """Return a vivid colour of a hue in [0, 1]; 0 and 1 are red, 1/3 is green."""
     red, green, blue = (round(255 * part) for part in hls_to_rgb(hue % 1, lightness, 0.9))
     return red, green, blue, 255
 
 
 def is_light(colour: Colour) -> bool:
-    """Whether dark letters read better on it."""
-    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 150
+    """Return whether dark letters are easier to read on `colour` than light ones."""
+    return sum(weight * part for weight, part in zip(BT601, colour[:3], strict=True)) > 150
 
 
 def check_letters(text: str) -> None:
-    """Refuse what the font would draw as empty boxes, and what no photo has room for.
+    """Check that the built-in font has all characters, and that the text is not too long.
 
     Raises:
-        ValueError: naming the letters.
+        ValueError: naming the characters.
     """
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"caption or sticker: the text has {len(text)} letters; it may have {LONGEST_TEXT}.")
@@ -50,10 +51,10 @@ def check_letters(text: str) -> None:
 
 
 def lettered(text: str, size: int, room: tuple[int, int], style: str, hue: float) -> np.ndarray | None:
-    """`text` as a layer that fits into `room` (height, width) px; None if it can't be a pixel high.
+    """Return `text` as a layer that fits into `room` (height, width) px; None if no size fits.
 
     Raises:
-        ValueError: for letters that the font lacks.
+        ValueError: for characters that the font lacks.
     """
     check_letters(text)
     words = text.split()
@@ -72,7 +73,7 @@ def _pad(size: int) -> int:
 
 
 def _wrapped(words: list[str], size: int, width: int) -> list[str]:
-    """Greedy lines no wider than `width` px, but for single words that are."""
+    """Return lines of at most `width` px, broken greedily at spaces; a longer word stays whole."""
     lines = [words[0]]
     for word in words[1:]:
         longer = f"{lines[-1]} {word}"
@@ -101,14 +102,14 @@ def _layer(lines: list[str], size: int, extent: tuple[int, int], style: str, hue
 
 
 def _paint(layer: np.ndarray, mask: Image.Image, colour: Colour) -> None:
-    """Lay a colour over what is there. Pillow's own drawing on RGBA differs from version to version."""
+    """Composite a colour over the layer; Pillow's own drawing on RGBA differs between versions."""
     alpha = np.asarray(mask, np.float32)[..., None] * (colour[3] / 255**2)
     layer *= 1 - alpha
     layer += alpha * (np.array([*colour[:3], 255], np.float32) / 255)
 
 
 def _boxes(lines: list[str], size: int, extent: tuple[int, int]) -> Image.Image:
-    """A rounded box behind each line, drawn larger and reduced, for Pillow draws no smooth corners."""
+    """Return a mask of a rounded box behind each line, drawn at 4x and reduced for smooth corners."""
     fine = 4
     mask = Image.new("L", (extent[0] * fine, extent[1] * fine))
     pen = ImageDraw.Draw(mask)
@@ -127,7 +128,7 @@ def _start(line: str, size: int, extent: tuple[int, int]) -> float:
 def _written(
     lines: list[str], size: int, extent: tuple[int, int], stroke: float, shift: float = 0.0
 ) -> Image.Image:
-    """The letters as a mask, each `stroke` fatter all round."""
+    """Return the letters as a mask, each `stroke` wider all round."""
     mask = Image.new("L", extent)
     pen = ImageDraw.Draw(mask)
     for number, line in enumerate(lines):

@@ -1,4 +1,4 @@
-"""The colour mosaic of a camera: one colour a pixel, the other two guessed."""
+"""The Bayer mosaic of a camera: one measured colour per pixel, two interpolated ones."""
 
 from typing import Annotated
 
@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from ...image import mirror_indices
 from .effect import OneOf, effect
 
-PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")  # of a 2x2 cell, row by row
+PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")  # the 2x2 cell, row by row
 
-# Malvar, He and Cutler (2004), in eighths: green at red or blue; colour from its row (transposed: from its
-# column); colour from the diagonals.
+# Filters of Malvar, He and Cutler (2004), in eighths: green at red or blue; a colour from the same row
+# (transposed: column); a colour from the diagonals.
 _GREEN = ((0, 0, -1, 0, 0), (0, 0, 2, 0, 0), (-1, 2, 4, 2, -1), (0, 0, 2, 0, 0), (0, 0, -1, 0, 0))
 _ROW = ((0, 0, 0.5, 0, 0), (0, -1, 0, -1, 0), (-1, 4, 5, 4, -1), (0, -1, 0, -1, 0), (0, 0, 0.5, 0, 0))
 _CROSS = ((0, 0, -1.5, 0, 0), (0, 2, 0, 2, 0), (-1.5, 0, 6, 0, -1.5), (0, 2, 0, 2, 0), (0, 0, -1.5, 0, 0))
@@ -19,14 +20,16 @@ _CROSS = ((0, 0, -1.5, 0, 0), (0, 2, 0, 2, 0), (-1.5, 0, 6, 0, -1.5), (0, 2, 0, 
 
 @effect
 def demosaic(image: Tensor, pattern: Annotated[str, OneOf(PATTERNS)]) -> Tensor:
-    """Keep one colour a pixel and interpolate the rest along gradients: zippers and false colour at edges.
+    """Keep one colour per pixel of (B, 3, H, W) and interpolate the others along gradients.
 
-    On gamma-coded values, not clamped; a flat photo stays as it is.
+    Leaves zippers and false colours at edges; a flat photo is unchanged. Works on gamma-coded values and
+    does not clamp.
     """
     height, width = image.shape[2:]
-    whole = pad(image, (0, int(width < 2), 0, int(height < 2)), mode="replicate")  # a cell at least
+    whole = pad(image, (0, int(width < 2), 0, int(height < 2)), mode="replicate")  # at least one cell
     raw = _mosaic(whole, pattern)
-    rows, columns = (_mirrored(size, image.device) for size in raw.shape[2:])
+    # Mirrored about the border pixel, the mosaic goes on.
+    rows, columns = (mirror_indices(size, -2, size + 2, image.device) for size in raw.shape[2:])
     padded = raw.index_select(2, rows).index_select(3, columns)
     row = torch.tensor(_ROW)
     filters = torch.stack((torch.tensor(_GREEN), row, row.T, torch.tensor(_CROSS)))[:, None] / 8
@@ -37,7 +40,7 @@ def demosaic(image: Tensor, pattern: Annotated[str, OneOf(PATTERNS)]) -> Tensor:
         here = (slice(None), slice(y, None, 2), slice(x, None, 2))
         own = "RGB".index(colour)
         if colour == "G":
-            beside = "RGB".index(pattern[cell ^ 1])  # the colour in the same row
+            beside = "RGB".index(pattern[cell ^ 1])  # the other colour of this row
             guesses = {1: raw[:, 0], beside: along, 2 - beside: down}
         else:
             guesses = {own: raw[:, 0], 1: green, 2 - own: cross}
@@ -46,15 +49,8 @@ def demosaic(image: Tensor, pattern: Annotated[str, OneOf(PATTERNS)]) -> Tensor:
     return out[:, :, :height, :width]
 
 
-def _mirrored(size: int, device: torch.device) -> Tensor:
-    """Where each of the places -2 .. size + 1 lies, mirrored about the border pixel: the mosaic goes on."""
-    period = 2 * (size - 1)
-    place = torch.arange(-2, size + 2, device=device) % period
-    return torch.minimum(place, period - place)
-
-
 def _mosaic(image: Tensor, pattern: str) -> Tensor:
-    """The one colour of each pixel, (B, 1, H, W)."""
+    """Return the one measured colour of each pixel: (B, 1, H, W)."""
     raw = torch.empty_like(image[:, :1])
     for cell, colour in enumerate(pattern):
         y, x = divmod(cell, 2)

@@ -1,7 +1,7 @@
-"""Sensor noise, on gamma-encoded RGB as in Real-ESRGAN (arXiv 2107.10833) and in linear light.
+"""Sensor noise, on gamma-coded RGB as in Real-ESRGAN (arXiv 2107.10833) or in linear light.
 
-Noise is drawn once, on the CPU, and hits every photo of a batch alike, so that a photo gets the same noise
-alone and on every device.
+Noise is drawn once, on the CPU, for all photos of a batch, so that it is the same on every device and for a
+photo alone.
 """
 
 import math
@@ -10,28 +10,28 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from ...color import linear_to_srgb, srgb_to_linear
 from . import kernels
 from .blur import convolve
 from .effect import Range, effect
-from .light import to_linear, to_srgb
 from .poisson import poisson_counts
 
 Levels = Annotated[float, Range(0, 100)]
 
-GREY = (0.2989, 0.587, 0.114)  # what torchvision and BasicSR take for BT.601
+GREY = (0.2989, 0.587, 0.114)  # BT.601 as rounded in torchvision and BasicSR
 
 
 @effect
 def gaussian_noise(image: Tensor, sigma: Levels, grey: bool, generator: torch.Generator) -> Tensor:
-    """Add white noise of standard deviation `sigma` in grey levels of 255; `grey` hits all channels alike."""
+    """Add white noise of standard deviation `sigma` levels of 255; `grey` adds the same to all channels."""
     return torch.add(image, _normal(image, 1 if grey else 3, generator), alpha=sigma / 255)
 
 
 @effect
 def shot_noise(image: Tensor, sigma: Levels, grey: bool, generator: torch.Generator) -> Tensor:
-    """Add noise that grows with the square root of the signal and is `sigma` grey levels of 255 at white.
+    """Add noise that grows with the square root of the signal, `sigma` levels of 255 at white.
 
-    The Gaussian limit of photon noise; `grey` draws one value a pixel.
+    This is the Gaussian limit of photon noise; `grey` adds the same to all channels.
     """
     return image + _normal(image, 1 if grey else 3, generator) * image.clamp(0, 1).sqrt() * (sigma / 255)
 
@@ -40,7 +40,7 @@ def shot_noise(image: Tensor, sigma: Levels, grey: bool, generator: torch.Genera
 def correlated_noise(image: Tensor, sigma: Levels, generator: torch.Generator) -> Tensor:
     """Add noise of a random colour to (B, 3, H, W), as in BSRGAN (arXiv 2103.14006).
 
-    The covariance of the channels is drawn too; none has a deviation of more than `sigma` levels of 255.
+    The covariance of the channels is drawn; no channel has a standard deviation above `sigma` levels of 255.
     """
     drawn = torch.rand((2, 3, 3), generator=generator, dtype=torch.float64)
     turn = torch.linalg.svd(drawn[0]).U
@@ -54,11 +54,11 @@ def correlated_noise(image: Tensor, sigma: Levels, generator: torch.Generator) -
 def poisson_noise(
     image: Tensor, scale: Annotated[float, Range(0, 5)], grey: bool, generator: torch.Generator
 ) -> Tensor:
-    """Add photon noise, `scale` times, to (B, 3, H, W), counted as in Real-ESRGAN.
+    """Add photon noise to (B, 3, H, W), times `scale`, as in Real-ESRGAN.
 
-    White is as many photons as the photo has 8-bit levels, rounded up to a power of two: 256 for most
-    photos, whose deviation at white is `scale` * 16 levels. `grey` counts the photons of the grey photo and
-    hits all channels alike.
+    White is as many photons as the photo has 8-bit levels, rounded up to a power of two: 256 for most photos,
+    whose standard deviation at white is `scale` * 16 levels. `grey` counts the photons of the grey photo and
+    adds the same to all channels.
     """
     seen = (image * image.new_tensor(GREY).view(3, 1, 1)).sum(dim=1, keepdim=True) if grey else image
     levels = seen.mul(255).round_().clamp_(0, 255)
@@ -77,35 +77,35 @@ def sensor_noise(
     *,
     generator: torch.Generator,
 ) -> Tensor:
-    """Add the noise of a sensor to (B, 3, H, W) in linear light: variance `shot`^2 * light + `read`^2.
+    """Add sensor noise to (B, 3, H, W) in linear light: variance `shot`^2 * light + `read`^2.
 
-    `shot` is the deviation at white, 1 / sqrt(photons that a pixel holds), and `read` the one in the dark,
-    both with white as 1. Of the variance, `chroma` is colour, in blotches of a Gaussian of `grain` pixels
-    (0: single pixels), as denoisers leave it; the rest is brightness.
+    `shot` is the standard deviation at white, 1 / sqrt(photons per pixel at white), `read` that in the dark,
+    both with white as 1. The share `chroma` of the variance is colour, blurred by a Gaussian of `grain`
+    pixels (0: not at all), as denoisers leave it; the rest is luma.
     """
-    light = to_linear(image)
+    light = srgb_to_linear(image)
     sigma = (light.clamp(0, 1) * shot**2 + read**2).sqrt()
     noise = (
         _normal(image, 1, generator) * (1 - chroma) ** 0.5 + _blotches(image, grain, generator) * chroma**0.5
     )
-    return to_srgb(light + sigma * noise)
+    return linear_to_srgb(light + sigma * noise)
 
 
 def _normal(image: Tensor, channels: int, generator: torch.Generator, margin: int = 0) -> Tensor:
-    """(1, channels, H, W) standard normal numbers for a photo, with `margin` more pixels on every side."""
+    """Return standard normal numbers (1, channels, H, W), with `margin` more pixels on every side."""
     shape = (1, channels, *(side + 2 * margin for side in image.shape[2:]))
     return torch.randn(shape, generator=generator, dtype=image.dtype).to(image.device)
 
 
 def _photon_noise(levels: Tensor, normal: Tensor) -> Tensor:
-    """What counting photons adds to one photo, given as levels of 255."""
+    """Return the difference that counting photons makes to one photo, given in levels of 255."""
     count = torch.bincount(levels.flatten().to(torch.uint8), minlength=256).count_nonzero()
     white = 1 << (int(count) - 1).bit_length()
     return poisson_counts(levels, white / 255, normal).div_(white).sub_(levels, alpha=1 / 255)
 
 
 def _blotches(image: Tensor, grain: float, generator: torch.Generator) -> Tensor:
-    """(1, 3, H, W) smooth noise of variance 1 in each channel and no brightness."""
+    """Return smooth noise (1, 3, H, W) of variance 1 in each channel and no luma."""
     margin = math.ceil(3 * grain)  # the noise is mirrored there
     noise = _normal(image, 3, generator, margin)
     if grain:

@@ -1,4 +1,4 @@
-"""Captions and stickers, burned into a photo by its owner before the network damages it."""
+"""Captions and stickers, which the owner adds to a photo before it is uploaded."""
 
 import math
 from typing import Annotated
@@ -25,11 +25,11 @@ def caption(
     hue: Annotated[float, Range(0, 1)] = 0.0,
     opacity: Annotated[float, Range(0, 1)] = 1.0,
 ) -> Tensor:
-    """Text of `size` times the shorter side, wrapped, made smaller until it fits, wholly inside the photo.
+    """Draw text of `size` times the shorter side on (B, 3, H, W), wrapped and shrunk until it fits.
 
-    `x` and `y` say where in the room that is left: 0.5 is the middle. `hue` below 0.5 is white (of a box:
-    white below 0.25, else black); from there to 1 it goes once round the colour wheel. The font is
-    Pillow's own, for Latin letters, digits and punctuation. An empty text changes nothing.
+    `x` and `y` place it within the room that is left: 0.5 is the middle. `hue` below 0.5 is white (boxes:
+    white below 0.25, else black); from 0.5 to 1 it runs once around the colour wheel. The font has Latin
+    letters, digits and punctuation. An empty text changes nothing.
     """
     height, width = image.shape[2:]
     margin = round(_MARGIN * min(height, width))
@@ -49,10 +49,10 @@ def sticker(
     hue: Annotated[float, Range(0, 1)] = 0.0,
     text: str = "",
 ) -> Tensor:
-    """A sticker of `size` times the shorter side, turned by `angle` radians, wholly inside the photo.
+    """Draw a sticker of `size` times the shorter side on (B, 3, H, W), turned by `angle` radians.
 
-    `x` and `y` as for captions; `hue` goes once round the colour wheel from red and picks an emoji's face;
-    `text` is what a price, a badge or a bubble says.
+    `x` and `y` are as for captions. `hue` runs once around the colour wheel from red, and chooses the face of
+    an emoji. `text` is the text of a price, a badge or a bubble.
     """
     height, width = image.shape[2:]
     margin = round(_MARGIN * min(height, width))
@@ -65,7 +65,7 @@ def sticker(
 def _laid(
     image: Tensor, layer: np.ndarray, place: tuple[float, float], margin: int, opacity: float
 ) -> Tensor:
-    """Lay premultiplied RGBA over (B, 3, H, W); `place` 0..1 down and right of the room in the margin."""
+    """Composite premultiplied RGBA over (B, 3, H, W); `place` is 0..1 down and right inside the margin."""
     height, width = image.shape[2:]
     layer = layer[:height, :width]
     pixels = torch.from_numpy(layer).permute(2, 0, 1).to(image.device).to(image.dtype) * opacity

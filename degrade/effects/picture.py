@@ -1,4 +1,4 @@
-"""The way of a photo through a still-picture file: 8 bits, Pillow, and back."""
+"""Photos through image files: 8 bits, Pillow, and back."""
 
 import io
 from collections.abc import Callable
@@ -8,28 +8,25 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...image import to_levels
 from ...photos.formats import opened
 
 
-def to_bytes(image: Tensor) -> np.ndarray:
-    """(B, 3, H, W) -> (B, H, W, 3) uint8 on the CPU, rounded and clamped."""
-    levels = image.detach().mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def from_bytes(pixels: np.ndarray, like: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) in [0, 1], of the device and dtype of `like`."""
+def from_batch(pixels: np.ndarray, like: Tensor) -> Tensor:
+    """Return (B, H, W, 3) uint8 as (B, 3, H, W) in [0, 1], with the device and dtype of `like`."""
     levels = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
     return levels.to(like.device).to(like.dtype).div_(255)
 
 
 def round_trip(image: Tensor, encode: Callable[[Image.Image], bytes]) -> Tensor:
-    """Each photo of (B, 3, H, W) as a file made by `encode`, opened again."""
-    return from_bytes(np.stack([_decode(encode(Image.fromarray(photo))) for photo in to_bytes(image)]), image)
+    """Return each photo of (B, 3, H, W) encoded by `encode` and decoded again."""
+    return from_batch(
+        np.stack([_decode(encode(Image.fromarray(photo))) for photo in to_levels(image)]), image
+    )
 
 
 def save(picture: Image.Image, kind: str, **options: int | str) -> bytes:
-    """The file's bytes as `PIL.Image.save` makes them.
+    """Return the bytes of a file that `PIL.Image.save` makes.
 
     Raises:
         ValueError: if the format can't hold a photo of this size.

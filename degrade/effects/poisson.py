@@ -1,4 +1,4 @@
-"""Poisson numbers made of normal ones: fast, and the same number for the same level and draw."""
+"""Poisson numbers from normal ones: fast, and the same number for the same level and draw."""
 
 import torch
 from torch import Tensor
@@ -8,11 +8,11 @@ MOST = 20  # counts with a mean of FEW exceed it once in 1e11
 
 
 def poisson_counts(levels: Tensor, photons: float, normal: Tensor) -> Tensor:
-    """Counts with means `levels` * `photons`: the quantiles at which the standard `normal` numbers stand.
+    """Return Poisson numbers with means `levels` * `photons`, at the quantiles of the numbers in `normal`.
 
-    Levels are whole numbers 0..255, of the same shape as `normal`. By the Cornish-Fisher expansion of the
-    Poisson quantile (M. B. Giles, ACM TOMS 42(1), 2016, eq. 5), rounded down: from three photons on, mean and
-    variance are right to half a percent. Below, by the exact distribution.
+    Levels are integers 0..255, of the shape of `normal`. From three photons on, this is the Cornish-Fisher
+    expansion of the Poisson quantile (M. B. Giles, ACM TOMS 42(1), 2016, eq. 5), rounded down: mean and
+    variance are right to 0.5 %. Below, it is the exact distribution.
     """
     mean = levels * photons
     root = mean.clamp(min=FEW).sqrt_()
@@ -27,7 +27,7 @@ def poisson_counts(levels: Tensor, photons: float, normal: Tensor) -> Tensor:
 
 
 def _few(levels: Tensor, photons: float, normal: Tensor) -> Tensor:
-    """The same by the exact distribution, for means below FEW."""
+    """Return the same from the exact distribution, for means below FEW."""
     counts = torch.zeros_like(normal)
     for level in torch.bincount(levels.to(torch.uint8)).nonzero().flatten().cpu().tolist():
         where = (levels == level).nonzero().squeeze(1)
@@ -42,6 +42,6 @@ def _few(levels: Tensor, photons: float, normal: Tensor) -> Tensor:
 
 
 def _thresholds(mean: float) -> list[float]:
-    """What a standard normal number must exceed for a count above 0, 1, 2, ..."""
+    """Return the normal numbers above which the count exceeds 0, 1, 2, ..."""
     counts = torch.arange(MOST, dtype=torch.float64)
     return (-torch.special.ndtri(torch.special.gammainc(counts + 1, torch.full_like(counts, mean)))).tolist()

@@ -1,4 +1,4 @@
-"""Resizing as cameras, editors and networks do it."""
+"""Resizing as in cameras, editors and social networks."""
 
 from typing import Annotated
 
@@ -21,7 +21,7 @@ BLOCK_PX = 64  # rows that one matrix makes
 def rescale(
     image: Tensor, factor: Annotated[float, Range(0.02, 8)], mode: Mode, antialias: bool = True
 ) -> Tensor:
-    """Resize (B, 3, H, W) by `factor`, to whole pixels and at least one."""
+    """Resize (B, 3, H, W) by `factor`, to integer sizes of at least 1."""
     height, width = _times(tuple(image.shape[2:]), factor)
     return resize(image, height, width, mode, antialias)
 
@@ -35,26 +35,26 @@ def shrink(
     *,
     lr_size: tuple[int, int],
 ) -> Tensor:
-    """Resize (B, 3, H, W) to `factor` times the size of the finished photo, just to it at 1."""
+    """Resize (B, 3, H, W) to `factor` times the size of the finished photo."""
     return resize(image, *_times(lr_size, factor), mode, antialias)
 
 
 @effect
 def fake_hd(image: Tensor, factor: Annotated[float, Range(1, 4)], down: Mode, up: Mode) -> Tensor:
-    """Keep the size of (B, 3, H, W) and lose its detail: shrunk by `factor`, then enlarged again."""
+    """Shrink (B, 3, H, W) by `factor` and enlarge it to its size again, which loses detail."""
     height, width = image.shape[2:]
     return resize(resize(image, *_times((height, width), 1 / factor), down), height, width, up)
 
 
 def resize(image: Tensor, height: int, width: int, mode: str, antialias: bool = True) -> Tensor:
-    """Resize (B, C, H, W) to a size.
+    """Return (B, C, H, W) resized.
 
-    With `antialias` shrinking takes in every pixel, as in Pillow (bicubic with a = -0.5); without, it
-    samples between the nearest ones, as torch does by itself (a = -0.75) and Real-ESRGAN with it. 'area'
-    always takes in every pixel, 'nearest' never.
+    With `antialias`, shrinking averages over all pixels, as in Pillow (bicubic with a = -0.5); without, it
+    interpolates between the nearest ones, as torch's default (a = -0.75) and Real-ESRGAN do. 'area' always
+    averages, 'nearest' never.
 
     Raises:
-        ValueError: if `mode` is not one of `MODES`, or the size is beyond `LARGEST_PX`.
+        ValueError: if `mode` is not one of `MODES`, or the result exceeds `LARGEST_PX`.
     """
     if mode not in MODES:
         raise ValueError(f"resize: mode must be one of {', '.join(MODES)}, got {mode!r}.")
@@ -78,9 +78,9 @@ def resize(image: Tensor, height: int, width: int, mode: str, antialias: bool = 
 
 
 def bilinear(image: Tensor, height: int, width: int, down: float = 0.0, right: float = 0.0) -> Tensor:
-    """Resize (B, C, H, W) between the nearest pixels, moved by `down` and `right` of the new ones.
+    """Return (B, C, H, W) resized bilinearly, moved by `down` and `right` pixels of the result.
 
-    torch's own differs in the last bit with the number of threads.
+    torch's own function differs in the last bit with the number of threads.
     """
     across = (
         _linear(image, height, down).transpose(2, 3).contiguous()
@@ -89,7 +89,7 @@ def bilinear(image: Tensor, height: int, width: int, down: float = 0.0, right: f
 
 
 def _linear(image: Tensor, size: int, shift: float) -> Tensor:
-    """Linear interpolation at `size` heights; beyond the border it repeats."""
+    """Interpolate linearly at `size` heights; outside, the border repeats."""
     height = image.shape[2]
     ratio = float(torch.tensor(height / size))  # in single precision, as torch has it
     place = (torch.arange(size, dtype=torch.float64) + 0.5 + shift) * ratio - 0.5  # Apple's GPUs lack float64
@@ -106,7 +106,7 @@ def _times(size: tuple[int, ...], factor: float) -> tuple[int, int]:
 
 
 def _lanczos(image: Tensor, height: int, antialias: bool) -> Tensor:
-    """Resize the rows of (B, C, H, W) by the windowed sinc of three lobes."""
+    """Resize the rows of (B, C, H, W) by a windowed sinc of three lobes."""
     ratio = image.shape[2] / height
     stretch = max(1.0, ratio) if antialias else 1.0
     reach = LANCZOS_LOBES * stretch

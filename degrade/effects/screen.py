@@ -1,11 +1,12 @@
-"""Screenshots: a photo shown at an odd zoom, captured, and brought back to its size."""
+"""Screenshots: a photo displayed at some zoom, captured, and resized back."""
 
 from typing import Annotated
 
 from torch import Tensor
 
+from ...image import to_levels
 from .effect import Range, effect
-from .picture import from_bytes, to_bytes
+from .picture import from_batch
 from .resize import bilinear
 
 
@@ -13,11 +14,12 @@ from .resize import bilinear
 def screenshot(
     image: Tensor, factor: Annotated[float, Range(0.3, 3)], shift: Annotated[float, Range(0, 1)]
 ) -> Tensor:
-    """Show at `factor` times its size, 8 bits, `shift` screen pixels off the grid; back to its size.
+    """Display (B, 3, H, W) at `factor` times its size, in 8 bits, and resize it back.
 
-    Both ways bilinear as screens do it, without antialias, so that a small factor leaves jagged edges.
+    The display is `shift` screen pixels off the pixel grid. Both resizes are bilinear without antialiasing,
+    as on screens, so a small factor leaves jagged edges.
     """
     height, width = image.shape[2:]
     shown = bilinear(image, max(1, round(height * factor)), max(1, round(width * factor)), shift, shift)
     back = -shift * height / shown.shape[2], -shift * width / shown.shape[3]
-    return bilinear(from_bytes(to_bytes(shown), image), height, width, *back)
+    return bilinear(from_batch(to_levels(shown), image), height, width, *back)

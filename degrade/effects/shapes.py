@@ -1,4 +1,4 @@
-"""Stickers drawn from plain shapes, as premultiplied RGBA layers: (H, W, 4) float32 in 0..1."""
+"""Stickers drawn from simple shapes, as premultiplied RGBA layers (H, W, 4), float32 in [0, 1]."""
 
 import math
 from collections.abc import Callable
@@ -16,10 +16,10 @@ _LARGE = 200  # px from which half of that is enough
 
 
 def drawn(kind: str, side: int, angle: float, hue: float, text: str) -> np.ndarray:
-    """One of `SHAPES` on a sheet of `side` px, turned by `angle` radians, cut to what is not empty.
+    """Return one of `SHAPES` of `side` px, turned by `angle` radians, cropped to its visible part.
 
     Raises:
-        ValueError: for letters that the font lacks.
+        ValueError: for characters that the font lacks.
     """
     check_letters(text)
     fine = _FINE if side < _LARGE else _FINE // 2
@@ -32,33 +32,33 @@ def drawn(kind: str, side: int, angle: float, hue: float, text: str) -> np.ndarr
 
 
 class Pen:
-    """Draws on a square sheet whose sides are 1 long."""
+    """Drawing on a square sheet of side 1."""
 
     def __init__(self, sheet: Image.Image):
         self.pen, self.side = ImageDraw.Draw(sheet), sheet.width
 
     def polygon(self, points: list[Point], fill: Colour, rim: float = 0.0) -> None:
-        """A shape with a white rim, as if cut out with scissors."""
+        """Draw a filled shape with a white outline."""
         outline = [(x * self.side, y * self.side) for x, y in points]
         if rim:
             self.pen.line([*outline, *outline[:2]], WHITE, round(2 * rim * self.side), joint="curve")
         self.pen.polygon(outline, fill)
 
     def disc(self, x: float, y: float, radius: float, fill: Colour) -> None:
-        """A filled circle."""
+        """Draw a filled circle."""
         self.pen.ellipse([self.side * at for at in (x - radius, y - radius, x + radius, y + radius)], fill)
 
     def stroke(self, points: list[Point], fill: Colour, width: float) -> None:
-        """A line through `points`, with round joints."""
+        """Draw a line through `points`, with round joints."""
         line = [(x * self.side, y * self.side) for x, y in points]
         self.pen.line(line, fill, round(width * self.side), joint="curve")
 
     def panel(self, box: tuple[float, float, float, float], radius: float, fill: Colour) -> None:
-        """A rectangle with round corners."""
+        """Draw a rectangle with round corners."""
         self.pen.rounded_rectangle([self.side * at for at in box], radius * self.side, fill)
 
     def write(self, text: str, x: float, y: float, room: Point, fill: Colour) -> None:
-        """One line about (x, y), as large as `room` (width, height) lets it be."""
+        """Draw one line of text about (x, y), as large as `room` (width, height) allows."""
         size = max(1, round(room[1] * self.side))
         length = font(size).getlength(text)
         size = max(1, math.floor(min(size, size * room[0] * self.side / max(1.0, length))))
@@ -87,7 +87,7 @@ def _heart(pen: Pen, colour: Colour, _text: str) -> None:
 
 
 def _heart_at(x: float, y: float, scale: float) -> list[Point]:
-    """The usual heart curve, 32 wide before `scale`."""
+    """Return the usual heart curve, 32 wide before `scale`."""
     turns = [math.tau * step / 90 for step in range(90)]
     down = [13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t) for t in turns]
     return [(x + 16 * scale * math.sin(t) ** 3, y - scale * d) for t, d in zip(turns, down, strict=True)]
@@ -125,7 +125,7 @@ def _bubble(pen: Pen, colour: Colour, text: str) -> None:
 
 
 def _circle(pen: Pen, colour: Colour, _text: str) -> None:
-    """A ring by hand, as people circle what matters: its ends pass each other."""
+    """Draw a hand-drawn ring whose ends overlap."""
     turns = [math.radians(degrees) for degrees in range(-110, 291, 5)]
     reach = [0.46 - 0.012 * turn for turn in turns]
     ring = [(0.48 + r * math.cos(t), 0.5 + 0.8 * r * math.sin(t)) for t, r in zip(turns, reach, strict=True)]
@@ -133,7 +133,7 @@ def _circle(pen: Pen, colour: Colour, _text: str) -> None:
 
 
 def _burst(points: int, outer: float, inner: float) -> list[Point]:
-    """A star about the middle, its first point up."""
+    """Return a star about the middle, with its first point up."""
     radii = [outer, inner] * points
     turns = [math.pi * step / points for step in range(2 * points)]
     return [(0.5 + r * math.sin(t), 0.5 - r * math.cos(t)) for r, t in zip(radii, turns, strict=True)]

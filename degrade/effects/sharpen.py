@@ -1,4 +1,4 @@
-"""Sharpening as editors and phones do it, and the one that Real-ESRGAN gives its targets."""
+"""Sharpening as in editors and phones, and of Real-ESRGAN's targets."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from .effect import OneOf, Range, effect
 def sharpen(
     image: Tensor, amount: Annotated[float, Range(0, 5)], radius: Annotated[float, Range(0.3, 10)]
 ) -> Tensor:
-    """Unsharp mask on (B, 3, H, W), not clamped: light and dark halos at edges.
+    """Unsharp mask on (B, 3, H, W), not clamped, which leaves halos at edges.
 
     Adds `amount` times the difference from the photo blurred by a Gaussian of `radius` pixels.
     """
@@ -29,11 +29,11 @@ def usm(
     radius: Annotated[int, OneOf(tuple(range(1, 102, 2)))] = 51,
     threshold: Annotated[float, Range(0, 255)] = 10,
 ) -> Tensor:
-    """Sharpen (B, 3, H, W) in [0, 1] near edges only: the targets of Real-ESRGAN (arXiv 2107.10833).
+    """Sharpen (B, 3, H, W) in [0, 1] near edges only, as the targets of Real-ESRGAN (arXiv 2107.10833).
 
-    The defaults are its own: it asks for a radius of 50 and takes the next odd one. An edge is where the
-    photo and its blurred copy, by an aperture of `radius` pixels, differ by more than `threshold` levels of
-    255; `weight` times that difference is added there.
+    The defaults are its own (it asks for radius 50 and takes the next odd one). Edges are pixels where the
+    photo and its blur with a kernel of `radius` pixels differ by more than `threshold` levels of 255; there,
+    `weight` times the difference is added.
     """
     kernel = kernels.aperture(radius)
     channels = [_usm(channel, weight, kernel, threshold) for channel in image.split(1, dim=1)]

@@ -1,4 +1,4 @@
-"""Video codecs: the photo as a frame of a clip that a platform has encoded."""
+"""Video codecs: the photo as a frame of an encoded clip."""
 
 import math
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ...image import to_levels
 from .effect import OneOf, Range, effect
-from .picture import from_bytes, to_bytes
+from .picture import from_batch
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
@@ -53,17 +54,17 @@ def video(
     """
     height, width = image.shape[2:]
     steps = range(frames - 1, -1, -1) if motion else (0,)
-    clip = [to_bytes(_drifted(image, step * motion, angle)) for step in steps]
+    clip = [to_levels(_drifted(image, step * motion, angle)) for step in steps]
     clip *= frames // len(clip)  # a clip at rest repeats one frame
     bottom, right = (max(_SMALLEST[codec], size + size % 2) - size for size in (height, width))
     margin = ((0, 0), (0, bottom), (0, right), (0, 0))
     padded = [np.pad(frame, margin, mode="edge") for frame in clip]
     last = [_last_frame(photo, codec, crf, preset) for photo in zip(*padded, strict=True)]
-    return from_bytes(np.stack(last)[:, :height, :width], image)
+    return from_batch(np.stack(last)[:, :height, :width], image)
 
 
 def _drifted(image: Tensor, distance: float, angle: float) -> Tensor:
-    """Moved by `distance` pixels, bilinear; what comes in from outside repeats the border."""
+    """Return the photo moved by `distance` pixels, bilinear; outside, the border repeats."""
     if not distance:
         return image
     for dim, shift in ((3, distance * math.cos(angle)), (2, distance * math.sin(angle))):
@@ -80,7 +81,7 @@ def _moved(image: Tensor, dim: int, shift: int) -> Tensor:
 
 
 def _last_frame(photos: Sequence[np.ndarray], codec: str, crf: int, preset: str) -> np.ndarray:
-    """Encode frames of (H, W, 3) uint8, H and W even, and decode the last.
+    """Encode frames (H, W, 3) uint8, H and W even, and return the last one decoded.
 
     Raises:
         ValueError: if the codec refuses the size.
@@ -128,10 +129,10 @@ def _options(codec: str, crf: int, preset: str) -> dict[str, str]:
 
 
 def _context(name: str, mode: Literal["r", "w"]) -> "VideoCodecContext":
-    """A codec of FFmpeg that works in one thread.
+    """Return a single-threaded codec context of FFmpeg.
 
     Raises:
-        RuntimeError: if this FFmpeg lacks it.
+        RuntimeError: if this FFmpeg lacks the codec.
     """
     from av import CodecContext
     from av.codec.codec import UnknownCodecError

@@ -1,4 +1,4 @@
-"""WebP, what messengers and shops make of an upload."""
+"""WebP, as messengers and shops store uploads."""
 
 from functools import partial
 from typing import Annotated
@@ -11,8 +11,8 @@ from .picture import round_trip, save
 
 @effect
 def webp(image: Tensor, quality: Annotated[int, Range(1, 100)]) -> Tensor:
-    """Save as lossy WebP (VP8 still, always 4:2:0) and open again: smears fine texture.
+    """Encode as lossy WebP (VP8, always 4:2:0) and decode, which smears fine texture.
 
-    At effort 2 of 6, in half the time of Pillow's 4.
+    Effort 2 of 6 takes half the time of Pillow's default, 4.
     """
     return round_trip(image, partial(save, kind="WEBP", quality=quality, method=2))

@@ -1,4 +1,4 @@
-"""What people write over their photos: captions, prices, hashtags and badges, from a vocabulary of ours."""
+"""Generated texts for captions, prices, hashtags and badges."""
 
 import random
 import re
@@ -93,7 +93,7 @@ _LOUD = {"caption": 0.2, "badge": 0.6}  # how often in capitals; assumed
 
 
 def words(kind: str, rng: random.Random) -> str:
-    """One line of a kind of `KINDS`; the same state of `rng` gives the same line.
+    """Return one line of a kind in `KINDS`; the same state of `rng` gives the same line.
 
     Raises:
         ValueError: for another kind.

@@ -1,4 +1,4 @@
-"""Named recipes as data, each with the source of its numbers; 'assumed' marks those that are ours."""
+"""Named recipes as data, each with the source of its numbers; 'assumed' marks our own."""
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -22,7 +22,7 @@ _HOMES = {
 
 
 class _Recipes(Mapping[str, "Recipe"]):
-    """Recipes by name, made when they are asked for: ComfyUI lists the names at every start."""
+    """Recipes by name, built on access, since ComfyUI lists the names at every start."""
 
     def __getitem__(self, name: str) -> "Recipe":
         return getattr(import_module(f".{_HOMES[name]}", __name__), name.upper())

@@ -22,7 +22,7 @@ def _blur(scale: int) -> Either:
 
 
 def _reduce(scale: int) -> Either:
-    """Down to between the full size and half the final one, or a wide blur and every nth pixel."""
+    """Reduction to a random size, or a wide blur and every nth pixel."""
     factor = Uniform(1.0, 2.0 * scale, power=-1)
     decimate = (
         Step("gaussian_blur", {"size": 25, "sigma_x": Uniform(0.1, 0.6 * scale)}),
@@ -37,7 +37,7 @@ def _reduce(scale: int) -> Either:
 
 
 def _noise() -> Either:
-    """Alike in all channels, apart in each, or correlated between them at full strength."""
+    """The same in all channels, independent, or correlated at full strength."""
     level = Uniform(2, 25)
     return Either(
         (
@@ -58,7 +58,7 @@ _CAMERA = (  # stands in for BSRGAN's camera model, which is not published
 
 
 def _shuffled(scale: int) -> Shuffle:
-    """Everything in random order, but the reduction to the final size after the other one."""
+    """All steps in random order, except that the reduction to the final size comes after the other one."""
     return Shuffle(
         (
             (_blur(scale),),
@@ -74,7 +74,7 @@ def _shuffled(scale: int) -> Shuffle:
 
 
 def _half() -> Entry:
-    """To half the size, half of them antialiased."""
+    """Reduction to half size, half of the time antialiased."""
     half = {"factor": 0.5, "mode": _MODE, "antialias": False}
     return Either(
         (

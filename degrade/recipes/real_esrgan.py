@@ -1,4 +1,4 @@
-"""The two-stage chain of Real-ESRGAN (arXiv 2107.10833) and the settings of those that took it over."""
+"""The two-stage chain of Real-ESRGAN (arXiv 2107.10833), and the settings of methods that use it."""
 
 import math
 from dataclasses import dataclass, replace
@@ -74,7 +74,7 @@ class Stage:
 
 
 def _around_one(low: float, high: float) -> Choice:
-    """A shape below or above 1, alike often; with `high` below 1 both are below, as published."""
+    """A shape parameter below or above 1, equally often; with `high` below 1 always below, as published."""
     return Choice((Uniform(min(low, 1.0), 1.0), Uniform(min(high, 1.0), max(high, 1.0))))
 
 

@@ -1,4 +1,4 @@
-"""Our own recipes: what phones, editors, messengers and short-video platforms do to a photo."""
+"""Our own recipes: the damage of phones, editors, messengers and short-video platforms."""
 
 import math
 
@@ -13,7 +13,7 @@ _HUE = Uniform(0.0, 1.0)
 
 
 def _caption(probability: float, y: Uniform, size: Uniform) -> Step:
-    """Words across the photo, as short-video apps set them."""
+    """A caption across the photo, as in short-video apps."""
     return Step(
         "caption",
         {
@@ -30,7 +30,7 @@ def _caption(probability: float, y: Uniform, size: Uniform) -> Step:
 
 
 def _small(kind: str, probability: float) -> Step:
-    """A hashtag or price somewhere near the border."""
+    """A hashtag or price near the border."""
     text = {"text": Words(kind), "x": Uniform(0.15, 0.85), "y": Uniform(0.05, 0.95)}
     return Step(
         "caption",
@@ -40,7 +40,7 @@ def _small(kind: str, probability: float) -> Step:
 
 
 def _sticker(probability: float) -> Either:
-    """A tag, a badge or a drawing, somewhere inside."""
+    """A price tag, a badge or a drawing, anywhere inside."""
     place = {"x": Uniform(0.1, 0.9), "y": Uniform(0.1, 0.9), "size": Uniform(0.08, 0.22)}
     look = {**place, "angle": Uniform(-0.4, 0.4), "hue": _HUE}
     tag = Step("sticker", {"kind": "price", "text": Words("price"), **look})
@@ -95,7 +95,7 @@ _CAMERA: tuple[Entry, ...] = (
 
 
 def _video(low: int, high: int, probability: float = 1.0) -> Either:
-    """One pass through an editor's or a platform's video encoder."""
+    """One pass through the video encoder of an editor or a platform."""
     clip = {
         "crf": Uniform(low, high),
         "frames": Choice((1, 2, 4), (0.5, 0.25, 0.25)),
@@ -114,7 +114,7 @@ def _video(low: int, high: int, probability: float = 1.0) -> Either:
 
 
 def _recompress(low: int, high: int) -> Either:
-    """A still saved once more by a messenger or a network."""
+    """One more save as a still picture by a messenger or a network."""
     return Either(
         (
             Branch(0.6, (Step("jpeg", {"quality": Uniform(low, high), "subsampling": _CHROMA}),)),

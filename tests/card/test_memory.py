@@ -12,6 +12,7 @@ MIB = 2**20
 WIDTHS = (320, 640, 1280, 1280)
 NUMBERS_UP_TO = 20_000  # larger tensors hold no numbers
 LATENTS = {"512x512": (64, 64), "1080x1920": (136, 240), "4096x4096": (512, 512)}
+DEEP = (("512x512", 0.3), ("1080x1920", 1.0), ("4096x4096", 1.0), ("4096x4096", 0.3))
 
 
 class Told:
@@ -75,8 +76,14 @@ def restore(weights, latent, freeze=1.0, steps=2):
     return model, conds
 
 
-@pytest.mark.parametrize("freeze", [1.0, 0.3])
-@pytest.mark.parametrize("size", LATENTS)
+@pytest.mark.parametrize(
+    ("size", "freeze"),
+    [
+        ("512x512", 1.0),
+        ("1080x1920", 0.3),
+        *(pytest.param(size, freeze, marks=pytest.mark.deep) for size, freeze in DEEP),
+    ],
+)
 def test_the_host_was_told_of_what_a_run_takes(size, freeze, card, weights, told):
     import comfy.model_management as management
 

@@ -41,11 +41,11 @@ def regression():
 
 def nano():
     """The task of the bundled model, with weights of its start."""
-    from ugc_sr.train.nano import RestoreTask, _started
-    from ugc_sr.train.task import Start
+    from ugc_sr.train.nano_network import load_nano
+    from ugc_sr.train.nano_tasks import RestoreTask
 
     weights = {"perceptual": 0.1, "texture": 0.01, "weave": 1.0}
-    return RestoreTask(_started(Start(seed=0)), **weights, window=64, tokens=True)
+    return RestoreTask(load_nano(seed=0, base=None), **weights, window=64, tokens=True)
 
 
 @pytest.fixture
@@ -67,11 +67,11 @@ def test_a_task_has_the_same_losses_and_pictures_on_a_card(kind, regression, req
     else:
         build = partial(request.getfixturevalue("make"), options={"steps": 2})
     with torch.no_grad():
-        expected = build().eval()(batch, 0)["loss"].item()
+        expected = build().eval()(batch)["loss"].item()
         restored = build().eval().restore(batch.lr, seed=5)
         card("plain")
         task = build().eval().to("cuda")
-        loss = task(batch.to(torch.device("cuda")), 0)["loss"]
+        loss = task(batch.to(torch.device("cuda")))["loss"]
         assert loss.device.type == "cuda"
         assert loss.item() == pytest.approx(expected, rel=1e-5)
         picture = task.restore(batch.lr.to("cuda"), seed=5)
@@ -83,11 +83,11 @@ def test_validation_scores_what_a_card_restores(regression, batch, card):
     from ugc_sr.train.validate import Validation
 
     def scores(device):
-        crew = SimpleNamespace(
-            device=torch.device(device), rank=0, size=1, main=True, gathered=lambda rows: rows
+        processes = SimpleNamespace(
+            device=torch.device(device), rank=0, size=1, is_main=True, gather=lambda rows: rows
         )
         task = regression().to(device)
-        return Validation(batch, crew).run(SimpleNamespace(task=task, autocast=nullcontext), sheet=True)
+        return Validation(batch, processes).run(SimpleNamespace(task=task, autocast=nullcontext), sheet=True)
 
     expected, _ = scores("cpu")
     card("plain")
@@ -96,7 +96,13 @@ def test_validation_scores_what_a_card_restores(regression, batch, card):
     assert sheet is not None
 
 
-@pytest.mark.parametrize("recipe", ["mild", "ugc", "real_esrgan_x4", "bsrgan_x4"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "ugc",
+        *(pytest.param(name, marks=pytest.mark.deep) for name in ("mild", "real_esrgan_x4", "bsrgan_x4")),
+    ],
+)
 def test_the_same_seed_damages_a_photo_alike_on_a_card(recipe, card, photos):
     from ugc_sr.degrade.degradation import apply
     from ugc_sr.degrade.recipes import RECIPES

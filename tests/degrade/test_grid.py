@@ -132,7 +132,7 @@ def test_the_command_draws_the_same_picture_again(file):
         (["photo.png", "out.png", "--count", "0"], "--count must be at least 1, got 0"),
         (["photo.png", "out.doc"], "out.doc: expected a file that ends in .jpg, .jpeg, .png"),
         (["gone.png", "out.png"], "gone.png: there is no such file"),
-        (["photo.png", "out.png", "--recipe", "x"], "--recipe x: no such file and no such name"),
+        (["photo.png", "out.png", "--recipe", "x"], "There is no recipe or file 'x'"),
         (["photo.png", "out.png", "--scale", "100"], "a photo of 64x48 px can't be shrunk by 100"),
     ],
 )

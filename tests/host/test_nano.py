@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ugc_sr.sample.frame import fit
-from ugc_sr.train.nano import Nano, restore
+from ugc_sr.train.nano_network import Nano, restore
 
 pytestmark = pytest.mark.comfy
 

@@ -294,7 +294,10 @@ def zipped_pickle(tmp_path):
         (lambda tmp_path: whole(tmp_path)[:5], "is not a safetensors file"),
         (zipped_pickle, "is a PyTorch pickle under another name.* Get the .safetensors file"),
         (lambda tmp_path: pickle.dumps({"w": [1.0]}), "is a PyTorch pickle under another name"),
-        (lambda tmp_path: b"<!DOCTYPE html><html>Not found</html>", "is not a safetensors file. Download"),
+        (
+            lambda tmp_path: b"<!DOCTYPE html><html>Not found</html>",
+            "is a web page, such as a login .* Download",
+        ),
         (lambda tmp_path: put(tmp_path / "none", {}).read_bytes(), "'x.safetensors' holds no tensors"),
     ],
 )

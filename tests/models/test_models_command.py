@@ -84,3 +84,15 @@ def test_wrong_arguments_are_status_2(arguments):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
+
+
+def test_another_python_than_comfyuis_is_told_of_in_one_line(tmp_path):
+    start = (
+        "import runpy, sys; sys.modules['torch'] = None; runpy.run_module('ugc_sr.models', alter_sys=True)"
+    )
+    command = [sys.executable, "-c", start, "doctor"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"This Python, {sys.executable}, has no PyTorch. Run the command with the Python that runs ComfyUI.\n"
+    )

@@ -143,7 +143,7 @@ def test_a_partly_transparent_photo_is_refused(score, socket):
         ({"sr": photos(1), "lr": photos(3)}, "'lr' holds 3 photos and 'sr' 1; expected as many, or one for"),
         (
             {"sr": photos(), "lr": photos(1, 16, 40)},
-            "The result is 40x32 px, which is no enlargement of a photo",
+            "The result is 40x32 px, which is not an enlargement of a photo",
         ),
         (
             {"sr": photos(1, 8, 8), "gt": photos(1, 8, 8)},

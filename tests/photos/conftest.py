@@ -6,6 +6,8 @@ import zlib
 import pytest
 from PIL import ImageCms
 
+from ugc_sr.photos.png import SIGNATURE, chunk
+
 
 @pytest.fixture(scope="session")
 def profile_of_gamma():
@@ -55,23 +57,12 @@ def grey_profile():
 def png():
     """Makes a PNG of pixels (H, W, C) uint8 or uint16, with further chunks before its pixels."""
 
-    def part(kind, content):
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
-
     def make(pixels, **chunks):
         height, width, channels = pixels.shape
         depth = 8 * pixels.dtype.itemsize
         head = struct.pack(">IIBBBBB", width, height, depth, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
         rows = b"".join(b"\0" + row.astype(row.dtype.newbyteorder(">")).tobytes() for row in pixels)
-        more = b"".join(part(kind.encode(), content) for kind, content in chunks.items())
-        return (
-            b"\x89PNG\r\n\x1a\n"
-            + part(b"IHDR", head)
-            + more
-            + part(b"IDAT", zlib.compress(rows))
-            + part(b"IEND", b"")
-        )
+        parts = {"IHDR": head, **chunks, "IDAT": zlib.compress(rows), "IEND": b""}
+        return SIGNATURE + b"".join(chunk(kind.encode(), content) for kind, content in parts.items())
 
     return make

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from ugc_sr.degrade.dataset.files import load_photo
+from ugc_sr.degrade.dataset.photo import load_photo
 from ugc_sr.photos.formats import PhotoError
 from ugc_sr.restore.photo import read
-from ugc_sr.score.files import load
-from ugc_sr.train.data.files import photo_files
+from ugc_sr.score.scoring import load
+from ugc_sr.train.data.folders import photo_folder
 from ugc_sr.train.data.sources import _pixels
 
 SIDE = 16  # of a field, a block of every codec
@@ -196,7 +196,7 @@ def test_every_command_sees_the_same_pixels(tmp_path, png, profile_of_gamma, cas
         Image.alpha_composite(Image.new("RGBA", restored.size, "white"), restored).convert("RGB")
     ).astype(float)
     degraded = load_photo(file)[0].permute(1, 2, 0).numpy() * 255
-    trained = _pixels(photo_files(tmp_path).open(0, "hr")).permute(1, 2, 0).numpy().astype(float)
+    trained = _pixels(photo_folder(tmp_path).open(0, "hr")).permute(1, 2, 0).numpy().astype(float)
     assert np.abs(restored - degraded).max() <= 1
     assert np.abs(trained - degraded).max() <= 0.501
     if shows(mode)[1]:

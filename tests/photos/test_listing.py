@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from PIL import Image
 
-from ugc_sr.degrade.dataset.jobs import Plan, data_name, list_jobs
+from ugc_sr.degrade.dataset.jobs import PairPlan, data_name, list_jobs
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.photos.listing import TakenNames, list_photos, partners
 
@@ -177,7 +177,7 @@ def test_names_too_long_for_a_file_give_way_to_their_hash():
 
 def test_pairs_of_one_name_are_numbered_and_know_their_photos_by_path(folder, tmp_path):
     where = folder("A.jpg", "a.png", "a/b.jpg", "a_b.jpg", f"{CAFE}.jpg", f"{CAFE_OF_MACOS}.jpg")
-    plan = Plan(tmp_path / "out", RECIPES["mild"], scale=2)
+    plan = PairPlan(tmp_path / "out", RECIPES["mild"], scale=2)
     jobs = {job.samples[0][0]: job.source for job in list_jobs(plan, list_photos(where).photos)}
     assert unicodedata.is_normalized("NFC", CAFE)
     assert jobs == {

@@ -14,7 +14,8 @@ import uuid
 import pytest
 from PIL import Image, ImageCms
 
-from ugc_sr.restore.__main__ import main, version
+from ugc_sr.console import version
+from ugc_sr.restore.__main__ import main
 from ugc_sr.restore.server import CHECKOUT
 
 pytestmark = pytest.mark.comfy

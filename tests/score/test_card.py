@@ -6,8 +6,8 @@ import torch
 from PIL import Image, ImageChops
 
 from ugc_sr.score.card import BETTER_PX, EDGE_PX, INTERVAL_PX, ROW_PX, card
-from ugc_sr.score.files import summary
 from ugc_sr.score.metrics import evaluate
+from ugc_sr.score.scoring import summary
 from ugc_sr.score.sheet import PAPER
 
 

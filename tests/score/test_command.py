@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ugc_sr.score import files as score_files
+from ugc_sr.score import scoring
 from ugc_sr.score.__main__ import main
-from ugc_sr.score.files import json_safe, report, table
+from ugc_sr.score.scoring import json_safe, report, table
 
 
 def picture(seed=0, size=(32, 40), channels=3):
@@ -148,7 +148,7 @@ def test_it_says_what_is_wrong_in_a_line_and_fails(folders, capsys, prepare, arg
         (
             replaced("lr/a.png", picture(size=(9, 40))),
             "sr --lr lr",
-            r"'a.webp' against 'lr/a.png': .*no enlargement of a photo of 40x9 px",
+            r"'a.webp' against 'lr/a.png': .*not an enlargement of a photo of 40x9 px",
         ),
         (
             lambda: _write("gt/a.png", b"text"),
@@ -202,7 +202,7 @@ def test_what_is_passed_over_is_named_and_leaves_json_alone(folders, capsys):
 
 
 def test_nothing_is_scored_before_all_is_known_to_fit(folders, monkeypatch):
-    monkeypatch.setattr(score_files, "evaluate", lambda *a, **k: pytest.fail("scored"))
+    monkeypatch.setattr(scoring, "evaluate", lambda *a, **k: pytest.fail("scored"))
     picture(size=(9, 9)).save("gt/b.png")
     for arguments in (["sr", "--gt", "gt"], ["sr", "--html", "nowhere/x.html"], ["sr", "--extra", "lpips"]):
         with pytest.raises(SystemExit):

@@ -51,7 +51,7 @@ def test_noise_is_measured_to_a_tenth(sigma):
 
 def test_noise_made_coarse_by_a_blur_is_measured_as_grain():
     coarse = 8 / 255 * torch.randn(1, 1, 64, 64).repeat_interleave(3, 2).repeat_interleave(3, 3)
-    noisy = 0.5 + F.avg_pool2d(coarse, 3, 1, 1)
+    noisy = (0.5 + F.avg_pool2d(coarse, 3, 1, 1)).expand(-1, 3, -1, -1)
     assert of("noise", noisy) < 2
     assert of("grain", noisy) > 8
     fine = 0.5 + 8 / 255 * torch.randn(1, 3, 192, 192).mean(1, keepdim=True).expand(-1, 3, -1, -1) * 3**0.5

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import convolve2d
 from skimage import data
 from skimage.color import rgb2ycbcr
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import peak_signal_noise_ratio
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -25,7 +25,6 @@ from ugc_sr.score.measures import (
     niqe,
     psnr_rgb,
     psnr_y,
-    ssim_y,
 )
 from ugc_sr.score.metrics import CHALLENGE, METRICS, challenge_score, evaluate
 
@@ -69,20 +68,6 @@ def test_psnr_y_agrees_with_scikit_image(photo, noisy):
 def test_psnr_rgb_agrees_with_scikit_image(photo, noisy):
     expected = peak_signal_noise_ratio(as_bytes(photo), as_bytes(noisy), data_range=255)
     assert psnr_rgb(noisy, photo).item() == pytest.approx(expected, abs=1e-9)
-
-
-def test_ssim_y_agrees_with_scikit_image_where_the_window_fits(photo, noisy):
-    _, full = structural_similarity(
-        studio_luma(photo),
-        studio_luma(noisy),
-        data_range=255,
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-        full=True,
-    )
-    # scikit-image takes the same 11x11 window (truncate 3.5), and goes on beyond the border
-    assert ssim_y(noisy, photo).item() == pytest.approx(full[5:-5, 5:-5].mean(), abs=1e-6)
 
 
 def test_luma_is_studio_range_and_so_reads_higher_than_full_range():
@@ -137,37 +122,8 @@ def test_an_equal_image_scores_best(photo):
     assert scores["lr_consistency"] > 55  # the small photo was rounded to bytes
 
 
-@pytest.mark.parametrize("name", SYMMETRIC)
-def test_swapping_result_and_original_changes_nothing(photo, noisy, name):
-    measure = METRICS[name].measure
-    assert_close(measure(noisy, photo), measure(photo, noisy), atol=1e-12, rtol=0)
-
-
 def test_detail_turns_round_when_swapped(photo, noisy):
     assert hf_ratio(noisy, photo).item() * hf_ratio(photo, noisy).item() == pytest.approx(1, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", ["psnr_y", "psnr_rgb", "ssim_y", "gmsd"])
-@pytest.mark.parametrize(
-    "ladder",
-    [
-        lambda photo: [damaged(photo, noise) for noise in (0.01, 0.03, 0.08, 0.2)],
-        lambda photo: [blurred(photo, sigma) for sigma in (0.5, 1, 2, 4)],
-    ],
-    ids=["noise", "blur"],
-)
-def test_more_damage_scores_worse(photo, name, ladder):
-    metric = METRICS[name]
-    scores = [metric.measure(step, photo).item() for step in (photo, *ladder(photo))]
-    assert scores == sorted(scores, reverse=metric.better == "higher")
-    assert len(set(scores)) == len(scores)
-
-
-def test_detail_falls_with_blur_and_rises_with_noise(photo):
-    blur = [hf_ratio(blurred(photo, sigma), photo).item() for sigma in (0.5, 1, 2)]
-    noise = [hf_ratio(damaged(photo, amount), photo).item() for amount in (0.02, 0.05, 0.1)]
-    assert 1 > blur[0] > blur[1] > blur[2] > 0
-    assert 1 < noise[0] < noise[1] < noise[2]
 
 
 def test_detail_is_what_a_blur_of_two_pixels_removes(photo, noisy):
@@ -252,7 +208,7 @@ def test_every_metric_says_how_it_is_measured():
 
 def test_the_documentation_lists_every_metric_with_what_it_is_compared_with():
     text = (Path(__file__).parents[2] / "docs" / "scoring.md").read_text(encoding="utf-8")
-    section = text[text.index("## Metrics") : text.index("### Traps")]
+    section = text[text.index("## Metrics") : text.index("### Comparability")]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|", section, re.MULTILINE)
     said = {"original": "gt", "small photo": "lr", "tile plan": "borders", "nothing": "nothing"}
     expected = {name: (metric.reference, metric.better) for name, metric in (METRICS | EXTRAS).items()}
@@ -360,7 +316,7 @@ def test_the_challenge_score_refuses_what_is_not_a_number():
         (
             torch.rand(1, 3, 32, 32),
             {"lr": torch.rand(1, 3, 8, 16)},
-            "32x32 px.*no enlargement .* 16x8 px",
+            "32x32 px.*not an enlargement .* 16x8 px",
         ),
     ],
 )

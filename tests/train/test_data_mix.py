@@ -12,7 +12,7 @@ from PIL import Image
 
 from ugc_sr.degrade.__main__ import main as degrade
 from ugc_sr.train.data import Data, Part, places
-from ugc_sr.train.data.files import pair_files, photo_files
+from ugc_sr.train.data.folders import pair_folder, photo_folder
 from ugc_sr.train.data.mix import Mix
 
 # Damage by averaging alone: every LR pixel is the mean of its 4x4 pixels of HR, wherever a crop was cut.
@@ -264,7 +264,7 @@ def test_photos_without_a_partner_are_named(plain):
             lambda folder: folder,
             "worse",
             ValueError,
-            "it: worse: no such file and no such name; known are ugc",
+            "it: There is no recipe or file 'worse'; recipes are ugc",
         ),
     ],
 )
@@ -413,7 +413,7 @@ def kinds(tmp_path):
 
 
 def captions_of(folder):
-    files = photo_files(folder)
+    files = photo_folder(folder)
     return {name: files.caption(index) for index, name in enumerate(files.names)}
 
 
@@ -450,7 +450,7 @@ def test_a_name_alone_is_enough_where_one_photo_has_it(kinds):
 def test_a_caption_that_could_belong_to_several_photos_is_refused_by_name(kinds, captions, problem):
     (kinds / "metadata.jsonl").write_text(lines_of(captions))
     with pytest.raises(ValueError, match=problem):
-        photo_files(kinds)
+        photo_folder(kinds)
 
 
 @pytest.mark.parametrize("place", ["", "hr", "lr"])
@@ -460,7 +460,7 @@ def test_captions_of_pairs_lie_beside_either_side_or_above(tmp_path, place):
             (tmp_path / side / kind).mkdir(parents=True)
             paint(0, width, width * 4 // 5).save(tmp_path / side / kind / "0.png")
     (tmp_path / place / "metadata.jsonl").write_text(lines_of([("cats/0.png", "a cat")]))
-    files = pair_files(tmp_path, 4)
+    files = pair_folder(tmp_path, 4)
     assert {name: files.caption(i) for i, name in enumerate(files.names)} == {"cats/0": "a cat", "dogs/0": ""}
 
 
@@ -472,7 +472,7 @@ def test_photos_of_one_name_are_held_out_one_by_one(kinds, tmp_path, average):
     pairs = tmp_path / "pairs"
     options = ["--recipe", average, "--workers", "1", "--per-image", "2"]
     assert degrade([str(kinds), str(pairs), *options]) == 0
-    assert sorted(set(pair_files(pairs, 4).groups)) == [
+    assert sorted(set(pair_folder(pairs, 4).groups)) == [
         *(f"cats/{number}.jpg" for number in range(4)),
         *(f"dogs/{number}.jpg" for number in range(4)),
     ]

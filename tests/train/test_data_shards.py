@@ -12,7 +12,7 @@ from PIL import Image
 from ugc_sr.degrade.__main__ import main as degrade
 from ugc_sr.train.data import Data, Part
 from ugc_sr.train.data.command import main as pack
-from ugc_sr.train.data.files import pair_files
+from ugc_sr.train.data.folders import pair_folder
 from ugc_sr.train.data.mix import Mix
 from ugc_sr.train.data.shards import TOGETHER, Shards
 
@@ -35,7 +35,7 @@ def shards(tmp_path, pairs, capsys):
     from ugc_sr.train.data.shards import write_shards
 
     folder = tmp_path / "shards"
-    for _ in write_shards(pair_files(pairs, 4), folder, megabytes=0.05):
+    for _ in write_shards(pair_folder(pairs, 4), folder, megabytes=0.05):
         pass
     assert len(list(folder.glob("*.tar"))) > 2
     return folder
@@ -50,7 +50,7 @@ def draw(mix, count, crop=8):
 
 
 def test_shards_hold_the_very_photos_and_captions_of_the_folder(pairs, shards):
-    files, packed = pair_files(pairs, 4), Shards(shards)
+    files, packed = pair_folder(pairs, 4), Shards(shards)
     assert sorted(packed.names) == sorted(name.replace(".", "_") for name in files.names)
     for index, name in enumerate(files.names):
         there = packed.names.index(name.replace(".", "_"))
@@ -81,7 +81,7 @@ def test_webdataset_reads_our_shards(pairs, shards):
 def test_we_read_shards_of_webdataset(tmp_path, pairs):
     import webdataset
 
-    files = pair_files(pairs, 4)
+    files = pair_folder(pairs, 4)
     (tmp_path / "theirs").mkdir()
     with webdataset.ShardWriter(str(tmp_path / "theirs" / "%03d.tar"), maxcount=5, verbose=0) as writer:
         for index in range(12):
@@ -155,10 +155,10 @@ def test_a_broken_member_is_skipped_by_name(shards):
 def test_half_a_shard_is_refused(shards):
     tar = shards / "000001.tar"
     tar.write_bytes(tar.read_bytes()[:5000])
-    with pytest.raises(ValueError, match=r"000001\.tar: not a whole tar file"):
+    with pytest.raises(ValueError, match=r"000001\.tar: not a complete tar file"):
         mix_of(shards)
     tar.write_bytes(b"no tar at all, but long enough to be looked at" * 20)
-    with pytest.raises(ValueError, match=r"000001\.tar: not a whole tar file"):
+    with pytest.raises(ValueError, match=r"000001\.tar: not a complete tar file"):
         mix_of(shards)
 
 

@@ -1,4 +1,4 @@
-"""The step: whom it moves, how fast, what it remembers; and the plan of its memory."""
+"""A training step, its saved state, the presets, and the memory plan."""
 
 import math
 from dataclasses import replace
@@ -8,47 +8,34 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from ugc_sr.train import plan
+from ugc_sr.train import memory_plan
 from ugc_sr.train.checkpoint import read, save, write
-from ugc_sr.train.crew import Crew
-from ugc_sr.train.loop import Trainer, _share
-from ugc_sr.train.presets import PRESETS, Data, Part, Preset, Stage, changed, from_json, to_json
-from ugc_sr.train.run import Config, run
+from ugc_sr.train.config import Config
+from ugc_sr.train.distributed import Distributed
+from ugc_sr.train.loop import Trainer, _schedule
+from ugc_sr.train.presets import PRESETS, Data, Part, Stage, TrainingPreset, changed, from_json, to_json
+from ugc_sr.train.run import run
 from ugc_sr.train.task import Batch, Task, noise_like, seed_of
 
 STAGE = Stage(name="stage", task="none", steps=10, learning_rate=0.1, batch=4, crop=4)
 
 
 class Line(Task):
-    """A player that fits a line, and a critic that fits it at half the pace."""
-
-    players = ("main", "critic")
+    """A linear layer; it fits a line."""
 
     def __init__(self, width=3):
         super().__init__()
-        self.main, self.critic = nn.Linear(width, width), nn.Linear(width, width)
-        for layer in (self.main, self.critic):
-            nn.init.constant_(layer.weight, 0.1)
-            nn.init.zeros_(layer.bias)
+        self.layer = nn.Linear(width, width)
+        nn.init.constant_(self.layer.weight, 0.1)
+        nn.init.zeros_(self.layer.bias)
 
-    def parameters_of(self, player):
-        return list(getattr(self, player).parameters())
-
-    def groups(self, player):
-        return [(1.0 if player == "main" else 0.5, self.parameters_of(player))]
-
-    def averaged(self):
-        return self.main
-
-    def forward(self, batch, step, player="main"):
-        x = batch.lr.mean((2, 3))
-        seen = self.critic(self.main(x)) if player == "critic" else self.main(x)
-        return {"loss": (seen - batch.hr.mean((2, 3))).square().mean()}
+    def forward(self, batch):
+        return {"loss": (self.layer(batch.lr.mean((2, 3))) - batch.hr.mean((2, 3))).square().mean()}
 
 
 @pytest.fixture(scope="module")
-def crew():
-    return Crew(cpu=True)
+def processes():
+    return Distributed(cpu=True)
 
 
 def batch(step=0, size=4):
@@ -61,26 +48,22 @@ def weights(task):
     return {name: value.detach().clone() for name, value in task.named_parameters()}
 
 
-def test_each_player_moves_alone_and_at_its_own_pace(crew):
+def test_the_first_step_of_adamw_is_the_learning_rate(processes):
     task = Line()
-    before = weights(task)
-    Trainer(task, replace(STAGE, weight_decay=0.0), crew).advance([batch()])
-    moved = {name: (value - before[name]).abs().max().item() for name, value in task.named_parameters()}
-    assert moved["main.bias"] == pytest.approx(0.1, rel=1e-3)  # AdamW's first step is the learning rate
-    assert moved["critic.bias"] == pytest.approx(0.05, rel=1e-3)
-    assert all(parameter.requires_grad for parameter in task.parameters())
+    Trainer(task, replace(STAGE, weight_decay=0.0), processes).advance([batch()])
+    assert task.layer.bias.abs().max().item() == pytest.approx(0.1, rel=1e-3)
 
 
-def test_parts_of_a_batch_add_up_to_the_batch(crew):
+def test_parts_of_a_batch_add_up_to_the_batch(processes):
     once, parts = Line(), Line()
-    Trainer(once, STAGE, crew).advance([batch()])
-    Trainer(parts, STAGE, crew).advance(batch().split(2))
+    Trainer(once, STAGE, processes).advance([batch()])
+    Trainer(parts, STAGE, processes).advance(batch().split(2))
     assert_close(weights(once), weights(parts))
 
 
-def test_a_trainer_goes_on_from_its_file(crew, tmp_path):
+def test_a_trainer_goes_on_from_its_file(processes, tmp_path):
     stage = replace(STAGE, ema=0.9, schedule="cosine", warmup=3)
-    whole, first, second = (Trainer(Line(), stage, crew) for _ in range(3))
+    whole, first, second = (Trainer(Line(), stage, processes) for _ in range(3))
     for step in range(6):
         whole.advance([batch(step)])
     for step in range(3):
@@ -93,21 +76,20 @@ def test_a_trainer_goes_on_from_its_file(crew, tmp_path):
         assert torch.equal(value, second.tensors()[name]), name
 
 
-def test_the_average_is_worn_and_taken_off(crew):
-    trainer = Trainer(Line(), replace(STAGE, ema=0.5), crew)
+def test_the_average_is_applied_and_removed(processes):
+    trainer = Trainer(Line(), replace(STAGE, ema=0.5), processes)
     for step in range(3):
         trainer.advance([batch(step)])
-    live, average = weights(trainer.task), trainer.average.weights["main.weight"].clone()
-    with trainer.average.worn():
-        assert torch.equal(trainer.task.main.weight, average)
-        assert not torch.equal(average, live["main.weight"])
-        assert torch.equal(trainer.task.critic.weight, live["critic.weight"])
+    live, average = weights(trainer.task), trainer.average.weights["layer.weight"].clone()
+    with trainer.average.applied():
+        assert torch.equal(trainer.task.layer.weight, average)
+        assert not torch.equal(average, live["layer.weight"])
     assert_close(weights(trainer.task), live, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_learns_too(crew, precision):
-    trainer = Trainer(Line(), replace(STAGE, precision=precision), crew)
+def test_half_precision_learns_too(processes, precision):
+    trainer = Trainer(Line(), replace(STAGE, precision=precision), processes)
     losses = [trainer.advance([batch()])["loss"] for _ in range(20)]
     assert losses[-1] < losses[0] / 2
     assert all(value.dtype == torch.float32 for value in trainer.task.parameters())
@@ -115,13 +97,13 @@ def test_half_precision_learns_too(crew, precision):
 
 def test_the_learning_rate_warms_up_and_cools_down():
     cosine = replace(STAGE, steps=100, warmup=10, schedule="cosine", floor=0.1)
-    assert _share(0, cosine) == pytest.approx(0.1, rel=1e-3)
-    assert _share(99, cosine) == pytest.approx(0.1, rel=0.01)
-    assert _share(54, cosine) == pytest.approx(0.1 + 0.45 * (1 + math.cos(0.54 * math.pi)))
-    assert [_share(step, replace(STAGE, warmup=2)) for step in range(4)] == [0.5, 1, 1, 1]
+    assert _schedule(0, cosine) == pytest.approx(0.1, rel=1e-3)
+    assert _schedule(99, cosine) == pytest.approx(0.1, rel=0.01)
+    assert _schedule(54, cosine) == pytest.approx(0.1 + 0.45 * (1 + math.cos(0.54 * math.pi)))
+    assert [_schedule(step, replace(STAGE, warmup=2)) for step in range(4)] == [0.5, 1, 1, 1]
 
 
-def test_a_stage_begins_from_the_averaged_weights_of_the_one_before(tmp_path, crew):
+def test_a_stage_begins_from_the_averaged_weights_of_the_one_before(tmp_path, processes):
     from safetensors.torch import load_file
 
     from .test_train_command import SCALE
@@ -138,8 +120,8 @@ def test_a_stage_begins_from_the_averaged_weights_of_the_one_before(tmp_path, cr
         replace(first, options=options),
         replace(first, name="second", learning_rate=1e-12, options=options),
     )
-    preset = Preset("two stages", Data((Part("pairs", path=str(tmp_path)),)), stages)
-    run(Config("two", preset, workers=0), tmp_path / "run", crew)
+    preset = TrainingPreset("two stages", Data((Part("pairs", path=str(tmp_path)),)), stages)
+    run(Config("two", preset, workers=0), tmp_path / "run", processes)
     between, _ = read(tmp_path / "run" / "stages" / "first.safetensors")
     assert_close(load_file(tmp_path / "run" / "last" / "regression.safetensors"), between)
 
@@ -147,14 +129,14 @@ def test_a_stage_begins_from_the_averaged_weights_of_the_one_before(tmp_path, cr
 def test_a_file_is_replaced_whole(tmp_path):
     file = tmp_path / "deep" / "state.safetensors"
     write(file, {"x": torch.ones(3)}, {})
-    with pytest.raises(ValueError, match="is no state of a run"):
+    with pytest.raises(ValueError, match="is not a saved state of a run"):
         read(file)
     with pytest.raises(OSError, match="directory"):
         write(file.parent, {"x": torch.ones(3)}, {})
     assert [entry.name for entry in file.parent.iterdir()] == ["state.safetensors"]
 
 
-# Presets
+# TrainingPresets
 
 
 def test_settings_are_changed_by_name_and_survive_the_way_through_json():
@@ -213,7 +195,7 @@ class Tower(Task):
         self.layers = nn.ModuleList(nn.Linear(width, out) for out in widths)
         self.layers[0].requires_grad_(False)
 
-    def forward(self, batch, step, player="main"):
+    def forward(self, batch):
         x = batch.lr.flatten(1)[:, :256]
         for layer in self.layers:
             x = layer(x)
@@ -225,10 +207,10 @@ def wide(size):
     return Batch(photo, photo, tuple(range(size)))
 
 
-def test_the_memory_plan_counts_what_a_step_keeps(crew):
-    trainer = Trainer(Tower(), replace(STAGE, ema=0.9), crew)
+def test_the_memory_plan_counts_what_a_step_keeps(processes):
+    trainer = Trainer(Tower(), replace(STAGE, ema=0.9), processes)
     before = weights(trainer.task)
-    planned = plan.measure(trainer, wide(4096), crew)
+    planned = memory_plan.measure(trainer, wide(4096), processes)
     layer, last = 4 * 256 * 257, 4 * 257
     assert planned.weights == 7 * layer + last
     assert planned.gradients == planned.average == planned.optimizer / 2 == 6 * layer + last
@@ -240,15 +222,18 @@ def test_the_memory_plan_counts_what_a_step_keeps(crew):
     assert all(parameter.grad is None for parameter in trainer.task.parameters())
 
 
-def test_parts_need_less_memory_than_the_batch(crew):
+def test_parts_need_less_memory_than_the_batch(processes):
     once, parts = (
-        plan.measure(Trainer(Tower(), replace(STAGE, accumulate=count), crew), wide(4096), crew).activations
+        memory_plan.measure(
+            Trainer(Tower(), replace(STAGE, accumulate=count), processes), wide(4096), processes
+        ).activations
         for count in (1, 4)
     )
     assert once > 2 * parts  # the whole batch is there either way
 
 
 def test_too_little_room_comes_with_advice():
-    tight = plan.Plan(weights=2**30, average=0, optimizer=0, gradients=0, activations=2**30, total=2**31)
-    assert "advice" not in plan.table(tight, room=2**32)
-    assert "The device has 1.00 GiB. What helps" in plan.table(tight, room=2**30)
+    sizes = {"weights": 2**30, "activations": 2**30, "total": 2**31}
+    tight = memory_plan.MemoryPlan(average=0, optimizer=0, gradients=0, **sizes)
+    assert "advice" not in memory_plan.table(tight, room=2**32)
+    assert "The device has 1.00 GiB. What helps" in memory_plan.table(tight, room=2**30)

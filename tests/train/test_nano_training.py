@@ -11,12 +11,14 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from ugc_sr.models.nano import LATENT_CHANNELS, Autoencoder, centres, place, residual
-from ugc_sr.train import nano as training
+from ugc_sr.train import nano_tasks as training
 from ugc_sr.train import pairs as making
 from ugc_sr.train import photos as photo_list
-from ugc_sr.train.crew import Crew
+from ugc_sr.train.config import Config
+from ugc_sr.train.distributed import Distributed
+from ugc_sr.train.nano_network import LAST_TIMESTEP, Nano, load_nano, restore
 from ugc_sr.train.presets import PRESETS
-from ugc_sr.train.run import Config, run
+from ugc_sr.train.run import run
 from ugc_sr.train.scenes import captioned, dead_leaves
 from ugc_sr.train.task import Batch, Start, seed_of
 
@@ -26,7 +28,7 @@ OPTIONS = {"perceptual": 0.1, "texture": 0.1, "weave": 1.0, "window": 64, "token
 @pytest.fixture(scope="module")
 def model():
     """Fresh weights, with an anchor and tokens that do something."""
-    model = training._started(Start(seed=0)).eval()
+    model = load_nano(0, None).eval()
     with torch.no_grad():
         for parameter in model.vae.tail.parameters():
             parameter.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
@@ -138,9 +140,9 @@ def test_places_are_told_apart_at_the_width_of_a_token():
 
 
 def test_512_px_cost_at_most_12_gmac():
-    model, hint = training.Nano().eval().requires_grad_(False), hints(1, 512)
+    model, hint = Nano().eval().requires_grad_(False), hints(1, 512)
     with FlopCounterMode(display=False) as counter:
-        training.restore(model, hint)
+        restore(model, hint)
     assert 6e9 < counter.get_total_flops() / 2 <= 12e9
 
 
@@ -161,17 +163,17 @@ def test_a_flat_place_gets_less_detail_than_a_rich_one():
 @torch.inference_mode()
 def test_sharpness_moves_straight_from_the_anchor_to_the_sharpest(model):
     hint = hints()
-    truest, half, sharpest = (training.restore(model, hint, sharpness=s) for s in (0.0, 0.5, 1.0))
+    truest, half, sharpest = (restore(model, hint, sharpness=s) for s in (0.0, 0.5, 1.0))
     assert not torch.equal(truest, sharpest)
     torch.testing.assert_close(half, (truest + sharpest) / 2)
     torch.testing.assert_close(truest, model.picture(model.anchor(hint)))
 
 
 def test_errors_of_the_sharp_end_leave_the_anchor_alone(model):
-    task = training.RestoreTask(training._started(Start(seed=0)), **OPTIONS)
+    task = training.RestoreTask(load_nano(0, None), **OPTIONS)
     hint = hints(side=96)
     batch = Batch(hint, hint, (1, 2), target=1 - hint)
-    task(batch, 0)["loss"].backward()
+    task(batch)["loss"].backward()
     assert task.model.unet.conv_out.weight.grad.any()
     frozen = (task.model.encoder, task.model.vae)
     assert not any(parameter.requires_grad for part in frozen for parameter in part.parameters())
@@ -180,10 +182,8 @@ def test_errors_of_the_sharp_end_leave_the_anchor_alone(model):
 def test_the_sharp_end_is_trained_towards_the_target(model):
     task = training.RestoreTask(model, **OPTIONS)
     hint = hints(side=96)
-    base = {name: value.item() for name, value in task(Batch(hint, hint, (1, 2)), 0).items()}
-    other = {
-        name: value.item() for name, value in task(Batch(hint, hint, (1, 2), target=1 - hint), 0).items()
-    }
+    base = {name: value.item() for name, value in task(Batch(hint, hint, (1, 2))).items()}
+    other = {name: value.item() for name, value in task(Batch(hint, hint, (1, 2), target=1 - hint)).items()}
     assert all(other[name] > 1.2 * base[name] for name in ("l1", "perceptual", "texture"))
 
 
@@ -214,10 +214,10 @@ def test_no_tokens_are_read_until_they_are_asked_for(model):
 def test_the_encoder_learns_what_the_trunk_says_of_the_clean_photo():
     task = training.build_reading(None, Start(seed=0))
     clean = hints(3, 128)
-    told = task.told(clean)
-    assert [x.shape for x in told] == [(3, 64, 512)] * 2
-    assert all(x.mean(dim=(0, 1)).abs().max() < 1e-4 for x in told)
-    losses = task(Batch(clean, clean, (1, 2, 3)), 0)
+    features = task.features(clean)
+    assert [x.shape for x in features] == [(3, 64, 512)] * 2
+    assert all(x.mean(dim=(0, 1)).abs().max() < 1e-4 for x in features)
+    losses = task(Batch(clean, clean, (1, 2, 3)))
     assert 1.5 < losses["loss"].item() < 2.5  # nothing is known yet
     assert not any("_trunk" in name for name, _ in task.named_parameters())
 
@@ -239,9 +239,9 @@ def test_the_whole_preset_runs_through_the_engine_and_leaves_the_bundled_file(tm
         ),
     )
     config = Config("nano-smoke", preset, validate=str(tmp_path / "pairs"), workers=0)
-    run(config, tmp_path / "run", Crew(cpu=True))
+    run(config, tmp_path / "run", Distributed(cpu=True))
     exported = load_file(tmp_path / "run" / "last" / "nano.safetensors")
-    wanted = training.Nano().state_dict()
+    wanted = Nano().state_dict()
     wanted["text."] = wanted.pop("text")
     assert {name: w.shape for name, w in exported.items()} == {name: w.shape for name, w in wanted.items()}
     assert all(w.isfinite().all() for w in exported.values())
@@ -251,7 +251,7 @@ def test_seeds_place_the_windows_and_the_timesteps():
     seeds = tuple(seed_of(0, "stage", step, 0) for step in range(200))
     timesteps = training._timesteps(seeds)
     assert torch.equal(timesteps, training._timesteps(seeds))
-    assert 0.75 < (timesteps == training.LAST_TIMESTEP).float().mean() < 0.95
+    assert 0.75 < (timesteps == LAST_TIMESTEP).float().mean() < 0.95
     pictures = torch.arange(64.0).view(1, 1, 1, 64).expand(len(seeds), 3, 64, 64)
     cut = training._windows(pictures, seeds, 16)
     assert cut.shape == (200, 3, 16, 16)
@@ -265,7 +265,7 @@ def test_the_anchor_is_trained_alone(model):
     assert moved
     assert all(name.startswith("model.vae.") for name in moved)
     batch = Batch(hint.flip(0), hint, (1, 2))
-    losses = task(batch, 0)
-    near = task(Batch(task.restore(hint), hint, (1, 2)), 0)
+    losses = task(batch)
+    near = task(Batch(task.restore(hint), hint, (1, 2)))
     assert near["psnr"] < losses["psnr"]
     assert near["weave"] < losses["weave"]

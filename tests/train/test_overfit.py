@@ -11,7 +11,7 @@ from PIL import Image
 from ugc_sr.image import resize
 from ugc_sr.restore.server import CHECKOUT
 from ugc_sr.score.metrics import evaluate
-from ugc_sr.train.crew import Crew
+from ugc_sr.train.distributed import Distributed
 from ugc_sr.train.loop import Trainer
 from ugc_sr.train.presets import Stage
 from ugc_sr.train.regression import Regression
@@ -35,7 +35,7 @@ def test_four_photos_are_remembered_to_35_db():
         torch.manual_seed(0)
         task = Regression(width=64, blocks=3)
     stage = Stage(name="s", task="regression", steps=STEPS, learning_rate=2e-3, schedule="cosine", batch=4)
-    trainer = Trainer(task, replace(stage, warmup=20, weight_decay=0.0), Crew(cpu=True))
+    trainer = Trainer(task, replace(stage, warmup=20, weight_decay=0.0), Distributed(cpu=True))
     for _ in range(STEPS):
         trainer.advance([batch])
     restored = task.restore(batch.lr).detach()

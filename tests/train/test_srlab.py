@@ -2,11 +2,18 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
+
+from ugc_sr.image import resize
+from ugc_sr.models.weights import UnsupportedWeightsError
+from ugc_sr.train.presets import Stage
+from ugc_sr.train.task import Batch, Start, noise_like
 
 WIDTHS = (64, 128)
 TEXT = 32
@@ -93,9 +100,7 @@ def encoder_file(tmp_path_factory):
 @pytest.fixture
 def make(base_folder, encoder_file):
     """Builds the task: make(base=FOLDER, seed=0, precision="fp32", null_text=0.5, ...)."""
-    from ugc_sr.train.presets import Stage
     from ugc_sr.train.srlab import build
-    from ugc_sr.train.task import Start
 
     def build_task(base=base_folder, encoder=encoder_file, seed=0, options=None, **stage):
         stage = Stage(name="tiny", task="srlab", steps=1, learning_rate=1e-3, **stage)
@@ -111,8 +116,6 @@ def write(folder, name, content):
 
 
 def batch(count=2, side=16, whole=False, captions=()):
-    from ugc_sr.train.task import Batch
-
     generator = torch.Generator().manual_seed(3)
     hr = torch.rand(count, 3, 4 * side, 4 * side, generator=generator)
     lr = torch.nn.functional.avg_pool2d(hr, 4)
@@ -122,8 +125,6 @@ def batch(count=2, side=16, whole=False, captions=()):
 
 def one(samples, place):
     """A batch of one of the samples alone."""
-    from ugc_sr.train.task import Batch
-
     at = slice(place, place + 1)
     return Batch(samples.hr[at], samples.lr[at], samples.seeds[at], captions=samples.captions[at])
 
@@ -144,14 +145,12 @@ def trained(task):
 
 
 def gradients(task, samples):
-    task(samples, step=0)["loss"].backward()
+    task(samples)["loss"].backward()
     return {name: p.grad for name, p in task.named_parameters() if p.grad is not None}
 
 
 def altered(folder, tmp_path, part, **changes):
     """A copy of the base whose configuration of one part says something else."""
-    import shutil
-
     copied = shutil.copytree(folder, tmp_path / "altered")
     name = "scheduler/scheduler_config.json" if part == "scheduler" else f"{part}/config.json"
     write(copied, name, json.loads((copied / name).read_text()) | changes)
@@ -173,7 +172,7 @@ def test_a_step_moves_no_frozen_weight(make):
     task = waken(make())
     before = {name: weight.clone() for name, weight in task.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=1.0)
-    task(batch(), step=0)["loss"].backward()
+    task(batch())["loss"].backward()
     optimizer.step()
     moved = {name for name, weight in task.state_dict().items() if not torch.equal(weight, before[name])}
     assert moved
@@ -209,8 +208,8 @@ def test_building_draws_from_the_seed_and_leaves_the_global_generator_alone(make
 def test_the_loss_of_a_batch_is_the_mean_of_its_samples_alone(make):
     task, samples = waken(make()), batch(captions=("a cat", "a dog"))
     with torch.no_grad():
-        whole = task(samples, step=0)["loss"]
-        alone = [task(one(samples, place), step=9)["loss"] for place in range(2)]
+        whole = task(samples)["loss"]
+        alone = [task(one(samples, place))["loss"] for place in range(2)]
     assert_close(whole, torch.stack(alone).mean())
     assert alone[0] != alone[1]
 
@@ -221,43 +220,43 @@ def test_captions_are_shown_to_the_share_of_samples_that_the_recipe_says(make):
     for share, matter in ((1.0, False), (0.0, True)):
         task = waken(make(options={"null_text": share}))
         with torch.no_grad():
-            assert (task(samples, step=0)["loss"] != task(other, step=0)["loss"]) == matter
+            assert (task(samples)["loss"] != task(other)["loss"]) == matter
+
+
+def bare(task, monkeypatch, count):
+    """The captions and timesteps that the task draws for many samples; its networks do nothing."""
+    captions, timesteps = [], []
+    monkeypatch.setattr(task, "_text", lambda given: captions.extend(given) or torch.zeros(count, 1, 1))
+    monkeypatch.setattr(task, "_latent", lambda given: torch.zeros(count, 4, 1, 1))
+    monkeypatch.setattr(task, "_tokens", lambda photos: photos)
+    monkeypatch.setattr(task, "_predict", lambda x, t, *_: timesteps.append(t) or x)
+    pixels = torch.zeros(count, 3, 8, 8)
+    task(Batch(pixels, pixels[..., ::4, ::4], tuple(range(count)), captions=("cat",) * count))
+    return captions, timesteps
 
 
 def test_half_of_the_samples_are_shown_no_caption(make, monkeypatch):
-    from ugc_sr.train.task import Batch
-
-    task, shown = make(), []
-    monkeypatch.setattr(task, "_text", lambda captions: shown.extend(captions) or torch.zeros(400, 1, 1))
-    monkeypatch.setattr(task, "_latent", lambda given: torch.zeros(400, 4, 1, 1))
-    monkeypatch.setattr(task, "_tokens", lambda photos: photos)
-    monkeypatch.setattr(task, "_predict", lambda x, *_: x)
-    pixels = torch.zeros(400, 3, 8, 8)
-    task(Batch(pixels, pixels[..., ::4, ::4], tuple(range(400)), captions=("cat",) * 400), step=0)
-    assert 160 < shown.count("") < 240  # 4 standard deviations
+    captions, _ = bare(make(), monkeypatch, 400)
+    assert 160 < captions.count("") < 240  # 4 standard deviations
 
 
 def test_semantics_are_read_from_the_whole_photo_if_the_batch_has_it(make, monkeypatch):
-    from ugc_sr.image import resize
-
     task, seen = make(), []
     read = task._tokens
     monkeypatch.setattr(task, "_tokens", lambda photos: seen.append(photos) or read(photos))
     for whole in (False, True):
         samples = batch(whole=whole)
-        task(samples, step=0)
+        task(samples)
         enlarged = resize(samples.lr, 64, 64).clamp(0, 1)
         assert torch.equal(seen.pop(), samples.whole if whole else enlarged)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_noise_is_added_and_asked_for_as_diffusers_does(make, base_folder, tmp_path, monkeypatch, prediction):
-    from ugc_sr.train.task import noise_like
-
     task = make(base=altered(base_folder, tmp_path, "scheduler", prediction_type=prediction))
     samples, given = batch(), []
     monkeypatch.setattr(task, "_predict", lambda x, t, *_: given.append((x, t)) or torch.zeros_like(x))
-    error = task(samples, step=0)["mse"]
+    error = task(samples)["mse"]
     noisy, timesteps = given.pop()
     latent = task._latent(samples)
     noise = noise_like(latent, samples.seeds, salt=1)
@@ -267,16 +266,8 @@ def test_noise_is_added_and_asked_for_as_diffusers_does(make, base_folder, tmp_p
 
 
 def test_timesteps_cover_the_schedule_evenly(make, monkeypatch):
-    from ugc_sr.train.task import Batch
-
-    task, drawn = make(), []
-    monkeypatch.setattr(task, "_text", lambda captions: None)
-    monkeypatch.setattr(task, "_latent", lambda given: torch.zeros(len(given.seeds), 4, 1, 1))
-    monkeypatch.setattr(task, "_tokens", lambda photos: photos)
-    monkeypatch.setattr(task, "_predict", lambda x, t, *_: drawn.append(t) or x)
-    pixels = torch.zeros(2000, 3, 8, 8)
-    task(Batch(pixels, pixels[..., ::4, ::4], tuple(range(2000))), step=0)
-    counts = torch.histc(torch.cat(drawn).float(), bins=10, min=0, max=1000)
+    _, timesteps = bare(make(), monkeypatch, 2000)
+    counts = torch.histc(torch.cat(timesteps).float(), bins=10, min=0, max=1000)
     assert counts.sum() == 2000
     assert (counts - 200).abs().max() < 60  # 4.5 standard deviations
 
@@ -286,7 +277,7 @@ def test_min_snr_weighs_the_clean_latents_error_by_the_capped_snr(make, base_fol
     base = altered(base_folder, tmp_path, "scheduler", prediction_type=prediction)
     task, plain = make(base=base, min_snr_gamma=5.0), make(base=base)
     steps = torch.arange(1000)
-    kept = task.kept.double()
+    kept = task.alphas.double()
     snr = kept / (1 - kept)
     # what an error of 1 in the clean latent is as an error of the noise, or of the velocity
     as_predicted = snr if prediction == "epsilon" else 1 / (1 - kept)
@@ -306,8 +297,8 @@ def test_checkpointing_keeps_the_tokens_of_each_forward_apart(make):
     samples = batch()
     apart, together = waken(make()), waken(make(gradient_checkpointing=True))
     for place in range(2):
-        apart(one(samples, place), step=0)["loss"].backward()
-    sum(together(one(samples, place), step=0)["loss"] for place in range(2)).backward()
+        apart(one(samples, place))["loss"].backward()
+    sum(together(one(samples, place))["loss"] for place in range(2)).backward()
     for (name, expected), got in zip(apart.named_parameters(), together.parameters(), strict=True):
         if expected.requires_grad:
             assert_close(got.grad, expected.grad, msg=name)
@@ -329,15 +320,13 @@ def test_a_copied_network_attends_through_its_own_weights(make):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_stores_what_is_frozen_and_trains_in_float32(make, tmp_path, precision):
-    from safetensors import safe_open
-
     task = waken(make(precision=precision))
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     assert {p.dtype for p in task.parameters() if p.requires_grad} == {torch.float32}
     assert task.unet.conv_in.weight.dtype == task.vae.decoder.conv_out.weight.dtype == half
     assert {p.dtype for p in task.encoder.parameters()} == {torch.float32}
     with torch.no_grad():
-        loss, exact = (t(batch(), step=0)["loss"] for t in (task, waken(make())))
+        loss, exact = (t(batch())["loss"] for t in (task, waken(make())))
     assert_close(loss, exact, rtol=0.02, atol=0)
     for file in [file for file in task.export(tmp_path) if file.suffix == ".safetensors"]:
         with safe_open(file, framework="pt") as weights:
@@ -374,8 +363,6 @@ def test_exported_folders_are_read_back_by_diffusers(make, tmp_path):
     assert (config["_class_name"], config["use_image_cross_attention"]) == ("UNet2DConditionModel", True)
     config = SemanticUNet.load_config(tmp_path / "unet")
     again = SemanticUNet.from_config(config).add_image_attentions(96)
-    from safetensors.torch import load_file
-
     again.load_state_dict(load_file(tmp_path / "unet" / "diffusion_pytorch_model.safetensors"))
     assert all(torch.equal(w, again.state_dict()[key]) for key, w in task.unet.state_dict().items())
 
@@ -417,54 +404,52 @@ def test_an_export_that_fails_leaves_the_last_one_as_it_was(make, tmp_path, monk
     ],
 )
 def test_a_base_of_another_family_is_refused(make, base_folder, tmp_path, part, changes, message):
-    from ugc_sr.models.weights import UnsupportedWeightsError
-
     with pytest.raises(UnsupportedWeightsError, match=f"{message}.* Expected Stable Diffusion 2"):
         make(base=altered(base_folder, tmp_path, part, **changes))
 
 
-def test_a_base_with_a_transformer_or_two_text_encoders_is_refused(make, base_folder, tmp_path):
-    from ugc_sr.models.weights import UnsupportedWeightsError
-
-    base = altered(base_folder, tmp_path, "unet")
-    (base / "text_encoder_2").mkdir()
-    with pytest.raises(UnsupportedWeightsError, match=r"is SDXL, Stable Diffusion 3 or later\. Expected"):
-        make(base=base)
-
-
-def test_a_base_in_pickles_is_refused(make, base_folder, tmp_path):
-    from ugc_sr.models.weights import UnsupportedWeightsError
-
-    base = altered(base_folder, tmp_path, "unet")
-    weights = base / "vae" / "diffusion_pytorch_model.safetensors"
-    weights.rename(weights.with_suffix(".bin"))
-    with pytest.raises(
-        UnsupportedWeightsError, match=r"vae' holds its weights as a pickle.*Get diffusion_pytor"
-    ):
-        make(base=base)
+WEIGHTS = "vae/diffusion_pytorch_model"
 
 
 @pytest.mark.parametrize(
-    ("lost", "message"),
+    ("change", "error", "message"),
     [
-        ("vae", "lacks vae. Expected Stable Diffusion 2"),
-        ("unet/config.json", "lacks unet/config.json"),
-        ("text_encoder/model.safetensors", "lacks model.safetensors. Download the base again"),
+        (
+            lambda base: (base / "text_encoder_2").mkdir(),
+            UnsupportedWeightsError,
+            r"is SDXL, Stable Diffusion 3 or later\. Expected",
+        ),
+        (
+            lambda base: (base / f"{WEIGHTS}.safetensors").rename(base / f"{WEIGHTS}.bin"),
+            UnsupportedWeightsError,
+            r"vae' holds its weights as a pickle.*Get diffusion_pytor",
+        ),
+        (
+            lambda base: (base / "unet" / "config.json").write_text("{"),
+            UnsupportedWeightsError,
+            r"config.json' is no JSON .*Download the base again",
+        ),
+        (
+            lambda base: shutil.rmtree(base / "vae"),
+            FileNotFoundError,
+            "lacks vae. Expected Stable Diffusion 2",
+        ),
+        (
+            lambda base: (base / "unet" / "config.json").unlink(),
+            FileNotFoundError,
+            "lacks unet/config.json",
+        ),
+        (
+            lambda base: (base / "text_encoder" / "model.safetensors").unlink(),
+            FileNotFoundError,
+            "lacks model.safetensors. Download the base again",
+        ),
     ],
 )
-def test_what_a_base_lacks_is_named(make, base_folder, tmp_path, lost, message):
+def test_a_base_that_is_another_or_not_whole_is_refused(make, base_folder, tmp_path, change, error, message):
     base = altered(base_folder, tmp_path, "unet")
-    (base / lost).rename(tmp_path / "lost")
-    with pytest.raises(FileNotFoundError, match=message):
-        make(base=base)
-
-
-def test_a_base_with_a_damaged_configuration_is_named(make, base_folder, tmp_path):
-    from ugc_sr.models.weights import UnsupportedWeightsError
-
-    base = altered(base_folder, tmp_path, "unet")
-    (base / "unet" / "config.json").write_text("{")
-    with pytest.raises(UnsupportedWeightsError, match=r"config.json' is no JSON .*Download the base again"):
+    change(base)
+    with pytest.raises(error, match=message):
         make(base=base)
 
 
@@ -483,15 +468,13 @@ def test_an_unknown_option_is_named_beside_the_known(make):
 
 
 def test_a_file_that_is_no_encoder_is_refused(make, base_folder):
-    from ugc_sr.models.weights import UnsupportedWeightsError
-
     with pytest.raises(UnsupportedWeightsError, match=r"is not a SAM2.1 checkpoint: it is a UNet without"):
         make(encoder=base_folder / "unet" / "diffusion_pytorch_model.safetensors")
 
 
 def test_crops_that_are_no_whole_cells_are_refused(make):
     with pytest.raises(ValueError, match=r"crops are 60x60 px; expected multiples of 8"):
-        make()(batch(side=15), step=0)
+        make()(batch(side=15))
 
 
 @pytest.mark.comfy
@@ -502,16 +485,16 @@ def test_weights_trained_here_restore_the_same_picture_in_the_host(
     """Every weight finds its place in the host; the KSampler then gives the training's own picture."""
     task = waken(make(options={"steps": 5, "cfg": cfg}))
     optimizer = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=1e-4)
-    for step in range(3):
+    for _ in range(3):
         optimizer.zero_grad()
-        task(batch(), step)["loss"].backward()
+        task(batch())["loss"].backward()
         optimizer.step()
     task.export(tmp_path)
     photo = torch.rand(1, 3, 18, 27)
     expected = task.restore(photo, seed=7)
     assert expected.std() > 0.01
     with torch.no_grad():
-        texts = [task._text([words]) for words in (task.recipe.prompt, task.recipe.negative)]
+        texts = [task._text([words]) for words in (task.options.prompt, task.options.negative)]
     given = {"photo": photo, "texts": texts, "steps": 5, "cfg": cfg, "seed": 7}
     assert_close(in_the_host(base_folder, encoder_file, tmp_path, **given), expected, rtol=0, atol=1e-3)
     other = in_the_host(base_folder, encoder_file, tmp_path, **{**given, "seed": 8})

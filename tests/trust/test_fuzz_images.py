@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from ugc_sr.degrade.__main__ import main as degrade
-from ugc_sr.degrade.dataset.files import load_photo
+from ugc_sr.degrade.dataset.photo import load_photo
 from ugc_sr.restore.photo import read
 from ugc_sr.score.__main__ import main as score
-from ugc_sr.score.files import load
+from ugc_sr.score.scoring import load
 
 ROUNDS = 2000 if os.environ.get("UGCSR_FUZZ") == "full" else 25
 PIXELS = np.random.default_rng(1).integers(0, 256, (21, 17, 4), dtype=np.uint8)

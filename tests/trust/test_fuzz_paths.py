@@ -24,11 +24,11 @@ from ugc_sr.restore.server import CHECKOUT
 from ugc_sr.restore.weights import checksums
 from ugc_sr.score.__main__ import main as score
 from ugc_sr.train.__main__ import main as train
+from ugc_sr.train.config import Config
 from ugc_sr.train.data import Data, Loader, Part
-from ugc_sr.train.data.files import pair_files
+from ugc_sr.train.data.folders import pair_folder
 from ugc_sr.train.pairs import main as train_pairs
 from ugc_sr.train.presets import PRESETS
-from ugc_sr.train.run import Config
 from ugc_sr.tune.__main__ import main as tune
 
 same_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -142,7 +142,7 @@ def test_links_inside_a_data_set_are_not_written_through(base, refusal, part):
     made = (RECIPES["upload"].draw(1, 1),)
     words = refusal(SaveTrainingPairs.execute, PAIR, PAIR, made, "got", "p", errors=(RuntimeError,))
     assert {path: path.read_text() for path in outside.iterdir()} == before
-    assert words is None if part == "dataset.json" else "a link, which could lead anywhere" in words
+    assert words is None if part == "dataset.json" else "a symbolic link, which could lead" in words
 
 
 def test_a_file_is_replaced_and_never_written_through_a_link(tmp_path):
@@ -200,7 +200,7 @@ def test_training_reads_no_pair_outside_of_its_data_set(tmp_path, refusal, name)
         Image.new("RGB", (16, 16)).save(place / "photo.png")
     (data / "manifest.jsonl").write_text(json.dumps({"name": name}) + "\n")
     read = []
-    words = refusal(lambda: read.append(pair_files(data, 1).files))
+    words = refusal(lambda: read.append(pair_folder(data, 1).files))
     inside = [Path(file).parent == data / side for files in read for side in files for file in files[side]]
     assert words is not None or inside == [True, True]
     assert words is None or str(data / "manifest.jsonl") in words
@@ -215,9 +215,11 @@ def test_shards_hold_nothing_but_the_data_set_and_are_not_written_through_a_link
     Image.new("RGB", (16, 16)).save(data / "hr" / "a;b $(id).png")
     Image.new("RGB", (4, 4)).save(data / "lr" / "a;b $(id).png")
     (tmp_path / "victim").write_text("kept")
-    (out / "000000.part").symlink_to(tmp_path / "victim")
-    assert told(train, "shards", data, out) == (0, "")
+    (out / "000000.tar").symlink_to(tmp_path / "victim")
+    assert told(train, "shards", data, out)[0] == 2
     assert (tmp_path / "victim").read_text() == "kept"
+    (out / "000000.tar").unlink()
+    assert told(train, "shards", data, out) == (0, "")
     assert [path.name for path in out.iterdir()] == ["000000.tar"]
     with tarfile.open(out / "000000.tar") as tar:
         assert sorted(tar.getnames()) == ["a;b $(id).hr.png", "a;b $(id).lr.png"]
@@ -244,7 +246,7 @@ def test_a_run_goes_on_in_its_own_folder_alone(begun, told, name):
     before = everything(begun.parent)
     status, said = told(train, "--resume", begun, "--cpu")
     assert (status, said.count("\n")) == (2, 1)
-    assert said.startswith(f"'{begun / 'config.json'}' is not what a run writes there. ")
+    assert said.startswith(f"'{begun / 'config.json'}' is not the configuration of a run. ")
     assert everything(begun.parent) == before
 
 
@@ -253,7 +255,7 @@ def test_settings_of_a_run_that_are_none_are_told_of_in_one_line(begun, told, co
     (begun / "config.json").write_text(content)
     status, said = told(train, "--resume", begun, "--cpu")
     assert (status, said.count("\n")) == (2, 1)
-    assert said.startswith(f"'{begun / 'config.json'}' is not what a run writes there. ")
+    assert said.startswith(f"'{begun / 'config.json'}' is not the configuration of a run. ")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +268,7 @@ def test_links_in_the_folder_of_a_run_are_not_written_through(begun, told, link)
     status, said = told(train, "--resume", begun, "--cpu")
     assert (status, said) == (
         2,
-        f"{begun / link}: a link, which could lead anywhere. Put the real one there.\n",
+        f"{begun / link}: a symbolic link, which could lead to another folder. Put the real one there.\n",
     )
     assert not everything(begun.parent / "outside")
 
@@ -385,7 +387,7 @@ WRITERS = {
     "others, such as prompts, manifests, archives, photos, runs and hosts; tried above": {
         *("degrade/dataset/pairs.py", "degrade/dataset/record.py", "host/folders.py", "nodes/recipes.py"),
         *("restore/run.py", "train/checkpoint.py", "train/data/loader.py", "train/data/shards.py"),
-        *("train/run.py", "train/srlab.py", "train/watch.py"),
+        *("train/config.py", "train/run.py", "train/srlab.py", "train/watch.py"),
     },
     "the command line; tried above": {
         *("degrade/compare.py", "degrade/look.py", "models/repack.py", "restore/demo.py"),
@@ -395,12 +397,22 @@ WRITERS = {
     "its caller, or who fits the bundled statistics": {"files.py", "score/fit_niqe.py"},
     "nobody: it writes into memory": {
         *("degrade/effects/jpeg.py", "degrade/effects/picture.py", "restore/photo.py", "score/plots.py"),
-        *("score/report.py", "tune/plot.py"),
+        *("score/page.py", "tune/plot.py"),
     },
     "its own code, in a temporary folder": {"restore/own.py", "restore/server.py"},
 }
 WRITING = {
-    *("replace_file", "write_text", "write_bytes", "mkdir", "makedirs", "touch", "symlink_to", "hardlink_to"),
+    *(
+        "atomic_write",
+        "replace_file",
+        "write_text",
+        "write_bytes",
+        "mkdir",
+        "makedirs",
+        "touch",
+        "symlink_to",
+        "hardlink_to",
+    ),
     *("rename", "renames", "unlink", "truncate", "rmtree", "copytree", "copyfile", "copy2", "move"),
     *("save", "savefig", "save_file", "savez", "open_memmap", "SummaryWriter", "extract", "extractall"),
     *("TemporaryDirectory", "TemporaryFile", "NamedTemporaryFile", "mkdtemp", "mkstemp"),

@@ -11,11 +11,11 @@ from PIL import Image
 from ugc_sr.restore.server import CHECKOUT
 from ugc_sr.sample.presets import FidelityCurve, Preset, apply
 from ugc_sr.score.extras import Extras
-from ugc_sr.score.files import load
 from ugc_sr.score.metrics import evaluate
 from ugc_sr.score.picture import from_picture
+from ugc_sr.score.scoring import load
 from ugc_sr.tune.__main__ import _client, main
-from ugc_sr.tune.restorer import Pair, Restorer
+from ugc_sr.tune.restorer import Pair, PairRestorer
 
 pytestmark = pytest.mark.comfy
 
@@ -93,7 +93,7 @@ CONTROL = "UGCSR_ApplySemanticControlNet"
 def test_the_scores_are_those_of_the_picture_that_the_graph_saves(client, pairs, quickstart):
     pair = Pair(pairs / "lr" / "a.png", pairs / "gt" / "a.png")
     values = {"KSampler.steps": 2, "UGCSR_MatchColor.method": "lab"}
-    (scores,) = Restorer(client, quickstart("photo.png"), Extras(())).measure(values, [pair])
+    (scores,) = PairRestorer(client, quickstart("photo.png"), Extras(())).measure(values, [pair])
     graph = apply(values, quickstart(client.upload(pair.lr)))
     (saved,) = client.run(graph)["13"]["images"]
     sr = from_picture(Image.open(io.BytesIO(client.fetch(saved))))
@@ -103,7 +103,7 @@ def test_the_scores_are_those_of_the_picture_that_the_graph_saves(client, pairs,
 def test_nothing_is_left_in_the_output_folder_of_the_host(client, host_server, pairs, quickstart):
     output = host_server.log.parent / "output"
     before = set(output.glob("**/*"))
-    Restorer(client, quickstart("photo.png"), Extras(())).measure(
+    PairRestorer(client, quickstart("photo.png"), Extras(())).measure(
         {}, [Pair(pairs / "lr" / "b.png", pairs / "gt" / "b.png")]
     )
     assert set(output.glob("**/*")) == before

@@ -1,4 +1,4 @@
-"""What training reads: pairs and photos of several places, mixed by shares, every sample made of its seed."""
+"""Training data from several sources, mixed by shares; each sample is determined by its seed."""
 
 from .loader import Loader
 from .mix import SRLAB_MIX, Data, Part

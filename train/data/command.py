@@ -1,4 +1,4 @@
-"""python -m ugc_sr.train shards IN OUT: pack photos or pairs into WebDataset shards."""
+"""The command `python -m ugc_sr.train shards IN OUT`: pack photos or pairs into WebDataset shards."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .files import Files, pair_files, photo_files
+from .folders import PhotoFolder, pair_folder, photo_folder
 from .shards import write_shards
 
 
@@ -26,31 +26,31 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--megabytes", type=int, default=512, help="size of a shard; 512 if not given")
     options = parser.parse_args(arguments)
     try:
-        files = _open(options.input, options.output, options.scale)
+        source = _open(options.input, options.output, options.scale)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stderr.writelines(f"{name}: {why}\n" for name, why in files.problems.items())
+    sys.stderr.writelines(f"{name}: {why}\n" for name, why in source.problems.items())
     try:
-        with tqdm(total=len(files.names), unit=" samples", disable=None) as bar:
-            for _ in write_shards(files, options.output, options.megabytes):
+        with tqdm(total=len(source.names), unit=" samples", disable=None) as bar:
+            for _ in write_shards(source, options.output, options.megabytes):
                 bar.update()
     except (OSError, ValueError) as error:
         file, why = (getattr(error, name, None) for name in ("filename", "strerror"))
         sys.stderr.write(
-            f"{file or options.output}: {why or error}. Not all was packed; mend that, "
-            f"delete {options.output} and begin anew.\n"
+            f"{file or options.output}: {why or error}. Not everything was packed; fix that, "
+            f"delete {options.output} and start again.\n"
         )
         return 1
     shards = len(list(options.output.glob("*.tar")))
-    sys.stdout.write(f"{len(files.names)} samples in {shards} shards in {options.output}\n")
+    sys.stdout.write(f"{len(source.names)} samples in {shards} shards in {options.output}\n")
     return 0
 
 
-def _open(where: Path, out: Path, scale: int) -> Files:
+def _open(where: Path, out: Path, scale: int) -> PhotoFolder:
     if next(out.glob("*.tar"), None):
         raise ValueError(f"{out}: there are shards already; use another folder.")
     if not where.exists():
         raise FileNotFoundError(f"{where}: there is no such folder or list.")
     sides = {path.name.lower() for path in where.iterdir() if path.is_dir()} if where.is_dir() else set()
-    return pair_files(where, scale) if sides & {"lr", "lq"} else photo_files(where)
+    return pair_folder(where, scale) if sides & {"lr", "lq"} else photo_folder(where)

@@ -1,7 +1,6 @@
-"""Batches of a stage, made ahead by worker processes; any step can be asked for at any time."""
+"""Batches of a stage, made in advance by worker processes, with random access by step."""
 
 import multiprocessing
-import signal
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from multiprocessing.context import BaseContext
@@ -12,13 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ...degrade.dataset.memory import keep_memory
-from ...processes import end_with_parent
+from ...degrade.dataset.worker import start_worker
 from ..task import Batch, seed_of
 from .mix import Data, Mix
 from .sample import View
 
-AHEAD = 2  # batches that every worker keeps ready
+AHEAD = 2  # batches that each worker prepares
 SKIPPED = "skipped.txt"
 
 
@@ -26,28 +24,28 @@ SKIPPED = "skipped.txt"
 class Loader:
     """The batches of one stage, or this process's slice of them.
 
-    A sample depends on the run's seed, the stage, the step and its place in the global batch alone: going
-    on after an interruption, or with another number of processes or workers, changes nothing.
+    A sample depends on the run's seed, the stage, the step and its position in the global batch only:
+    resuming, or another number of processes or workers, changes nothing.
 
     Args:
-        data: with a path in every part.
-        seed: of the run.
-        stage: its name.
-        batch: samples of one step, over all processes.
+        data: the mix, with a path in every part.
+        seed: seed of the run.
+        stage: name of the stage.
+        batch: samples per step, over all processes.
         crop: side of the damaged crops in pixels.
-        rank: which process this is.
-        world: how many processes there are.
-        device: where batches go.
+        rank: number of this process.
+        world: number of processes.
+        device: device of the batches.
         workers: processes that make batches; 0 makes them in this one.
-        run: folder where skipped.txt names the photos that couldn't be used.
-        held_out: read the photos that were kept from training, and no others.
+        run: folder for skipped.txt, the list of photos that couldn't be used.
+        held_out: read the photos that are excluded from training, and no others.
 
     Attributes:
-        skipped: photos that couldn't be used, each with the reason; others took their places.
+        skipped: photos that couldn't be used and were replaced by others -> the reason.
 
     Raises:
-        FileNotFoundError: if a place is empty or isn't there.
-        ValueError: if its content isn't what was expected, or the processes can't share the batch.
+        FileNotFoundError: if a path is missing or empty.
+        ValueError: if its content is not as expected, or the processes can't share the batch.
     """
 
     data: Data
@@ -73,16 +71,16 @@ class Loader:
             self._note({f"{part.name}/{name}": why for name, why in source.problems.items()})
 
     def describe(self) -> str:
-        """One line a part of the mix: its share, what it is, how many samples there are, and where."""
+        """Return a line per part of the mix: share, number and kind of samples, path."""
         return self._mix.describe()
 
     def steps(self, start: int, end: int, workers: int | None = None) -> Generator[Batch, None, None]:
-        """One batch for every step from `start` to `end` - 1.
+        """Yield the batches of the steps `start` to `end` - 1.
 
         Args:
-            start: the first step.
-            end: the step after the last.
-            workers: in place of the loader's own number.
+            start: first step.
+            end: step after the last.
+            workers: number of workers, by default the loader's.
 
         Raises:
             RuntimeError: if too many photos in a row can't be used, or a worker died.
@@ -109,7 +107,7 @@ class Loader:
                 worker_init_fn=_start_worker if workers else None,
                 multiprocessing_context=_clean_processes() if workers else None,
                 prefetch_factor=AHEAD if workers else None,
-                generator=torch.Generator(),  # else it would draw from the global one
+                generator=torch.Generator(),  # by default, it would draw from the global one
             )
         )
         for packed in batches:
@@ -119,7 +117,7 @@ class Loader:
             yield packed.unpack(self.device)
 
     def _note(self, skipped: dict[str, str]) -> None:
-        """Remember the photos that couldn't be used, and name each once in the run's folder."""
+        """Collect the photos that couldn't be used, and list each once in skipped.txt."""
         fresh = {name: why for name, why in skipped.items() if name not in self.skipped}
         self.skipped |= fresh
         if not fresh or self.run is None:
@@ -133,7 +131,7 @@ class Loader:
 
 @dataclass(frozen=True, eq=False)
 class _Packed:
-    """A batch as bytes, a quarter of its size, on its way between processes and to the device."""
+    """A batch as uint8, a quarter of the size, for the transfer between processes and to the device."""
 
     hr: Tensor
     lr: Tensor
@@ -146,7 +144,7 @@ class _Packed:
     failure: str = ""
 
     def pin_memory(self) -> "_Packed":
-        """The same batch in memory that a GPU reads by itself; PyTorch asks for it."""
+        """Return the batch in pinned memory; PyTorch calls this."""
         pinned = {name: value.pin_memory() for name, value in self._photos().items()}
         return replace(self, **pinned)
 
@@ -162,7 +160,7 @@ class _Packed:
 
 @dataclass(frozen=True)
 class _Slices(Dataset[_Packed]):
-    """By step: this process's slice of the step's batch."""
+    """This process's slice of each step's batch, by step."""
 
     mix: Mix
     view: View
@@ -179,7 +177,7 @@ class _Slices(Dataset[_Packed]):
             seeds.append(seed_of(self.seed, self.stage, step, place))
             try:
                 name, sample, bad = self.mix.sample(step * self.batch + place, seeds[-1], self.view)
-            except RuntimeError as error:  # told in words of ours: a worker's would come with its traceback
+            except RuntimeError as error:  # returned, since PyTorch would add the worker's traceback
                 nothing = torch.empty(0, dtype=torch.uint8)
                 return _Packed(nothing, nothing, None, None, (), (), (), skipped, failure=str(error))
             names.append(name)
@@ -200,9 +198,9 @@ class _Slices(Dataset[_Packed]):
 
 
 def _clean_processes() -> BaseContext:
-    """Processes that inherit no locks of threads of this one, nor its memory.
+    """Return a context for processes that inherit neither locks nor memory of this one.
 
-    They come of one that has all of this imported, which saves them two seconds each; Windows has no such.
+    They are forked from a server that has imported everything, which saves two seconds each; not on Windows.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -215,8 +213,5 @@ def _as_it_is(packed: Any) -> Any:
     return packed
 
 
-def _start_worker(worker: int) -> None:  # noqa: ARG001 - PyTorch gives the number
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the parent decides
-    torch.set_num_threads(1)
-    keep_memory()
+def _start_worker(_: int) -> None:
+    start_worker()

@@ -1,4 +1,4 @@
-"""The mix of a run as data, and the samples that it comes to."""
+"""The mix of data sources of a run, and its samples."""
 
 import hashlib
 import random
@@ -11,12 +11,12 @@ from ...degrade.command import find_recipe
 from ...degrade.recipe import Recipe
 from ...files import read_text
 from ...photos.formats import PhotoError
-from .files import pair_files, photo_files
+from .folders import pair_folder, photo_folder
 from .sample import Sample, Source, View
 from .shards import Shards
 from .sources import Arrays, DamagedPhotos, StoredPairs
 
-TRIES = 32  # photos in a row that may be useless before a run gives up; assumed
+TRIES = 32  # unusable photos in a row that end a run; assumed
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Part:
     """One source of a mix.
 
     Args:
-        name: what the command line calls its place.
-        share: of all samples, relative to the shares of the others.
-        recipe: name or file of the recipe that damages clean photos; None where pairs are there already.
-        path: a folder, a list, or a folder of shards or arrays; "" until the command line names it.
+        name: name of the path on the command line.
+        share: share of all samples, relative to the other shares.
+        recipe: name or file of the recipe that damages clean photos; None for existing pairs.
+        path: a folder, a list, or a folder of shards or arrays; "" until the command line sets it.
     """
 
     name: str
@@ -36,8 +36,8 @@ class Part:
     path: str = ""
 
 
-# The paper joins 'synthetic' and 'wild' simulations of LSDIR with the official pairs; by which shares, it
-# doesn't say. Assumed: both simulations alike, official pairs more often than their number would give them.
+# The paper combines 'synthetic' and 'wild' simulations of LSDIR with the official pairs; it doesn't give the
+# shares. Assumed: equal ones for the simulations, more for the official pairs than their number would give.
 SRLAB_MIX = (
     Part("photos", share=0.4, recipe="srlab_synthetic"),
     Part("photos", share=0.4, recipe="srlab_wild"),
@@ -47,21 +47,21 @@ SRLAB_MIX = (
 
 @dataclass(frozen=True)
 class Data:
-    """What a run reads.
+    """The data of a run.
 
     Args:
         parts: the sources.
-        scale: size of hr / size of lr.
-        semantics: 'crop', or 'whole' to show the semantic encoder the whole damaged photo, as at use. Clean
-            photos are then damaged whole, which takes longer.
-        whole_px: side of the square that the whole photo is squashed to: the encoder's.
-        turn: 'none', 'flip' (left and right), or 'all' ways that a square can lie.
+        scale: side of hr / side of lr.
+        semantics: 'crop', or 'whole' to give the semantic encoder the whole damaged photo, as in use. Clean
+            photos are then damaged as a whole, which takes longer.
+        whole_px: side of the square that the whole photo is resized to, the encoder's input.
+        turn: augmentation: 'none', 'flip' (horizontal), or 'all' 8 symmetries of the square.
         sharpen: sharpen hr as Real-ESRGAN, SeeSR and SRlab do; crisper results, lower PSNR.
-        hold_out: photos of each part to keep for validation.
-        align: crops of stored arrays begin at whole multiples of so many LR pixels.
+        hold_out: number of photos of each part to keep for validation.
+        align: crops of arrays begin at multiples of this number of LR pixels.
 
     Raises:
-        ValueError: if a value is none of these.
+        ValueError: for a wrong value.
     """
 
     parts: tuple[Part, ...]
@@ -88,10 +88,10 @@ class Data:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "Data":
-        """The inverse of `dataclasses.asdict`, also after a way through JSON.
+        """Return the data that `dataclasses.asdict` converted, also from JSON.
 
         Raises:
-            ValueError: naming a field that is unknown.
+            ValueError: naming an unknown field.
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(data) - known):
@@ -99,7 +99,7 @@ class Data:
         return cls(**{**data, "parts": tuple(Part(**part) for part in data["parts"])})
 
     def at(self, places: Mapping[str, str]) -> "Data":
-        """The same mix with its places; a part whose place isn't given is left out.
+        """Return the mix with the paths of its parts; parts without a path are left out.
 
         Raises:
             ValueError: if a name is unknown, or nothing is left.
@@ -115,27 +115,27 @@ class Data:
         return replace(self, parts=parts)
 
     def view(self, crop: int) -> View:
-        """What to take of a photo for crops of that side in LR pixels."""
+        """Return the view for crops of that side in LR pixels."""
         whole_px = self.whole_px if self.semantics == "whole" else None
         return View(crop, self.scale, whole_px, self.sharpen, self.align)
 
 
 class Mix:
-    """The samples of a mix by their number.
+    """The samples of a mix by number.
 
     Args:
-        data: with a path in every part.
-        key: a run and a stage, which decide the order of the photos.
-        held_out: give the photos that were kept from training, and only those, in a fixed order, not turned.
+        data: the mix, with a path in every part.
+        key: identifies run and stage; determines the order of the photos.
+        held_out: use the photos that are excluded from training, and only those, without augmentation.
 
     Raises:
-        FileNotFoundError: if a place is empty or isn't there.
-        ValueError: if its content isn't what was expected.
+        FileNotFoundError: if a path is missing or empty.
+        ValueError: if its content is not as expected.
     """
 
     def __init__(self, data: Data, key: str, held_out: bool = False) -> None:
         if held_out and not data.hold_out:
-            raise ValueError("no photo is held out; set hold_out to how many of each part shall be.")
+            raise ValueError("no photo is held out; set hold_out to the number of photos of each part.")
         self.data, self.key = data, key
         self.turn = "none" if held_out else data.turn
         total = sum(part.share for part in data.parts)
@@ -148,16 +148,16 @@ class Mix:
         self._orders: dict[tuple[int, int], list[int]] = {}
 
     def sample(self, number: int, seed: int, view: View) -> tuple[str, Sample, dict[str, str]]:
-        """A sample and its name.
+        """Return a sample and its name.
 
         Args:
-            number: of the sample in the stage, by which photos take turns: each comes once before any
-                comes again, if its part has the whole share.
-            seed: all the rest comes from it.
-            view: what to take of the photo.
+            number: number of the sample in the stage. It selects the photo: a part with the whole share
+                uses each photo once before any is repeated.
+            seed: determines everything else.
+            view: the parts of the photo to return.
 
         Returns:
-            Name, sample, and those that were met on the way and couldn't be used: name -> why.
+            Name, sample, and the photos that couldn't be used on the way: name -> reason.
 
         Raises:
             RuntimeError: if too many in a row can't be used.
@@ -177,7 +177,7 @@ class Mix:
         raise RuntimeError(f"{TRIES} photos in a row can't be used; the last of them:\n{lines}")
 
     def describe(self) -> str:
-        """One line a part: its share, what it is, how many samples there are, and where."""
+        """Return a line per part: share, number and kind of samples, path."""
         rows = zip(self.shares, self.sources, self.chosen, self.data.parts, strict=True)
         return "\n".join(
             f"{share:6.1%}  {len(chosen):,} {source.kind}: {part.path}"
@@ -185,7 +185,7 @@ class Mix:
         )
 
     def _next(self, which: int, number: int) -> int:
-        """The sample whose turn it is; of a part with a share of a third, every third number or so is its."""
+        """Return the next sample of a part; one with the share 1/3 advances at about every third number."""
         epoch, place = divmod(int(number * self.shares[which]), len(self.chosen[which]))
         if (which, epoch) not in self._orders:
             self._orders = {key: order for key, order in self._orders.items() if key[0] != which}
@@ -196,18 +196,18 @@ class Mix:
 
 
 def open_source(part: Part, scale: int) -> Source:
-    """The source that a part names; what it is, its content shows.
+    """Return the source of a part; its kind is detected from the content.
 
     Raises:
         FileNotFoundError: if there is nothing to read.
-        ValueError: if it isn't what was expected.
+        ValueError: if the content is not as expected.
     """
     path = Path(part.path)
     if not part.path or not path.exists():
         raise FileNotFoundError(f"{part.name}: there is no folder or list {part.path!r}.")
     recipe = _recipe(part) if part.recipe else None
     if recipe:
-        return DamagedPhotos(Shards(path) if _has_shards(path) else photo_files(path), recipe)
+        return DamagedPhotos(Shards(path) if _has_shards(path) else photo_folder(path), recipe)
     if _has_shards(path):
         store = Shards(path)
         if not store.paired:
@@ -215,13 +215,13 @@ def open_source(part: Part, scale: int) -> Source:
         return StoredPairs(store)
     if (path / "lr.npy").is_file():
         return Arrays(path, scale)
-    return StoredPairs(pair_files(path, scale))
+    return StoredPairs(pair_folder(path, scale))
 
 
 def choose(source: Source, hold_out: int, held_out: bool, part: Part) -> list[int]:
-    """Which samples to use: those held out, or all others.
+    """Return the samples to use: those held out, or all others.
 
-    A hash of its name decides, so that the same photos are held out whatever else is in the folder.
+    The selection is by a hash of the name, so that adding other photos to the folder hardly changes it.
 
     Raises:
         ValueError: if nothing would be left to train on.
@@ -234,8 +234,8 @@ def choose(source: Source, hold_out: int, held_out: bool, part: Part) -> list[in
             f"{part.path}: it has {len(groups)} photos, and hold_out keeps {hold_out} of them from training. "
             "Hold out fewer: --set data.hold_out=0 trains on all."
         )
-    kept = set(groups[:hold_out])
-    return [index for index, group in enumerate(source.groups) if (group in kept) == held_out]
+    reserved = set(groups[:hold_out])
+    return [index for index, group in enumerate(source.groups) if (group in reserved) == held_out]
 
 
 def _has_shards(path: Path) -> bool:
@@ -248,4 +248,4 @@ def _recipe(part: Part) -> Recipe:
     try:
         return find_recipe(part.recipe or "")
     except ValueError as error:
-        raise ValueError(f"{part.name}: {str(error).removeprefix('--recipe ')}") from None
+        raise ValueError(f"{part.name}: {error}") from None

@@ -1,36 +1,36 @@
-"""How the command line names the places of a mix."""
+"""The command line option --data, which names the paths of the data."""
 
 import argparse
 from collections.abc import Sequence
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --data to a command."""
+    """Add --data to a parser."""
     parser.add_argument(
         "--data",
         nargs="+",
         action="extend",
         default=[],
         metavar="NAME=PATH",
-        help="where the parts of the preset's mix are, such as photos=FOLDER pairs=FOLDER; "
-        "a part that isn't named is left out",
+        help="paths of the parts of the preset's mix, such as photos=FOLDER pairs=FOLDER; "
+        "parts that aren't named are left out",
     )
 
 
 def places(given: Sequence[str]) -> dict[str, str]:
-    """The places by name, from what --data was given.
+    """Return the paths by name from the values of --data.
 
     Raises:
-        ValueError: if one has no name or no path, or a name comes twice.
+        ValueError: if a name or path is missing, or a name is given twice.
     """
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for text in given:
         name, equals, path = text.partition("=")
         if not (name and equals and path):
             raise ValueError(f"--data {text}: expected NAME=PATH, such as photos=my_photos.")
-        if name in found:
+        if name in paths:
             raise ValueError(
-                f"--data {text}: {name} is {found[name]} already; put all of it into one folder."
+                f"--data {text}: {name} is {paths[name]} already; put everything into one folder."
             )
-        found[name] = path
-    return found
+        paths[name] = path
+    return paths

@@ -1,4 +1,4 @@
-"""One sample: a clean crop, its damaged twin, and what is known of the photo that they are of."""
+"""One sample: a clean crop, the damaged crop, and the photo's caption."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,19 @@ from ...degrade.effects.sharpen import usm
 from ...image import resize
 from ...photos.formats import PhotoError
 
-EDGE_PX = 4  # of LR, kept away from the border of a window where there is room; assumed
+EDGE_PX = 4  # LR pixels between a crop and the border of its window, where there is room; assumed
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A pair of crops that show the same place, as bytes.
+    """A pair of crops of the same place, as uint8.
 
     Attributes:
-        hr: clean (3, scale * c, scale * c) uint8.
-        lr: damaged (3, c, c) uint8.
-        caption: text or tags of the photo, "" where there is none.
-        whole: (3, S, S) uint8, the whole damaged photo squashed to a square, if it was asked for.
-        target: what another network made of the damaged photo, as hr, if the source has it.
+        hr: clean crop (3, scale * c, scale * c).
+        lr: damaged crop (3, c, c).
+        caption: text or tags of the photo, "" if there is none.
+        whole: (3, S, S), the whole damaged photo resized to a square, if requested.
+        target: another network's result for the damaged photo, of hr's shape, if the source has it.
     """
 
     hr: Tensor
@@ -34,7 +34,7 @@ class Sample:
     target: Tensor | None = None
 
     def turned(self, rng: random.Random, how: str) -> "Sample":
-        """The sample mirrored or not ('flip'), in one of the 8 ways a square can lie ('all'), or as it is."""
+        """Return the sample mirrored or not ('flip'), by one of 8 symmetries ('all'), or unchanged."""
         flip = how != "none" and rng.random() < 0.5
         turns = rng.randrange(4) if how == "all" else 0
         if not flip and not turns:
@@ -50,14 +50,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class View:
-    """What to take of a photo.
+    """The parts of a photo that a sample contains.
 
     Args:
         crop: side of the damaged crop in pixels.
-        scale: size of hr / size of lr.
-        whole_px: side of the square of the whole damaged photo; None for no such view.
+        scale: side of hr / side of lr.
+        whole_px: side of the square of the whole damaged photo; None for none.
         sharpen: sharpen hr as in Real-ESRGAN.
-        align: crops of stored arrays begin at whole multiples of so many pixels.
+        align: crops of arrays begin at multiples of this number of pixels.
     """
 
     crop: int
@@ -68,35 +68,35 @@ class View:
 
 
 class Source(Protocol):
-    """Photos or pairs that can be read in any order."""
+    """Photos or pairs with random access."""
 
     kind: str  # for the log
     names: Sequence[str]
-    groups: Sequence[str]  # what each sample was made of: those of one photo are held out together
-    problems: Mapping[str, str]  # what was found useless when it was opened: name -> why
+    groups: Sequence[str]  # the photo behind each sample; samples of one photo are held out together
+    problems: Mapping[str, str]  # unusable when the source was opened: name -> reason
 
     def order(self, rng: random.Random) -> list[int]:
-        """All samples once, in an order to read them in."""
+        """Return all indices in an order for reading."""
         ...
 
     def sample(self, index: int, rng: random.Random, view: View) -> Sample:
-        """A crop of one sample; everything random comes from `rng`.
+        """Return a crop of one sample; `rng` is the only source of randomness.
 
         Raises:
-            PhotoError: if this one can't be used.
+            PhotoError: if the sample can't be used.
         """
         ...
 
 
 def shuffled(count: int, rng: random.Random) -> list[int]:
-    """The numbers from 0 to count - 1 in random order."""
+    """Return the numbers from 0 to count - 1 in random order."""
     order = list(range(count))
     rng.shuffle(order)
     return order
 
 
 def place_crop(name: str, size: tuple[int, int], crop: int, rng: random.Random) -> tuple[int, int]:
-    """Top and left of a random crop in a damaged photo of (height, width).
+    """Return top and left of a random crop in a damaged photo of (height, width).
 
     Raises:
         PhotoError: naming the photo, if it is smaller than the crop.
@@ -108,17 +108,17 @@ def place_crop(name: str, size: tuple[int, int], crop: int, rng: random.Random) 
     return top, left
 
 
-def squashed(photo: Tensor, side: int) -> Tensor:
-    """(3, H, W) uint8 -> (3, side, side) uint8, resized as the semantic encoder would."""
+def square(photo: Tensor, side: int) -> Tensor:
+    """Return (3, H, W) uint8 as (3, side, side) uint8, resized as the semantic encoder does."""
     resized = resize(photo[None].float(), side, side, mode="bilinear")
     return resized[0].round_().clamp_(0, 255).byte()
 
 
 def sharpened(photo: Tensor) -> Tensor:
-    """(3, H, W) uint8 with the sharper edges of Real-ESRGAN's targets."""
+    """Return (3, H, W) uint8 with the sharpened edges of Real-ESRGAN's targets."""
     return to_bytes(usm(photo[None].float() / 255)[0])
 
 
 def to_bytes(photo: Tensor) -> Tensor:
-    """From [0, 1] to uint8."""
+    """Return values in [0, 1] as uint8."""
     return photo.mul(255).round_().clamp_(0, 255).byte()

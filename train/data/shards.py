@@ -1,10 +1,10 @@
 """WebDataset shards: tar files in which the members NAME.hr.png, NAME.lr.png and NAME.txt are one sample.
 
-NAME is a path, and may have dots in it. A member NAME.source tells what the sample was made of.
+NAME is a path and may contain dots. The member NAME.source names the photo that the sample was made from.
 
-A tar file isn't packed, so a member can be read wherever it lies once the heads were read: every sample
-is at hand at any time, and going on with a run costs nothing. The order keeps reads close together, for
-disks and networks that like that: shards in random order, `TOGETHER` of them at a time, shuffled within.
+A tar file is not compressed, so once the headers were read every member can be read directly, and resuming
+costs nothing. The reading order keeps accesses close together: shards in random order, the samples of
+`TOGETHER` shards shuffled together.
 """
 
 import io
@@ -17,27 +17,27 @@ import numpy as np
 
 from ...degrade.dataset.jobs import numbered
 from ...degrade.dataset.join import HR_FOLDERS, LR_FOLDERS
-from ...files import printable, read_text
+from ...files import atomic_write, printable, read_text
 from ...photos.formats import SUFFIXES, PhotoError
 from ...photos.listing import TakenNames, suffix_of
 from ...photos.reader import Photo, open_photo
-from .files import Files
+from .folders import PhotoFolder
 from .sample import shuffled
 
-TOGETHER = 8  # shards whose samples are mixed; assumed
+TOGETHER = 8  # shards whose samples are shuffled together; assumed
 ROLES = ("hr", "lr", "txt", "source")
 Members = dict[str, tuple[int, int, str]]  # role -> offset, size, name
 
 
 class Shards:
-    """The samples of many tar files, on one disk or several.
+    """The samples of tar files, on one or several disks.
 
     Args:
-        where: a folder of .tar files, or a .txt list with the path of one a line.
+        where: a folder of .tar files, or a .txt list with one path per line.
 
     Raises:
-        FileNotFoundError: if there are none, or no sample in them.
-        ValueError: if one can't be read to its end.
+        FileNotFoundError: if there are no tar files or no samples.
+        ValueError: if a tar file is incomplete.
     """
 
     kind = "shards"
@@ -66,19 +66,19 @@ class Shards:
 
     @property
     def paired(self) -> bool:
-        """Whether there are damaged photos too."""
+        """Whether all samples have damaged photos."""
         return bool((self._place[:, ROLES.index("lr"), 0] >= 0).all())
 
     def open(self, index: int, side: str) -> Photo:
-        """A decoded photo.
+        """Return a decoded photo.
 
         Raises:
-            PhotoError: if it isn't a whole photo, or the shard can't be read.
+            PhotoError: if it isn't a complete photo, or the shard can't be read.
         """
         return open_photo(Path(self.where(index, side)), self.read(index, side))
 
     def read(self, index: int, role: str) -> bytes:
-        """The bytes of a member, none if it isn't there.
+        """Return the bytes of a member, b"" if there is none.
 
         Raises:
             PhotoError: if the shard can't be read.
@@ -94,11 +94,11 @@ class Shards:
             raise PhotoError(self.where(index, role), f"{error.strerror or error}.") from None
 
     def caption(self, index: int) -> str:
-        """What was written about the photo, in one line."""
+        """Return the caption in one line, "" if there is none."""
         return " ".join(self.read(index, "txt").decode("utf-8", errors="replace").split())
 
     def order(self, rng: random.Random) -> list[int]:
-        """All samples, a few shards at a time."""
+        """Return all indices, a few shards at a time."""
         bounds = np.searchsorted(self._shard, range(len(self.tars) + 1))
         shards = shuffled(len(self.tars), rng)
         order = []
@@ -109,15 +109,15 @@ class Shards:
         return order
 
     def where(self, index: int, side: str) -> str:
-        """The shard and the sample in it, for messages."""
+        """Return shard and sample, for messages."""
         return f"{self.tars[self._shard[index]]}/{self.names[index]}.{side}"
 
 
 def list_tars(where: Path) -> list[Path]:
-    """The .tar files that a folder or list means, in order.
+    """Return the .tar files of a folder or list, in order.
 
     Raises:
-        FileNotFoundError: if there are none.
+        FileNotFoundError: if there are none, or one is missing.
     """
     if where.is_dir():
         tars = sorted(where.glob("*.tar"))
@@ -131,10 +131,10 @@ def list_tars(where: Path) -> list[Path]:
 
 
 def _read_heads(file: Path) -> dict[str, Members]:
-    """The members of every sample of a shard, by the sample's path.
+    """Return the members of every sample of a shard, by the sample's path.
 
     Raises:
-        ValueError: if the file ends before its end, or two members could be the same photo of a sample.
+        ValueError: if the file is incomplete, or two members could be the same photo of a sample.
     """
     samples: dict[str, Members] = {}
     try:
@@ -148,10 +148,10 @@ def _read_heads(file: Path) -> dict[str, Members]:
                     _refuse(file, member.name, members[role][2])
                 members[role] = (member.offset_data, member.size, member.name)
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise ValueError(f"{file}: not a whole tar file ({error}). Copy or make it again.") from None
+        raise ValueError(f"{file}: not a complete tar file ({error}). Copy or make it again.") from None
     for path, members in samples.items():
         place, slash, name = path.rpartition("/")
-        short = samples.get(place + slash + name.partition(".")[0], {})  # where other readers cut names
+        short = samples.get(place + slash + name.partition(".")[0], {})  # as other readers cut names
         if "hr" in members and "hr" in short and short is not members:
             _refuse(file, members["hr"][2], short["hr"][2])
     return samples
@@ -164,7 +164,7 @@ def _refuse(file: Path, name: str, other: str) -> None:
 
 
 def _part(name: str) -> tuple[str, str | None]:
-    """Which sample a member belongs to, and as what; None for nothing that is read."""
+    """Return the sample that a member belongs to, and its role; None if it is ignored."""
     suffix = suffix_of(name)
     stem = name.rstrip(" .")[: -len(suffix)] if suffix else name
     if suffix in (".txt", ".source"):
@@ -179,51 +179,48 @@ def _side(suffix: str) -> str | None:
     return {**dict.fromkeys(HR_FOLDERS, "hr"), **dict.fromkeys(LR_FOLDERS, "lr")}.get(suffix[1:])
 
 
-def write_shards(files: Files, folder: Path, megabytes: int) -> Iterator[int]:
-    """Pack samples, shuffled and their files as they are, into FOLDER/000000.tar and so on.
+def write_shards(source: PhotoFolder, folder: Path, megabytes: int) -> Iterator[int]:
+    """Pack the files of all samples, shuffled, into FOLDER/000000.tar and so on.
 
-    Every shard is written whole or not at all. The same files give the same shards, byte for byte.
+    Each shard is written completely or not at all. The same files give the same shards, byte for byte.
 
     Args:
-        files: photos or pairs.
-        folder: made if it isn't there.
-        megabytes: after which a shard is full; a sample is never cut in two.
+        source: photos or pairs.
+        folder: created if missing.
+        megabytes: size at which a shard is full; samples are not split.
 
     Yields:
-        How many samples were written so far, after each.
+        The number of samples so far, after each.
 
     Raises:
         OSError: if a photo can't be read or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     taken = TakenNames()
-    order = iter(files.order(random.Random(0)))
+    order = iter(source.order(random.Random(0)))
     done, number, index = 0, 0, next(order, None)
     while index is not None:
-        shard = folder / f"{number:06}.tar"
-        part = shard.with_suffix(".part")
-        try:
-            part.unlink(missing_ok=True)  # of a run that was killed, or a link
-            with part.open("xb") as raw, tarfile.open(fileobj=raw, mode="w") as tar:
-                while index is not None and raw.tell() < megabytes * 1_000_000:
-                    _add_sample(tar, files, index, taken)
-                    done, index = done + 1, next(order, None)
-                    yield done
-            part.replace(shard)
-        finally:
-            part.unlink(missing_ok=True)
+        with (
+            atomic_write(folder / f"{number:06}.tar") as temporary,
+            temporary.open("xb") as raw,
+            tarfile.open(fileobj=raw, mode="w") as tar,
+        ):
+            while index is not None and raw.tell() < megabytes * 1_000_000:
+                _add_sample(tar, source, index, taken)
+                done, index = done + 1, next(order, None)
+                yield done
         number += 1
 
 
-def _add_sample(tar: tarfile.TarFile, files: Files, index: int, taken: TakenNames) -> None:
-    key = taken.take(numbered(files.names[index].replace(".", "_")))  # others cut a name at its first dot
-    for side, paths in files.files.items():
+def _add_sample(tar: tarfile.TarFile, source: PhotoFolder, index: int, taken: TakenNames) -> None:
+    key = taken.take(numbered(source.names[index].replace(".", "_")))  # other readers cut at the first dot
+    for side, paths in source.files.items():
         path = Path(paths[index])
         _add(tar, f"{key}.{side}{path.suffix.lower()}", path.read_bytes())
-    if caption := files.caption(index):
+    if caption := source.caption(index):
         _add(tar, f"{key}.txt", caption.encode())
-    if files.groups[index] != files.names[index]:
-        _add(tar, f"{key}.source", files.groups[index].encode())
+    if source.groups[index] != source.names[index]:
+        _add(tar, f"{key}.source", source.groups[index].encode())
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -1,50 +1,30 @@
-"""Where samples come from: stored pairs, clean photos that are damaged as they are drawn, and arrays."""
+"""Sources of samples: stored pairs, clean photos that are damaged when drawn, and arrays."""
 
 import random
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ...degrade.dataset.files import check_whole
+from ...degrade.dataset.photo import check_whole
 from ...degrade.degradation import apply
 from ...degrade.recipe import Recipe
 from ...image import from_levels
 from ...photos.formats import PhotoError
 from ...photos.reader import Photo
-from .sample import Sample, Source, View, place_crop, sharpened, shuffled, squashed, to_bytes
+from .folders import PhotoFolder
+from .sample import Sample, Source, View, place_crop, sharpened, shuffled, square, to_bytes
+from .shards import Shards
 
-AROUND_PX = 16  # of LR, damaged around a crop and cut away, so that it has no borders of its own; assumed
-WHOLE_PIXELS = 1080 * 1920  # a photo that is damaged whole is made this small first; the size of KwaiSR's hr
+AROUND_PX = 16  # LR pixels damaged around a crop and cut away, so that crops have no borders; assumed
+WHOLE_PIXELS = 1080 * 1920  # photos that are damaged whole are shrunk to this first; the size of KwaiSR's hr
 
 
-class Store(Protocol):
-    """Photos or pairs as files, wherever they lie."""
-
-    kind: str
-    names: list[str]
-    groups: list[str]  # what each sample was made of: those of one photo are held out together
-    problems: dict[str, str]
-
-    def open(self, index: int, side: str) -> Photo:
-        """The decoded photo."""
-        ...
-
-    def caption(self, index: int) -> str:
-        """Its text or tags."""
-        ...
-
-    def order(self, rng: random.Random) -> list[int]:
-        """All samples once."""
-        ...
-
-    def where(self, index: int, side: str) -> str:
-        """Its file, for messages."""
-        ...
+# Photos or pairs as files: a folder, or shards.
+Store = PhotoFolder | Shards
 
 
 class _Stored(Source):
@@ -57,17 +37,17 @@ class _Stored(Source):
 
 
 class StoredPairs(_Stored):
-    """Pairs that were made before."""
+    """Existing pairs."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.kind = f"pairs in a {store.kind}" if store.kind == "folder" else "pairs in shards"
 
     def sample(self, index: int, rng: random.Random, view: View) -> Sample:
-        """A crop of a pair.
+        """Return a crop of a pair.
 
         Raises:
-            PhotoError: if one of its photos can't be read, or they don't fit.
+            PhotoError: if one of its photos can't be read, or the sizes don't fit.
         """
         hr, lr = self.store.open(index, "hr"), self.store.open(index, "lr")
         where, scale, crop = self.store.where(index, "hr"), view.scale, view.crop
@@ -81,12 +61,12 @@ class StoredPairs(_Stored):
             hr=sharpened(clean) if view.sharpen else clean,
             lr=_pixels(lr, (top, left, crop, crop)),
             caption=self.store.caption(index),
-            whole=squashed(_pixels(lr), view.whole_px) if view.whole_px else None,
+            whole=square(_pixels(lr), view.whole_px) if view.whole_px else None,
         )
 
 
 class DamagedPhotos(_Stored):
-    """Clean photos, of which a window is damaged by a fresh draw of a recipe."""
+    """Clean photos; for each sample, a window is damaged by a new draw of a recipe."""
 
     def __init__(self, store: Store, recipe: Recipe) -> None:
         super().__init__(store)
@@ -94,9 +74,9 @@ class DamagedPhotos(_Stored):
         self.kind = f"photos in {'shards' if store.kind == 'shards' else 'a folder'} damaged by {recipe.name}"
 
     def sample(self, index: int, rng: random.Random, view: View) -> Sample:
-        """A crop of a damaged window, or of the whole photo where the view asks for that.
+        """Return a crop of a damaged window, or of the whole photo if the view includes it.
 
-        The crop lies anywhere in the window, and so on any phase of the blocks that codecs make.
+        The position of the crop in the window is random, and so is its offset to the blocks of codecs.
 
         Raises:
             PhotoError: if the photo can't be read or is too small.
@@ -114,17 +94,17 @@ class DamagedPhotos(_Stored):
             hr=_cut(hr, top * scale, left * scale, view.crop * scale),
             lr=_cut(lr, top, left, view.crop),
             caption=self.store.caption(index),
-            whole=squashed(lr, view.whole_px) if view.whole_px else None,
+            whole=square(lr, view.whole_px) if view.whole_px else None,
         )
 
 
 class Arrays(Source):
-    """Two files of numpy, hr.npy (N, scale * h, scale * w, 3) and lr.npy (N, h, w, 3), uint8, read in place.
+    """Memory-mapped hr.npy (N, scale * h, scale * w, 3) and lr.npy (N, h, w, 3), uint8.
 
-    A third, target.npy, of hr's shape, may hold what another network made of the damaged photos.
+    target.npy, of hr's shape, may hold another network's results for the damaged photos.
 
     Raises:
-        ValueError: if they don't fit each other or the scale.
+        ValueError: if the shapes don't fit each other or the scale.
     """
 
     kind = "pairs in arrays"
@@ -146,20 +126,20 @@ class Arrays(Source):
         self.names = self.groups = [str(index) for index in range(count)]
         self.problems = {}
 
-    # Opened where they are used: a process that is started gets the folder's name, not the pixels.
+    # Opened on use: a new process gets the name of the folder, not the pixels.
     @cached_property
     def hr(self) -> np.ndarray:
-        """Clean photos."""
+        """The clean photos."""
         return np.load(self.folder / "hr.npy", mmap_mode="r")
 
     @cached_property
     def lr(self) -> np.ndarray:
-        """Damaged photos."""
+        """The damaged photos."""
         return np.load(self.folder / "lr.npy", mmap_mode="r")
 
     @cached_property
     def target(self) -> np.ndarray | None:
-        """What another network made of them."""
+        """Another network's results, if there are any."""
         file = self.folder / "target.npy"
         return np.load(file, mmap_mode="r") if file.is_file() else None
 
@@ -167,11 +147,11 @@ class Arrays(Source):
         return {name: value for name, value in self.__dict__.items() if name not in ("hr", "lr", "target")}
 
     def order(self, rng: random.Random) -> list[int]:
-        """All samples, shuffled."""
+        """Return all indices, shuffled."""
         return shuffled(len(self.names), rng)
 
     def sample(self, index: int, rng: random.Random, view: View) -> Sample:
-        """A crop of a pair.
+        """Return a crop of a pair.
 
         Raises:
             PhotoError: if the crop is larger than the photos.
@@ -187,13 +167,13 @@ class Arrays(Source):
         return Sample(
             hr=sharpened(hr) if view.sharpen else hr,
             lr=_bytes(self.lr[index, top:, left:], view.crop),
-            whole=squashed(_bytes(self.lr[index], max(size)), view.whole_px) if view.whole_px else None,
+            whole=square(_bytes(self.lr[index], max(size)), view.whole_px) if view.whole_px else None,
             target=target,
         )
 
 
 def _window(photo: Photo, where: str, rng: random.Random, view: View) -> np.ndarray:
-    """A random part of a clean photo, larger than the crop where the photo is.
+    """Return a random window of a clean photo, larger than the crop if the photo is.
 
     Raises:
         PhotoError: if the photo is smaller than the crop.
@@ -223,7 +203,7 @@ def _whole(photo: Photo, where: str) -> np.ndarray:
 
 
 def _pixels(photo: Photo, box: tuple[int, int, int, int] | None = None) -> Tensor:
-    """(3, H, W) uint8 of a photo or of the box (top, left, height, width) in it."""
+    """Return a photo, or its box (top, left, height, width), as (3, H, W) uint8."""
     return torch.from_numpy(np.ascontiguousarray(photo.rgb(box, deep=False).transpose(2, 0, 1)))
 
 
@@ -232,5 +212,5 @@ def _cut(photo: Tensor, top: int, left: int, side: int) -> Tensor:
 
 
 def _bytes(photo: np.ndarray, side: int) -> Tensor:
-    """The first `side` rows and columns of (H, W, 3) as (3, side, side)."""
+    """Return the first `side` rows and columns of (H, W, 3) as (3, side, side)."""
     return torch.from_numpy(np.ascontiguousarray(photo[:side, :side].transpose(2, 0, 1)))

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import torch
 from PIL import Image
 
 from ugc_sr.degrade.__main__ import main
-from ugc_sr.degrade.dataset.files import load_photo
+from ugc_sr.degrade.dataset.photo import load_photo
 from ugc_sr.degrade.degradation import Degradation, apply
 from ugc_sr.degrade.recipes import RECIPES
 
@@ -157,7 +156,7 @@ def test_ctrl_c_finishes_what_is_at_work_and_tells_how_to_go_on(photos, tmp_path
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 130
     assert said == (
-        "\nFinishing what is at work; once more ends it at once.\n"
+        "\nFinishing the current samples; a second signal ends them at once.\n"
         "Stopped. The same command with --resume goes on.\n"
     )
     names = {json.loads(line)["name"] for line in lines(out)}
@@ -200,7 +199,7 @@ def test_a_full_disk_leaves_only_whole_pairs(photos, tmp_path, recipe_file, full
     process = start(where, out, "--recipe", recipe, "--workers", 1, preexec_fn=small_disk)
     said = process.communicate(timeout=60)[1]
     assert (process.returncode, said.count("\n")) == (1, 1)
-    assert said == f"{out}: File too large. Once that is mended, the same command with --resume goes on.\n"
+    assert said == f"{out}: File too large. After fixing that, the same command with --resume goes on.\n"
     whole = lines(out)
     assert len(whole) == 3 if full_at == "photo" else 3 < len(whole) < 8
     for line in map(json.loads, whole):
@@ -236,31 +235,19 @@ def test_a_photo_smaller_than_the_crop_is_named(photos, tmp_path, capsys):
     assert "000.png: 28x24 px is too small; --crop takes 64x64 px of it." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"op": "smudge"}, r"steps\[0\]\.op: unknown step 'smudge'"),
-        ({"op": "jpeg", "parameters": {"quality": 0}}, r"steps\[0\]\.parameters\.quality must be .* got 0"),
-        (
-            {"op": "jpeg", "parameters": {"quality": {"uniform": [90, 30]}}},
-            r"steps\[0\]\.parameters\.quality must be a range \[low, high\], low <= high, got \[90, 30\]",
-        ),
-    ],
-)
-def test_a_bad_recipe_is_refused_by_name_before_any_work(photos, tmp_path, capsys, change, problem):
-    recipe = {"name": "mine", "scale": 4, "source": "assumed", "steps": [change]}
+def test_a_bad_recipe_is_refused_by_name_before_any_work(photos, tmp_path, capsys):
+    recipe = {"name": "mine", "scale": 4, "source": "assumed", "steps": [{"op": "smudge"}]}
     (tmp_path / "mine.json").write_text(json.dumps(recipe))
     assert make(photos(1), tmp_path / "out", "--recipe", tmp_path / "mine.json") == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"{tmp_path}/mine.json: recipe 'mine': ")
-    assert re.search(problem, said)
+    words = f"{tmp_path}/mine.json: recipe 'mine': steps[0].op: unknown step 'smudge'"
+    assert capsys.readouterr().err.startswith(words)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (["--recipe", "lovely"], "--recipe lovely: no such file and no such name; known are ugc, "),
+        (["--recipe", "lovely"], "There is no recipe or file 'lovely'; recipes are ugc, "),
         (["--crop", "30"], "--crop must be a multiple of the scale, 4; got 30."),
         (["--scale", "99"], "--scale must be at most 16, got 99."),
         (["--join", "gone"], "gone: expected a folder hr or gt or hq in it."),
@@ -332,7 +319,7 @@ def test_given_pairs_are_joined_after_a_check_and_the_mix_is_noted(photos, tmp_p
     assert make(where, out, "--recipe", recipe, "--join", official) == 1
     said = capsys.readouterr()
     assert "alone.png: no photo of that name on the other side" in said.err
-    assert "off.png: don't lie on each other; the damaged photo is off by -0.50 px" in said.err
+    assert "off.png: are not aligned; the damaged photo is off by -0.50 px" in said.err
     assert "3 new pairs; 2 could not be used; 3 in all (1 joined, 2 recipe)" in said.out
     assert json.loads((out / "dataset.json").read_text())["mix"] == {"joined": 1, "recipe": 2}
     joined = json.loads(lines(out)[-1])

@@ -5,8 +5,8 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from ugc_sr.degrade.dataset.align import measure_offset
-from ugc_sr.degrade.dataset.files import PhotoError, load_photo
 from ugc_sr.degrade.dataset.join import find_pairs, load_joined
+from ugc_sr.degrade.dataset.photo import PhotoError, load_photo
 from ugc_sr.degrade.dataset.record import encode_png
 
 SIDE_PX = 512  # of the clean photo; the damaged one has 128
@@ -95,8 +95,8 @@ def test_pairs_are_found_by_name_also_with_the_scale_behind_it(photo, pair_files
     pair_files(photo[..., :8, :8], photo[..., :2, :2], folders, names=("2.png", "3.jpg"))
     found = find_pairs(hr.parents[1], scale=4)
     assert found.pairs == {"1.png": (hr, lr)}
-    assert list(found.alone) == [hr.parent / "2.png", lr.parent / "3.jpg"]
-    assert all("no photo of that name on the other side" in why for why in found.alone.values())
+    assert list(found.unpaired) == [hr.parent / "2.png", lr.parent / "3.jpg"]
+    assert all("no photo of that name on the other side" in why for why in found.unpaired.values())
 
 
 def test_a_folder_without_pairs_is_refused(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ugc_sr.degrade.dataset.files import load_photo
 from ugc_sr.degrade.dataset.pairs import PairFolder
+from ugc_sr.degrade.dataset.photo import load_photo
 from ugc_sr.degrade.dataset.record import Record, encode_png
 from ugc_sr.degrade.degradation import Degradation, Pair
 from ugc_sr.files import replace_file
@@ -80,9 +80,7 @@ def test_a_data_set_has_one_writer(tmp_path):
 @pytest.mark.parametrize("line", ["no JSON", "[]", '{"nome": "a.png"}', "7"])
 def test_a_manifest_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path, line):
     (tmp_path / "manifest.jsonl").write_text(f"{line}\nhalf a line")
-    with pytest.raises(
-        ValueError, match=r"manifest\.jsonl, line 1: expected a pair in JSON\. Mend or delete"
-    ):
+    with pytest.raises(ValueError, match=r"manifest\.jsonl, line 1: expected a pair in JSON\. Fix or delete"):
         PairFolder(tmp_path)
     assert (tmp_path / "manifest.jsonl").read_text() == f"{line}\nhalf a line"
 
@@ -90,7 +88,7 @@ def test_a_manifest_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path, line
 @pytest.mark.parametrize("content", ["{", "[1]"])
 def test_settings_that_are_not_json_are_refused(tmp_path, content):
     (tmp_path / "dataset.json").write_text(content)
-    with pytest.raises(ValueError, match=r"dataset\.json: expected settings in JSON\. Mend or delete it"):
+    with pytest.raises(ValueError, match=r"dataset\.json: expected settings in JSON\. Fix or delete it"):
         PairFolder(tmp_path)
 
 

@@ -37,7 +37,7 @@ def test_ray_that_is_missing_is_named_with_what_installs_it(photos, tmp_path, mo
     monkeypatch.setitem(sys.modules, "ray", None)  # as Python notes a module that isn't there
     assert main([str(photos), str(tmp_path / "out"), "--engine", "ray"]) == 2
     assert capsys.readouterr().err == (
-        '--engine ray needs Ray Data. Install it with  pip install "ugc-super-resolution[cluster]"\n'
+        '--engine ray needs Ray. Install it with  pip install "ugc-super-resolution[cluster]"\n'
     )
     assert not (tmp_path / "out").exists()
 

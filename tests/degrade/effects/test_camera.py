@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from ugc_sr.degrade.effects.chroma import chroma_subsample, luma
+from ugc_sr.color import grey
+from ugc_sr.degrade.effects.chroma import chroma_subsample
 from ugc_sr.degrade.effects.denoise import denoise
 from ugc_sr.degrade.effects.filter import color_filter
 from ugc_sr.degrade.effects.mosaic import PATTERNS, demosaic
@@ -105,8 +106,8 @@ def test_denoise_takes_more_texture_as_strength_grows_and_none_at_zero():
 def test_chroma_is_halved_and_luma_is_not(layout):
     image = noise(1, 3, 16, 18)
     out = chroma_subsample(image, layout)
-    torch.testing.assert_close(luma(out), luma(image))
-    colour, smooth = (each - luma(each) for each in (image, out))
+    torch.testing.assert_close(grey(out), grey(image))
+    colour, smooth = (each - grey(each) for each in (image, out))
     assert smooth.std() < 0.8 * colour.std()
 
 
@@ -144,7 +145,7 @@ def test_a_filter_that_is_off_changes_nothing():
 
 def test_saturation_zero_is_grey_of_the_same_luma():
     image = noise(1, 3, 8, 8)
-    torch.testing.assert_close(color_filter(image, saturation=0.0), luma(image).expand(1, 3, 8, 8))
+    torch.testing.assert_close(color_filter(image, saturation=0.0), grey(image).expand(1, 3, 8, 8))
 
 
 def test_contrast_turns_about_mid_grey_and_brightness_adds():

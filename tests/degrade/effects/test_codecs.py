@@ -10,9 +10,10 @@ from PIL import Image
 
 from ugc_sr.degrade.effects.avif import avif
 from ugc_sr.degrade.effects.jpeg import SUBSAMPLING, encode, jpeg
-from ugc_sr.degrade.effects.picture import from_bytes, to_bytes
+from ugc_sr.degrade.effects.picture import from_batch
 from ugc_sr.degrade.effects.video import CODECS, _context, _drifted, video
 from ugc_sr.degrade.effects.webp import webp
+from ugc_sr.image import to_levels
 
 # name -> an effect with one number that sets the damage, from little to much
 LADDERS = {
@@ -83,7 +84,7 @@ def test_dtype_is_kept(name, photo):
 
 
 def test_bytes_and_back_is_the_identity(photo):
-    assert torch.equal(from_bytes(to_bytes(photo), photo), photo)
+    assert torch.equal(from_batch(to_levels(photo), photo), photo)
 
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLING)

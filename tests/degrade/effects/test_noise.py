@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Poisson
 
-from ugc_sr.degrade.effects.light import to_linear, to_srgb
+from ugc_sr.color import linear_to_srgb, srgb_to_linear
 from ugc_sr.degrade.effects.noise import (
     correlated_noise,
     gaussian_noise,
@@ -135,9 +135,9 @@ def test_the_covariance_is_drawn_too():
 @pytest.mark.parametrize("level", [0.0, 0.1, 0.5, 0.9])
 @pytest.mark.parametrize("chroma", [0.0, 0.5, 1.0])
 def test_sensor_noise_has_its_variance_in_linear_light(level, chroma):
-    photo = to_srgb(grey(level))
+    photo = linear_to_srgb(grey(level))
     noisy = sensor_noise(photo, 0.02, 0.005, chroma, 1.0, generator=generator())
-    variance = to_linear(noisy).var(dim=(2, 3)).mean().item()
+    variance = srgb_to_linear(noisy).var(dim=(2, 3)).mean().item()
     assert variance == pytest.approx(level * 0.02**2 + 0.005**2, rel=0.03)
 
 
@@ -160,9 +160,9 @@ def test_chroma_is_the_share_of_colour_and_comes_in_blotches():
 
 def test_light_and_srgb_are_inverse_and_agree_at_the_ends():
     values = torch.linspace(-0.2, 1.5, 100).view(1, 1, 10, 10)
-    torch.testing.assert_close(to_srgb(to_linear(values)), values, atol=1e-5, rtol=0)
-    assert to_linear(torch.tensor(1.0)).item() == pytest.approx(1)
-    assert to_linear(torch.tensor(0.5)).item() == pytest.approx(0.2140, abs=1e-4)
+    torch.testing.assert_close(linear_to_srgb(srgb_to_linear(values)), values, atol=1e-5, rtol=0)
+    assert srgb_to_linear(torch.tensor(1.0)).item() == pytest.approx(1)
+    assert srgb_to_linear(torch.tensor(0.5)).item() == pytest.approx(0.2140, abs=1e-4)
 
 
 @pytest.mark.parametrize("noise", EVERY)

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no network: figures, plots, and the worst places to look at."""
+"""A report as a self-contained HTML file: figures, plots, and crops of the worst pictures."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from PIL import Image
 from ..files import printable
 from ..photos.listing import list_photos
 from .card import GROUPS
-from .files import AGAINST, left_out, load, matched
 from .metrics import badness
 from .picture import to_picture
 from .plots import distribution, scatter
+from .scoring import AGAINST, left_out, load, matched
 from .sheet import cut, interest, places
 
 WORST = 6  # pictures that are shown
@@ -26,59 +26,47 @@ FIDELITY, PERCEPTION = "psnr_y", "niqe"  # axes of the scatter plot
 ROLES = {"sr": "result", "gt": "original", "lr": "small photo"}
 BETTER = {"higher": "↑ higher is better", "lower": "↓ lower is better", "near 1": "near 1 is best"}
 
-# What a person calls a metric, its unit, and what it tells.
+# Metric -> label, unit, explanation.
 WORDS = {
-    "psnr_y": ("PSNR-Y", "dB", "How near the brightness of each pixel is to the original."),
-    "ssim_y": ("SSIM-Y", "", "How alike contrast and structure are from place to place; 1 is equal."),
-    "psnr_rgb": ("PSNR", "dB", "How near each pixel is to the original, colour included."),
-    "ms_ssim_y": ("MS-SSIM-Y", "", "SSIM at five sizes of detail together; 1 is equal."),
-    "gmsd": ("GMSD", "", "How unevenly edges were lost or made up; 0 is equal."),
-    "hf_ratio": (
-        "Finest detail",
-        "",
-        "Its amount over the original's: below 1 is soft, above 1 harsh or noisy.",
-    ),
-    "color_difference": ("Colour shift", "ΔE", "How far colours moved, detail aside; 0 is equal."),
-    "lr_consistency": (
-        "Faithfulness",
-        "dB",
-        "How near the result comes to the small photo when made small again.",
-    ),
-    "lr_blockiness": ("Old blocks", "", "What is left of the small photo's own JPEG blocks; 1 is nothing."),
+    "psnr_y": ("PSNR-Y", "dB", "Error of the luma of each pixel."),
+    "ssim_y": ("SSIM-Y", "", "Similarity of local contrast and structure; 1 is equal."),
+    "psnr_rgb": ("PSNR", "dB", "Error of each pixel, colour included."),
+    "ms_ssim_y": ("MS-SSIM-Y", "", "SSIM at five scales together; 1 is equal."),
+    "gmsd": ("GMSD", "", "Unevenness of lost and invented edges; 0 is equal."),
+    "hf_ratio": ("Finest detail", "", "Amount over the original's: below 1 is soft, above 1 harsh or noisy."),
+    "color_difference": ("Colour shift", "ΔE", "Difference of colours without detail; 0 is equal."),
+    "lr_consistency": ("Faithfulness", "dB", "Error of the result, shrunk again, against the small photo."),
+    "lr_blockiness": ("Old blocks", "", "Remains of the small photo's own JPEG blocks; 1 is none."),
     "seams": ("Seams", "", "Steps along the borders of tiles over those beside them; 1 is none."),
     "blockiness": ("Blocks", "", "Steps on the grid of JPEG blocks over those beside it; 1 is none."),
     "grid": ("Weave", "", "Energy of patterns of 4 and 2 px over that beside them; near 1 is none."),
-    "niqe": ("NIQE", "", "How unlike clean photos its fine statistics are."),
-    "st_lpips": (
-        "ST-LPIPS",
-        "",
-        "How different a network (AlexNet) sees them, small shifts aside; 0 is equal.",
-    ),
+    "niqe": ("NIQE (own)", "", "Distance of local statistics from those of clean photos; own parameters."),
+    "st_lpips": ("ST-LPIPS", "", "Difference by a network (AlexNet), tolerant to small shifts; 0 is equal."),
     "st_lpips_vgg": ("ST-LPIPS (VGG)", "", "The same by a larger network (VGG-16); 0 is equal."),
-    "lpips": ("LPIPS", "", "How different a network (AlexNet) sees them; 0 is equal."),
-    "musiq": ("MUSIQ", "", "What a network expects people to rate it, of about 100."),
-    "maniqa": ("MANIQA", "", "What a network expects people to rate it, of about 1."),
-    "clipiqa": ("CLIP-IQA", "", "Whether CLIP finds it closer to a good photo than to a bad one; up to 1."),
+    "lpips": ("LPIPS", "", "Difference by a network (AlexNet); 0 is equal."),
+    "musiq": ("MUSIQ", "", "Human rating predicted by a network, of about 100."),
+    "maniqa": ("MANIQA", "", "Human rating predicted by a network, of about 1."),
+    "clipiqa": ("CLIP-IQA", "", "Similarity to a good rather than a bad photo for CLIP; up to 1."),
 }
 
 
 def page(scores: dict[str, Any], sr: Path, gt: Path | None = None, lr: Path | None = None) -> str:
-    """The HTML of a report.
+    """Return a report as HTML.
 
     Args:
-        scores: what `files.report` returned for the same paths.
-        sr: the result, or a folder of them.
-        gt: the original or originals, if they were given.
-        lr: the small photo or photos, if they were given.
+        scores: the result of `scoring.report` for the same paths.
+        sr: the result, or a folder of results.
+        gt: the original or originals, if given.
+        lr: the small photo or photos, if given.
 
     Raises:
         RuntimeError: if matplotlib is missing.
-        ValueError: if a picture can't be read any more.
+        ValueError: if a picture has become unreadable.
     """
     from jinja2 import Environment, StrictUndefined
 
     ranking = worst(scores)
-    template = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -103,7 +91,7 @@ def page(scores: dict[str, Any], sr: Path, gt: Path | None = None, lr: Path | No
 
 
 def worst(scores: dict[str, Any]) -> list[int]:
-    """Places of the pictures in the report, worst first: by their mean rank over the metrics with a mean."""
+    """Return the indices of the pictures, worst first, by mean rank over all metrics with a mean."""
     from scipy.stats import rankdata
 
     images = scores["images"]
@@ -112,7 +100,7 @@ def worst(scores: dict[str, Any]) -> list[int]:
 
 
 def _groups(scores: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
-    """The means as cards, by what the results were compared with."""
+    """Return the means as cards, by reference."""
     groups: dict[str, list[dict[str, str]]] = {}
     for name, value in scores["mean"].items():
         how = scores["protocol"][name]
@@ -133,7 +121,7 @@ def _groups(scores: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
 
 
 def _plots(scores: dict[str, Any]) -> dict[str, str]:
-    """{metric: SVG} of those that vary over pictures in a finite way."""
+    """Return {metric: SVG} of the metrics with an interval."""
     return {
         name: distribution(name, [row[name] for row in scores["images"]], scores["mean"][name], interval)
         for name, interval in scores["interval"].items()
@@ -141,7 +129,7 @@ def _plots(scores: dict[str, Any]) -> dict[str, str]:
 
 
 def _trade_off(scores: dict[str, Any]) -> str:
-    """Fidelity against perception, or nothing where one of both has no interval."""
+    """Return a plot of fidelity against perception, or "" if one of both has no interval."""
     axes = FIDELITY, PERCEPTION
     if not scores["interval"].keys() >= set(axes):
         return ""
@@ -152,7 +140,7 @@ def _trade_off(scores: dict[str, Any]) -> str:
 
 
 def _rows(scores: dict[str, Any], shown: Sequence[int]) -> list[dict[str, Any]]:
-    """One row a picture; of several, the worst value of each metric is marked."""
+    """Return one row per picture; if there are several, the worst value of each metric is marked."""
     images = scores["images"]
     lowest = {
         name: max(badness(name, row[name]) for row in images if name in row) for name in scores["protocol"]
@@ -171,7 +159,7 @@ def _rows(scores: dict[str, Any], shown: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _look(result: Path, files: dict[str, Path]) -> dict[str, Any]:
-    """Crops at the place of the largest error, and where it lies; without a reference, of most detail."""
+    """Return crops at the largest error, or, without a reference, at most detail, and their position."""
     photos = {role: to_picture(load(file)) for role, file in {"sr": result, **files}.items()}
     sr = photos["sr"]
     compared = [photos[role] for role in ("gt", "lr") if role in photos][:1]
@@ -200,7 +188,7 @@ def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
 
 
 def _short(value: float) -> str:
-    """A figure for reading: four digits or so, exact ones are in the JSON."""
+    """Return a figure with about four digits."""
     if math.isinf(value):
         return "∞"
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"

@@ -11,10 +11,10 @@ from PIL import Image
 
 from ugc_sr.score.__main__ import main
 from ugc_sr.score.extras import EXTRAS
-from ugc_sr.score.files import report, summary
 from ugc_sr.score.metrics import METRICS
+from ugc_sr.score.page import WORDS, page, worst
 from ugc_sr.score.plots import VARIABLES, distribution, scatter
-from ugc_sr.score.report import WORDS, page, worst
+from ugc_sr.score.scoring import report, summary
 
 SIDE = 208  # enough for every metric
 HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=1<%2fscript>{{ 7*7 }}.png'

@@ -1,9 +1,9 @@
-"""Memory of a training step, counted before it is made: it runs once on tensors that have shapes only."""
+"""The memory of a training step, measured beforehand by running it on tensors without data."""
 
 import os
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from .crew import Crew
+from .distributed import Distributed
 from .loop import Trainer
 from .task import Batch
 
@@ -21,16 +21,16 @@ GIB, MIB = 2**30, 2**20
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Bytes in one process, at the moment of a step when most are in use.
+class MemoryPlan:
+    """Bytes in one process at the peak of a step.
 
     Attributes:
-        weights: of all networks, trained or not, and their buffers.
-        average: of the trained weights.
+        weights: all networks, trained or not, and their buffers.
+        average: averages of the trained weights.
         optimizer: AdamW's two moments.
-        gradients: of the trained weights.
-        activations: what the forward keeps and what both directions work in.
-        total: of these; less than their sum where gradients and activations don't peak together.
+        gradients: gradients of the trained weights.
+        activations: saved activations and temporary tensors of both passes.
+        total: less than the sum if gradients and activations don't peak together.
     """
 
     weights: int
@@ -41,39 +41,36 @@ class Plan:
     total: int
 
 
-def measure(trainer: Trainer, batch: Batch, crew: Crew) -> Plan:
-    """Count one step of this process's share of a batch; nothing is computed, and nothing changes."""
-    task, stage = trainer.task, trainer.stage
+def measure(trainer: Trainer, batch: Batch, processes: Distributed) -> MemoryPlan:
+    """Return the memory of one step with this process's share of a batch; nothing is computed or changed."""
+    task, stage, device = trainer.task, trainer.stage, processes.device
     trained = [value for value in task.parameters() if value.requires_grad]
     part = batch.split(stage.accumulate)[0]
-    forward = peak = 0
-    for player in task.players:
-        parameters = task.parameters_of(player)
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-            static = [mode.from_tensor(value) for value in (*task.parameters(), *task.buffers())]
-            shapes = Batch(*_shapes(mode, part, crew.device))
-            with _Live(static) as live:
-                with trainer.autocast():
-                    loss = task(shapes, 0, player)["loss"]
-                forward = max(forward, live.peak)
-                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-                peak = max(peak, live.peak)
-            del loss, gradients, static
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        static = [mode.from_tensor(value) for value in (*task.parameters(), *task.buffers())]
+        fakes = {name: mode.from_tensor(value.to(device)) for name, value in part.tensors().items()}
+        with _LiveBytes(static) as live:
+            with trainer.autocast():
+                loss = task(replace(part, **fakes))["loss"]
+            forward = live.peak
+            gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+            peak = live.peak
+        del loss, gradients, static
     gradients = _bytes(trained)
-    if stage.accumulate > 1:  # those of the parts before are there from the beginning
+    if stage.accumulate > 1:  # the gradients of earlier parts exist from the start
         peak = max(peak, forward + gradients)
-    if crew.device.type == "cuda":  # AdamW's root of the second moments, of all weights at once
+    if device.type == "cuda":  # AdamW takes the root of all second moments at once
         peak = max(peak, 2 * gradients)
     weights = _bytes([*task.parameters(), *task.buffers()])
     average = _bytes(trainer.average.weights.values())
-    held = weights + average + 2 * gradients
-    return Plan(
-        weights, average, 2 * gradients, gradients, max(peak - gradients, 0), held + max(peak, gradients)
+    lasting = weights + average + 2 * gradients
+    return MemoryPlan(
+        weights, average, 2 * gradients, gradients, max(peak - gradients, 0), lasting + max(peak, gradients)
     )
 
 
-def table(plan: Plan, room: int | None = None) -> str:
-    """The plan as lines, with advice if it exceeds `room` bytes."""
+def table(plan: MemoryPlan, room: int | None = None) -> str:
+    """Return the plan as lines of text, with advice if it exceeds `room` bytes."""
     names = ("weights", "average", "optimizer", "gradients", "activations", "total")
     lines = [f"{name:<12}{getattr(plan, name) / MIB:10,.0f} MiB" for name in names]
     text = "Memory of a step, in each process:\n" + "\n".join(lines)
@@ -85,18 +82,18 @@ def table(plan: Plan, room: int | None = None) -> str:
     return text
 
 
-def room(device: torch.device) -> int:
-    """Bytes of memory that the device has."""
+def device_bytes(device: torch.device) -> int:
+    """Return the total memory of a device in bytes."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-class _Live(TorchDispatchMode):
-    """Counts the bytes of storages that operations make, until they are dropped.
+class _LiveBytes(TorchDispatchMode):
+    """Counts the bytes of storages that operations create, until they are freed.
 
     Attributes:
-        peak: most bytes at once.
+        peak: highest count.
     """
 
     def __init__(self, static: Iterable[Tensor]) -> None:
@@ -127,14 +124,6 @@ class _Live(TorchDispatchMode):
 
     def _drop(self, size: int) -> None:
         self.now -= size
-
-
-def _shapes(mode: FakeTensorMode, batch: Batch, device: torch.device) -> list[Any]:
-    hr, lr, whole, target = (
-        None if photo is None else mode.from_tensor(photo.to(device))
-        for photo in (batch.hr, batch.lr, batch.whole, batch.target)
-    )
-    return [hr, lr, batch.seeds, batch.names, batch.captions, whole, target]
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

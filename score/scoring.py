@@ -1,4 +1,4 @@
-"""Scores of picture files, matched by name."""
+"""Scores of picture files that are matched by name, and their summary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..files import printable
 from ..image import from_levels
 from ..photos import listing
 from ..photos.formats import PhotoError
-from ..photos.listing import list_photos, listed
+from ..photos.listing import Listing, list_photos, listed
 from ..photos.reader import Photo, open_photo, size_of
 from .extras import EXTRAS, Extras
 from .metrics import CHALLENGE, METRICS, challenge_score, evaluate
@@ -35,21 +35,21 @@ def report(
     tiles: tuple[int, int] | None = None,
     extras: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Scores of a file, or of every picture of a folder; shows its progress on a terminal.
+    """Return the scores of a file or of every picture of a folder; a terminal gets a progress bar.
 
     Args:
-        sr: the result, or a folder of them.
+        sr: the result, or a folder of results.
         gt: the original, or a folder of originals named like the results.
-        lr: the small photo, or a folder of them named like the results.
+        lr: the small photo, or a folder of small photos named like the results.
         tiles: size and overlap in pixels of the tiles that the results were made in, to measure seams.
         extras: names of EXTRAS to measure too.
 
     Returns:
-        What `summary` returns, and {"unscored": names of originals without a result, "failed": {name of a
-        result: why it has no scores}, "passed_over": lines about other files}.
+        The result of `summary`, and {"unscored": names of originals without a result, "failed": {name of a
+        result: reason}, "passed_over": lines about other files}.
 
     Raises:
-        ValueError: if a result has no partner, they don't belong together, or none can be scored.
+        ValueError: if a result has no partner, sizes don't fit, or nothing can be scored.
         FileNotFoundError: if a path does not exist.
         RuntimeError: if the package of an extra is missing.
     """
@@ -74,14 +74,18 @@ def report(
             failed[name] = f"'{name}'{against}: {error}"
     if not images:
         raise ValueError("\n".join(failed.values()))
+    return {**summary(images), "failed": failed, **_unused(found, pairs)}
+
+
+def _unused(found: dict[str, Listing], pairs: dict[Path, dict[str, Path]]) -> dict[str, list[str]]:
+    """Return the names of originals without a result, and lines about other files that were not used."""
     used = {file for files in pairs.values() for file in files.values()}
-    left = {
+    unused = {
         role: [name for name, file in side.photos.items() if file not in used] for role, side in found.items()
     }
-    unscored = [printable(name) for name in left.get("gt", ())]
-    passed = [f"{role}: {line}" for role, side in found.items() for line in side.passed_over()]
-    passed += [f"lr: without a result: {listed(left['lr'])}"] if left.get("lr") else []
-    return {**summary(images), "unscored": unscored, "failed": failed, "passed_over": passed}
+    lines = [f"{role}: {line}" for role, side in found.items() for line in side.passed_over()]
+    lines += [f"lr: without a result: {listed(unused['lr'])}"] if unused.get("lr") else []
+    return {"unscored": [printable(name) for name in unused.get("gt", ())], "passed_over": lines}
 
 
 def _scores(
@@ -98,13 +102,12 @@ def _scores(
 
 
 def summary(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The scores of pictures, {"name", metric: value, ...} each, with what they say together.
+    """Return scores of pictures, each {"name", metric: value, ...}, with their statistics.
 
-    Returns:
-        {"images": the same, "mean": {metric: value}, "interval": {metric: [low, high]}, "no_mean": metrics
-        that some pictures have no value of, "challenge": {"score", "missing"} of the means, its score None
-        where nothing of it was measured, "protocol": {metric: how it is measured}}. A PSNR of equal pictures
-        is infinite, and so is a mean over it; such a mean and that of one picture have no interval.
+    Returns: {"images": the scores, "mean": {metric: value}, "interval": {metric: [low, high]}, "no_mean":
+        metrics that some pictures lack, "challenge": {"score", "missing"} of the means, with score None if
+        none of its metrics was measured, "protocol": {metric: its definition}}. The PSNR of equal pictures is
+        infinite, and so is a mean over it; such means, and those of one picture, have no interval.
     """
     known = {**METRICS, **EXTRAS}
     values = {name: [row[name] for row in images if name in row] for name in known}
@@ -123,9 +126,9 @@ def summary(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def interval(values: Sequence[float]) -> list[float] | None:
-    """The 95 % interval [low, high] of a mean: percentiles of 10,000 bootstrap resamples, always the same.
+    """Return the 95 % interval [low, high] of a mean, from 10,000 bootstrap resamples with a fixed seed.
 
-    None for fewer than two values, and where one is infinite. Of a handful of values it is too narrow.
+    None for fewer than two values or an infinite one. For a handful of values it is too narrow.
     """
     if len(values) < 2 or not all(map(math.isfinite, values)):
         return None
@@ -137,7 +140,7 @@ def interval(values: Sequence[float]) -> list[float] | None:
 
 
 def table(scores: dict[str, Any]) -> str:
-    """A report as text: a line a picture where there are several, a line a metric, and the challenge."""
+    """Return a report as text: a line per picture, a line per metric, and the challenge score."""
     images, mean, protocol = scores["images"], scores["mean"], scores["protocol"]
     rows = [("", *protocol)] + [
         (row["name"], *(_figure(row.get(name)) for name in protocol)) for row in images
@@ -159,13 +162,13 @@ def table(scores: dict[str, Any]) -> str:
 
 
 def left_out(scores: dict[str, Any]) -> list[str]:
-    """Lines about the files of a report that have no scores."""
+    """Return lines about the files of a report that have no scores."""
     failed = scores.get("failed")
     return [*([f"not scored: {listed(list(failed))}"] if failed else []), *scores.get("passed_over", ())]
 
 
 def json_safe(scores: Any) -> Any:
-    """The same lists, dicts and values with "inf" for infinite numbers, which JSON can't say."""
+    """Return the scores with "inf" for infinite numbers, which JSON lacks."""
     if isinstance(scores, dict):
         return {name: json_safe(value) for name, value in scores.items()}
     if isinstance(scores, list | tuple):
@@ -174,7 +177,7 @@ def json_safe(scores: Any) -> Any:
 
 
 def load(file: Path) -> Tensor:
-    """A picture as (1, 3, H, W) RGB in [0, 1], upright, in sRGB.
+    """Return a picture as (1, 3, H, W) RGB in [0, 1], upright, in sRGB.
 
     Raises:
         PhotoError: if it can't be read, or is partly transparent.
@@ -194,12 +197,12 @@ def _opaque(file: Path) -> Photo:
 
 
 def partners(results: Path, references: Path) -> dict[Path, Path]:
-    """The picture of `references` for each of `results`, as `photos.listing.partners` finds it.
+    """Return the picture of `references` for each of `results`, as `photos.listing.partners` finds it.
 
     Both are files or folders; two files belong together whatever their names.
 
     Raises:
-        ValueError: if a result has none, or more than one.
+        ValueError: if a result has no partner or several.
         FileNotFoundError: if a path does not exist.
     """
     if results.is_file() and references.is_file():
@@ -221,10 +224,10 @@ def partners(results: Path, references: Path) -> dict[Path, Path]:
 
 
 def matched(sr: Path, gt: Path | None = None, lr: Path | None = None) -> dict[Path, dict[str, Path]]:
-    """What each result is compared with, {result: {"gt": file, "lr": file}}; only headers are read.
+    """Return the references of each result, {result: {"gt": file, "lr": file}}; only headers are read.
 
     Raises:
-        ValueError: if a result has no partner, an original has another size, or a file is no picture.
+        ValueError: if a result has no partner, or an original has another size.
         FileNotFoundError: if a path does not exist.
     """
     found = {role: partners(sr, path) for role, path in (("gt", gt), ("lr", lr)) if path is not None}
@@ -244,7 +247,7 @@ def matched(sr: Path, gt: Path | None = None, lr: Path | None = None) -> dict[Pa
 
 
 def _size(file: Path) -> tuple[int, int] | None:
-    """Width and height; None for what can't be read, which is told of when it is to be scored."""
+    """Return width and height; None for an unreadable file, which is reported when it is scored."""
     with suppress(PhotoError):
         return size_of(file)
     return None

@@ -1,4 +1,4 @@
-"""CIE L*a*b* and the colour difference that people see (CIEDE2000)."""
+"""CIEDE2000, the colour difference that follows human perception."""
 
 from __future__ import annotations
 
@@ -7,27 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-# Linear sRGB -> XYZ: the primaries of ITU-R BT.709 with the white of D65.
-XYZ_OF_RGB = (
-    (0.412453, 0.357580, 0.180423),
-    (0.212671, 0.715160, 0.072169),
-    (0.019334, 0.119193, 0.950227),
-)
-D65 = (0.95047, 1.0, 1.08883)  # 2 degree observer
-
-
-def lab(rgb: Tensor) -> Tensor:
-    """(B, 3, H, W) sRGB in [0, 1] -> L* in [0, 100], a* and b*, white D65."""
-    linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp(min=0) + 0.055) / 1.055) ** 2.4)
-    xyz = torch.einsum("xc,bchw->bxhw", rgb.new_tensor(XYZ_OF_RGB), linear)
-    ratio = xyz / rgb.new_tensor(D65).view(1, 3, 1, 1)
-    knee = 6 / 29
-    x, y, z = torch.where(ratio > knee**3, ratio ** (1 / 3), ratio / (3 * knee**2) + 4 / 29).unbind(dim=1)
-    return torch.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), dim=1)
-
 
 def ciede2000(lab_1: Tensor, lab_2: Tensor) -> Tensor:
-    """Colour difference of (B, 3, H, W) L*a*b* pairs: (B, H, W), about 1 where people begin to see it.
+    """Return the colour difference of L*a*b* pairs (B, 3, H, W): (B, H, W); 1 is about just noticeable.
 
     Sharma, Wu, Dalal 2005, "The CIEDE2000 color-difference formula: implementation notes, supplementary
     test data, and mathematical observations", equations 2 to 22 with k_L = k_C = k_H = 1. Symmetric.
@@ -41,7 +23,7 @@ def ciede2000(lab_1: Tensor, lab_2: Tensor) -> Tensor:
     turn = h_2 - h_1
     turn = torch.where(turn > 180, turn - 360, torch.where(turn < -180, turn + 360, turn))
     h_mean = (h_1 + turn / 2) % 360
-    # 0 if one of them is grey; then h_mean, for which the paper makes an exception, has no effect.
+    # 0 if one colour is grey; h_mean, for which the paper makes an exception, then has no effect.
     d_hue = 2 * (c_1 * c_2).sqrt() * (turn / 2).deg2rad().sin()
     c_mean, l_mean = (c_1 + c_2) / 2, (l_1 + l_2) / 2
 
@@ -63,5 +45,5 @@ def _saturating(chroma: Tensor) -> Tensor:
 
 
 def _polar(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Chroma, and hue in degrees from 0 to 360."""
+    """Return chroma, and hue in degrees in [0, 360)."""
     return torch.hypot(a, b), torch.atan2(b, a) * (180 / math.pi) % 360

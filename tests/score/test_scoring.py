@@ -14,8 +14,8 @@ from scipy.stats import bootstrap
 
 from ugc_sr.photos.formats import PhotoError
 from ugc_sr.score.extras import EXTRAS
-from ugc_sr.score.files import interval, json_safe, load, matched, partners, report, summary, table
 from ugc_sr.score.metrics import CHALLENGE, METRICS, challenge_score, evaluate
+from ugc_sr.score.scoring import interval, json_safe, load, matched, partners, report, summary, table
 from ugc_sr.score.seams import tile_borders
 
 

@@ -1,4 +1,4 @@
-"""Photos used whole."""
+"""Photos that are used whole, not as crops."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from ...image import from_levels
 from ...photos.formats import PhotoError
 from ...photos.reader import Photo, open_photo
 
-WHOLE_MEGAPIXELS = 64  # as floats 0.8 GB, and effects need it several times over; assumed
+WHOLE_MEGAPIXELS = 64  # 0.8 GB as floats, of which effects need several copies; assumed
 
 
 def load_photo(path: Path) -> Tensor:
-    """A photo as a person sees it: (1, 3, H, W) RGB in [0, 1]; what is transparent lies on white.
+    """Return a photo as (1, 3, H, W) RGB in [0, 1]: upright, in sRGB, composed over white.
 
     Raises:
         PhotoError: naming the file, if it can't be opened or is too large to be used whole.
@@ -23,10 +23,10 @@ def load_photo(path: Path) -> Tensor:
 
 
 def check_whole(photo: Photo, path: Path) -> None:
-    """Refuse what would need too much memory without a crop.
+    """Check that a photo is small enough to be processed without cropping.
 
     Raises:
-        PhotoError: if the photo is larger than `WHOLE_MEGAPIXELS`.
+        PhotoError: if it has more pixels than `WHOLE_MEGAPIXELS`.
     """
     if photo.width * photo.height > WHOLE_MEGAPIXELS * 1_000_000:
         raise PhotoError(

@@ -5,7 +5,8 @@ import pytest
 import torch
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from ugc_sr.score.color import ciede2000, lab
+from ugc_sr.color import lab
+from ugc_sr.score.ciede2000 import ciede2000
 from ugc_sr.score.measures import color_difference
 
 # Sharma, Wu, Dalal 2005, table 1: L*, a*, b* of both colours and their difference.

@@ -1,4 +1,4 @@
-"""Photos and pairs that lie as files in folders, with their captions."""
+"""Photos and pairs in folders, with their captions."""
 
 import json
 import os
@@ -15,18 +15,18 @@ from ...photos.listing import composed, list_photos
 from ...photos.reader import Photo, open_photo, size_of
 from .sample import shuffled
 
-CAPTIONS = "metadata.jsonl"  # lines of {"file_name": ..., "text": ...}, as the Hub's image folders have it
+CAPTIONS = "metadata.jsonl"  # lines of {"file_name": ..., "text": ...}, as in Hugging Face image folders
 
 
-class Files:
-    """For every sample the file of each side; its caption is in NAME.txt beside one, or in the tags file.
+class PhotoFolder:
+    """Photos or pairs as files; captions are in NAME.txt next to a photo, or in metadata.jsonl.
 
     Args:
-        sides: "hr", and for pairs "lr" too -> the file of every sample.
-        names: of the samples.
-        groups: what each sample was made of, where that isn't its name.
-        captions: of those that have one in a tags file, by path of the file.
-        problems: what was left out, and why.
+        sides: "hr", and for pairs "lr" too -> the file of each sample.
+        names: names of the samples.
+        groups: the photo that each sample was made from, if that isn't its name.
+        captions: captions from metadata.jsonl, by path of the photo.
+        problems: files that were left out -> the reason.
     """
 
     kind = "folder"
@@ -44,15 +44,15 @@ class Files:
         self.captions, self.problems = dict(captions or {}), dict(problems or {})
 
     def open(self, index: int, side: str) -> Photo:
-        """A decoded photo.
+        """Return a decoded photo.
 
         Raises:
-            PhotoError: if it isn't a whole photo.
+            PhotoError: if it isn't a complete photo.
         """
         return open_photo(Path(self.files[side][index]))
 
     def caption(self, index: int) -> str:
-        """What was written about the photo, in one line."""
+        """Return the caption in one line, "" if there is none."""
         for files in self.files.values():
             file = Path(files[index])
             if files[index] in self.captions:
@@ -63,37 +63,36 @@ class Files:
         return ""
 
     def order(self, rng: random.Random) -> list[int]:
-        """All samples, shuffled."""
+        """Return all indices, shuffled."""
         return shuffled(len(self.names), rng)
 
     def where(self, index: int, side: str) -> str:
-        """The file, for messages."""
+        """Return the path of a file, for messages."""
         return self.files[side][index]
 
 
-def photo_files(where: Path) -> Files:
-    """The clean photos of a folder, or of a .txt list with one path a line.
+def photo_folder(where: Path) -> PhotoFolder:
+    """Return the clean photos of a folder, or of a .txt list with one path per line.
 
     Raises:
         FileNotFoundError: if there are none.
-        ValueError: if a tags file can't be read, or leaves open which photo a text is about.
+        ValueError: if metadata.jsonl can't be read, or doesn't say which photo a text is about.
     """
     found = list_photos(where)
     files = list(found.photos.values())
     captions = _read_captions([where], files) if where.is_dir() else {}
-    problems = dict(line.split(": ", 1) for line in found.passed_over())
-    return Files({"hr": files}, _short(found.photos), captions=captions, problems=problems)
+    return PhotoFolder({"hr": files}, _short(found.photos), captions=captions, problems=found.ignored())
 
 
 def _short(paths: Iterable[str]) -> list[str]:
-    """Paths without their suffixes, where that leaves them different."""
+    """Return paths without their suffixes where they remain unique."""
     short = {path: PurePosixPath(path).with_suffix("").as_posix() for path in paths}
     counts = Counter(short.values())
     return [printable(name if counts[name] == 1 else path) for path, name in short.items()]
 
 
-def pair_files(folder: Path, scale: int) -> Files:
-    """The pairs of a folder with hr (gt, hq) and lr (lq) in it, and a manifest if `ugc_sr.degrade` made it.
+def pair_folder(folder: Path, scale: int) -> PhotoFolder:
+    """Return the pairs of a folder with hr (gt, hq) and lr (lq), and a manifest if `ugc_sr.degrade` made it.
 
     Raises:
         FileNotFoundError: if there are no pairs.
@@ -113,11 +112,11 @@ def pair_files(folder: Path, scale: int) -> Files:
 
 
 def _side(folder: Path, file: str) -> Path:
-    """The folder of a side, such as hr, that a file lies in."""
+    """Return the folder of a side, such as hr, that contains a file."""
     return folder / Path(file).relative_to(folder).parts[0]
 
 
-def _listed(folder: Path, manifest: Path) -> Files:
+def _listed(folder: Path, manifest: Path) -> PhotoFolder:
     files, groups = [], []
     for number, line in enumerate(read_text(manifest).splitlines(), start=1):
         try:
@@ -126,32 +125,31 @@ def _listed(folder: Path, manifest: Path) -> Files:
             inside = Path(name).name == name and name not in ("", "..") and "\0" not in name
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(
-                f"{manifest}, line {number}: expected a pair in JSON. Mend or delete it."
+                f"{manifest}, line {number}: expected a pair in JSON. Fix or delete it."
             ) from None
         if not inside:
             raise ValueError(
                 f"{manifest}, line {number}: 'name' is {brief(name)}; expected a file in hr/ and lr/. "
-                "Mend or delete it."
+                "Fix or delete it."
             )
         files.append(name)
         groups.append(str(source or name))
     sides = {side: [folder / side / name for name in files] for side in ("hr", "lr")}
-    return Files(sides, [Path(name).stem for name in files], groups)
+    return PhotoFolder(sides, [Path(name).stem for name in files], groups)
 
 
-def _found(folder: Path, scale: int) -> Files:
+def _found(folder: Path, scale: int) -> PhotoFolder:
     found = find_pairs(folder, scale)
-    problems = {printable(path.relative_to(folder)): why for path, why in found.alone.items()}
-    problems |= dict(line.rsplit(": ", 1) for line in found.passed)
+    problems = {printable(path.relative_to(folder)): why for path, why in found.unpaired.items()}
     hr, lr = ([pair[side] for pair in found.pairs.values()] for side in (0, 1))
-    return Files({"hr": hr, "lr": lr}, _short(found.pairs), problems=problems)
+    return PhotoFolder({"hr": hr, "lr": lr}, _short(found.pairs), problems=problems | found.ignored)
 
 
-def _check_sizes(folder: Path, files: Files, scale: int) -> None:
-    """Compare the sizes in the heads of all files; what can't be read is left for the day it is drawn.
+def _check_sizes(folder: Path, files: PhotoFolder, scale: int) -> None:
+    """Check the sizes in the headers of all files; unreadable files are reported when they are drawn.
 
     Raises:
-        ValueError: naming the first pair that doesn't fit.
+        ValueError: naming the first pair of wrong sizes.
     """
     with ThreadPoolExecutor(8) as pool:
         hr, lr = (list(pool.map(_size, files.files[side])) for side in ("hr", "lr"))
@@ -163,7 +161,7 @@ def _check_sizes(folder: Path, files: Files, scale: int) -> None:
     if wrong:
         raise ValueError(
             f"{folder}: {len(wrong)} of {len(files.names)} pairs don't differ by the scale, {scale}; the "
-            f"first is {wrong[0]}. Set the scale that they were made with, or take them out."
+            f"first is {wrong[0]}. Set the scale that they were made with, or remove them."
         )
 
 
@@ -176,17 +174,17 @@ def _size(file: str) -> tuple[int, int] | None:
 
 def _fit(hr: tuple[int, int], lr: tuple[int, int], scale: int) -> bool:
     wanted = (lr[0] * scale, lr[1] * scale)
-    return hr in {wanted, wanted[::-1]}  # one may lie on its side, with a note in its head to turn it
+    return hr in {wanted, wanted[::-1]}  # EXIF may turn one of them by 90 degrees
 
 
 def _read_captions(places: Sequence[Path], files: Iterable[Path]) -> dict[str, str]:
-    """The texts of all tags files in the first place and below it, by path of the photo.
+    """Return the captions of all metadata.jsonl files in and below the first place, by path of the photo.
 
-    A text is about the file whose path stands beside it, relative to the tags file; in a folder of pairs,
-    also relative to the folder of a side. A name alone may stand for the one photo of that name below.
+    `file_name` is relative to the metadata file; in a folder of pairs, also to the folder of a side. A name
+    without folders may mean the only photo of that name below.
 
     Raises:
-        ValueError: if several photos could be meant, or a photo has two texts.
+        ValueError: if several photos could be meant, or a photo has two captions.
     """
     known = {composed(os.path.normpath(file)): str(file) for file in files}
     names: dict[str, list[str]] = {}
@@ -215,15 +213,15 @@ def _check_one(paths: Sequence[str], sides: Sequence[Path], what: str) -> None:
             first, second = map(printable, of_side[:2])
             raise ValueError(
                 f"{what} could be any of {len(of_side)} photos, such as {first} and {second}. "
-                "Write the path before the name."
+                "Write the path in front of the name."
             )
 
 
 def _captions(file: Path) -> Iterator[tuple[str, str, str]]:
-    """Place, name and text of each line.
+    """Yield position, name and text of each line.
 
     Raises:
-        ValueError: if one is none.
+        ValueError: if a line has another format.
     """
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         where = f"{file}, line {number}"
@@ -232,5 +230,5 @@ def _captions(file: Path) -> Iterator[tuple[str, str, str]]:
             yield where, os.fspath(PurePosixPath(entry["file_name"])), " ".join(entry["text"].split())
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(
-                f'{where}: expected {{"file_name": "a.jpg", "text": "..."}}. Mend or delete it.'
+                f'{where}: expected {{"file_name": "a.jpg", "text": "..."}}. Fix or delete it.'
             ) from None

@@ -1,0 +1,247 @@
+"""The training tasks of the bundled model: the encoder, the anchor, and the whole restoration."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models.nano import FOLD, LATENT_SCALE, MODEL, TOKEN_DIM
+from ..models.segmenter import ImageEncoder, nano_encoder
+from ..score.perceptual import STLPIPS
+from .checkpoint import write
+from .nano_network import LAST_TIMESTEP, Nano, load_nano, restore
+from .photos import training_digest
+from .task import Batch, Start, Task
+
+EARLIER_SHARE = 0.15  # share of samples with a random timestep, for samplers of several steps
+TOKEN_DROPOUT = 0.05  # share of photos whose tokens are zero
+
+
+class ReadingTask(Task):
+    """The encoder learns to predict, from a damaged photo, a classifier's features of the clean one.
+
+    DAPE (SeeSR, arXiv 2311.16518) learns from RAM in this way; here the teacher is the VGG-16 of ST-LPIPS. A
+    linear layer predicts from each token the two deepest features of its cell.
+    """
+
+    LAYERS = ("relu4_3", "relu5_3")
+
+    def __init__(self, encoder: ImageEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(TOKEN_DIM, 2 * 512)
+        self._trunk = Unseen(judge("vgg"))
+
+    def forward(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return one minus the cosine similarity of predicted and actual features, for both layers."""
+        wanted = self.features(batch.hr)
+        read = self.head(self.encoder(batch.lr)).chunk(len(wanted), dim=2)
+        apart = [1 - F.cosine_similarity(r, w, dim=2).mean() for r, w in zip(read, wanted, strict=True)]
+        return {"loss": torch.stack(apart).sum(), **dict(zip(self.LAYERS, apart, strict=True))}
+
+    @torch.no_grad()
+    def features(self, clean: Tensor) -> list[Tensor]:
+        """Return each layer's features of clean photos (B, 3, H, W) at the tokens' cells: (B, N, 512).
+
+        The photos are resized to half the encoder's input, where a cell of the deepest features is that of a
+        token. The mean over the batch, which carries no information, is subtracted.
+        """
+        size = (self.encoder.image_size // 2,) * 2
+        clean = F.interpolate(clean, size=size, mode="bilinear", antialias=True)
+        features = self._trunk.network.to(clean.device).features(clean, *self.LAYERS).values()
+        pooled = [F.adaptive_avg_pool2d(x, self.encoder.grid).flatten(2).transpose(1, 2) for x in features]
+        return [x - x.mean(dim=(0, 1)) for x in pooled]
+
+
+class Unseen:
+    """Wraps a frozen network to keep it out of a task's parameters and state."""
+
+    def __init__(self, network: STLPIPS) -> None:
+        self.network = network
+
+
+class AnchorTask(Task):
+    """The anchor alone: a regression of the clean photo, without the other networks."""
+
+    def __init__(self, model: Nano, *, weave: float) -> None:
+        """Train the anchor of `model`; `weave` is the weight of the weave loss."""
+        super().__init__()
+        self.model, self.weave = model, weave
+        model.requires_grad_(False)
+        model.vae.to(memory_format=torch.channels_last).requires_grad_(True)  # pyright: ignore[reportCallIssue]
+
+    def forward(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the log of each crop's squared error, so that all PSNRs count alike, and the weave loss."""
+        hint = batch.lr.contiguous(memory_format=torch.channels_last)
+        truest = self.model.picture(self.model.anchor(hint))
+        error = (truest - batch.hr).square().mean((1, 2, 3))
+        parts = {"psnr": (error + _LEAST_ERROR).log().mean(), "weave": _weave(truest, batch.hr)}
+        return {"loss": parts["psnr"] + self.weave * parts["weave"], **parts}
+
+    def restore(self, lr: Tensor, seed: int = 0) -> Tensor:  # noqa: ARG002 - nothing is drawn
+        """Return the anchor's picture of hints."""
+        return restore(self.model, lr, sharpness=0).clamp(0, 1)
+
+    def export(self, folder: Path) -> list[Path]:
+        """Write the whole model in the format of the host's loader."""
+        return _export(self.model, folder)
+
+
+class RestoreTask(Task):
+    """UNet, ControlNet and the text stand-in learn the difference from the anchor to the target.
+
+    The target is a larger network's result for the same photo, or the clean photo if there is none. Anchor
+    and encoder are not trained.
+    """
+
+    def __init__(
+        self, model: Nano, *, perceptual: float, texture: float, weave: float, window: int, tokens: bool
+    ) -> None:
+        """Train a model; the loss is L1 plus weighted losses.
+
+        Args:
+            model: the networks with their initial weights.
+            perceptual: weight of ST-LPIPS with AlexNet to the target.
+            texture: weight of ST-LPIPS with VGG-16, whose first features see single pixels.
+            weave: weight of the weave loss, for patterns to which AlexNet is blind.
+            window: side in pixels of the part of each crop for AlexNet; VGG-16 gets two thirds of it.
+            tokens: read the encoder's tokens; otherwise they are zero.
+        """
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.weights, self.window = {"perceptual": perceptual, "texture": texture, "weave": weave}, window
+        self.reads = tokens
+        model.encoder.requires_grad_(False)
+        model.vae.requires_grad_(False)
+        self._losses = [
+            # Channels last is a third faster.
+            Unseen(judge(net).to(memory_format=torch.channels_last))  # pyright: ignore[reportCallIssue]
+            for net in ("alex", "vgg")
+        ]
+
+    def forward(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the losses of the sharpest pictures of hints (B, 3, H, W)."""
+        hint = batch.lr.contiguous(memory_format=torch.channels_last)
+        target = batch.hr if batch.target is None else batch.target
+        timestep = _timesteps(batch.seeds).to(hint.device)
+        with torch.no_grad():
+            anchor = self.model.anchor(hint)
+        tokens = self.tokens(hint, batch.seeds)
+        picture = self.model.picture(anchor + self.model.residual(anchor, hint, tokens, timestep))
+        alex, vgg = (unseen.network.to(anchor.device) for unseen in self._losses)
+        near = self.window * 2 // 3
+        sides = [
+            _windows(side, batch.seeds, self.window).contiguous(memory_format=torch.channels_last)
+            for side in (picture, target)
+        ]
+        parts = {
+            "l1": (picture - target).abs().mean(),
+            "perceptual": alex(*sides).mean(),
+            "texture": vgg(*(side[..., :near, :near] for side in sides)).mean(),
+            "weave": _weave(picture, target),
+        }
+        loss = parts["l1"]
+        for name, weight in self.weights.items():
+            loss = loss + weight * parts[name]
+        return {"loss": LATENT_SCALE * loss, **parts}
+
+    def tokens(self, photos: Tensor, seeds: tuple[int, ...]) -> Tensor:
+        """Return tokens (B, N, D), all zero for a few photos, so that the model learns to work without."""
+        rows, columns = self.model.encoder.grid
+        if not self.reads:
+            return photos.new_zeros(len(photos), rows * columns, TOKEN_DIM)
+        with_tokens = torch.tensor([_rng(seed, 3).random() >= TOKEN_DROPOUT for seed in seeds])
+        with torch.no_grad():
+            return self.model.encoder(photos) * with_tokens.to(photos).view(-1, 1, 1)
+
+    def restore(self, lr: Tensor, seed: int = 0) -> Tensor:  # noqa: ARG002 - nothing is drawn
+        """Return the sharpest picture of hints."""
+        return restore(self.model, lr, None if self.reads else self.tokens(lr, ())).clamp(0, 1)
+
+    def export(self, folder: Path) -> list[Path]:
+        """Write all networks in half precision in the format of the host's loader."""
+        return _export(self.model, folder)
+
+
+def _export(model: Nano, folder: Path) -> list[Path]:
+    tensors = {key: value.to(torch.float16) for key, value in model.state_dict().items()}
+    tensors["text."] = tensors.pop("text")
+    file = folder / "nano.safetensors"
+    origin = {"model": MODEL, "run": folder.parent.name, "photos": training_digest()}
+    write(file, tensors, {"format": "pt", "licence": "Apache-2.0", **origin})
+    return [file]
+
+
+_LEAST_ERROR = 1e-4  # squared error that is added, so that crops above 40 dB hardly count
+_WEAVE_CELLS = 8  # side in cells of the neighbourhood that the weave loss averages over
+
+
+def _weave(picture: Tensor, target: Tensor) -> Tensor:
+    """Return how much the slopes of (B, 3, H, W) repeat with the latent's cells, compared to the target's.
+
+    In each neighbourhood, the mean slope at each of a cell's 16 pixels, signed and absolute, minus the mean
+    of all pixels: only noise in a photo, and the pattern itself in a weave.
+    """
+    patterns = []
+    for x in (picture, target):
+        slopes = torch.cat([x.diff(dim=2, prepend=x[:, :, :1]), x.diff(dim=3, prepend=x[:, :, :, :1])], 1)
+        places = F.pixel_unshuffle(torch.cat([slopes, slopes.abs()], 1), FOLD)
+        near = F.avg_pool2d(places, _WEAVE_CELLS, stride=_WEAVE_CELLS // 2).unflatten(1, (-1, FOLD**2))
+        patterns.append(near - near.mean(2, keepdim=True))
+    return (patterns[0] - patterns[1]).abs().mean()
+
+
+@cache
+def judge(net: str) -> STLPIPS:
+    """Return the ST-LPIPS network of that name, loaded once per process."""
+    return STLPIPS(net)
+
+
+def _rng(seed: int, salt: int) -> np.random.Generator:
+    return np.random.default_rng((seed, salt))
+
+
+def _timesteps(seeds: tuple[int, ...]) -> Tensor:
+    """Return timesteps (B,): the last one, which one-step sampling uses, or sometimes another."""
+    drawn = [
+        rng.integers(LAST_TIMESTEP) if rng.random() < EARLIER_SHARE else LAST_TIMESTEP
+        for rng in (_rng(seed, 5) for seed in seeds)
+    ]
+    return torch.tensor([int(timestep) for timestep in drawn])
+
+
+def _windows(pictures: Tensor, seeds: tuple[int, ...], side: int) -> Tensor:
+    """Return a square of each picture (B, 3, H, W) at a random position: (B, 3, side, side)."""
+    cut = []
+    for picture, seed in zip(pictures, seeds, strict=True):
+        top, left = (
+            int(_rng(seed, 6 + axis).integers(picture.shape[1 + axis] - side + 1)) for axis in (0, 1)
+        )
+        cut.append(picture[:, top : top + side, left : left + side])
+    return torch.stack(cut)
+
+
+def build_reading(stage: Any, start: Start) -> Task:  # noqa: ARG001
+    """Return the task of the encoder, with fresh weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(start.seed)
+        return ReadingTask(nano_encoder())
+
+
+def build_anchor(stage: Any, start: Start, **options: Any) -> AnchorTask:  # noqa: ARG001
+    """Return the task of the anchor, with fresh weights or those of the base."""
+    return AnchorTask(load_nano(start.seed, start.base), **options)
+
+
+def build_restore(stage: Any, start: Start, **options: Any) -> RestoreTask:  # noqa: ARG001
+    """Return the task of the whole restoration, with the weights of earlier stages."""
+    model = load_nano(start.seed, start.base)
+    known = model.state_dict()
+    taken = {name.removeprefix("model."): value for name, value in start.weights.items()}
+    model.load_state_dict({name: value for name, value in taken.items() if name in known}, strict=False)
+    return RestoreTask(model, **options)
