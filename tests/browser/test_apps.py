@@ -89,11 +89,11 @@ def test_four_clicks_restore_a_photo_of_ones_own_and_a_slider_compares_both(page
     assert click.count <= CLICKS
 
     assert page.wait_for_function(BOTH).json_value() == [[192, 128], [48, 32]]
-    page.get_by_text("48x32 -> 192x128 px (auto: 4x)").first.wait_for()
+    page.get_by_text("48x32 -> 192x128 px (auto: 4x)").locator("visible=true").first.wait_for()
     saved = page.evaluate("() => app.nodeOutputs['3'].images[0]")
     restored = Image.open(io.BytesIO(client.fetch(saved)))
     assert restored.size == (192, 128)
-    assert page.locator("img[src*='restored_']").first.is_visible()
+    page.locator("img[src*='restored_']").locator("visible=true").first.wait_for()
     before = page.get_by_test_id("image-compare-viewport").locator("img").last
     box = page.get_by_test_id("image-compare-viewport").bounding_box()
     cut = []
