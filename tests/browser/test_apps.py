@@ -74,6 +74,7 @@ def test_a_template_opens_as_a_graph_and_as_an_app(page, name):
     assert page.evaluate(MISSING) == []
 
 
+@pytest.mark.deep
 def test_four_clicks_restore_a_photo_of_ones_own_and_a_slider_compares_both(page, click, client, tmp_path):
     page.evaluate(EMPTY)
     picture = Image.radial_gradient("L").resize((48, 32)).convert("RGB")
