@@ -252,7 +252,7 @@ def _show(graph: Graph, photo: Socket, done: Node, said: Sequence[str] = ("", ""
     graph.column("Before and after", 480, said[1], framed=framed)
     compare = graph.add("ImageCompare", "Before and after", image_a=photo, image_b=saved["images"])
     graph.column("Result")
-    return [compare, saved, graph.add("PreviewAny", "What was done", picture=80, source=done["report"])]
+    return [compare, saved, graph.add("PreviewAny", "What was done", picture=100, source=done["report"])]
 
 
 def _app(

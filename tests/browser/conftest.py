@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Error
 
 from ugc_sr.restore.api import Client
 from ugc_sr.restore.server import find_host, running_host
@@ -16,10 +18,24 @@ PACKAGE = "comfyui-frontend-package"
 READY = "() => Boolean(window.app?.graph && window.LiteGraph?.registered_node_types?.UGCSR_FinishImage)"
 # No newcomer: those are shown templates and a tour first.
 SETTINGS = {"Comfy.TutorialCompleted": "true", "Comfy.OnboardingCoachmarks.Seen": '["appMode"]'}
+# What ComfyUI's own templates look like: many pictures.
+OTHERS = re.compile(r"/templates/.*\.(webp|mp4|mp3|png)")
+WAIT_S = 60  # for anything; the longest takes 5 s on an idle machine
+CONSOLE_LINES = 10
 
-OTHERS = re.compile(
-    r"/templates/.*\.(webp|mp4|mp3|png)"
-)  # what ComfyUI's own templates look like: many pictures
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """A failure comes with a screenshot's path and the last lines of the page's console."""
+    report = yield
+    page = item.funcargs.get("page")
+    if report.failed and page:
+        file = item.config.cache.mkdir("browser") / f"{re.sub(r'[^a-z0-9]+', '-', item.name)}.png"
+        lines = [message.text for message in page.console_messages()][-CONSOLE_LINES:]
+        with suppress(Error):
+            page.screenshot(path=file)
+        report.sections.append(("The page", "\n".join([f"Screenshot: {file}", *lines])))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +89,7 @@ def client(editor_host):
 @pytest.fixture(scope="module")
 def page(chromium, editor_host):
     page = chromium.new_page(viewport={"width": 1600, "height": 900})
-    page.set_default_timeout(300_000)
+    page.set_default_timeout(WAIT_S * 1000)
     for name, value in SETTINGS.items():
         page.request.post(f"{editor_host.address}/settings/{name}", data=value)
     page.route(OTHERS, lambda route: route.fulfill(body=_png(), content_type="image/png"))

@@ -33,6 +33,10 @@ BOTH = """() => {
   return shown.length === 2 && shown.every((picture) => picture.complete && picture.naturalWidth)
     && shown.map((picture) => [picture.naturalWidth, picture.naturalHeight])
 }"""
+TOLD = """() => [...document.querySelectorAll('textarea')]
+  .some((text) => text.checkVisibility() && text.value.startsWith('48x32 -> 192x128 px (auto: 4x)'))"""
+CUT = """(before) => document.querySelectorAll('[data-testid="image-compare-viewport"] img')[1]
+  .style.clipPath !== before"""
 
 
 @pytest.fixture
@@ -74,7 +78,6 @@ def test_a_template_opens_as_a_graph_and_as_an_app(page, name):
     assert page.evaluate(MISSING) == []
 
 
-@pytest.mark.deep
 def test_four_clicks_restore_a_photo_of_ones_own_and_a_slider_compares_both(page, click, client, tmp_path):
     page.evaluate(EMPTY)
     picture = Image.radial_gradient("L").resize((48, 32)).convert("RGB")
@@ -84,28 +87,25 @@ def test_four_clicks_restore_a_photo_of_ones_own_and_a_slider_compares_both(page
     click(page.get_by_test_id("template-workflow-quickstart"))
     with page.expect_file_chooser() as chosen:
         click(page.locator('[data-slot="drop-zone-indicator"]').first)
-    chosen.value.set_files(tmp_path / "my own.png")
+    with page.expect_response("**/upload/image"):
+        chosen.value.set_files(tmp_path / "my own.png")
     page.wait_for_function("() => app.graph.getNodeById(1).widgets[0].value === 'my own.png'")
     click(page.get_by_test_id("linear-run-button").get_by_role("button", name="Run"))
     assert click.count <= CLICKS
 
     assert page.wait_for_function(BOTH).json_value() == [[192, 128], [48, 32]]
-    page.get_by_text("48x32 -> 192x128 px (auto: 4x)").locator("visible=true").first.wait_for()
+    page.wait_for_function(TOLD)
     saved = page.evaluate("() => app.nodeOutputs['3'].images[0]")
     restored = Image.open(io.BytesIO(client.fetch(saved)))
     assert restored.size == (192, 128)
-    page.locator("img[src*='restored_']").locator("visible=true").first.wait_for()
-    before = page.get_by_test_id("image-compare-viewport").locator("img").last
-    box = page.get_by_test_id("image-compare-viewport").bounding_box()
-    cut = []
+    page.locator(f"img[src*='{saved['filename']}']").locator("visible=true").first.wait_for()
+    slider = page.get_by_test_id("image-compare-viewport")
+    box, before = slider.bounding_box(), slider.locator("img").last
+    right = []
     for share in (0.25, 0.75):
+        cut = before.evaluate("(picture) => picture.style.clipPath")
         page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
-        page.wait_for_function(
-            "([cut]) => document.querySelectorAll('[data-testid=\"image-compare-viewport\"] img')[1]"
-            ".style.clipPath !== cut",
-            arg=cut[-1:] or [""],
-        )
-        page.wait_for_timeout(200)
-        cut.append(before.evaluate("(picture) => picture.style.clipPath"))
-    right = [float(text.split()[1].removesuffix("%")) for text in cut]
+        page.wait_for_function(CUT, arg=cut)
+        cut = before.evaluate("(picture) => picture.style.clipPath")
+        right.append(float(cut.split()[1].removesuffix("%")))
     assert right == pytest.approx([75, 25], abs=2)

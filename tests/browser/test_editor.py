@@ -70,7 +70,7 @@ def queue(page, client):
     """Press Run, wait until the host is done, and give what the output nodes made."""
     before = set(history(client))
     page.evaluate("() => app.queuePrompt(0, 1)")
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         new = {key: entry for key, entry in history(client).items() if key not in before}
         if new:
