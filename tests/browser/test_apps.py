@@ -25,6 +25,11 @@ FIRST = {"quickstart", "keep_regions", "ugc_wild", "ugc_synthetic_x4", "turbo"}
 TEMPLATES = sorted(file.stem for file in (CHECKOUT / "workflows").glob("*.json"))
 
 EMPTY = "() => app.loadGraphData({nodes: [], links: [], version: 0.4})"
+# Whether a file is the editor's current one, opened in that mode: it has its nodes before that.
+OPENED = """([name, mode]) => {
+  const now = app.extensionManager.workflow.activeWorkflow
+  return now.path.startsWith(`workflows/${name}`) && (now.initialMode ?? null) === mode
+}"""
 OTHER = "() => app.extensionManager.command.execute('Comfy.ToggleLinear')"
 MISSING = """() => app.graph.nodes.map((node) => node.type)
   .filter((type) => !(type in window.LiteGraph.registered_node_types))"""
@@ -62,13 +67,10 @@ def test_a_template_opens_as_a_graph_and_as_an_app(page, name):
     page.get_by_role("button", name="Templates").first.click()
     page.get_by_text("ugc_sr", exact=True).click()
     page.get_by_test_id(f"template-workflow-{name}").click()
-    page.wait_for_function("() => app.graph.nodes.length > 1")
+    mode = "app" if name in FIRST else "graph" if name in APPS else None
+    page.wait_for_function(OPENED, arg=[name, mode])
     run = page.get_by_test_id("linear-run-button")
-    if name in FIRST:
-        run.wait_for()
-    else:
-        page.get_by_placeholder("Search").wait_for(state="hidden")
-        assert not run.is_visible()
+    run.wait_for(state="visible" if name in FIRST else "hidden")
     if name in APPS:
         if name not in FIRST:
             page.evaluate(OTHER)
