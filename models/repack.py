@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,10 @@ DTYPES = {
 }
 _HALF = torch.finfo(torch.float16).max
 _CHUNK = 1 << 22
+
+
+class BeyondHalfError(ValueError):
+    """A value is too large for float16."""
 
 
 @dataclass(frozen=True)
@@ -158,12 +162,14 @@ def write(
     return digest.hexdigest()
 
 
-def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal digits."""
+def sha256(path: Path, progress: Callable[[int], object] | None = None) -> str:
+    """The checksum of a file, in hexadecimal digits; `progress` is told of the bytes as they are read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            if progress:
+                progress(len(chunk))
     return digest.hexdigest()
 
 
@@ -243,6 +249,7 @@ def _check_values(state_dict: Mapping[str, Tensor], half: bool) -> None:
 
     Raises:
         ValueError: naming the tensor and its value.
+        BeyondHalfError: the same, for a value that float32 holds.
     """
     for key, weight in state_dict.items():
         if weight.dtype not in DTYPES:
@@ -255,6 +262,6 @@ def _check_values(state_dict: Mapping[str, Tensor], half: bool) -> None:
             raise ValueError(f"'{key}' holds NaN or infinite values. The file is damaged; get it again.")
         largest = max(-low.item(), high.item())
         if half and largest > _HALF:
-            raise ValueError(
+            raise BeyondHalfError(
                 f"'{key}' reaches {largest:g}, beyond {_HALF:g}, the largest float16. Leave --half out."
             )

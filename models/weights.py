@@ -43,12 +43,19 @@ KINDS = {
     "plain controlnet": Kind("a ControlNet without image attentions", "Load it with Load ControlNet Model."),
     "checkpoint": Kind("a whole checkpoint", "Load it with Load Checkpoint."),
     "unet": Kind("a UNet without image attentions", "Load it with Load Diffusion Model."),
+    "clip vision": Kind("a CLIP vision model", "Load it with Load CLIP Vision."),
     "unknown": Kind("no kind of weights that this node knows", "Choose a SeeSR or SRlab file."),
 }
 
 
 FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "SDXL"}  # by the width of the text
 
+# Of the rest, by how keys begin.
+_BEGINNINGS = {
+    "checkpoint": ("model.diffusion_model.",),
+    "clip vision": ("vision_model.encoder.",),
+    "unet": ("down_blocks.0.resnets.", "input_blocks."),
+}
 _TOKENS = re.compile(r".*image_attentions\..+\.attn2\.to_[kv]\.weight")
 _ATTENTION = re.compile(r"(.+\.)(attentions|image_attentions)\.(\d{1,2})\..+")
 
@@ -67,11 +74,7 @@ def detect(state_dict: Mapping[str, Tensor]) -> str:
         return "plain controlnet"
     if _any_starts(keys, "image_encoder.", "model.image_encoder."):
         return _segmenter(keys)
-    if _any_starts(keys, "model.diffusion_model."):
-        return "checkpoint"
-    if _any_starts(keys, "down_blocks.0.resnets.", "input_blocks."):
-        return "unet"
-    return "unknown"
+    return next((kind for kind, begins in _BEGINNINGS.items() if _any_starts(keys, *begins)), "unknown")
 
 
 def family(state_dict: Mapping[str, Tensor]) -> str | None:

@@ -28,11 +28,9 @@ class LoadSemanticAdapter(Node):
             node_id="UGCSR_LoadSemanticAdapter",
             display_name="Load Semantic Adapter",
             category="ugc_sr/loaders",
-            description="Load the part of a SeeSR or SRlab UNet that looks at semantics. Their authors give "
-            "the files out on Google Drive alone, so download them through a browser: SRlab's folder "
-            "checkpoint-90000/unet (github.com/Moonsofang/NTIRE-2025-SRlab) or SeeSR's seesr/unet "
-            "(github.com/cswry/SeeSR). Put the folder unet with its config.json into "
-            "models/model_patches/srlab. Files that end in .bin or .pt: docs/weights.md.",
+            description="Load the part of a SeeSR or SRlab UNet that looks at semantics. To fetch the file "
+            "with all that it is used with, in a terminal in custom_nodes: python -m ugc_sr.models fetch "
+            "srlab, or fetch seesr. By hand: docs/weights.md.",
             search_aliases=["seesr", "srlab", "image attention", "semantic unet"],
             inputs=[
                 io.Combo.Input(
@@ -121,9 +119,9 @@ class LoadSemanticControlNet(Node):
             node_id="UGCSR_LoadSemanticControlNet",
             display_name="Load Semantic ControlNet",
             category="ugc_sr/loaders",
-            description="Load a ControlNet that looks at semantics, as SeeSR and SRlab publish it on Google "
-            "Drive: the folder controlnet beside the folder unet of Load Semantic Adapter. Put it with its "
-            "config.json into models/controlnet/srlab. Files that end in .bin or .pt: docs/weights.md.",
+            description="Load a ControlNet that looks at semantics, as SeeSR and SRlab publish it. To fetch "
+            "the file with that of Load Semantic Adapter, in a terminal in custom_nodes: python -m "
+            "ugc_sr.models fetch srlab, or fetch seesr. By hand: docs/weights.md.",
             search_aliases=["seesr", "srlab", "controlnet loader"],
             inputs=[
                 io.Combo.Input(

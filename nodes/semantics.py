@@ -27,10 +27,9 @@ class LoadSAM2Encoder(Node):
             display_name="Load SAM2 Encoder",
             category="ugc_sr/loaders",
             search_aliases=["sam2", "segment anything", "semantics loader", "image encoder"],
-            description="Load the part of SAM2.1 that reads a photo. Its mask decoder is not needed. Get "
-            "sam2.1_hiera_tiny.pt from github.com/facebookresearch/sam2 (156 MB, Apache-2.0) into "
-            "models/detection, and there convert it once, since no node opens a .pt: in custom_nodes run "
-            "python -m ugc_sr.models convert SRC DST. Sizes, addresses, checksums: docs/weights.md.",
+            description="Load the part of SAM2.1 that reads a photo. Its mask decoder is not needed. To "
+            "fetch the file (156 MB, Apache-2.0), in a terminal in custom_nodes: python -m ugc_sr.models "
+            "fetch sam2. By hand: docs/weights.md.",
             inputs=[
                 io.Combo.Input(
                     "encoder_name",

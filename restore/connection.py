@@ -79,7 +79,8 @@ class Connection:
         self._headers = {"Authorization": login} if login else {}
         if token and not login:
             self._headers["Authorization"] = f"Bearer {token.strip()}"
-        self._proxies = not _is_here(urlsplit(self.address).hostname or "")
+        self.is_here = _is_here(urlsplit(self.address).hostname or "")  # on this machine
+        self._proxies = not self.is_here
 
     def request(
         self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None

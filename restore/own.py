@@ -17,10 +17,15 @@ class OwnHost:
     """Runs a host while in a `with` statement, on the folders of models that its ComfyUI has.
 
     Its photos and results lie in a temporary folder, which survives the host and not us.
+
+    Args:
+        comfyui: its folder; as `find_host` finds it if not given.
+        models: where its weights lie; in ComfyUI's models/ if not given.
     """
 
-    def __init__(self) -> None:
-        self.comfyui = find_host()
+    def __init__(self, comfyui: Path | None = None, models: Path | None = None) -> None:
+        self.comfyui = find_host(comfyui)
+        self.models = models or self.comfyui / "models"
         self._starts = 0
         self._lock = threading.Lock()
         self._outer = ExitStack()
@@ -42,9 +47,9 @@ class OwnHost:
             pass
 
     @property
-    def models(self) -> Path:
-        """Where its weights lie."""
-        return self.comfyui / "models"
+    def process(self) -> int:
+        """The id of the one that runs."""
+        return self._host.process.pid
 
     def address(self) -> str:
         """Where it answers; starts it anew if it has ended.

@@ -35,13 +35,17 @@ class Host:
     boot_s: float
 
 
-def find_host() -> Path:
-    """The ComfyUI folder that COMFYUI_PATH names, else the one that `make setup` made.
+def find_host(given: Path | None = None) -> Path:
+    """The ComfyUI folder that is given, or the first there is of three.
+
+    They are the one that COMFYUI_PATH names, the one that this package lies in, and that of `make setup`.
 
     Raises:
         FileNotFoundError: if there is none.
     """
-    folder = Path(os.environ.get("COMFYUI_PATH") or CHECKOUT / ".host" / "ComfyUI").absolute()
+    around = Path(__file__).absolute().parents[3]  # of custom_nodes/ugc_sr/restore, not past a link
+    own = around if (around / "main.py").is_file() else CHECKOUT / ".host" / "ComfyUI"
+    folder = Path(given or os.environ.get("COMFYUI_PATH") or own).absolute()
     if not (folder / "main.py").is_file():
         raise FileNotFoundError(f"There is no ComfyUI in '{folder}'. Run make setup, or set COMFYUI_PATH.")
     return folder

@@ -159,8 +159,10 @@ def test_without_a_file_the_list_is_empty_and_running_says_where_to_put_one(dete
     assert LoadSAM2Encoder.define_schema().inputs[0].options == []
     message = LoadSAM2Encoder.validate_inputs("gone.safetensors")
     assert message.startswith(
-        "There is no file 'gone.safetensors' in models/detection or models/sam2. Put a SAM2.1"
+        "There is no file 'gone.safetensors' in models/detection or models/sam2. In a terminal in "
+        "custom_nodes, python -m ugc_sr.models fetch sam2 --models "
     )
+    assert " gets a SAM2.1 checkpoint, for example " in message
     assert "sam2.1_hiera_tiny.safetensors" in message
 
 

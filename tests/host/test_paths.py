@@ -54,7 +54,11 @@ def test_without_files_a_list_is_empty_and_the_message_says_where_to_put_them(mo
 
     assert paths.names(kind) == []
     where = " or ".join(f"models/{folder}" for folder in paths.KINDS[kind].folders)
-    message = rf"There is no file 'x.safetensors' in {where}. Put .*, saved as .safetensors, there"
+    usual = "sam2" if kind == "encoder" else "srlab"
+    command = re.escape(f'python -m ugc_sr.models fetch {usual} --models "{models}"')
+    message = (
+        rf"There is no file 'x.safetensors' in {where}. In a terminal .*, {command} gets .*there yourself"
+    )
     with pytest.raises(FileNotFoundError, match=message):
         paths.load_weights(kind, "x.safetensors")
     with pytest.raises(FileNotFoundError, match=message):
@@ -62,6 +66,22 @@ def test_without_files_a_list_is_empty_and_the_message_says_where_to_put_them(mo
     assert paths.problem(kind, "x.safetensors").startswith(f"There is no file 'x.safetensors' in {where}")
     assert paths.problem(kind, "").startswith(f"No file of {where} is chosen")
     assert paths.problem(kind, float("nan")).startswith(f"There is no file 'nan' in {where}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "asked"),
+    [
+        ("adapter", "srlab/unet", "srlab"),
+        ("adapter", "seesr\\unet", "seesr"),
+        ("controlnet", "seesr/controlnet", "seesr"),
+        ("encoder", "sam2.1_hiera_tiny.safetensors", "srlab"),
+        ("encoder", "sam2.1_hiera_large.safetensors", "sam2.1_hiera_large.safetensors"),
+    ],
+)
+def test_a_missing_file_of_the_table_is_told_with_the_command_for_it(models, kind, name, asked):
+    from ugc_sr.host import paths
+
+    assert f'python -m ugc_sr.models fetch {asked} --models "{models}"' in paths.problem(kind, name)
 
 
 def test_a_name_that_comes_over_a_link_is_judged_when_the_graph_runs(models):
@@ -274,7 +294,10 @@ def zipped_pickle(tmp_path):
         (lambda tmp_path: whole(tmp_path)[:5], "is not a safetensors file"),
         (zipped_pickle, "is a PyTorch pickle under another name.* Get the .safetensors file"),
         (lambda tmp_path: pickle.dumps({"w": [1.0]}), "is a PyTorch pickle under another name"),
-        (lambda tmp_path: b"<!DOCTYPE html><html>Not found</html>", "is not a safetensors file. Download"),
+        (
+            lambda tmp_path: b"<!DOCTYPE html><html>Not found</html>",
+            "is a web page, such as a login .* Download",
+        ),
         (lambda tmp_path: put(tmp_path / "none", {}).read_bytes(), "'x.safetensors' holds no tensors"),
     ],
 )

@@ -1,34 +1,49 @@
 """The table of published weights, and the page that shows it."""
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from ugc_sr.models.catalogue import UNKNOWN, WEIGHTS, recognise, table
+from ugc_sr.models.catalogue import PRESETS, SETS, UNKNOWN, WEIGHTS, WORKFLOWS, find, recognise, table
+from ugc_sr.sample.presets import NAMES, load
 
-PAGE = Path(__file__).parents[2] / "docs" / "weights.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "weights.md"
+LOADERS = ("ckpt_name", "encoder_name", "adapter_name", "control_net_name", "clip_name")
 
 
 @pytest.mark.parametrize("entry", WEIGHTS, ids=lambda entry: entry.name)
 def test_an_entry_is_complete_or_says_that_it_is_not(entry):
     assert entry.sha256 == UNKNOWN or re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
     assert entry.size is None or entry.size > 10**8
+    assert entry.size or entry.estimate > 10**9
     assert entry.licence
     assert entry.purpose
-    for address in (entry.page, entry.url or entry.page):
+    assert entry.sha256 != UNKNOWN or entry.note, (
+        "an address that nobody vouches for must say what it rests on"
+    )
+
+
+@pytest.mark.parametrize("entry", WEIGHTS, ids=lambda entry: entry.name)
+def test_every_source_leads_to_a_file_or_to_a_folder_of_google_drive(entry):
+    for address in (entry.page, *(source.url for source in entry.sources)):
         parts = urlsplit(address)
         assert parts.scheme == "https"
         assert parts.netloc
-    assert entry.url is None or entry.url.rsplit("/", 1)[1] == entry.name
-    assert entry.url or entry.note, "a file without an address must say why"
+        assert not parts.query
+    assert len({source.url for source in entry.sources}) == len(entry.sources)
+    for source in entry.sources:
+        assert bool(source.file) != bool(source.inside)
+        assert not source.file or Path(source.file).suffix in (".safetensors", ".pt")
 
 
 @pytest.mark.parametrize("entry", WEIGHTS, ids=lambda entry: entry.name)
 def test_a_download_is_what_the_hosts_dialog_accepts(entry):
     if entry.download is None:
-        assert "Google Drive" in entry.note
+        assert entry.kind in ("adapter", "controlnet")
         return
     assert entry.download.keys() == {"name", "url", "directory"}
     assert entry.download["name"].endswith(".safetensors")
@@ -45,12 +60,13 @@ def test_an_entry_goes_into_a_folder_of_the_host(entry):
 
 def test_no_two_entries_are_one_file():
     assert len({(entry.name, entry.folder) for entry in WEIGHTS}) == len(WEIGHTS)
+    assert len({entry.target for entry in WEIGHTS}) == len(WEIGHTS)
     known = [entry.sha256 for entry in WEIGHTS if entry.sha256 != UNKNOWN]
     assert len(set(known)) == len(known)
 
 
 def test_a_checksum_finds_its_entry_and_unknown_finds_none():
-    assert recognise(WEIGHTS[0].sha256) is WEIGHTS[0]
+    assert recognise(WEIGHTS[1].sha256) is WEIGHTS[1]
     assert recognise("0" * 64) is None
 
 
@@ -60,3 +76,60 @@ def test_unknown_is_no_checksum():
 
 def test_the_page_shows_the_table_as_it_is():
     assert table() in PAGE.read_text()
+
+
+@pytest.mark.parametrize("graph", sorted((ROOT / "restore").glob("*.api.json")), ids=lambda graph: graph.stem)
+def test_a_workflow_needs_the_files_that_its_loaders_name(graph):
+    inputs = [node["inputs"] for node in json.loads(graph.read_text()).values()]
+    named = {
+        value for node in inputs for key, value in node.items() if key in LOADERS and isinstance(value, str)
+    }
+    workflow = graph.name.removesuffix(".api.json")
+    needed = find([workflow]) if workflow in WORKFLOWS else []
+    assert {entry.saved for entry in needed} == named
+
+
+def test_every_preset_that_needs_more_than_the_bundled_model_is_known():
+    assert set(PRESETS) == {name for name in NAMES if load(name).base != "nano"}
+    for name in PRESETS:
+        base = "sd_turbo.safetensors" if load(name).base == "sd_turbo" else "512-base-ema.safetensors"
+        assert base in [entry.saved for entry in find([name])], load(name).base
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("sam2", ["detection/sam2.1_hiera_tiny.safetensors"]),
+        ("sam2.1_hiera_large.pt", ["detection/sam2.1_hiera_large.safetensors"]),
+        ("sam2.1_hiera_large", ["detection/sam2.1_hiera_large.safetensors"]),
+        ("srlab/unet", ["model_patches/srlab/unet/diffusion_pytorch_model.safetensors"]),
+        ("checkpoint-90000/controlnet", ["controlnet/srlab/controlnet/diffusion_pytorch_model.safetensors"]),
+        (
+            "wild",
+            [
+                "checkpoints/512-base-ema.safetensors",
+                "detection/sam2.1_hiera_tiny.safetensors",
+                "model_patches/srlab/unet/diffusion_pytorch_model.safetensors",
+                "controlnet/srlab/controlnet/diffusion_pytorch_model.safetensors",
+            ],
+        ),
+    ],
+)
+def test_a_name_finds_its_files(name, found):
+    assert [entry.target for entry in find([name])] == found
+
+
+def test_names_that_overlap_give_each_file_once():
+    assert len(find(["srlab", "turbo", "sam2", "ugc_wild"])) == 5
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(
+        ValueError, match=r"no 'srlap' to fetch\. Known: srlab, seesr, .*ugc_wild, .*srlab/unet"
+    ):
+        find(["sam2", "srlap"])
+
+
+def test_every_set_has_files():
+    for name in SETS:
+        assert find([name])

@@ -36,7 +36,9 @@ def test_list_names_every_entry_once_with_its_checksum(capsys):
     assert main(["list"]) == 0
     said = capsys.readouterr().out
     for entry in catalogue.WEIGHTS:
-        assert f"{entry.name}  ->  models/{entry.folder}" in said
+        assert f"{entry.name}  ->  models/{entry.folder}/{entry.saved}\n" in said
+        for source in entry.sources:
+            assert f"from    {source.url}" in said
     assert said.count("sha256  unknown") == sum(e.sha256 == "unknown" for e in catalogue.WEIGHTS)
 
 
@@ -70,7 +72,8 @@ def test_check_recognises_a_published_file(tmp_path, capsys, monkeypatch, unet_w
     from ugc_sr.models.repack import sha256
 
     save_file(unet_weights, tmp_path / "u.safetensors")
-    known = replace(catalogue.WEIGHTS[0], name="known.pt", sha256=sha256(tmp_path / "u.safetensors"))
+    source = replace(catalogue.WEIGHTS[0].sources[0], sha256=sha256(tmp_path / "u.safetensors"))
+    known = replace(catalogue.WEIGHTS[0], name="known.pt", sources=(source,))
     monkeypatch.setattr(catalogue, "WEIGHTS", (known,))
     main(["check", str(tmp_path / "u.safetensors")])
     assert "u.safetensors, as published: known.pt" in capsys.readouterr().out
@@ -81,3 +84,15 @@ def test_wrong_arguments_are_status_2(arguments):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
+
+
+def test_another_python_than_comfyuis_is_told_of_in_one_line(tmp_path):
+    start = (
+        "import runpy, sys; sys.modules['torch'] = None; runpy.run_module('ugc_sr.models', alter_sys=True)"
+    )
+    command = [sys.executable, "-c", start, "doctor"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"This Python, {sys.executable}, has no PyTorch. Run the command with the Python that runs ComfyUI.\n"
+    )

@@ -15,6 +15,7 @@ FILES = {
     "lora": ["lora_unet_input_blocks_1_1_proj_in.lora_up.weight"],
     "checkpoint": ["model.diffusion_model.input_blocks.0.0.weight"],
     "unet": ["conv_in.weight", "down_blocks.0.resnets.0.norm1.weight"],
+    "clip vision": ["vision_model.encoder.layers.0.layer_norm1.bias", "visual_projection.weight"],
     "encoder": ["image_encoder.trunk.pos_embed", "no_mem_embed"],
     "sam2": ["image_encoder.trunk.pos_embed", "no_mem_embed", "memory_encoder.out_proj.bias"],
     "sam1": ["image_encoder.pos_embed", "image_encoder.patch_embed.proj.weight"],

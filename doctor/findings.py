@@ -1,0 +1,237 @@
+"""Each file of weights that a loader lists: what it is, whether it fits, and what mends it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from ..models import catalogue, files, repack, weights
+from ..models.entry import Weights
+from ..models.weights import UnsupportedWeightsError
+
+FITS, OTHER, WRONG, UNSEEN = "fits", "other", "wrong", "unseen"
+LOADERS = {
+    "checkpoint": "Load Checkpoint",
+    **{kind: repack.NODES[kind] for kind in ("encoder", "adapter", "controlnet")},
+    "clip vision": "Load CLIP Vision",
+}
+SD2, TURBO = "sd2", "sd_turbo"  # base models, which differ in nothing but the numbers inside
+_UNET = "model.diffusion_model."
+_PREDICTS_V = f"{_UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
+_SPREAD_OF_V = 0.09  # of that bias: above it ComfyUI takes the base for one that predicts v
+_TITLES = {
+    "encoder": "the SAM2.1 encoder that reads the photo",
+    "adapter": "the semantic adapter, of a UNet with image attentions",
+    "controlnet": "the semantic ControlNet",
+    "clip vision": "CLIP vision H, which finds tags",
+}
+_PICKLED = {"encoder": "sam2", "adapter": "", "controlnet": "srlab|seesr"}  # names that ours may have
+_TYPES = {name: dtype for dtype, name in repack.DTYPES.items()}
+_TAGGER = 1024  # width of the CLIP that Stable Diffusion 2's text tower belongs to
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One file, or folder of diffusers.
+
+    Attributes:
+        kind: that its loader wants, one of LOADERS.
+        name: in the loader's list.
+        path: where it lies; None where that can't be seen from here.
+        state: FITS; OTHER, which is not for this extension; WRONG; or UNSEEN.
+        what: what it is, in words.
+        base: of a checkpoint that fits: SD2 or TURBO.
+        why: what is wrong with it.
+        mend: what to do then.
+    """
+
+    kind: str
+    name: str
+    path: Path | None
+    state: str
+    what: str
+    base: str = ""
+    why: str = ""
+    mend: str = ""
+
+    @property
+    def plain(self) -> str:
+        """The name with slashes, as the table of weights has it."""
+        return self.name.replace("\\", "/")
+
+    @property
+    def parts(self) -> list[Path]:
+        """Its files."""
+        return files.parts(self.path) if self.path else []
+
+
+def look(kind: str, name: str, path: Path | None) -> Finding:
+    """What the file is, by the names and shapes of its tensors; only SAM2.1 encoders are read."""
+    if path is None:
+        return Finding(kind, name, None, UNSEEN, "not visible from here")
+    try:
+        tensors: dict[str, Tensor] = {}
+        for part in files.parts(path):
+            if part.suffix.lower() in files.PICKLED:
+                return Finding(kind, name, path, OTHER, "a pickle, which was not opened")
+            tensors |= _shapes(part)
+        files.check_index(path, tensors)
+    except (UnsupportedWeightsError, OSError) as error:
+        told = re.sub(r"\. Download (it|the folder) again.*", ".", " ".join(str(error).split()))
+        why = told if f"'{name}'" in told else f"'{name}': {told}"
+        return _wrong(kind, name, path, "damaged", why)
+    return _judge(kind, name, path, tensors)
+
+
+def pickle(kind: str, name: str, path: Path) -> Finding:
+    """A file that no loader lists: wrong if it seems to be one of ours, to be converted."""
+    if not (path.is_dir() or re.search(_PICKLED[kind], name.lower())):
+        return Finding(kind, name, path, OTHER, "a pickle, which was not opened")
+    stem = name if path.is_dir() else str(Path(name).with_suffix(""))
+    target = path.with_name(Path(stem).name + files.SAFE)
+    mend = f'python -m ugc_sr.models convert "{path}" "{target}"'
+    why = f"'{name}' is a pickle, which may run code when opened, so {LOADERS[kind]} does not list it."
+    return Finding(kind, name, path, WRONG, "a pickle", why=why, mend=mend)
+
+
+def entry_of(kind: str, name: str) -> Weights | None:
+    """What should be there under that name."""
+    plain = name.replace("\\", "/")
+    return next((e for e in catalogue.WEIGHTS if e.kind == kind and e.saved == plain), None)
+
+
+def _shapes(part: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file without their numbers, from its head.
+
+    Raises:
+        UnsupportedWeightsError: if it is no whole safetensors file with tensors in it.
+    """
+    files.check(part)
+    with safe_open(part, framework="pt") as file:
+        heads = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+        return {
+            key: torch.empty(head.get_shape(), dtype=_TYPES.get(head.get_dtype(), torch.int64), device="meta")
+            for key, head in heads.items()
+        }
+
+
+def _judge(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding:
+    found, what = weights.detect(tensors), weights.describe(tensors)
+    if found == "unknown":
+        what = "of an unknown kind"
+    if found == kind:
+        if kind == "checkpoint":
+            return _checkpoint(name, path, tensors)
+        if kind == "clip vision":
+            return _clip_vision(name, path, tensors)
+        return _network(kind, name, path, files.read(path) if kind == "encoder" else tensors)
+    wanted = entry_of(kind, name)
+    if found in repack.NODES:
+        mend = _move(found, kind, name, path)
+        why = f"'{name}' is {what}; {LOADERS[kind]} lists it and can't use it."
+        return Finding(kind, name, path, WRONG, what, why=why, mend=mend)
+    if wanted:
+        why = f"'{name}' is {what}; expected {title(wanted)}."
+        return _wrong(kind, name, path, what, why)
+    return Finding(kind, name, path, OTHER, what)
+
+
+def _network(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding:
+    what = weights.describe(tensors)
+    try:
+        repack.check(tensors, kind, name)
+    except UnsupportedWeightsError as error:
+        return _wrong(kind, name, path, what, str(error))
+    except RuntimeError as error:  # the package sam2 is missing, of which the machine's part tells
+        return Finding(kind, name, path, UNSEEN, f"{what}, not checked: {error}")
+    return Finding(kind, name, path, FITS, what)
+
+
+def _checkpoint(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding:
+    what, lack = weights.describe(tensors), _lack(tensors, path)
+    family = weights.family(tensors)
+    if family == "Stable Diffusion 2" and not lack:
+        base = TURBO if "turbo" in name.lower() else SD2
+        return Finding("checkpoint", name, path, FITS, what, base=base)
+    what = f"{what}, {lack}" if family == "Stable Diffusion 2" else what
+    wanted = entry_of("checkpoint", name)
+    if wanted is None:
+        return Finding("checkpoint", name, path, OTHER, what)
+    why = f"'{name}' is {what}; expected {title(wanted)}."
+    return _wrong("checkpoint", name, path, what, why)
+
+
+def _lack(tensors: Mapping[str, Tensor], path: Path) -> str:
+    """Why a checkpoint of Stable Diffusion 2 is not the base; empty if it is."""
+    first = tensors.get(f"{_UNET}input_blocks.0.0.weight")
+    if first is not None and first.shape[1] != 4:
+        return f"made for another task: its first layer takes {first.shape[1]} channels, not 4"
+    for part, called in (("first_stage_model.", "VAE"), ("cond_stage_model.", "text tower")):
+        if not any(key.startswith(part) for key in tensors):
+            return f"without its {called}"
+    if _PREDICTS_V not in tensors:
+        return ""
+    with safe_open(path, framework="pt") as file:
+        spread = file.get_tensor(_PREDICTS_V).float().std().item()
+    if spread > _SPREAD_OF_V:
+        return "one that predicts v, as those of 768 px do; the published weights need one of 512 px"
+    return ""
+
+
+def _clip_vision(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding:
+    projection = tensors.get("visual_projection.weight")
+    width = "unknown" if projection is None else projection.shape[0]
+    if width == _TAGGER:
+        return Finding("clip vision", name, path, FITS, "CLIP vision H")
+    what = f"another CLIP vision model ({width} wide, not {_TAGGER})"
+    if (wanted := entry_of("clip vision", name)) is None:
+        return Finding("clip vision", name, path, OTHER, what)
+    why = f"'{name}' is {what}; expected {title(wanted)}."
+    return _wrong("clip vision", name, path, what, why)
+
+
+def title(entry: Weights) -> str:
+    """What should be there, in words."""
+    return _TITLES.get(entry.kind) or f"the {entry.purpose}"
+
+
+def _move(kind: str, listed_as: str, name: str, path: Path) -> str:
+    """How a network of that kind, which lies in the folder of another, gets to its place."""
+    swapped = {"adapter": ("controlnet", "unet"), "controlnet": ("unet", "controlnet")}
+    before, after = swapped.get(kind, ("", ""))
+    plain = name.replace("\\", "/")
+    own = plain[: -len(before)] + after if before and plain.endswith(f"/{before}") else plain
+    folder = next(entry.folder for entry in catalogue.WEIGHTS if entry.kind == kind)
+    root = path.parents[len(Path(plain).parts)]  # models/, of models/controlnet/srlab/unet
+    place = root / folder / own
+    if not place.exists():
+        return f"Move {path} to {place}, which {LOADERS[kind]} reads."
+    if _kind_of(place) == listed_as:
+        return "Swap {} and {}.".format(*sorted(map(str, (path, place))))
+    return f"Move {path} away: {place} is there already."
+
+
+def _kind_of(place: Path) -> str:
+    try:
+        return weights.detect({key: w for part in files.parts(place) for key, w in _shapes(part).items()})
+    except (UnsupportedWeightsError, OSError):
+        return "unknown"
+
+
+def _wrong(kind: str, name: str, path: Path, what: str, why: str) -> Finding:
+    found = Finding(kind, name, path, WRONG, what, why=why)
+    return replace(found, mend=replacement(found))
+
+
+def replacement(found: Finding) -> str:
+    """How to get the right file in place of that one."""
+    entry = entry_of(found.kind, found.name)
+    if entry is None:
+        return f"Delete {found.path}, and get it again from where it came from."
+    return f"Move {found.path} away, then: {catalogue.command(entry.saved)}"

@@ -1,0 +1,257 @@
+"""The machine: where ComfyUI is, and what it says of itself, asked for here or over its API."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..restore.connection import AnswerError, Connection
+from ..restore.server import accelerator
+from .findings import LOADERS
+
+ASK_LIMIT_S = 300  # importing torch from a cold, slow disk
+PACKAGE = __name__.partition(".")[0]
+# Loader node and its input, by the kind of weights.
+NODES = {
+    "checkpoint": ("CheckpointLoaderSimple", "ckpt_name"),
+    "encoder": ("UGCSR_LoadSAM2Encoder", "encoder_name"),
+    "adapter": ("UGCSR_LoadSemanticAdapter", "adapter_name"),
+    "controlnet": ("UGCSR_LoadSemanticControlNet", "control_net_name"),
+    "clip vision": ("CLIPVisionLoader", "clip_name"),
+}
+FOLDERS = {
+    "checkpoint": ("checkpoints",),
+    "encoder": ("detection", "sam2"),
+    "adapter": ("model_patches",),
+    "controlnet": ("controlnet",),
+    "clip vision": ("clip_vision",),
+}
+_MODES = {
+    "DISABLED": "everything is computed on the CPU; ComfyUI is started with --cpu",
+    "DYNAMIC": "DynamicVRAM: weights come to the card when a layer needs them",
+    "NORMAL_VRAM": "normal: what does not fit on the card stays in main memory",
+    "LOW_VRAM": "--lowvram: text encoders are computed on the CPU",
+    "NO_VRAM": "--novram: weights stay in main memory and pass through the card",
+    "HIGH_VRAM": "--highvram or --gpu-only: weights stay on the card",
+    "SHARED": "device and main memory are one",
+}
+_OPTIONS = {
+    "--cpu": "DISABLED",
+    "--novram": "NO_VRAM",
+    "--lowvram": "LOW_VRAM",
+    "--highvram": "HIGH_VRAM",
+    "--gpu-only": "HIGH_VRAM",
+}
+
+
+@dataclass
+class Problem:
+    """What is wrong, and what mends it."""
+
+    what: str
+    mend: str
+
+
+@dataclass
+class Machine:
+    """What is installed.
+
+    Attributes:
+        facts: for the report.
+        files: (kind, name, path) of each file that a loader lists; the path is None where it can't be seen.
+        pickles: the same of those that no loader lists.
+        problems: what is wrong.
+    """
+
+    facts: dict[str, Any]
+    files: list[tuple[str, str, Path | None]] = field(default_factory=list)
+    pickles: list[tuple[str, str, Path]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def knows_files(self) -> bool:
+        """Whether there is a ComfyUI that could say what it lists."""
+        return "device" in self.facts
+
+
+def here(comfyui: Path | None, models: Path | None = None) -> Machine:
+    """This machine.
+
+    Args:
+        comfyui: ComfyUI's folder; None where there is none.
+        models: in place of its models/.
+    """
+    machine = Machine(_own_facts())
+    if machine.facts["sam2"] is None:
+        machine.problems.append(
+            Problem(
+                "The package sam2 is not installed in this Python, so no photo can be read.",
+                f"{_python()} -m pip install sam2",
+            )
+        )
+    if comfyui is None:
+        return machine
+    try:
+        told = _ask(comfyui, models)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        machine.facts["comfyui"] = {"version": None, "path": str(comfyui)}
+        mend = "Run this command with the Python that runs ComfyUI, where ComfyUI starts without errors."
+        machine.problems.append(Problem(f"ComfyUI in {comfyui} could not be asked: {error}", mend))
+        return machine
+    machine.facts |= {
+        "comfyui": {"version": told["comfyui"], "path": str(comfyui)},
+        "torch": told["torch"],
+        "device": told["device"],
+        "memory": told["memory"],
+        "mode": _MODES.get(told["mode"], told["mode"]),
+    }
+    _add_files(machine, told, models or comfyui / "models")
+    return machine
+
+
+def there(connection: Connection) -> Machine:
+    """The machine of a ComfyUI that runs, as far as its API tells.
+
+    Raises:
+        OSError: if it doesn't answer, or lets this client not in.
+        AnswerError: if something else answers.
+    """
+    stats = connection.json("/system_stats")
+    system, device = stats["system"], stats["devices"][0]
+    options = [word for word in system.get("argv", []) if word.startswith("--")]
+    machine = Machine(
+        {
+            "comfyui": {"version": system["comfyui_version"], "path": connection.address},
+            "python": system["python_version"].split()[0],
+            "system": system["os"],
+            "torch": system["pytorch_version"],
+            "device": {
+                "name": device["name"],
+                "type": device["type"],
+                "total": device["vram_total"],
+                "free": device["vram_free"],
+            },
+            "memory": {"total": system["ram_total"], "free": system["ram_free"]},
+            "mode": _mode_of(options, device["type"]),
+            "options": options,
+        }
+    )
+    places = _places(connection)
+    for kind, (node, socket) in NODES.items():
+        names = _offered(connection, node, socket)
+        if names is None:
+            machine.problems.append(_no_node(node))
+            continue
+        machine.files += [(kind, name, _find(places, kind, name)) for name in names]
+    return machine
+
+
+def _own_facts() -> dict[str, Any]:
+    return {
+        "comfyui": None,
+        "python": f"{platform.python_version()}, {sys.executable}",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "torch": _version("torch"),
+        "sam2": _version("sam2"),
+    }
+
+
+def _ask(comfyui: Path, models: Path | None) -> dict[str, Any]:
+    """What ComfyUI's own code says.
+
+    Raises:
+        ValueError: if it fails, with its last words.
+    """
+    command = [sys.executable, "-m", f"{PACKAGE}.host.survey"]
+    command += [] if accelerator() else ["--cpu"]
+    command += ["--models-directory", str(models.resolve())] if models else []
+    before = os.environ.get("PYTHONPATH")
+    search = os.pathsep.join([str(comfyui), *([before] if before else [])])
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": search},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=ASK_LIMIT_S,
+        check=False,
+    )
+    if done.returncode:
+        raise ValueError((done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _add_files(machine: Machine, told: dict[str, Any], models: Path) -> None:
+    for kind in LOADERS:
+        machine.files += [(kind, one["name"], Path(one["path"])) for one in told["files"].get(kind, ())]
+        machine.pickles += [(kind, one["name"], Path(one["path"])) for one in told["pickles"].get(kind, ())]
+    machine.facts["folders"] = told["folders"]
+    machine.facts["disk"] = {"path": str(models), "free": _free(models)}
+
+
+def _free(folder: Path) -> int:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _mode_of(options: list[str], device: str) -> str:
+    if device == "cpu":
+        return _MODES["DISABLED"]
+    named = next((mode for option, mode in _OPTIONS.items() if option in options), None)
+    return _MODES[named] if named else "ComfyUI's own choice, which its API does not tell"
+
+
+def _places(connection: Connection) -> dict[str, list[Path]]:
+    """Folders by name, where the server runs on this machine: its files can be seen from here."""
+    if not connection.is_here:
+        return {}
+    try:
+        told = connection.json("/experiment/models")
+    except AnswerError:  # a part of the API that may go
+        return {}
+    return {one["name"]: [Path(folder) for folder in one["folders"]] for one in told}
+
+
+def _find(places: dict[str, list[Path]], kind: str, name: str) -> Path | None:
+    roots = [root for folder in FOLDERS[kind] for root in places.get(folder, ())]
+    return next((root / name for root in roots if (root / name).exists()), None)
+
+
+def _offered(connection: Connection, node: str, socket: str) -> list[str] | None:
+    """What a loader's list holds; None where the server has no such node."""
+    try:
+        told = connection.json(f"/object_info/{node}")
+    except AnswerError:
+        told = {}
+    if node not in told:
+        return None
+    kind, *options = told[node]["input"]["required"][socket]
+    return list(kind) if isinstance(kind, list) else list(options[0]["options"])
+
+
+def _no_node(node: str) -> Problem:
+    if node.startswith("UGCSR_"):
+        mend = "Install UGC Super-Resolution, or its newest version, in that ComfyUI, and start it again."
+        return Problem(f"That ComfyUI has no node {node}. Its log tells whether loading it failed.", mend)
+    return Problem(f"That ComfyUI has no node {node}.", "Update ComfyUI to 0.30 or newer.")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _python() -> str:
+    return f'"{sys.executable}"' if " " in sys.executable else sys.executable

@@ -1,0 +1,115 @@
+"""Which presets and workflows the files that are there suffice for, and what brings the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ..models import catalogue
+from ..models.entry import Weights
+from ..restore.workflow import SHIPPED
+from ..sample.presets import NAMES
+from .findings import FITS, LOADERS, OTHER, SD2, TURBO, UNSEEN, Finding, title
+from .machine import Problem
+
+BUNDLED = "nano"  # the preset of the bundled model
+
+
+@dataclass
+class Need:
+    """What a preset or a workflow needs.
+
+    Attributes:
+        name: of it.
+        sort: "preset" or "workflow".
+        uses: what there is -> the file that it would take.
+        lacks: what there is no file for.
+    """
+
+    name: str
+    sort: str
+    uses: dict[str, Finding] = field(default_factory=dict)
+    lacks: list[Weights] = field(default_factory=list)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a file for everything."""
+        return not self.lacks
+
+    @property
+    def command(self) -> str:
+        """What brings what is lacking; empty if nothing is."""
+        sets = dict.fromkeys(catalogue.PRESETS.get(self.name, ()) + catalogue.WORKFLOWS.get(self.name, ()))
+        # a file that several sets have comes with the first of them
+        homes = [next(name for name in sets if name in entry.sets) for entry in self.lacks]
+        return catalogue.command(*dict.fromkeys(homes)) if homes else ""
+
+    @property
+    def choices(self) -> list[str]:
+        """What a person has to choose in a shipped workflow, since the files have other names."""
+        given = {entry.kind: entry.saved for entry in entries(self.name)}
+        return [
+            f"{found.name} in {LOADERS[kind]}"
+            for kind, found in self.uses.items()
+            if found.plain != given[kind]
+        ]
+
+
+def presets(found: Sequence[Finding]) -> list[Need]:
+    """All of them, nano first."""
+    return [_need(name, "preset", found) for name in (BUNDLED, *(n for n in NAMES if n != BUNDLED))]
+
+
+def workflows(found: Sequence[Finding]) -> list[Need]:
+    """All that are shipped."""
+    return [_need(name, "workflow", found) for name in SHIPPED]
+
+
+def entries(name: str) -> list[Weights]:
+    """What a preset or workflow needs besides the bundled model."""
+    known = name in catalogue.PRESETS or name in catalogue.WORKFLOWS
+    return catalogue.find([name]) if known else []
+
+
+def half_done(needs: Iterable[Need], found: Sequence[Finding]) -> list[Problem]:
+    """What keeps networks that are there from being used: somebody began to set them up.
+
+    Empty where nothing of them is there, and where one preset of them is ready.
+    """
+    begun = [one for one in found if one.kind in ("adapter", "controlnet") and one.state == FITS]
+    networks = [need for need in needs if need.name != BUNDLED]
+    if not begun or any(need.ready for need in networks):
+        return []
+    closest = min(networks, key=lambda need: len(need.lacks))
+    return [unmet(closest, found)]
+
+
+def unmet(need: Need, found: Sequence[Finding]) -> Problem:
+    """That something is lacking, and what lies in its place."""
+    lacks = " and ".join(f"{title(entry)} (models/{entry.folder}/{entry.saved})" for entry in need.lacks)
+    kinds = {entry.kind for entry in need.lacks}
+    instead = [one for one in found if one.kind in kinds and one.state == OTHER]
+    shown = "".join(f"; {one.name} is {one.what}" for one in instead[:3])
+    return Problem(f"{need.name} lacks {lacks}{shown}.", need.command)
+
+
+def _need(name: str, sort: str, found: Sequence[Finding]) -> Need:
+    need = Need(name, sort)
+    for entry in entries(name):
+        chosen = _choose(entry, found)
+        if chosen is None:
+            need.lacks.append(entry)
+        else:
+            need.uses[entry.kind] = chosen
+    return need
+
+
+def _choose(entry: Weights, found: Sequence[Finding]) -> Finding | None:
+    """The file of the entry's own name, else the first one of its kind that fits."""
+    base = {"512-base-ema.safetensors": SD2, "sd_turbo.safetensors": TURBO}.get(entry.saved, "")
+    fitting = [one for one in found if one.kind == entry.kind and one.state == FITS and one.base == base]
+    fitting += [one for one in found if one.kind == entry.kind and one.state == UNSEEN]
+    own = [one for one in fitting if one.plain == entry.saved]
+    fitting = [one for one in fitting if one.state == FITS]
+    series = entry.sets[0] if entry.sets else ""
+    return next(iter(own + [one for one in fitting if series in one.plain.lower()] + fitting), None)

@@ -1,0 +1,115 @@
+"""Whether a restored picture is sound, by numbers with bounds.
+
+The bounds hold for the bundled model on the sample photo and on photos of other damage, with room to spare; a
+picture that is black, grey, noise, of other colours, of another photo, or only enlarged breaks one of them.
+docs/troubleshooting.md has the figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..score.metrics import METRICS, badness
+
+_BRIGHT = 32 / 255  # what is brighter than that in the photo doesn't turn black
+_PRECISION = "Start ComfyUI with --force-fp32, or with --fp32-vae alone, and try again."
+_FILES = "The files may not belong together, or not be what their names say: look at their origins."
+
+
+@dataclass(frozen=True)
+class Check:
+    """One property of a picture.
+
+    Attributes:
+        name: of it.
+        value: what was measured.
+        bound: what was expected, in words.
+        passed: whether it holds.
+        hint: what a person does if it doesn't.
+    """
+
+    name: str
+    value: float
+    bound: str
+    passed: bool
+    hint: str
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """Where a value may lie, and what it is counted in."""
+
+    low: float
+    high: float
+    unit: str
+    hint: str
+
+    def check(self, name: str, value: float) -> Check:
+        """Whether it lies there; nothing that is no number does."""
+        if self.low == -math.inf:
+            words = f"at most {self.high:g}"
+        elif self.high == math.inf:
+            words = f"at least {self.low:g}"
+        else:
+            words = f"from {self.low:g} to {self.high:g}"
+        return Check(name, value, f"{words} {self.unit}", self.low <= value <= self.high, self.hint)
+
+
+BOUNDS = {
+    "lost pixels": _Bound(
+        -math.inf, 0.1, "% black where the photo is not, as numbers that are not finite come out", _PRECISION
+    ),
+    "mean of each colour": _Bound(-math.inf, 4.0, "of 255 levels from the photo's", _PRECISION),
+    "spread of each colour": _Bound(0.85, 1.2, "of the photo's", _FILES),
+    "agreement with the photo": _Bound(22.0, math.inf, "dB, once averaged down to its size", _FILES),
+    "work of the sampler": _Bound(
+        0.5, math.inf, "of 255 levels from the picture that is there without it", _FILES
+    ),
+    "scores better than bicubic": _Bound(1, math.inf, "of those that need no original", _FILES),
+}
+
+
+def checks(picture: Tensor, photo: Tensor, bicubic: Tensor, anchor: Tensor) -> list[Check]:
+    """Every check of a result, in the order of `BOUNDS`.
+
+    Args:
+        picture: the result, (1, 3, H, W) RGB in [0, 1].
+        photo: that it was made of, (1, 3, h, w).
+        bicubic: the photo at the result's size.
+        anchor: what the same graph makes with its sampler left out, of the result's size.
+    """
+    lost = (picture.amax(1) == 0) & (bicubic.amax(1) > _BRIGHT)
+    mean, spread = _colours(picture, photo)
+    values = (
+        100 * lost.double().mean().item(),
+        mean,
+        spread,
+        METRICS["lr_consistency"].measure(picture, photo).item(),
+        255 * (picture - anchor).double().square().mean().sqrt().item(),
+        _better(picture, bicubic),
+    )
+    return [bound.check(name, value) for (name, bound), value in zip(BOUNDS.items(), values, strict=True)]
+
+
+def _colours(picture: Tensor, photo: Tensor) -> tuple[float, float]:
+    """Largest difference of a channel's mean, in levels; spread over the photo's that is farthest from 1."""
+    means = 255 * (picture.double().mean((0, 2, 3)) - photo.double().mean((0, 2, 3)))
+    one = torch.tensor(1 / 255, dtype=torch.float64)  # keeps the ratio of flat channels at 1
+    spreads = (picture.double().std((0, 2, 3)) + one) / (photo.double().std((0, 2, 3)) + one)
+    return means.abs().max().item(), max(spreads.tolist(), key=lambda ratio: max(ratio, 1 / ratio))
+
+
+def _better(picture: Tensor, bicubic: Tensor) -> int:
+    """How many scores that need no reference are better; none is where one of the two has no value."""
+    free: dict[str, Callable[..., Tensor]] = {
+        name: metric.measure for name, metric in METRICS.items() if metric.reference == "nothing"
+    }
+    return sum(
+        badness(name, measure(picture).item()) < badness(name, measure(bicubic).item())
+        for name, measure in free.items()
+    )

@@ -1,0 +1,245 @@
+"""The command: shows what it would fetch, asks, fetches; and what a person sees of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..models.catalogue import SETS, find
+from ..models.entry import UNKNOWN
+
+if TYPE_CHECKING:
+    from .http import Progress
+    from .plan import Item
+
+FETCH = """Fetch what a preset needs into ComfyUI's models folders, checked and converted.
+
+NAME is one of: {sets}; a workflow or preset such as ugc_wild; or a file as
+python -m ugc_sr.models list names it. Mirrors, logins and proxies are those of the environment: HF_ENDPOINT,
+HF_TOKEN, https_proxy. A download that was cut off goes on where it stopped. Nothing is overwritten."""
+INTERRUPTED = 130
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add `fetch` to the commands of python -m ugc_sr.models."""
+    fetch = commands.add_parser(
+        "fetch",
+        help="the published weights, from where they are",
+        description=FETCH.format(sets=", ".join(SETS)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fetch.add_argument("names", metavar="NAME", nargs="+", help="for example srlab")
+    fetch.add_argument("--models", metavar="DIR", type=Path, help="ComfyUI's models folder")
+    fetch.add_argument("--from", metavar="DIR", type=Path, dest="copies", help="a folder with copies of them")
+    fetch.add_argument("--dry-run", action="store_true", help="show what would be fetched, and stop")
+    fetch.add_argument("--yes", action="store_true", help="don't ask")
+    fetch.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do it.
+
+    Raises:
+        SystemExit: if it was interrupted.
+        OSError: if a file could not be had, or not be stored.
+        ValueError: if a name is not known, or there is no terminal to ask at.
+    """
+    entries = find(options.names)
+    models = (options.models or models_folder()).absolute()
+    from . import plan
+
+    items = plan.make(entries, models, options.copies)
+    if not _show(items, models) or options.dry_run:
+        return
+    _require_means(items, models)
+    if not options.yes and not _agreed():
+        return
+    try:
+        with _lock(models):
+            _fetch(plan.make(entries, models, options.copies), models, options.copies)
+    except KeyboardInterrupt:
+        print("\nStopped. What came so far is kept; the same command goes on there.", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    print("Done. Press R in ComfyUI, then queue the workflow.")
+
+
+def models_folder() -> Path:
+    """ComfyUI's: of the one that COMFYUI_PATH names, that this extension lies in, or that `make setup` made.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    package = Path(__file__).absolute().parents[1]
+    host = os.environ.get("COMFYUI_PATH")
+    places = [Path(host)] if host else [package.parents[1]] if package.parent.name == "custom_nodes" else []
+    for place in (*places, package / ".host" / "ComfyUI"):
+        if (place / "models").is_dir():
+            return place / "models"
+    raise ValueError(
+        "There is no ComfyUI around this extension. Say where its models folder is: --models DIR."
+    )
+
+
+def _show(items: Sequence[Item], models: Path) -> bool:
+    """Print what there is to do; whether that is anything.
+
+    Raises:
+        OSError: if the disk can't hold it.
+    """
+    from . import plan
+
+    free = shutil.disk_usage(models).free
+    print(f"Into {models} ({_size(free)} free):")
+    for item in items:
+        print(f"  {item.entry.folder}/{item.entry.saved}")
+        for label, text in _told(item):
+            print(f"      {label:8}{text}")
+    missing = [item for item in items if not item.there]
+    if not missing:
+        print("Nothing to fetch.")
+        return False
+    incoming, kept = sum(item.incoming for item in missing), sum(item.kept for item in missing)
+    print(f"{len(missing)} of {len(items)} to get: {_size(incoming)} to fetch, {_size(kept)} to keep.")
+    begun = sum(plan.begun(item.entry, models) for item in missing)
+    if free + begun < (sure := sum(item.kept for item in missing if item.entry.size or item.copy)):
+        raise OSError(
+            f"'{models}' has {_size(free)} free, but {_size(sure)} are needed. Nothing was fetched."
+        )
+    return True
+
+
+def _told(item: Item) -> Iterator[tuple[str, str]]:
+    """What a person should know of it before it is fetched."""
+    entry = item.entry
+    yield "for", entry.purpose
+    if item.there:
+        yield "", "there already"
+        return
+    yield "licence", entry.licence
+    if item.copy:
+        yield "from", str(item.copy)
+        return
+    yield "size", _size(entry.size) if entry.size else f"about {_size(entry.estimate)}, by its shapes"
+    yield "sha256", entry.sha256 if entry.sha256 != UNKNOWN else "stated nowhere: will be written down"
+    for number, source in enumerate(entry.sources):
+        yield "or" if number else "from", " ".join(filter(None, (source.url, source.note)))
+
+
+def _require_means(items: Sequence[Item], models: Path) -> None:
+    """Refuse to begin what can't end, for want of rights or of gdown.
+
+    Raises:
+        PermissionError: naming the folder.
+        RefusedError: naming what is on Google Drive alone.
+    """
+    for folder in (models, *((models / item.entry.target).parent for item in items if not item.there)):
+        nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(f"Nothing can be written into '{nearest}'. Nothing was fetched.")
+    from . import drive
+    from .http import RefusedError
+
+    alone = [
+        item.entry.saved
+        for item in items
+        if not item.there and not item.copy and not any(source.file for source in item.entry.sources)
+    ]
+    if alone and not drive.available():
+        raise RefusedError(
+            f"{', '.join(alone)}: on Google Drive alone, which needs the package gdown: {drive.INSTALL}"
+        )
+
+
+def _agreed() -> bool:
+    """Ask.
+
+    Raises:
+        ValueError: if there is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise ValueError(
+            "There is no terminal to ask at. Say --yes to fetch this, or --dry-run to look only."
+        )
+    return input("Fetch it? [y/N] ").strip().lower() in ("y", "yes")
+
+
+@contextmanager
+def _lock(models: Path) -> Iterator[None]:
+    """Be the only one who fetches into that folder; the system lets go of it, however this process ends."""
+    from filelock import FileLock, Timeout
+
+    from .get import WORKSHOP
+
+    workshop = models / WORKSHOP
+    workshop.mkdir(exist_ok=True)
+    lock = FileLock(workshop / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another fetch is at work in {models}; waiting for it.", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch(items: Sequence[Item], models: Path, copies: Path | None) -> None:
+    """Get what isn't there; one that can't be had keeps no other from being fetched.
+
+    Raises:
+        OSError: at the first one if the disk is full, at the end if some could not be had.
+    """
+    from .get import FULL, get
+    from .http import RefusedError
+
+    failed = []
+    for item in items:
+        if item.there:
+            continue
+        print(f"{item.entry.saved}:", flush=True)
+        try:
+            get(item, models, copies, _say, _bar)
+        except (RefusedError, ValueError, FileExistsError, FileNotFoundError) as error:
+            failed.append(str(error))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise OSError(
+                f"The disk of '{models}' took no more: {error.strerror}. What came so far is kept; make "
+                "room, and the same command goes on there."
+            ) from error
+    if failed:
+        raise OSError(" ".join(failed))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _bar(name: str) -> Progress:
+    """A bar on a terminal for each file that comes; nothing elsewhere."""
+    from tqdm import tqdm
+
+    bars: list[tqdm] = []
+
+    def show(have: int, total: int | None) -> None:
+        if not bars:
+            bars.append(
+                tqdm(desc=f"  {name}", total=total, unit="B", unit_scale=True, disable=None, leave=False)
+            )
+        bars[0].update(have - bars[0].n)
+        if have == total:
+            bars.pop().close()
+
+    return show
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,211 @@
+"""One entry of the table: from the first source that gives it, checked, converted, written down."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ..files import brief
+from ..models import files, repack
+from ..models.catalogue import CONVERSIONS, command
+from ..models.entry import DRIVE, HUB, UNKNOWN, Source, Weights
+from . import drive, http, hub, plan, record
+from .http import Progress, RefusedError
+
+WORKSHOP = ".ugc_sr_fetch"  # below the models folder: what is still to be converted, and the lock
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+Say = Callable[[str], None]
+Bar = Callable[[str], Progress]  # a bar of that name
+
+
+def get(item: plan.Item, models: Path, copies: Path | None, say: Say, bar: Bar) -> None:
+    """Put an entry's file where it belongs.
+
+    Raises:
+        RefusedError: if no source gives it.
+        FileExistsError: if something came to lie there meanwhile.
+        OSError: if the disk doesn't take it.
+        ValueError: if the copy isn't what it should be.
+    """
+    entry = item.entry
+    known = {**(record.read(copies) if copies else {}), **record.read(models)}
+    if item.copy:
+        _place(entry, models, item.copy, str(item.copy), _check_copy(entry, item.copy, known), say)
+        return
+    for source in entry.sources:
+        try:
+            _from(source, entry, models, known, say, bar)
+        except (RefusedError, ValueError) as refusal:
+            said = str(refusal).rstrip(".")
+            say(
+                f"  refused: {said}" + ("" if source.page == source.url else f". In a browser: {source.page}")
+            )
+            continue
+        for left in _workshops(entry, models):
+            shutil.rmtree(left)
+        return
+    for left in _workshops(entry, models):
+        if not any(left.iterdir()):
+            left.rmdir()
+    raise RefusedError(
+        f"No source gave {entry.saved}. Get {entry.name} through a browser ({entry.page}), put it into a "
+        f"folder, then run  {command(entry.saved)} --from FOLDER"
+    )
+
+
+def _from(
+    source: Source, entry: Weights, models: Path, known: Mapping[str, record.Known], say: Say, bar: Bar
+) -> None:
+    """Fetch from one source.
+
+    Raises:
+        RefusedError: if the source doesn't give it, or gives another file.
+        ValueError: the same, seen by what is in it.
+    """
+    say(f"  from {source.url}")
+    as_is = entry.takes_as_is(source)
+    folder = models / WORKSHOP / f"{_flat(entry)}.{zlib.crc32(source.url.encode()):08x}"
+    published: dict[str, str] = {}
+    if source.url.startswith(DRIVE):
+        for path in drive.fetch(source.url, source.inside, folder, bar(entry.saved)):
+            if path.name.startswith(files.STEM) and not path.name.endswith(files.INDEX):
+                published[path.name] = _verified(path, path.name, UNKNOWN, entry, known, say)
+        came = folder
+    else:
+        target = models / entry.target if as_is else folder / source.file
+        part, stated = _download(source.url, target, bar(source.file))
+        expected = source.sha256 if source.sha256 != UNKNOWN else stated or UNKNOWN
+        published[source.file] = _verified(part, source.file, expected, entry, known, say)
+        came = part
+        if not as_is:
+            part.replace(target)
+            came = _with_config(source, entry, target, bar)
+    try:
+        _place(entry, models, came, source.url, published, say)
+    except ValueError:
+        shutil.rmtree(folder) if folder.exists() else came.unlink(missing_ok=True)
+        raise
+
+
+def _download(url: str, target: Path, progress: Progress) -> tuple[Path, str]:
+    """What came, and its sha256 as the source states it, or empty."""
+    if url.startswith(HUB):
+        return hub.fetch(url, target, progress)
+    return http.download(url, target, progress), ""
+
+
+def _with_config(source: Source, entry: Weights, weights: Path, bar: Bar) -> Path:
+    """The file; or its folder, if it is one of diffusers, whose config.json tells the heads."""
+    if entry.saved.endswith(files.SAFE):
+        return weights
+    try:
+        url = f"{source.url.rsplit('/', 1)[0]}/config.json"
+        part, _ = _download(url, weights.with_name("config.json"), bar("config.json"))
+        part.replace(weights.with_name("config.json"))
+    except RefusedError:
+        pass  # the keys and shapes are checked all the same
+    return weights.parent
+
+
+def _verified(
+    path: Path, name: str, expected: str, entry: Weights, known: Mapping[str, record.Known], say: Say
+) -> str:
+    """The sha256 of a file that came.
+
+    Raises:
+        RefusedError: if another one was expected, or was written down before; the file is thrown away.
+    """
+    found = repack.sha256(path)
+    before = known.get(entry.target)
+    noted = before.published.get(name, UNKNOWN) if before else UNKNOWN
+    for wanted, where in ((expected, "stated"), (noted, f"written down in {record.NAME}")):
+        if wanted not in (UNKNOWN, found):
+            path.unlink()
+            raise RefusedError(f"{name} has sha256 {found}, but {wanted} is {where}; it was thrown away")
+    vouched = "as stated" if expected != UNKNOWN else "as written down" if noted != UNKNOWN else ""
+    say(f"  sha256 {found}, {vouched or 'stated nowhere: trusted, and written down'}")
+    return found
+
+
+def _check_copy(entry: Weights, copy: Path, known: Mapping[str, record.Known]) -> dict[str, str]:
+    """The checksums of the published files that a copy is or was made of, by name.
+
+    Raises:
+        ValueError: if the table or a record knows others.
+    """
+    stated = {source.file: source.sha256 for source in entry.sources if source.sha256 != UNKNOWN}
+    before, made = known.get(entry.target), copy.as_posix().endswith(entry.target)
+    published = before.published if before else {}
+    if made:
+        wanted = plan.checksum(entry, known)
+        stated = {copy.name: wanted} if wanted else {}
+    else:
+        stated |= published
+    found = {part.name: repack.sha256(part) for part in files.parts(copy)}
+    for name, checksum in found.items():
+        if stated.get(name, checksum) != checksum:
+            raise ValueError(
+                f"'{copy}' has sha256 {checksum} in {name}, but {stated[name]} is stated. Get it again."
+            )
+    return published if made else found
+
+
+def _place(
+    entry: Weights, models: Path, came: Path, source: str, published: dict[str, str], say: Say
+) -> None:
+    """Convert or move what came, or a copy, to where it belongs, and write it down.
+
+    Raises:
+        FileExistsError: if something came to lie there meanwhile.
+        ValueError: if it isn't what the entry says.
+    """
+    target = models / entry.target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copied = came.as_posix().endswith(entry.target)
+    if came.is_dir() or came.suffix in files.PICKLED or (not copied and not entry.saved.endswith(files.SAFE)):
+        digest = _convert(entry, came, target, say)
+    else:
+        part = came
+        if not came.name.endswith(".part"):
+            part = target.with_name(f".{target.name}.copy.part")
+        try:
+            if part != came:
+                shutil.copyfile(came, part)
+            plan.check(part, entry)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(f"'{target}' came to lie there meanwhile; it was left alone.")
+        digest = repack.sha256(part)
+        part.replace(target)
+    record.add(models, entry.target, digest, source, published)
+    say(f"  stored as {target}")
+
+
+def _convert(entry: Weights, came: Path, target: Path, say: Say) -> str:
+    """Write `came` as the file that the loader opens; its sha256."""
+    options = CONVERSIONS[entry.kind]
+    if not entry.saved.endswith(files.SAFE):  # a folder of ours alone
+        for left in target.parent.glob(".*.part"):
+            left.unlink()
+    say(f"  converting{''.join(f', {name}' for name in options).replace('_', ' ')}")
+    try:
+        return repack.convert(came, target, kind=entry.kind, **options).sha256
+    except repack.BeyondHalfError as large:
+        say(f"  stored as published: {brief(str(large))}")
+        return repack.convert(came, target, kind=entry.kind, **{**options, "half": False}).sha256
+
+
+def _workshops(entry: Weights, models: Path) -> list[Path]:
+    """Where what came from each source waits for its conversion."""
+    return list((models / WORKSHOP).glob(f"{_flat(entry)}.*"))
+
+
+def _flat(entry: Weights) -> str:
+    return entry.saved.replace("/", "_")

@@ -1,0 +1,221 @@
+"""One file over HTTPS: resumed by ranges, whole or not there, and every refusal in words."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import ssl
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import NoReturn
+
+import aiohttp
+
+SILENCE_LIMIT_S = 60  # of a connection
+TRIES = 5  # in a row that bring nothing
+PAUSE_S = 1.0  # after the first of them; twice as long after each further one
+_WORDS = {
+    HTTPStatus.UNAUTHORIZED: "wants a login",
+    HTTPStatus.FORBIDDEN: "lets this program not in",
+    HTTPStatus.NOT_FOUND: "has no such file",
+    HTTPStatus.GONE: "has no such file any more",
+    HTTPStatus.TOO_MANY_REQUESTS: "was asked too often",
+}
+
+_NO_WAY = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError)  # no name, no route, no certificate
+
+Progress = Callable[[int, "int | None"], None]  # bytes that are there, bytes of the whole file
+
+
+class RefusedError(OSError):
+    """A source doesn't give the file: another may."""
+
+
+def refuse(url: str, status: int, reason: str = "", wait: str = "") -> NoReturn:
+    """Raise a source's answer in words; `wait` is its Retry-After.
+
+    Raises:
+        RefusedError: always.
+    """
+    told = f"{status} {reason}".strip()
+    words = _WORDS.get(HTTPStatus(status), "fails") if status in set(HTTPStatus) else "fails"
+    later = f"; it says to come again in {wait} s" if wait.isdigit() else ""
+    raise RefusedError(f"{url} {words} ({told}){later}")
+
+
+def give_up(url: str, error: BaseException) -> NoReturn:
+    """Raise that nothing answers there, and why, in a few words.
+
+    Raises:
+        RefusedError: always.
+    """
+    if isinstance(error, asyncio.TimeoutError):
+        why = f"nothing came within {SILENCE_LIMIT_S} s"
+    else:
+        number = getattr(error, "errno", None)
+        why = os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
+    raise RefusedError(f"{url} does not answer: {' '.join(why.split()) or type(error).__name__}") from error
+
+
+@dataclass
+class _Job:
+    """A download that may take several connections."""
+
+    url: str
+    target: Path
+    progress: Progress
+    headers: Mapping[str, str]
+    part: Path | None = None  # named as soon as the version of the remote file is known
+    validator: str = ""  # of HTTP, for If-Range
+    size: int | None = None
+    came: int = 0  # bytes over the network
+
+    def name_part(self, version: str) -> Path:
+        """Where the bytes of that version go; parts of others are of no use, and are removed."""
+        tag = f"{zlib.crc32(version.encode()):08x}"
+        self.part = self.target.with_name(f".{self.target.name}.{tag}.part")
+        self.part.parent.mkdir(parents=True, exist_ok=True)
+        for other in self.target.parent.glob(f".{_literal(self.target.name)}.????????.part"):
+            if other != self.part:
+                other.unlink()
+        return self.part
+
+
+def download(
+    url: str,
+    target: Path,
+    progress: Progress,
+    *,
+    headers: Mapping[str, str] | None = None,
+    version: str = "",
+) -> Path:
+    """Fetch a file beside `target`, going on where an earlier call stopped; the path of what came, whole.
+
+    Proxies are those of the environment. The path is .NAME.TAG.part, where the tag tells versions of the
+    remote file apart, so that no two are ever joined.
+
+    Args:
+        url: of the file; redirects are followed, with a login only as long as they stay on its host.
+        target: what the caller makes of it.
+        progress: is told how many bytes are there, and how many there will be.
+        headers: to send, such as a login.
+        version: what tells versions apart, where that is known beforehand.
+
+    Raises:
+        RefusedError: if the source doesn't give it.
+        OSError: if the disk doesn't take it.
+    """
+    job = _Job(url, target, progress, headers or {})
+    if version:
+        job.name_part(version)
+    return asyncio.run(_run(job))
+
+
+async def _run(job: _Job) -> Path:
+    limits = aiohttp.ClientTimeout(total=None, sock_connect=SILENCE_LIMIT_S, sock_read=SILENCE_LIMIT_S)
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())  # of SSL_CERT_FILE
+    failures = 0
+    async with aiohttp.ClientSession(
+        trust_env=True, timeout=limits, connector=connector, auto_decompress=False
+    ) as session:
+        while True:
+            came = job.came
+            try:
+                if part := await _attempt(session, job):
+                    return part
+                continue
+            except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+                failures = 1 if job.came > came else failures + 1
+                hopeless = not job.came and isinstance(error, _NO_WAY)
+                if hopeless or failures >= TRIES:
+                    give_up(job.url, error)
+            await asyncio.sleep(PAUSE_S * 2 ** (failures - 1))
+
+
+async def _attempt(session: aiohttp.ClientSession, job: _Job) -> Path | None:
+    """Read one answer; what came, if it is whole then."""
+    start = job.part.stat().st_size if job.part and job.part.exists() else 0
+    headers = {**job.headers, "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if job.validator:
+            headers["If-Range"] = job.validator
+    async with session.get(job.url, headers=headers) as answer:
+        if job.part and answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if answer.headers.get("Content-Range") == f"bytes */{start}":
+                return job.part
+            job.part.unlink()
+            return None
+        _require(job.url, answer)
+        if job.part is None:
+            part = _learn(job, answer)
+            if part.exists() and answer.headers.get("Accept-Ranges") == "bytes":
+                return None  # ask again, for the rest
+        else:
+            part = job.part
+        if answer.status == HTTPStatus.PARTIAL_CONTENT:
+            job.size = _total(job.url, start, answer.headers.get("Content-Range", ""))
+        else:
+            start, job.size = 0, answer.content_length
+        await _store(job, part, start, answer)
+        return part
+
+
+def _require(url: str, answer: aiohttp.ClientResponse) -> None:
+    """Refuse an answer that isn't the file.
+
+    Raises:
+        RefusedError: saying what it is.
+        ClientError: if asking again may help.
+    """
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise aiohttp.ClientError(f"{answer.status} {answer.reason}")
+    if answer.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+        refuse(url, answer.status, answer.reason or "", answer.headers.get("Retry-After", ""))
+    if answer.content_type == "text/html":
+        raise RefusedError(f"{url} answers with a web page in place of the file")
+
+
+def _learn(job: _Job, answer: aiohttp.ClientResponse) -> Path:
+    """Where the bytes of this answer's version of the file go."""
+    tag, date = answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", "")
+    job.validator = date if not tag or tag.startswith("W/") else tag
+    return job.name_part(f"{tag}|{date}|{answer.content_length}")
+
+
+def _total(url: str, start: int, told: str) -> int | None:
+    """The size of the whole file, from the Content-Range of the rest.
+
+    Raises:
+        RefusedError: if it is another range than was asked for.
+    """
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", told)
+    if match is None or int(match[1]) != start:
+        raise RefusedError(f"{url} was asked for the bytes from {start} on and gives others ({told})")
+    return None if match[3] == "*" else int(match[3])
+
+
+async def _store(job: _Job, part: Path, start: int, answer: aiohttp.ClientResponse) -> None:
+    """Write what comes behind the first `start` bytes.
+
+    Raises:
+        ClientPayloadError: if less or more comes than was said.
+    """
+    have = start
+    with part.open("ab" if start else "wb") as file:
+        job.progress(have, job.size)
+        async for chunk in answer.content.iter_chunked(1 << 20):
+            file.write(chunk)
+            have += len(chunk)
+            job.came += len(chunk)
+            job.progress(have, job.size)
+    if job.size is not None and have != job.size:
+        raise aiohttp.ClientPayloadError(f"{have} of {job.size} bytes came")
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
