@@ -95,7 +95,7 @@ def pickle(kind: str, name: str, path: Path) -> Finding:
         return Finding(kind, name, path, OTHER, "a pickle, which was not opened")
     stem = name if path.is_dir() else str(Path(name).with_suffix(""))
     target = path.with_name(Path(stem).name + files.SAFE)
-    mend = f'python -m ugc_sr.models convert "{path}" "{target}"'
+    mend = f'{catalogue.PROGRAM} convert "{path}" "{target}"'
     why = f"'{name}' is a pickle, which may run code when opened, so {LOADERS[kind]} does not list it."
     return Finding(kind, name, path, WRONG, "a pickle", why=why, mend=mend)
 

@@ -17,6 +17,7 @@ from ..models.semantics import Semantics
 from ..sample.frame import Frame
 from ..sample.tiles import Tile
 from .ownership import cast_on_the_fly, move_bare_parameters, own
+from .progress import say
 
 NODE = "Encode Semantics"
 SMALLEST = 16  # pixels, a patch of the encoder's grid at the least; assumed
@@ -63,6 +64,7 @@ class PhotoReader:
         if missing := [tile for tile in tiles if tile not in self._known]:
             # The host lists None for a MODEL that is gone while its network is not.
             in_use = [patcher for patcher in management.loaded_models(only_currently_used=True) if patcher]
+            say(f"Reading what {len(missing)} tiles show")
             parts = [self.part(tile, full).of(self.photo) for tile in missing]
             for tile, semantics in zip(missing, _encode(self.encoder, parts, self.pool), strict=True):
                 self._known[tile] = semantics.tokens
@@ -118,8 +120,9 @@ def encode_views(
     Raises:
         ValueError: without a frame, or with that of another photo.
     """
+    say("Reading what the photo shows")
     if view == "global":
-        return encode(encoder, image, pool)
+        return replace(encode(encoder, image, pool), runs=frame.runs if frame else None)
     if frame is None:
         raise ValueError(
             f"{NODE}: 'view' {view} needs to know where tiles lie in the photo. Connect 'frame' of the "
@@ -132,7 +135,7 @@ def encode_views(
             f"{NODE}: 'frame' is of a photo restored to {frame.width}x{frame.height} px, to which the "
             f"'image' of {width}x{height} px can't be scaled. Connect the same photo to both nodes."
         )
-    return replace(semantics, view=view, reader=PhotoReader(encoder, image, frame, pool))
+    return replace(semantics, view=view, reader=PhotoReader(encoder, image, frame, pool), runs=frame.runs)
 
 
 def _span(start: int, size: int, cell: float, restored: int, length: int) -> tuple[int, int]:

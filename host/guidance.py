@@ -1,6 +1,7 @@
 """Semantic guidance: the adapter's image attentions inside the host's UNet."""
 
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from .adapter import LoadedAdapter, SemanticAdapter
 from .attention import TokenRun
 from .clone import clone
 from .fit import check_batch, check_photo, check_range, check_sites, check_tokens, reductions
+from .report import note
 from .room import HALVES, computing_size, frozen_numbers, kept_numbers, reserve
 from .tile_run import noise_level, tile_plan, tile_run
 
@@ -146,11 +148,16 @@ class Dispatcher:
             check_photo(NODE, entry.semantics, (height, width), "the sampler's latent, which is for")
         options = guider.model_options.setdefault("transformer_options", {})
         options[RUN_KEY] = run = GuidanceRun(self.entries)
+        begun = time.perf_counter()
         try:
-            return execute(noise, *args, **kwargs)
+            sampled = execute(noise, *args, **kwargs)
         finally:
             del options[RUN_KEY]
             run.clear()
+        for runs in (entry.semantics.runs for entry in self.entries):
+            if runs is not None:
+                note(runs, options, time.perf_counter() - begun)
+        return sampled
 
     def prepare_sampling(
         self,

@@ -38,6 +38,8 @@ from .anchor import KEY, anchored
 from .controlnet import SemanticControlNet, load_controlnet
 from .encoder import LoadedEncoder, load_encoder
 from .ownership import cast_on_the_fly, own
+from .progress import say
+from .report import name_preset
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "bundled" / "nano.safetensors"
 
@@ -149,6 +151,7 @@ class NanoVAE(comfy.sd.VAE):
                 f"VAE Encode: 'pixels' is {width}x{height} px; expected at least {FOLD} px a side. "
                 "Connect the 'hint' of Prepare Photo, or enlarge the picture first."
             )
+        say("Encoding the photo, which removes noise and blocks")
         return super().vae_encode_crop_pixels(pixels)
 
     def decode(self, samples_in: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -158,6 +161,7 @@ class NanoVAE(comfy.sd.VAE):
             ValueError: for latents of other models.
         """
         _check_latent(samples_in)
+        say("Decoding the picture")
         return super().decode(samples_in, *args, **kwargs)
 
     def decode_tiled(self, samples: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -167,6 +171,7 @@ class NanoVAE(comfy.sd.VAE):
             ValueError: for latents of other models.
         """
         _check_latent(samples)
+        say("Decoding the picture")
         return super().decode_tiled(samples, *args, **kwargs)
 
 
@@ -199,6 +204,7 @@ def load_nano(path: Path = WEIGHTS) -> LoadedNano:
     parts = _parts(path)
     model = _load_model(parts["unet"])
     model.cached_patcher_init = (_load_another_model, (path,))
+    name_preset(model, "nano")
     return LoadedNano(
         model=model,
         conditioning=[[parts["text"][""], {}]],

@@ -117,7 +117,7 @@ def _command(kind: str, entry: str) -> str:
     """The command, run in custom_nodes, that makes a file of ours from a pickle or a folder of them."""
     source = _find(kind, entry, ".bin") or Path(entry)
     name = source.name if source.is_dir() else source.stem
-    return f'python -m ugc_sr.models convert "{source}" "{source.with_name(name + files.SAFE)}"'
+    return f'{catalogue.PROGRAM} convert "{source}" "{source.with_name(name + files.SAFE)}"'
 
 
 def _locate(kind: str, name: str) -> Path:

@@ -7,7 +7,9 @@ from comfy.model_sampling import EPS, X0
 from comfy.supported_models import SD20
 
 from ..sample.presets import SHARPNESS, RestorationPreset
+from .clone import clone
 from .nano import ResidualModel, sharpened
+from .report import name_preset
 from .start import lr_start
 
 NODE = "Restoration Preset"
@@ -17,7 +19,7 @@ TITLES = {"sd2": "Stable Diffusion 2-base", "sd_turbo": "sd-turbo", "nano": "the
 def prepare(
     preset: RestorationPreset, model: Any, latent: dict[str, Any], fidelity: float = 1.0
 ) -> tuple[Any, dict[str, Any]]:
-    """(MODEL, LATENT) that start as the preset wants; the given ones where that is the model's own way.
+    """(MODEL, LATENT) that start as the preset wants; the given latent where that is the model's own way.
 
     The bundled model comes as sharp as the preset's curve has it at that fidelity.
 
@@ -26,9 +28,11 @@ def prepare(
     """
     if problem := _mismatch(preset, model):
         raise ValueError(f"{NODE}: preset {preset.name} is made for {TITLES[preset.base]}, but {problem}")
+    model, title = clone(model), preset.name
     sharpness = preset.at(fidelity).get(SHARPNESS)
     if isinstance(sharpness, float | int):
-        model = sharpened(model, sharpness)
+        model, title = sharpened(model, sharpness), f"{preset.name} with fidelity {fidelity:g}"
+    name_preset(model, title)
     if preset.start == "own":
         return model, latent
     if preset.start == "noise":

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..sample.tiles import Grid, Tile, TilePlan
+from .progress import SamplingProgress
 
 # Keys of transformer_options.
 RUN_KEY = "ugcsr_tile_run"  # the TileRun
@@ -31,6 +32,7 @@ class TileRun:
     height: int = 0
     width: int = 0
     encoded_hints: dict[Any, Tensor] = field(default_factory=dict)
+    told: SamplingProgress | None = None  # from the first step on
 
     @property
     def boxes(self) -> list[Tile]:
@@ -53,6 +55,13 @@ class TileRun:
         count = math.ceil(len(boxes) / self.batch)
         for i in range(count):
             yield tuple(boxes[i * len(boxes) // count : (i + 1) * len(boxes) // count])
+
+    def telling(self, transformer_options: Mapping) -> SamplingProgress:
+        """Return who tells of this run; its noise levels are read from the device once."""
+        if self.told is None:
+            levels = transformer_options.get("sample_sigmas")
+            self.told = SamplingProgress(() if levels is None else tuple(levels.cpu().tolist()))
+        return self.told
 
     def shrink(self) -> bool:
         """Halve the batch of tiles, then the tile; False if there is nothing left to halve."""

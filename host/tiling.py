@@ -121,10 +121,14 @@ class Tiling:
         if len(boxes) == 1:
             return executor(model, conds, x, timestep, options)
         level = float(timestep.max())
+        telling = run.telling(options.get("transformer_options", {}))
 
         def cuts() -> Iterator[Tensor]:
+            done = 0
             for stack in run.batches():
                 comfy.model_management.throw_exception_if_processing_interrupted()
+                telling.tell(level, done, done + len(stack), len(boxes))
+                done += len(stack)
                 plan = TilePlan(boxes=stack, full=(height, width), batch=x.shape[0])
                 told = {**options.get("transformer_options", {}), PLAN_KEY: plan, LEVEL_KEY: level}
                 tiled = [None if cond is None else _cut_all(cond, plan, x.device) for cond in conds]

@@ -8,10 +8,15 @@ addresses. What is known from nowhere is `UNKNOWN`; what an address rests on sta
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypedDict
 
 from .entry import DRIVE, HUB, UNKNOWN, Source, Weights
 from .files import SAFE, STEM
+
+_PACKAGE = Path(__file__).parents[1]
+# What to type in custom_nodes. The folder's name there is the installer's choice.
+PROGRAM = f"python -m {_PACKAGE.name if _PACKAGE.parent.name == 'custom_nodes' else 'ugc_sr'}.models"
 
 # What `fetch` takes in one go.
 SETS = {
@@ -256,7 +261,7 @@ def find(names: Iterable[str]) -> list[Weights]:
 
 def command(*names: str) -> str:
     """What to type to get them."""
-    return " ".join(("python -m ugc_sr.models fetch", *names))
+    return " ".join((PROGRAM, "fetch", *names))
 
 
 def recognise(sha256: str) -> Weights | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -37,6 +37,7 @@ class Semantics:
         encoder: which encoder read it, for example "sam2.1_tiny" or "nano".
         view: one of `VIEWS`. Without tiles the whole photo is the only tile, and all are one.
         reader: reads the tiles, where `view` asks for them.
+        runs: where samplers that these tokens guide note what they did; None if nobody asks.
     """
 
     tokens: Tensor
@@ -45,6 +46,7 @@ class Semantics:
     encoder: str
     view: str = "global"
     reader: TileReader | None = None
+    runs: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check that the tokens fill the grid.

@@ -34,6 +34,10 @@ class DegradeImage(Node):
                 "jpeg artifacts",
                 "real-esrgan",
                 "low quality",
+                "compress like WhatsApp",
+                "simulate Instagram",
+                "simulate an old phone",
+                "模拟压缩",
             ],
             inputs=[
                 io.Image.Input(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..host.progress import say
 from ..image import check_image, from_socket, to_socket
 from . import sockets
 from .bounds import Node
@@ -27,20 +29,38 @@ class PrepareImage(Node):
             category="image/super-resolution",
             description="Enlarge a photo of any size to exactly its final size, and mirror its edges out to "
             "a multiple of 64. Finish Photo cuts it back and returns the transparency.",
-            search_aliases=["super resolution", "upscale", "pad image"],
+            search_aliases=[
+                "super resolution",
+                "upscale",
+                "enlarge",
+                "resize photo",
+                "small photo",
+                "transparent",
+                "pad image",
+                "放大",
+                "尺寸",
+                "透明",
+            ],
             inputs=[
                 io.Image.Input(
                     "image", tooltip="The damaged photo, RGB or RGBA, of any size, one or a batch."
                 ),
                 io.Float.Input(
                     "scale",
-                    default=4.0,
-                    min=0.125,
+                    default=0.0,
+                    min=0.0,
                     max=16.0,
                     step=0.25,
                     round=0.001,
-                    tooltip="Size of the restored photo / size of this one. "
-                    "The bundled model was trained for 4.",
+                    tooltip="How many times as wide and high the result shall be. 0 chooses by the photo: 4 "
+                    "for small photos, 2 or 1 for those of phones, at most 4096 px a side. The bundled model "
+                    "was trained for 1 to 4.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="The photo's transparency, from Load Image, which takes it out of the picture. "
+                    "White is clear. An empty mask changes nothing.",
                 ),
             ],
             outputs=[
@@ -52,11 +72,19 @@ class PrepareImage(Node):
         )
 
     @classmethod
-    def execute(cls, image: Tensor, scale: float) -> io.NodeOutput:
-        from ..sample.frame import fit
+    def execute(cls, image: Tensor, scale: float, mask: Tensor | None = None) -> io.NodeOutput:
+        from ..host.announce import announce
+        from ..sample.frame import fit, frame_for
+        from ..sample.regions import with_transparency
+        from ..score.glance import before
 
         check_image(image, node="Prepare Photo")
-        hint, frame = fit(from_socket(image), scale)
+        height, width = image.shape[1:3]
+        announce(frame_for((height, width), scale), photos=len(image))
+        photo = with_transparency(from_socket(image), mask, "Prepare Photo")
+        hint, frame = fit(photo, scale)
+        enlarged = hint[:1, :, : frame.height, : frame.width]
+        frame = replace(frame, before=before(photo[:1, :3], enlarged))
         return io.NodeOutput(to_socket(hint), frame)
 
 
@@ -70,20 +98,44 @@ class FinishImage(Node):
             display_name="Finish Photo",
             category="image/super-resolution",
             description="Cut the restored photo to its exact size and put its transparency back.",
-            search_aliases=["super resolution", "crop padding", "join alpha"],
+            search_aliases=[
+                "super resolution",
+                "result report",
+                "before after scores",
+                "transparent",
+                "crop padding",
+                "join alpha",
+                "结果",
+                "透明",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="The restored photo, still on the canvas of Prepare Photo."),
                 sockets.Frame.Input("frame", tooltip="From the Prepare Photo that this photo began with."),
             ],
-            outputs=[io.Image.Output(tooltip="The restored photo: RGBA if the photo that came in was.")],
+            outputs=[
+                io.Image.Output(tooltip="The restored photo: RGBA if the photo that came in was."),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="One line about the result, which the node shows too: size in and out, scale, "
+                    "preset, tiles, seconds of sampling, and sharpness, noise and blocks before and after.",
+                ),
+            ],
         )
 
     @classmethod
     def execute(cls, image: Tensor, frame: Frame) -> io.NodeOutput:
+        from ..host.report import noted
         from ..sample.frame import finish
+        from ..sample.report import result_line
+        from ..score.glance import after
 
         check_image(image, node="Finish Photo")
-        return io.NodeOutput(to_socket(finish(from_socket(image), frame)))
+        photo = finish(from_socket(image), frame)
+        scores = after(photo[:1, :3].clamp(0, 1), frame.photo[0])
+        report = result_line(frame, len(photo), noted(frame.runs, "image"), scores)
+        say(report)
+        return io.NodeOutput(to_socket(photo), report, ui=ui.PreviewText(report))
 
 
 class MatchColor(Node):
@@ -97,7 +149,17 @@ class MatchColor(Node):
             category="image/super-resolution",
             description="Remove the colour shift of a restored photo: keep its detail, take the colours of "
             "the photo it came from.",
-            search_aliases=["color fix", "colour transfer", "wavelet", "adain"],
+            search_aliases=[
+                "color fix",
+                "colour transfer",
+                "color cast",
+                "color correction",
+                "wrong colors",
+                "wavelet",
+                "adain",
+                "偏色",
+                "颜色校正",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="The restored photo, whose detail is kept."),
                 io.Image.Input(

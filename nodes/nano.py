@@ -5,6 +5,39 @@ from comfy_api.latest import io
 from .bounds import Node
 from .sockets import Adapter, Encoder
 
+# What people type who want a better photo, in both languages of the pack.
+WORDS = (
+    "nano",
+    "bundled model",
+    "super resolution",
+    "restore photo",
+    "sharpen",
+    "unblur",
+    "deblur",
+    "denoise",
+    "upscale",
+    "upscaler",
+    "enhance",
+    "enhancer",
+    "improve quality",
+    "blurry",
+    "pixelated",
+    "compression",
+    "jpeg artifacts",
+    "old phone",
+    "WhatsApp",
+    "Instagram",
+    "修复照片",
+    "锐化",
+    "去模糊",
+    "去噪",
+    "放大",
+    "变清晰",
+    "画质增强",
+    "压缩",
+    "微信",
+)
+
 
 class LoadNanoModel(Node):
     """Loads every part of the model that ships with the extension."""
@@ -19,9 +52,9 @@ class LoadNanoModel(Node):
             description=(
                 "The small restoration model that ships with the extension: no download, no GPU needed. "
                 "Restores photos at scales 1 to 4 in one step "
-                "(KSampler: 1 step, cfg 1, euler, simple, denoise 1)."
+                "(KSampler: 1 step, cfg 1, euler, simple, denoise 1). The blueprint Restore Photo wires it."
             ),
-            search_aliases=["nano", "bundled model", "super resolution", "restore photo", "upscale"],
+            search_aliases=list(WORDS),
             inputs=[
                 io.Float.Input(
                     "sharpness",

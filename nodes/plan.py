@@ -28,7 +28,17 @@ class PlanRestoration(Node):
             description="Choose tiles for a photo of any size: near the size that the model was trained for, "
             "as few as cover the photo, as many at once as fit into memory. The plan says what each stage "
             "takes and which one sets the limit.",
-            search_aliases=["large photo", "memory", "out of memory", "VRAM", "tile size", "auto tile"],
+            search_aliases=[
+                "large photo",
+                "panorama",
+                "memory",
+                "out of memory",
+                "VRAM",
+                "tile size",
+                "auto tile",
+                "显存不足",
+                "大图",
+            ],
             inputs=[
                 io.Model.Input(
                     "model", tooltip="The model that goes into Tile Diffusion, after Apply Semantic Guidance."

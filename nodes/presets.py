@@ -66,7 +66,21 @@ class RestorationPreset(Node):
             "and turbo SeeSR's, all for the published weights on Stable Diffusion 2-base, turbo on sd-turbo; "
             "balanced and fast are quicker and not yet measured; nano is for the bundled model. Where each "
             "number comes from: docs/presets.md.",
-            search_aliases=["settings", "SeeSR", "SRlab", "prompt", "wild", "synthetic", "turbo", "balanced"],
+            search_aliases=[
+                "settings",
+                "phone photo",
+                "social media photo",
+                "faithful or sharp",
+                "SeeSR",
+                "SRlab",
+                "prompt",
+                "wild",
+                "synthetic",
+                "turbo",
+                "balanced",
+                "手机照片",
+                "社交媒体",
+            ],
             inputs=[
                 io.Model.Input(
                     "model", tooltip="Model that restores, before or after its guidance and tiles."

@@ -33,7 +33,15 @@ class WeighRegions(Node):
             description="Let the model change some regions of a photo less than others: at every step, what "
             "it makes is pulled to the photo where the mask is white. For faces and text that must stay as "
             "they are. As exact as the VAE is; Blend Regions keeps the pixels themselves.",
-            search_aliases=["regional fidelity", "protect faces", "protect text", "soft inpainting", "mask"],
+            search_aliases=[
+                "regional fidelity",
+                "protect faces",
+                "protect text",
+                "soft inpainting",
+                "mask",
+                "保护人脸",
+                "保护文字",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="Model that restores the photo; any sampler can follow."),
                 io.Latent.Input(
@@ -81,7 +89,15 @@ class BlendRegions(Node):
             category="image/super-resolution",
             description="Put the photo itself back into the restored one where the mask is white: letters "
             "and faces that no model has touched. Stands between Match Color and Finish Photo.",
-            search_aliases=["keep text", "keep faces", "composite", "feather", "mask"],
+            search_aliases=[
+                "keep text",
+                "keep faces",
+                "composite",
+                "feather",
+                "mask",
+                "保留人脸",
+                "保留文字",
+            ],
             inputs=[
                 io.Image.Input("sr", tooltip="The restored photo; its transparency stays."),
                 io.Image.Input("original", tooltip="The photo before: hint of Prepare Photo."),

@@ -18,7 +18,16 @@ class TileDiffusion(Node):
             category="ugc_sr",
             description="Sample a large photo in overlapping tiles: detail at the size that the model "
             "was trained for, in memory that doesn't grow with the photo.",
-            search_aliases=["tiled diffusion", "tiled sampling", "MultiDiffusion", "Mixture of Diffusers"],
+            search_aliases=[
+                "large photo",
+                "panorama",
+                "tiled upscale",
+                "tiled diffusion",
+                "tiled sampling",
+                "MultiDiffusion",
+                "Mixture of Diffusers",
+                "大图",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="Model that restores the photo; any KSampler can follow."),
                 io.Int.Input(

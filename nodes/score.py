@@ -26,7 +26,18 @@ class ScoreImage(Node):
             description="Measure how good a restored photo is: against the clean original, against the small "
             "photo that it was made from, and on its own. The figures are those of the photo as Save Image "
             "writes it.",
-            search_aliases=["score image", "psnr", "ssim", "niqe", "image quality", "metrics", "evaluate"],
+            search_aliases=[
+                "score image",
+                "image quality",
+                "measure sharpness",
+                "noise level",
+                "psnr",
+                "ssim",
+                "niqe",
+                "metrics",
+                "evaluate",
+                "画质评分",
+            ],
             inputs=[
                 io.Image.Input("sr", tooltip="The restored photo; one or a batch."),
                 io.Image.Input(
@@ -109,7 +120,14 @@ class CompareSheet(Node):
             category="image/score",
             description="One picture to look at: versions of a photo side by side with labels, whole and "
             "zoomed in at the same places, each as its own pixels.",
-            search_aliases=["compare images", "side by side", "contact sheet", "zoom", "before after"],
+            search_aliases=[
+                "compare images",
+                "side by side",
+                "contact sheet",
+                "zoom",
+                "before after",
+                "前后对比",
+            ],
             inputs=[
                 io.Autogrow.Input(
                     "images",

@@ -66,7 +66,15 @@ class TagPhoto(Node):
             category="ugc_sr",
             description="Find the words that fit a photo best, for Restoration Preset. Needs no weights but "
             "CLIP's; a captioner of another extension does as well.",
-            search_aliases=["tagger", "captioner", "RAM", "DAPE", "zero shot", "CLIP interrogator"],
+            search_aliases=[
+                "describe photo",
+                "tagger",
+                "captioner",
+                "RAM",
+                "DAPE",
+                "zero shot",
+                "CLIP interrogator",
+            ],
             inputs=[
                 io.ClipVision.Input("clip_vision", tooltip="Image tower of the CLIP that the tags are of."),
                 sockets.Tags.Input("tags", tooltip="From Encode Tags."),

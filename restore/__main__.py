@@ -25,7 +25,7 @@ from .remote import Restorer, Server
 from .run import Summary, restore_all
 from .server import find_host
 from .weights import checksums
-from .workflow import adjust, find, fitting
+from .workflow import AUTO, AUTO_VALUE, adjust, find, fitting
 
 IN_FLIGHT = 2  # the host restores one photo while another travels
 EPILOG = """The exit status is 0 if every photo has its result; 1 if some have not; 2 if nothing could start;
@@ -80,10 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--preset", metavar="P", help="of Restoration Preset; the workflow's own if not given")
     add(
         "--scale",
-        type=positive,
-        metavar="X",
-        help="size of a result / size of its photo; a shipped workflow's is 4, 2 or 1 by the size of each "
-        "photo, for at most 4096 px a side, and a file's its own",
+        type=scale_option,
+        metavar="X|auto",
+        help="size of a result / size of its photo; auto is 4, 2 or 1 by the size of each photo, for at most "
+        "4096 px a side. A shipped workflow's is auto if not given, and a file's its own",
     )
     add("--seed", type=int, metavar="N", help="the same for every photo; the workflow's own if not given")
     add("--resume", action="store_true", help="go on with the results that are in OUT")
@@ -180,6 +180,20 @@ def positive(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
     return number
+
+
+def scale_option(text: str) -> float:
+    """Return the scale that an option was given, 0 for `auto`, as Prepare Photo has it.
+
+    Raises:
+        argparse.ArgumentTypeError: for anything else.
+    """
+    if text == AUTO:
+        return AUTO_VALUE
+    try:
+        return positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; or {AUTO}") from None
 
 
 def _count(text: str) -> int:

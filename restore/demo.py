@@ -19,17 +19,16 @@ from ..console import keep_printing
 from ..files import replace_file
 from ..photos.reader import open_photo
 from ..sample.frame import result_size, scale_for
+from ..sample.seconds import seconds_on_cpu
 from ..score.metrics import METRICS
 from ..score.scoring import json_safe, load
 from ..score.sheet import compare
-from .__main__ import positive
+from .__main__ import scale_option
 from .api import Client, Graph
 from .server import CHECKOUT, Host, accelerator, find_host, running_host
 
 WORKFLOW = Path(__file__).with_name("quickstart.api.json")
 PRESET = "nano"
-# What a prompt takes in convolutions of `_probe_s`: at least, and more for each megapixel of the result.
-START_PROBES, PROBES = 10, 60
 SCORES = {"lr": ("lr_consistency",), "gt": ("psnr_y", "ssim_y")}  # reference -> metrics that it allows
 SAMPLE, SAMPLE_GT = CHECKOUT / "demo" / "photo.png", CHECKOUT / "demo" / "photo_gt.jpg"
 
@@ -41,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.restore.demo", description=__doc__)
     parser.add_argument("--photo", type=Path, help="the photo to restore; a sample of ours if not given")
     parser.add_argument("--gt", type=Path, help="the undamaged original, of the size of the result")
-    parser.add_argument("--scale", type=positive, help="size of the result / size of the photo; by its size")
+    parser.add_argument(
+        "--scale", type=scale_option, metavar="X|auto", help="size of the result / size of the photo; auto"
+    )
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for the results")
     options = parser.parse_args(arguments)
     photo, gt = (options.photo, options.gt) if options.photo else (SAMPLE, options.gt or SAMPLE_GT)
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None = None) -> dict[str, Any]:
     """Restore `photo` with the quick-start workflow, write the three files into `out`, return the report.
 
-    Without a scale it is that of `scale_for`. What it will be and about how long it takes is said before.
+    Without a scale, or with 0, it is that of `scale_for`. What it will be and about how long it takes is said
+    before.
 
     Raises:
         FileNotFoundError: if there is no host.
@@ -145,23 +147,8 @@ def _plan(photo: tuple[int, int], result: tuple[int, int], scale: float) -> str:
     if device := accelerator():
         how_long = f"how long {device} takes isn't known before"
     else:
-        probes = START_PROBES + PROBES * result[0] * result[1] / 1e6
-        how_long = f"about {max(1, round(probes * _probe_s()))} s on this CPU"
+        how_long = f"about {max(1, round(seconds_on_cpu(*result)))} s on this CPU"
     return f"{size}; {how_long}; SCALE= changes it"
-
-
-def _probe_s() -> float:
-    """Seconds of one 3x3 convolution of 64 channels at 256x256 px on the CPU, the best of five."""
-    import torch  # takes seconds
-
-    convolution, x = torch.nn.Conv2d(64, 64, 3, padding=1), torch.zeros(1, 64, 256, 256)
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(5):
-            begun = time.perf_counter()
-            convolution(x)
-            seconds.append(time.perf_counter() - begun)
-    return min(seconds)
 
 
 def _one(graph: Graph, class_type: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from .server import CHECKOUT
 SUFFIX = ".api.json"
 SHIPPED = {file.name.removesuffix(SUFFIX): file for file in sorted(Path(__file__).parent.rglob(f"*{SUFFIX}"))}
 ENDS = {"LoadImage": "Load Image", "SaveImage": "Save Image"}
-AUTO = "auto"  # in place of a scale: by each photo's size
-SEEDS = ("seed", "noise_seed")  # what the editor follows with a menu of its own
+AUTO, AUTO_VALUE = "auto", 0.0  # a scale by each photo's size: to a person, and in Prepare Photo
+SEEDS = ("seed", "noise_seed")  # what the editor follows with a menu of its own, but on subgraphs
+COMPARE, COMPARISON = "ImageCompare", "IMAGECOMPARE"  # a slider for the eye, and its widget, never saved
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +60,10 @@ class Workflow:
 
     def settings(self) -> dict[str, Any]:
         """The preset, scale and seed that it works with; None for those that it has no input for."""
+        scale = _first(self.graph, "UGCSR_PrepareImage", "scale")
         return {
             "preset": _first(self.graph, "UGCSR_RestorationPreset", "preset") or _own_preset(self.graph),
-            "scale": _first(self.graph, "UGCSR_PrepareImage", "scale"),
+            "scale": AUTO if scale == AUTO_VALUE else scale,
             "seed": next(
                 (_first(self.graph, None, name) for name in SEEDS if _places(self.graph, None, name)), None
             ),
@@ -96,7 +98,7 @@ def find(name: str) -> Workflow:
 
 
 def read_graph(file: Path) -> Graph:
-    """A graph in API format, with one Load Image and one Save Image.
+    """A graph in API format, with one Load Image and one Save Image, and without sliders.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -121,7 +123,7 @@ def read_graph(file: Path) -> Graph:
             raise ValueError(
                 f"'{file}' has {count} {title} nodes where one is wanted: one photo goes in, one comes out."
             )
-    return graph
+    return {key: node for key, node in graph.items() if node["class_type"] != COMPARE}
 
 
 def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed: int | None) -> Workflow:
@@ -146,7 +148,7 @@ def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed:
     if scale is not None:
         _set(changed, "--scale", "Prepare Photo", scaled, scale)
     elif workflow.name in SHIPPED and scaled:
-        _set(changed, "--scale", "Prepare Photo", scaled, AUTO)
+        _set(changed, "--scale", "Prepare Photo", scaled, AUTO_VALUE)
     if seed is not None:
         places = [place for name in SEEDS for place in _places(graph, None, name)]
         _set(changed, "--seed", "KSampler", places, seed)
@@ -201,20 +203,54 @@ def _all(graph: Graph, kind: str) -> list[dict[str, Any]]:
 def _follow(editor: Mapping[str, Any], graph: Graph) -> dict[str, Any] | None:
     """The editor's file with the graph's values, which it keeps by position; None if it can't be sure."""
     followed = copy.deepcopy(dict(editor))
-    for node in followed["nodes"]:
-        inputs = graph.get(str(node["id"]), {}).get("inputs")
-        if inputs is None:
-            continue
-        values: list[Any] = []
-        kept = iter(node.get("widgets_values") or [])
-        for socket in node.get("inputs", []):
-            if "widget" not in socket:
-                continue
-            before, name = next(kept, None), socket["name"]
-            values.append(before if isinstance(inputs.get(name, []), list) else inputs[name])
-            if name in SEEDS:
-                values.append(next(kept, None))
-        if len(values) != len(node.get("widgets_values") or []):
+    subgraphs = {one["id"]: one for one in followed.get("definitions", {}).get("subgraphs", ())}
+    seen: set[int] = set()
+    for prefix, node, inputs in _editor_nodes(followed["nodes"], "", subgraphs, graph):
+        before = node.get("widgets_values") or []
+        values = _widget_values(node, inputs, subgraph=node["type"] in subgraphs)
+        again = id(node) in seen  # a node of a subgraph that stands in the graph more than once
+        if len(values) != len(before) or (again and values != before):
             return None
         node["widgets_values"] = values
+        if prefix:
+            seen.add(id(node))
     return followed
+
+
+def _editor_nodes(
+    nodes: Sequence[dict[str, Any]], prefix: str, subgraphs: Mapping[str, Any], graph: Graph
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Nodes of the editor's file that the graph has, with what the graph sets on them."""
+    for node in nodes:
+        key = f"{prefix}{node['id']}"
+        if definition := subgraphs.get(node["type"]):
+            yield prefix, node, dict(_promoted(definition, f"{key}:", graph))
+            yield from _editor_nodes(definition["nodes"], f"{key}:", subgraphs, graph)
+        elif key in graph:
+            yield prefix, node, graph[key]["inputs"]
+
+
+def _promoted(definition: Mapping[str, Any], prefix: str, graph: Graph) -> Iterator[tuple[str, Any]]:
+    """What the graph sets on the inputs of a subgraph: on the first node that each leads to."""
+    nodes = {node["id"]: node for node in definition["nodes"]}
+    targets = {link["id"]: (link["target_id"], link["target_slot"]) for link in definition["links"]}
+    for one in definition["inputs"]:
+        target, slot = targets[one["linkIds"][0]]
+        inner = graph.get(f"{prefix}{target}", {}).get("inputs", {})
+        if (name := nodes[target]["inputs"][slot]["name"]) in inner:
+            yield one["name"], inner[name]
+
+
+def _widget_values(node: Mapping[str, Any], inputs: Mapping[str, Any], *, subgraph: bool) -> list[Any]:
+    """A value for each widget: the graph's, or the saved one where a link sets it."""
+    values: list[Any] = []
+    kept = iter(node.get("widgets_values") or [])
+    for socket in node.get("inputs", []):
+        if "widget" not in socket or socket["type"] == COMPARISON:
+            continue
+        before, name = next(kept, None), socket["name"]
+        linked = socket.get("link") is not None or isinstance(inputs.get(name, []), list)
+        values.append(before if linked else inputs[name])
+        if name in SEEDS and not subgraph:
+            values.append(next(kept, None))
+    return values

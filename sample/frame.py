@@ -1,16 +1,17 @@
 """From a photo of any size to a canvas that the networks accept, and back to the exact output size."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ..image import mirror_indices, resize
+from .report import Sampling
 
 MAX_MEGAPIXELS = 256  # assumed: 3 GiB of float32 RGB, about what one node may ask of a desktop's memory
-
-
+AUTO = 0.0  # in place of a scale: by the photo's size
 MOST_SIDE_PX = 4096  # of a result whose scale nobody chose
 _SCALES = (4, 2, 1)
 
@@ -34,14 +35,54 @@ def result_size(width: int, height: int, scale: float) -> tuple[int, int]:
 class Frame:
     """The restored photo's size, in the top left of its padded canvas, and the transparency it gets back.
 
-    `alpha` is (B, 1, height, width) in [0, 1] at output size, or None for an RGB photo.
-    `canvas` is the (height, width) of the padded hint.
+    Attributes:
+        height: of the restored photo, in pixels.
+        width: of the restored photo.
+        alpha: (B, 1, height, width) in [0, 1] at output size, or None for an RGB photo.
+        canvas: (height, width) of the padded hint.
+        photo: (height, width) of the photo as it came.
+        scale: size of the restored photo / size of the photo as it came.
+        auto: whether the scale was chosen by the photo's size.
+        before: scores of the photo as it came, for the report.
+        runs: what samplers did with the photo, by their signature in the graph. They note it while they run;
+            nothing else of a frame changes.
     """
 
     height: int
     width: int
     alpha: Tensor | None
     canvas: tuple[int, int]
+    photo: tuple[int, int]
+    scale: float
+    auto: bool = False
+    before: Mapping[str, float] = field(default_factory=dict)
+    runs: dict[str, Sampling] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        """Both sizes and the scale, for a person: "900x600 -> 3600x2400 px (auto: 4x)"."""
+        auto = "auto: " if self.auto else ""
+        sizes = f"{self.photo[1]}x{self.photo[0]} -> {self.width}x{self.height} px"
+        return f"{sizes} ({auto}{self.scale:.4g}x)"
+
+
+def frame_for(photo: tuple[int, int], scale: float, multiple: int = 64) -> Frame:
+    """The frame of an RGB photo of that (height, width), before any pixel is made.
+
+    Args:
+        photo: (height, width) in pixels.
+        scale: output size / input size, halves rounded up; `AUTO` is that of `scale_for`.
+        multiple: what canvas height and width must divide by.
+
+    Raises:
+        ValueError: if the output would have no pixels or too many.
+    """
+    auto = scale == AUTO
+    if auto:
+        scale = scale_for(*photo)
+    height, width = (_scaled(length, scale) for length in photo)
+    _check_size(photo, height, width, scale)
+    canvas = _round_up(height, multiple), _round_up(width, multiple)
+    return Frame(height, width, None, canvas, photo, scale, auto)
 
 
 def fit(image: Tensor, scale: float, multiple: int = 64) -> tuple[Tensor, Frame]:
@@ -49,27 +90,26 @@ def fit(image: Tensor, scale: float, multiple: int = 64) -> tuple[Tensor, Frame]
 
     Args:
         image: (B, 3 or 4, h, w) in [0, 1]; a fourth channel is alpha and travels in the frame.
-        scale: output size / input size, halves rounded up.
-        multiple: what canvas height and width must divide by.
+        scale: as for `frame_for`.
+        multiple: as for `frame_for`.
 
     Returns:
         The hint (B, 3, H', W') in [0, 1], padded at the bottom and on the right, and its frame.
 
     Raises:
-        ValueError: if the output would have no pixels or too many.
+        ValueError: as `frame_for`.
     """
-    height, width = (_scaled(n, scale) for n in image.shape[-2:])
-    _check_size(image, height, width, scale)
+    frame = frame_for((image.shape[-2], image.shape[-1]), scale, multiple)
     hint, alpha = image[:, :3], image[:, 3:]
-    hint = resize(hint, height, width).clamp(0, 1)
-    canvas = _round_up(height, multiple), _round_up(width, multiple)
+    hint = resize(hint, frame.height, frame.width).clamp(0, 1)
     rows, columns = (
-        mirror_indices(side, 0, total, hint.device)
-        for side, total in zip((height, width), canvas, strict=True)
+        mirror_indices(length, 0, total, hint.device)
+        for length, total in zip((frame.height, frame.width), frame.canvas, strict=True)
     )
     hint = hint[:, :, rows][..., columns]
-    opacity = resize(alpha, height, width).clamp(0, 1) if alpha.shape[1] else None
-    return hint, Frame(height=height, width=width, alpha=opacity, canvas=canvas)
+    if alpha.shape[1]:
+        frame = replace(frame, alpha=resize(alpha, frame.height, frame.width).clamp(0, 1))
+    return hint, frame
 
 
 def finish(image: Tensor, frame: Frame) -> Tensor:
@@ -101,8 +141,8 @@ def _scaled(length: int, scale: float) -> int:
     return math.floor(length * scale + 0.5)
 
 
-def _check_size(image: Tensor, height: int, width: int, scale: float) -> None:
-    came = f"{image.shape[-1]}x{image.shape[-2]} px"
+def _check_size(photo: tuple[int, int], height: int, width: int, scale: float) -> None:
+    came = f"{photo[1]}x{photo[0]} px"
     if min(height, width) < 1:
         raise ValueError(
             f"Prepare Photo: 'scale' {scale:g} would make {width}x{height} px of a photo of {came}; "

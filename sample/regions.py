@@ -53,6 +53,27 @@ def lay(mask: Tensor, height: int, width: int, node: str, frame: Frame | None = 
     return F.pad(laid, (0, width - frame.width, 0, height - frame.height), mode="replicate")
 
 
+def with_transparency(photo: Tensor, mask: Tensor | None, node: str) -> Tensor:
+    """A photo (B, 3 or 4, H, W) that is clear where a mask (B or 1, H, W) is 1: (B, 4, H, W).
+
+    Without a mask, or with one that covers nothing, it stays as it is.
+
+    Raises:
+        ValueError: for what is no mask of the photo, as `lay`, or masks of another number of photos.
+    """
+    if mask is None or not mask.any():
+        return photo
+    count, _, height, width = photo.shape
+    opacity = 1 - lay(mask, height, width, node)
+    if len(opacity) not in (1, count):
+        raise ValueError(
+            f"{node}: 'mask' holds {len(opacity)} masks but 'image' {count} photos. Connect both from one "
+            "Load Image."
+        )
+    own = photo[:, 3:] if photo.shape[1] > 3 else 1
+    return torch.cat([photo[:, :3], own * opacity.expand(count, -1, -1, -1)], dim=1)
+
+
 def feathered(mask: Tensor, reach: int, device: torch.device | None = None) -> Tensor:
     """Give a mask (B, 1, H, W) in [0, 1] soft edges: it keeps what it covers, and ends `reach` px outside.
 

@@ -1,4 +1,4 @@
-"""Draws graphs of ComfyUI: one description gives the editor's file and its twin in API format."""
+"""Describes graphs of ComfyUI: `canvas` draws one for the editor, `Graph.to_api` gives its API format."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from typing import Any
 
 Json = dict[str, Any]
 
-PACKAGE, VERSION = "ugc-super-resolution", "0.1.0"
-CORE, CORE_VERSION = "comfy-core", "0.30.0"
+PACKAGE = "ugc-super-resolution"
 HOME = uuid.uuid5(uuid.NAMESPACE_DNS, PACKAGE)  # ids of files and subgraphs, the same every time
 
-WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+COMPARISON = "IMAGECOMPARE"  # the slider of Image Compare
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", COMPARISON)
 IN, OUT = -10, -20  # the nodes that stand for a subgraph's inputs and outputs
 
-# Pixels of the editor's canvas.
-LEFT, TOP, GAP, MARGIN, TITLE = 40, 140, 50, 20, 30
-SLOT, WIDGET, TEXT, EDGE = 20, 24, 90, 16
-HEAD, NOTE_WIDTH, NOTE_LINE, NOTE_LETTERS = 80, 420, 16, 68
-COLORS = ("#3f789e", "#8A8", "#b58b2a", "#a1309b")
+# Pixels of the editor's canvas that a node takes.
+SLOT, WIDGET, TEXT, COMPARED, EDGE = 20, 24, 90, 350, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +27,7 @@ class Socket:
     node: int
     slot: int
     type: str
+    value: Any = None  # what an input of the subgraph begins with, if it is a widget
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,14 @@ class Input:
         """Pixels that its widget takes."""
         if self.options.get("multiline"):
             return TEXT
-        return WIDGET * (1 + self.seed + self.upload)
+        return COMPARED if self.type == COMPARISON else WIDGET * (1 + self.seed + self.upload)
 
     def default(self) -> Any:
         """What the widget begins with."""
         if "default" in self.options:
             return self.options["default"]
+        if self.type == COMPARISON:
+            return {"__value__": ["", ""]}  # how the editor writes a list that is no link
         return "" if self.type == "STRING" else self.options["options"][0]
 
 
@@ -84,6 +84,7 @@ class Node:
     width: int
     picture: int  # pixels of height for what it shows
     after: str  # what the seed does after each run
+    labels: dict[str, str] = field(default_factory=dict)  # words in place of an input's name
     pos: tuple[int, int] = (0, 0)
 
     def __getitem__(self, output: str) -> Socket:
@@ -112,7 +113,11 @@ class Node:
         for one in self.inputs:
             if one.widget:
                 value = self._value(one)
-                values.append(one.default() if isinstance(value, Socket) else value)
+                if isinstance(value, Socket):
+                    value = one.default() if value.value is None else value.value
+                if one.type == COMPARISON:
+                    continue  # the editor fills it and saves nothing
+                values.append(value)
                 if one.seed:
                     values.append(self.after)
                 if one.upload:
@@ -121,6 +126,32 @@ class Node:
 
     def _value(self, one: Input) -> Any:
         return self.values[one.name] if one.name in self.values else one.default()
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """Nodes below each other, a group of the editor if framed; what its note says; where it begins."""
+
+    width: int
+    says: str
+    down: int
+    framed: bool
+    nodes: list[Node] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class App:
+    """What the editor's app shows of a graph.
+
+    Attributes:
+        inputs: (node, input, words about it), in their order.
+        outputs: the nodes whose results it shows.
+        first: whether the graph opens as its app.
+    """
+
+    inputs: Sequence[tuple[Node, str, str]]
+    outputs: Sequence[Node]
+    first: bool
 
 
 @dataclass
@@ -137,21 +168,24 @@ class Graph:
     note: str = ""
     first: int = 1  # id of the first node; no two nodes of a file share one, in subgraphs neither
     nodes: list[Node] = field(default_factory=list)
-    columns: dict[str, tuple[int, list[Node]]] = field(default_factory=dict)
+    columns: dict[str, Column] = field(default_factory=dict)
     current: str = ""
     subgraphs: dict[str, Graph] = field(default_factory=dict)
     outer_inputs: list[Input] = field(default_factory=list)
     outer_outputs: list[tuple[str, Socket]] = field(default_factory=list)
+    app: App | None = None
 
     @property
     def id(self) -> str:
         """The same every time."""
         return str(uuid.uuid5(HOME, self.name))
 
-    def column(self, title: str, width: int = 320) -> None:
-        """Begin a column, or go back to one; nodes that are added stand in it."""
+    def column(
+        self, title: str, width: int = 320, says: str = "", *, down: int = 0, framed: bool = True
+    ) -> None:
+        """Begin a column, so many pixels down, or go back to one; nodes that are added stand in it."""
         self.current = title
-        self.columns.setdefault(title, (width, []))
+        self.columns.setdefault(title, Column(width, says, down, framed))
 
     def add(
         self,
@@ -173,17 +207,16 @@ class Graph:
             type_, definition, called = type_.id, type_.as_node(), called or type_.name
         else:
             definition = self.definitions[type_]
-        width, column = self.columns[self.current]
-        node = Node(
-            self.first + len(self.nodes), type_, definition, inputs, called, models, width, picture, after
-        )
+        column = self.columns[self.current]
+        number, width = self.first + len(self.nodes), column.width
+        node = Node(number, type_, definition, inputs, called, models, width, picture, after)
         if unknown := inputs.keys() - {one.name for one in node.inputs}:
             raise ValueError(f"{type_} has no input {', '.join(sorted(unknown))}.")
         for one in node.inputs:
             if not (one.widget or one.optional or one.name in inputs or type_ in self.subgraphs):
                 raise ValueError(f"{type_}: {one.name} is not connected.")
         self.nodes.append(node)
-        column.append(node)
+        column.nodes.append(node)
         return node
 
     def input(self, name: str, type_: str, like: str = "", **options: Any) -> Socket:
@@ -192,8 +225,9 @@ class Graph:
             (found,) = (one for one in _inputs(self.definitions[type_], {}) if one.name == like)
             # The editor keeps no 'control after generate' for a widget of a subgraph.
             type_, options = found.type, found.options | {"control_after_generate": False} | options
-        self.outer_inputs.append(Input(name, type_, optional=False, options=options))
-        return Socket(IN, len(self.outer_inputs) - 1, type_)
+        made = Input(name, type_, optional=False, options=options)
+        self.outer_inputs.append(made)
+        return Socket(IN, len(self.outer_inputs) - 1, type_, made.default() if made.widget else None)
 
     def output(self, name: str, socket: Socket) -> None:
         """Let the subgraph give what a socket gives."""
@@ -214,13 +248,22 @@ class Graph:
 
     def _flat(self, prefix: str, given: Json) -> Iterator[tuple[str, Json]]:
         for node in self.nodes:
-            inputs = {name: self._resolve(value, prefix, given) for name, value in node.api().items()}
+            inputs = {
+                name: self._resolve(value, prefix, given)
+                for name, value in node.api().items()
+                if not self._open(value, given)
+            }
             if subgraph := self.subgraphs.get(node.type):
                 yield from subgraph._flat(f"{prefix}{node.id}:", inputs)
             else:
                 title = node.title or node.definition["display_name"]
                 entry = {"inputs": inputs, "class_type": node.type, "_meta": {"title": title}}
                 yield f"{prefix}{node.id}", entry
+
+    def _open(self, value: Any, given: Json) -> bool:
+        """Whether it is an input of the subgraph that nothing is connected to."""
+        inner = isinstance(value, Socket) and value.node == IN
+        return inner and self.outer_inputs[value.slot].name not in given
 
     def _resolve(self, value: Any, prefix: str, given: Json) -> Any:
         if not isinstance(value, Socket):
@@ -232,10 +275,6 @@ class Graph:
             _, inner = subgraph.outer_outputs[value.slot]
             return subgraph._resolve(inner, f"{prefix}{node.id}:", {})
         return [f"{prefix}{node.id}", value.slot]
-
-    def to_editor(self) -> Json:
-        """The file of the editor."""
-        return _Sheet(self).file()
 
 
 def _inputs(definition: Json, values: Json) -> Iterator[Input]:
@@ -256,200 +295,3 @@ def _grown(name: str, template: Json, values: Json) -> Iterator[Input]:
     for number in range(connected + 1):
         label = f"{template['prefix']}{number}"
         yield Input(f"{name}.{label}", kind, number >= template["min"], {}, label)
-
-
-class _Sheet:
-    """Lays a graph out and writes it down."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.links: list[tuple[Socket, int, int]] = []  # from, to node, to slot
-        self.groups = list(self._place())
-        self.sockets = {node.id: self._sockets(node) for node in graph.nodes}
-        for slot, (_, socket) in enumerate(graph.outer_outputs):
-            self._link(socket, OUT, slot)
-        self.nodes = [self._node(order, node) for order, node in enumerate(graph.nodes)]
-
-    def file(self) -> Json:
-        """What the editor saves."""
-        graph = self.graph
-        nodes = [*self.nodes, *([self._note()] if graph.note else [])]
-        inner = [_Sheet(one).subgraph() for one in graph.subgraphs.values()]
-        return {
-            "id": graph.id,
-            "revision": 0,
-            "last_node_id": len(nodes),
-            "last_link_id": len(self.links),
-            "nodes": nodes,
-            "links": [
-                [number, socket.node, socket.slot, node, slot, socket.type]
-                for number, (socket, node, slot) in enumerate(self.links, 1)
-            ],
-            "groups": self.groups,
-            **({"definitions": {"subgraphs": inner}} if inner else {}),
-            "config": {},
-            "extra": {"ds": {"scale": 0.6, "offset": [NOTE_WIDTH + 2 * GAP, 0]}},
-            "version": 0.4,
-        }
-
-    def subgraph(self) -> Json:
-        """The same as a definition inside another file."""
-        graph = self.graph
-        right = max(node.pos[0] + node.width for node in graph.nodes) + 2 * GAP
-        inputs = [(one.name, one.type) for one in graph.outer_inputs]
-        outputs = [(name, socket.type) for name, socket in graph.outer_outputs]
-        return {
-            "id": graph.id,
-            "version": 1,
-            "state": {
-                "lastGroupId": len(self.groups),
-                "lastNodeId": graph.nodes[-1].id,
-                "lastLinkId": len(self.links),
-                "lastRerouteId": 0,
-            },
-            "revision": 0,
-            "config": {},
-            "name": graph.name,
-            "inputNode": {"id": IN, "bounding": [LEFT - 240, TOP, 160, EDGE + SLOT * len(inputs)]},
-            "outputNode": {"id": OUT, "bounding": [right, TOP, 120, EDGE + SLOT * len(outputs)]},
-            "inputs": [self._end(IN, slot, *end, LEFT - 100) for slot, end in enumerate(inputs)],
-            "outputs": [self._end(OUT, slot, *end, right + 20) for slot, end in enumerate(outputs)],
-            "widgets": [],
-            "nodes": self.nodes,
-            "groups": self.groups,
-            "links": [
-                {
-                    "id": number,
-                    "origin_id": socket.node,
-                    "origin_slot": socket.slot,
-                    "target_id": node,
-                    "target_slot": slot,
-                    "type": socket.type,
-                }
-                for number, (socket, node, slot) in enumerate(self.links, 1)
-            ],
-            "extra": {},
-            "category": graph.category,
-            "description": graph.description,
-        }
-
-    def _end(self, side: int, slot: int, name: str, type_: str, left: int) -> Json:
-        """An input or output of a subgraph."""
-        linked = [
-            number
-            for number, (socket, node, target) in enumerate(self.links, 1)
-            if (side, slot) in ((socket.node, socket.slot), (node, target))
-        ]
-        return {
-            "id": str(uuid.uuid5(HOME, f"{self.graph.name} {side} {name}")),
-            "name": name,
-            "type": type_,
-            "linkIds": linked,
-            "localized_name": name,
-            "pos": [left, TOP + SLOT * (slot + 1)],
-        }
-
-    def _place(self) -> Iterator[Json]:
-        """Give every node its place, and every column its group."""
-        left = LEFT
-        for number, (title, (width, nodes)) in enumerate(self.graph.columns.items()):
-            top = TOP
-            for node in nodes:
-                node.pos = left, top
-                top += node.height + TITLE + GAP
-            tall = top - TITLE - GAP - TOP + HEAD + MARGIN
-            yield {
-                "id": number + 1,
-                "title": title,
-                "bounding": [left - MARGIN, TOP - HEAD, width + 2 * MARGIN, tall],
-                "color": COLORS[number % len(COLORS)],
-                "font_size": 24,
-                "flags": {},
-            }
-            left += width + 2 * MARGIN + GAP
-
-    def _link(self, socket: Socket, node: int, slot: int) -> int:
-        self.links.append((socket, node, slot))
-        return len(self.links)
-
-    def _sockets(self, node: Node) -> list[Json]:
-        sockets: list[Json] = []
-        # Plain ones come first, as the editor writes them.
-        for one in sorted(node.inputs, key=lambda one: one.widget):
-            value = node.values.get(one.name)
-            sockets.append(
-                {
-                    **({"label": one.label} if one.label else {}),
-                    "localized_name": one.name,
-                    "name": one.name,
-                    **({"shape": 7} if one.optional else {}),
-                    "type": one.type,
-                    **({"widget": {"name": one.name}} if one.widget else {}),
-                    "link": self._link(value, node.id, len(sockets)) if isinstance(value, Socket) else None,
-                }
-            )
-            if one.upload:
-                upload = {"localized_name": "upload", "name": "upload", "type": "IMAGEUPLOAD"}
-                sockets.append({**upload, "widget": {"name": "upload"}, "link": None})
-        return sockets
-
-    def _node(self, order: int, node: Node) -> Json:
-        outputs = zip(node.definition["output_name"], node.definition["output"], strict=True)
-        inner = node.type in self.graph.subgraphs
-        package, version = (
-            (PACKAGE, VERSION) if inner or node.type.startswith("UGCSR_") else (CORE, CORE_VERSION)
-        )
-        properties = {"cnr_id": package, "ver": version}
-        return {
-            "id": node.id,
-            "type": node.type,
-            "pos": list(node.pos),
-            "size": [node.width, node.height],
-            "flags": {},
-            "order": order,
-            "mode": 0,
-            "inputs": self.sockets[node.id],
-            "outputs": [
-                {
-                    "localized_name": name,
-                    "name": name,
-                    "type": type_,
-                    "links": self._from(node.id, slot) or None,
-                }
-                for slot, (name, type_) in enumerate(outputs)
-            ],
-            **({"title": node.title} if node.title else {}),
-            "properties": {
-                **properties,
-                **({} if inner else {"Node name for S&R": node.type}),
-                **({"models": list(node.models)} if node.models else {}),
-            },
-            "widgets_values": node.widget_values(),
-        }
-
-    def _from(self, node: int, slot: int) -> list[int]:
-        """The links that leave a socket."""
-        return [
-            number
-            for number, (socket, _, _) in enumerate(self.links, 1)
-            if (socket.node, socket.slot) == (node, slot)
-        ]
-
-    def _note(self) -> Json:
-        lines = sum(1 + len(line) // NOTE_LETTERS for line in self.graph.note.splitlines())
-        return {
-            "id": len(self.nodes) + 1,
-            "type": "MarkdownNote",
-            "pos": [LEFT - NOTE_WIDTH - 2 * GAP, TOP - HEAD],
-            "size": [NOTE_WIDTH, NOTE_LINE * lines + HEAD],
-            "flags": {},
-            "order": len(self.nodes),
-            "mode": 0,
-            "inputs": [],
-            "outputs": [],
-            "title": "Read me",
-            "properties": {},
-            "widgets_values": [self.graph.note],
-            "color": "#222",
-            "bgcolor": "#000",
-        }

@@ -149,10 +149,8 @@ def photo(tmp_path_factory):
     return file
 
 
-@pytest.fixture(scope="session")
-def quickstart():
-    """Makes the shipped quick-start graph, in API format, for an uploaded photo."""
-    graph = json.loads((ROOT / "restore" / "quickstart.api.json").read_text())
+def _for_a_photo(workflow):
+    graph = json.loads((ROOT / "restore" / f"{workflow}.api.json").read_text())
 
     def make(name):
         made = copy.deepcopy(graph)
@@ -160,6 +158,18 @@ def quickstart():
         return made
 
     return make
+
+
+@pytest.fixture(scope="session")
+def quickstart():
+    """Makes the shipped quick-start graph, in API format, for an uploaded photo."""
+    return _for_a_photo("quickstart")
+
+
+@pytest.fixture(scope="session")
+def anatomy():
+    """The same laid open: its nodes have numbers of their own, which tests change it by."""
+    return _for_a_photo("anatomy")
 
 
 @pytest.fixture

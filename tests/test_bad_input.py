@@ -21,9 +21,9 @@ def model_folders(host_server):
 
 
 @pytest.fixture
-def graph(client, photo, quickstart):
+def graph(client, photo, anatomy):
     """The quick-start graph for a small photo."""
-    return quickstart(client.upload(photo))
+    return anatomy(client.upload(photo))
 
 
 @pytest.fixture
@@ -86,14 +86,24 @@ def test_an_output_of_thousands_of_megapixels_is_refused(refused, graph):
     refused(with_image(graph, "3", "image", "large"), r"Prepare Photo: .*scale")
 
 
+def test_what_no_memory_could_hold_is_refused_before_the_work(refused, graph):
+    bad = with_image(graph, "3", "image", "millions")
+    bad["3"]["inputs"]["scale"] = 16.0
+    need = r"8000000 photos of 1x1 -> 16x16 px \(16x\) takes 1098\.6 GiB for its pictures alone, and this "
+    refused(
+        bad,
+        rf"^Prepare Photo: {need}machine has .+ GiB\. Choose a 'scale' of at most .+, or fewer photos",
+    )
+
+
 def test_a_scale_beyond_the_widget_is_refused(refused, graph):
     bad = graph | {"3": node("UGCSR_PrepareImage", image=["1", 0], scale=1000.0)}
     refused(bad, r"Prepare.*bigger than max.*scale")
 
 
-def test_a_photo_of_one_pixel_is_restored(client, quickstart, tmp_path):
+def test_a_photo_of_one_pixel_is_restored(client, anatomy, tmp_path):
     Image.new("RGB", (1, 1), (200, 90, 40)).save(tmp_path / "pixel.png")
-    outputs = client.run(quickstart(client.upload(tmp_path / "pixel.png")))
+    outputs = client.run(anatomy(client.upload(tmp_path / "pixel.png")))
     (tmp_path / "sr.png").write_bytes(client.fetch(outputs["13"]["images"][0]))
     assert Image.open(tmp_path / "sr.png").size == (4, 4)
 

@@ -13,7 +13,7 @@ from ugc_sr.score.picture import from_picture
 
 pytestmark = pytest.mark.comfy
 
-WORKFLOW = CHECKOUT / "workflows" / "degrade_restore_score.json"
+WORKFLOW = CHECKOUT / "restore" / "degrade_restore_score.api.json"
 PREVIEW = {"class_type": "PreviewImage"}
 TEXT = {"class_type": "PreviewAny"}
 
@@ -29,9 +29,9 @@ def photo(tmp_path):
 
 
 @pytest.fixture
-def graph(client, photo, to_api):
+def graph(client, photo):
     """The workflow for a small photo."""
-    made = to_api(WORKFLOW)
+    made = json.loads(WORKFLOW.read_text())
     only(made, "LoadImage")["inputs"]["image"] = client.upload(photo)
     return made
 

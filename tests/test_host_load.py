@@ -63,7 +63,7 @@ def test_importing_the_pack_takes_no_time(host_server):
     assert float(seconds[1]) <= 0.3
 
 
-def test_without_sam2_one_node_says_what_to_install_and_the_rest_work(tmp_path, quickstart, photo):
+def test_without_sam2_one_node_says_what_to_install_and_the_rest_work(tmp_path, anatomy, photo):
     blocker = tmp_path / "blocker"
     (blocker / "sam2").mkdir(parents=True)
     (blocker / "sam2" / "__init__.py").write_text(NO_SAM2)
@@ -72,7 +72,7 @@ def test_without_sam2_one_node_says_what_to_install_and_the_rest_work(tmp_path, 
     ) as host:
         client = Client(host.address)
         assert set(ours(client)) == NODE_IDS
-        graph = quickstart(client.upload(photo))
+        graph = anatomy(client.upload(photo))
         with pytest.raises(RuntimeError, match=r"needs the 'sam2' package.*pip install sam2"):
             client.run(graph)
         client.run({key: graph[key] for key in ("1", "3")} | {"13": _save(["3", 0])})

@@ -75,9 +75,9 @@ def alike(picture, expected):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_photo_is_restored_all_the_same_and_the_next_one_is_as_ever(
-    restore, client, server, wide_photo, quickstart, stage
+    restore, client, server, wide_photo, anatomy, stage
 ):
-    graph = quickstart(client.upload(wide_photo))
+    graph = anatomy(client.upload(wide_photo))
     expected = restore(graph)
     before = len(server.log.read_text())
     short = restore(short_of_memory(graph, stage, times=1))
@@ -88,20 +88,20 @@ def test_the_photo_is_restored_all_the_same_and_the_next_one_is_as_ever(
     assert alike(short, expected) > 40
     # The host runs nothing again for a file that it knows.
     again = shutil.copy(wide_photo, wide_photo.with_name(f"after_{stage}.png"))
-    assert torch.equal(restore(quickstart(client.upload(again))), expected)
+    assert torch.equal(restore(anatomy(client.upload(again))), expected)
 
 
 @pytest.mark.parametrize(("stage", "times", "said"), [("semantics", 2, "reading on the CPU")])
-def test_a_second_time_too(restore, client, server, wide_photo, quickstart, stage, times, said):
-    graph = quickstart(client.upload(wide_photo))
+def test_a_second_time_too(restore, client, server, wide_photo, anatomy, stage, times, said):
+    graph = anatomy(client.upload(wide_photo))
     short = restore(short_of_memory(graph, stage, times))
 
     assert said in server.log.read_text()
     assert alike(short, restore(graph)) > 40
 
 
-def test_what_cannot_fit_is_one_error_and_the_next_photo_is_restored(restore, client, wide_photo, quickstart):
-    graph = quickstart(client.upload(wide_photo))
+def test_what_cannot_fit_is_one_error_and_the_next_photo_is_restored(restore, client, wide_photo, anatomy):
+    graph = anatomy(client.upload(wide_photo))
     with pytest.raises(RuntimeError, match="out of memory"):
         client.run(short_of_memory(graph, "diffusion", times=100))
     assert restore(graph).shape == (1, 3, 240, 680)

@@ -1,6 +1,7 @@
-"""The shipped quick start: its UI file and its API twin are the same graph, and it restores a photo."""
+"""The shipped quick start: it is the blueprint, which `anatomy` lays open, and it restores a photo."""
 
 import io
+import json
 
 import pytest
 from PIL import Image
@@ -9,22 +10,45 @@ from ugc_sr.restore.server import CHECKOUT
 
 pytestmark = pytest.mark.comfy
 
-WORKFLOW = CHECKOUT / "workflows" / "quickstart.json"
+BLUEPRINT = CHECKOUT / "subgraphs" / "Restore Photo.json"
 
 
-def without_titles(graph):
-    return {key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in graph.items()}
+def subgraph(file):
+    (definition,) = json.loads(file.read_text())["definitions"]["subgraphs"]
+    return definition
 
 
-def test_the_file_in_the_template_folder_is_the_graph_that_the_demo_queues(to_api, quickstart):
-    assert to_api(WORKFLOW) == without_titles(quickstart("example.png"))
+def test_its_subgraph_is_the_blueprint_and_anatomy_is_the_same_laid_open(quickstart, anatomy):
+    assert subgraph(CHECKOUT / "workflows" / "quickstart.json") == subgraph(BLUEPRINT)
+    short, long = quickstart("a.png"), anatomy("a.png")
+    numbers = dict(zip(short, long, strict=True))
+
+    def renumbered(value):
+        return [numbers[value[0]], value[1]] if isinstance(value, list) else value
+
+    made = {
+        numbers[key]: {name: renumbered(value) for name, value in node["inputs"].items()}
+        for key, node in short.items()
+    }
+    assert made == {key: node["inputs"] for key, node in long.items()}
 
 
 def test_it_restores_a_photo_to_four_times_its_size_and_tells_its_progress(client, photo, quickstart):
     nodes = []
     graph = quickstart(client.upload(photo))
-    graph["9"]["inputs"]["seed"] = 1  # the host runs nothing again for a graph that it knows
+    graph["2:108"]["inputs"]["seed"] = 1  # the host runs nothing again for a graph that it knows
     outputs = client.run(graph, lambda node, share: nodes.append(node))
-    restored = Image.open(io.BytesIO(client.fetch(outputs["13"]["images"][0])))
+    restored = Image.open(io.BytesIO(client.fetch(outputs["3"]["images"][0])))
     assert restored.size == (160, 96)
-    assert nodes[-1] == "Save Image"
+    assert "Save Image" in nodes
+
+
+def test_a_sticker_keeps_its_transparency(client, quickstart, tmp_path):
+    sticker = Image.new("RGBA", (24, 16), (0, 0, 0, 0))
+    sticker.paste((200, 40, 30, 255), (8, 4, 16, 12))
+    sticker.save(tmp_path / "sticker.png")
+    outputs = client.run(quickstart(client.upload(tmp_path / "sticker.png")))
+    restored = Image.open(io.BytesIO(client.fetch(outputs["3"]["images"][0])))
+    assert (restored.mode, restored.size) == ("RGBA", (96, 64))
+    assert [restored.getpixel(place)[3] for place in ((2, 2), (48, 32))] == [0, 255]
+    assert outputs["5"]["text"][0].startswith("24x16 -> 96x64 px (auto: 4x); transparency enlarged with it")

@@ -279,6 +279,21 @@ def test_a_base_of_another_family_is_refused(internet, fetch, stored):
     assert stored() == {}
 
 
+def test_a_folder_of_the_hub_comes_with_its_config_which_tells_the_heads(internet, fetch, stored, published):
+    adapter = "model_patches/seesr/unet/diffusion_pytorch_model.safetensors"
+    folder = "seesr/unet"
+    internet.on_hub("CSWRY/SeeSR", f"{folder}/diffusion_pytorch_model.safetensors", published["unet"])
+    wrong = {"block_out_channels": [320], "attention_head_dim": [8]}
+    internet.on_hub("CSWRY/SeeSR", f"{folder}/config.json", json.dumps(wrong).encode())
+    code, said, _ = fetch("seesr/unet")
+    assert code == 2
+    assert "has 8 heads for 320 channels; expected 5" in said
+    assert stored() == {}
+    internet.on_hub("CSWRY/SeeSR", f"{folder}/config.json", b"{}")
+    assert fetch("seesr/unet")[0] == 0
+    assert set(stored()) == {adapter}
+
+
 def test_drives_quota_is_told_with_the_page_and_what_to_do(srlab, fetch, stored):
     page = b'<p class="uc-error-subcaption">Too many users have viewed or downloaded this file recently.</p>'
     srlab.answer("https://drive.google.com/uc", srlab.status(200, page, Content_Type="text/html"))
@@ -412,6 +427,7 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_two_the_other_goes_on_where_it_was(internet, fetch, models, stored, large):
     internet.on_hub(SD2, "512-base-ema.safetensors", large)
     (content,) = internet.files
@@ -438,6 +454,7 @@ def test_killed_in_the_middle_of_two_the_other_goes_on_where_it_was(internet, fe
     assert not list(models.rglob("*.part"))
 
 
+@pytest.mark.deep
 def test_killed_on_drive_it_goes_on_where_it_was(internet, fetch, models, stored, published):
     pytest.importorskip("gdown")
     files = {"config.json": b"{}", "diffusion_pytorch_model.safetensors": published["unet"]}

@@ -132,14 +132,14 @@ def test_split_sigmas_and_disabled_noise_are_one_run(nano, agree, latent):
     assert agree(one, all_done) > SAME_DB
 
 
-def test_a_run_over_http_in_two_parts_is_one_run(client, photo_file, quickstart):
+def test_a_run_over_http_in_two_parts_is_one_run(client, photo_file, anatomy):
     """The quick start with its KSampler cut in two."""
     import io
 
     from PIL import Image
 
     def picture(cut):
-        graph = quickstart(client.upload(photo_file))
+        graph = anatomy(client.upload(photo_file))
         kept = graph["9"]["inputs"]
         if not cut:
             kept["steps"] = 4

@@ -2,11 +2,14 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from ugc_sr.models import catalogue
 from ugc_sr.models.catalogue import PRESETS, SETS, UNKNOWN, WEIGHTS, WORKFLOWS, find, recognise, table
 from ugc_sr.sample.presets import NAMES, load
 
@@ -133,3 +136,23 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
 def test_every_set_has_files():
     for name in SETS:
         assert find([name])
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [("custom_nodes/ugc-super-resolution", "ugc-super-resolution"), ("src/checkout", "ugc_sr")],
+)
+def test_the_command_names_the_folder_in_custom_nodes(tmp_path, place, named):
+    package = tmp_path / place
+    package.parent.mkdir(parents=True)
+    package.symlink_to(Path(catalogue.__file__).parents[1], target_is_directory=True)
+    program = "from importlib import import_module as load; import sys; "
+    program += "print(load(sys.argv[1] + '.models.catalogue').command('turbo'))"
+    said = subprocess.run(
+        [sys.executable, "-c", program, package.name],
+        cwd=package.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said == f"python -m {named}.models fetch turbo\n"

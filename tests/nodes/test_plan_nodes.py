@@ -14,13 +14,13 @@ PLAN = "20"
 
 
 @pytest.fixture
-def planned(quickstart, client):
+def planned(anatomy, client):
     """The quick start with a plan, for a photo of one colour."""
 
     def make(folder, width, height, **widgets):
         file = folder / f"{width}x{height}.png"
         Image.new("RGB", (width, height), (200, 90, 40)).save(file)
-        graph = quickstart(client.upload(file))
+        graph = anatomy(client.upload(file))
         sockets = {"model": ["5", 0], "hint": ["3", 0], "vae": ["2", 2], "control_net": ["2", 4]}
         sockets["encoder"] = ["2", 5]
         graph[PLAN] = {"class_type": "UGCSR_PlanRestoration", "inputs": sockets | widgets}

@@ -157,7 +157,11 @@ def test_fidelity_sets_the_sharpness_of_the_bundled_model(run, nano, latent):
 
     for fidelity, sharpness in ((0.0, 1.0), (0.25, 0.75), (1.0, 0.0)):
         given = run(sharpened(nano, 0.6), latent, "nano", fidelity=fidelity)["model"]
-        assert given.model_options == sharpened(nano, sharpness).model_options
+        named = given.model_options["transformer_options"].pop("ugcsr_preset")
+        assert named == f"nano with fidelity {fidelity:g}"
+        expected = sharpened(nano, sharpness).model_options
+        del expected["transformer_options"]["ugcsr_preset"]
+        assert given.model_options == expected
     assert nano.model_options != given.model_options  # the one that was given stays as it is
 
 
@@ -199,10 +203,10 @@ def test_a_model_that_predicts_the_picture_is_refused_but_not_one_that_predicts_
 
 
 @pytest.fixture
-def wired(quickstart, client, photo):
+def wired(anatomy, client, photo):
     """The quick start with all that it can take from Restoration Preset."""
     outputs = client.node_definitions()["UGCSR_RestorationPreset"]["output_name"]
-    graph = quickstart(client.upload(photo))
+    graph = anatomy(client.upload(photo))
     inputs = {"model": ["2", 0], "latent": ["8", 0], "preset": "nano", "tags": "", "fidelity": 0.5}
     graph[PRESET] = {"class_type": "UGCSR_RestorationPreset", "inputs": inputs, "_meta": {"title": "Preset"}}
     graph["5"]["inputs"]["model"] = [PRESET, outputs.index("model")]
@@ -212,9 +216,9 @@ def wired(quickstart, client, photo):
     return graph
 
 
-def test_the_host_runs_the_quick_start_by_links_to_the_same_picture(wired, client, photo, quickstart):
+def test_the_host_runs_the_quick_start_by_links_to_the_same_picture(wired, client, photo, anatomy):
     pictures = []
-    for graph in (wired, quickstart(client.upload(photo))):
+    for graph in (wired, anatomy(client.upload(photo))):
         saved = client.run(graph)["13"]["images"][0]
         pictures.append(Image.open(io.BytesIO(client.fetch(saved))).tobytes())
     assert pictures[0] == pictures[1]

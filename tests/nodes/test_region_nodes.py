@@ -118,7 +118,7 @@ def test_every_input_says_what_it_does_to_the_picture():
         assert all(len(socket.tooltip) > 20 for socket in (*schema.inputs, *schema.outputs))
 
 
-def test_text_stays_through_the_quick_start(client, photo, quickstart, tmp_path):
+def test_text_stays_through_the_quick_start(client, photo, anatomy, tmp_path):
     """A mask painted on the small photo protects a region; the rest is what it was without the nodes."""
     painted = Image.open(photo).convert("RGBA")
     opacity = Image.new("L", painted.size, 255)
@@ -127,7 +127,7 @@ def test_text_stays_through_the_quick_start(client, photo, quickstart, tmp_path)
     painted.save(tmp_path / "painted.png")
 
     def graph():
-        made = quickstart(client.upload(photo))
+        made = anatomy(client.upload(photo))
         made["9"]["inputs"]["seed"] = 2
         made["20"] = {"class_type": "LoadImage", "inputs": {"image": client.upload(tmp_path / "painted.png")}}
         return made

@@ -21,7 +21,7 @@ from ugc_sr.restore.server import CHECKOUT
 pytestmark = pytest.mark.comfy
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-QUICKSTART = CHECKOUT / "restore" / "quickstart.api.json"
+ANATOMY = CHECKOUT / "restore" / "anatomy.api.json"
 
 
 @pytest.fixture
@@ -95,9 +95,9 @@ def test_a_folder_comes_out_with_its_names_and_with_what_made_it(restore, photos
         "photo_sha256": hashlib.sha256((photos / "holiday ü.jpg").read_bytes()).hexdigest(),
     }
     # The editor opens what the host saved, with the values that were used.
-    assert json.loads(result.info["prompt"])["9"]["inputs"]["seed"] == 7
-    widgets = {node["type"]: node["widgets_values"] for node in json.loads(result.info["workflow"])["nodes"]}
-    assert widgets["UGCSR_PrepareImage"] == [2.0]
+    assert json.loads(result.info["prompt"])["2:108"]["inputs"]["seed"] == 7
+    (restored,) = (node for node in json.loads(result.info["workflow"])["nodes"] if node["id"] == 2)
+    assert restored["widgets_values"] == [2.0, 0.5, "wavelet", 1024]
 
     before = {name: (out / name).stat().st_mtime_ns for name in files(out)}
     status, said, _ = restore("--seed", 7, "--scale", 2)
@@ -111,7 +111,7 @@ def test_a_folder_comes_out_with_its_names_and_with_what_made_it(restore, photos
 
 def test_a_node_that_fails_is_told_of_for_its_photo_and_the_rest_goes_on(restore, photos, tmp_path):
     (photos / "sub" / "broken.jpg").unlink()
-    graph = json.loads(QUICKSTART.read_text())
+    graph = json.loads(ANATOMY.read_text())
     graph["20"] = {"class_type": "OddImage", "inputs": {"kind": "NaN"}}
     graph["3"]["inputs"]["image"] = ["20", 0]
     (tmp_path / "odd.json").write_text(json.dumps(graph))
@@ -129,7 +129,7 @@ def test_a_node_that_fails_is_told_of_for_its_photo_and_the_rest_goes_on(restore
     ],
 )
 def test_a_workflow_that_the_host_does_not_take_is_told_of_once(restore, tmp_path, change, problem):
-    graph = json.loads(QUICKSTART.read_text())
+    graph = json.loads(ANATOMY.read_text())
     graph["3"] |= change
     (tmp_path / "old.json").write_text(json.dumps(graph))
     status, said, warned = restore("--workflow", tmp_path / "old.json")
@@ -196,9 +196,9 @@ def test_a_full_disk_leaves_only_whole_results(process, tmp_path):
 
 @pytest.mark.deep
 def test_ctrl_c_leaves_the_queue_of_the_host_empty_and_can_be_resumed(
-    process, restore, client, quickstart, photo, tmp_path
+    process, restore, client, anatomy, photo, tmp_path
 ):
-    graph = quickstart(client.upload(photo))
+    graph = anatomy(client.upload(photo))
     for seed in range(200):  # another person's work, which keeps the host busy
         graph["9"]["inputs"]["seed"] = seed
         client.queue(graph, str(uuid.uuid4()))

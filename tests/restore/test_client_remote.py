@@ -27,7 +27,7 @@ class Host:
 
     def __init__(self):
         self.faults, self.forgets, self.queued, self.cancelled = [], 0, [], []
-        self.job = {"status": "completed", "outputs": {"13": {"images": [PICTURE]}}}
+        self.job = {"status": "completed", "outputs": {"3": {"images": [PICTURE]}}}
 
     def answer(self, path, body):
         if path == "/upload/image":
@@ -162,8 +162,8 @@ def test_a_picture_that_was_deleted_is_made_again(host, server):
     assert b"fetched" in restore(server)
     assert len(orders) == 2
     changed = {key for key in orders[0] if orders[0][key] != orders[1][key]}
-    assert changed == {"13"}  # Save Image; the sampler's work is kept
-    assert orders[0]["13"]["inputs"].items() < orders[1]["13"]["inputs"].items()
+    assert changed == {"3"}  # Save Image; the sampler's work is kept
+    assert orders[0]["3"]["inputs"].items() < orders[1]["3"]["inputs"].items()
 
 
 def test_a_picture_that_is_deleted_every_time_is_given_up(host, server):
@@ -236,7 +236,7 @@ def test_a_real_host_refuses_nodes_that_it_does_not_know_with_what_to_do(client)
 
 
 @pytest.mark.parametrize("path", ["/upload/image", "/api/jobs/"])
-@pytest.mark.parametrize("garbage", [[], {}, 5, "text", {"status": "completed", "outputs": {"13": [1]}}])
+@pytest.mark.parametrize("garbage", [[], {}, 5, "text", {"status": "completed", "outputs": {"3": [1]}}])
 def test_an_answer_that_no_comfyui_gives_is_told_of_in_words(host, server, path, garbage):
     answer = host.answer
     host.answer = lambda asked, body: garbage if asked.startswith(path) else answer(asked, body)
@@ -248,7 +248,7 @@ def test_an_answer_that_no_comfyui_gives_is_told_of_in_words(host, server, path,
     "picture", [{}, {"type": "output"}, {**PICTURE, "filename": "../../x", "subfolder": "/etc"}]
 )
 def test_names_that_a_host_gives_are_only_sent_back_to_it(host, server, picture):
-    host.job["outputs"]["13"]["images"] = [picture]
+    host.job["outputs"]["3"]["images"] = [picture]
     if "filename" in picture:
         assert b"fetched" in restore(server)
     else:

@@ -30,6 +30,10 @@ def set_to(workflow, **values):
     return adjust(workflow, **({"preset": None, "scale": None, "seed": None} | values))
 
 
+def prepared(graph):
+    return [node["inputs"]["scale"] for node in graph.values() if node["class_type"] == "UGCSR_PrepareImage"]
+
+
 @pytest.mark.parametrize("name", fitting())
 def test_every_workflow_that_is_offered_can_be_set_to_a_photo_in_both_formats(name):
     graph, editor = find(name).for_photo("holiday.png")
@@ -39,22 +43,47 @@ def test_every_workflow_that_is_offered_can_be_set_to_a_photo_in_both_formats(na
     assert shown["widgets_values"][0] == "holiday.png"
 
 
+def sheets(editor):
+    """Widget values by node, of the file itself and of its only subgraph."""
+    (inner,) = editor["definitions"]["subgraphs"]
+    return [
+        {node["type"]: node["widgets_values"] for node in nodes}
+        for nodes in (editor["nodes"], inner["nodes"])
+    ]
+
+
 def test_preset_scale_and_seed_reach_the_graph_and_the_editor():
-    workflow = set_to(find("ugc_wild"), preset="balanced", scale=3.0, seed=7)
+    shipped = find("ugc_wild")
+    workflow = set_to(shipped, preset="balanced", scale=3.0, seed=7)
     assert workflow.settings() == {"preset": "balanced", "scale": 3.0, "seed": 7}
     graph, editor = workflow.for_photo("a.png")
-    before, shown = (
-        {node["id"]: (node["type"], node.get("widgets_values")) for node in nodes}
-        for nodes in (find("ugc_wild").editor["nodes"], editor["nodes"])
-    )
-    changed = {kind: (before[key][1], now) for key, (kind, now) in shown.items() if now != before[key][1]}
-    assert changed.keys() == {"LoadImage", "UGCSR_RestorationPreset", "UGCSR_PrepareImage", "KSampler"}
-    assert changed["UGCSR_RestorationPreset"][1] == ["balanced", *changed["UGCSR_RestorationPreset"][0][1:]]
-    assert changed["UGCSR_PrepareImage"][1] == [3.0]
-    # What the preset drives keeps its values: they are links in the graph.
-    assert changed["KSampler"][1] == [7, *changed["KSampler"][0][1:]]
+    (outer, inner), (before, inner_before) = sheets(editor), sheets(shipped.editor)
+    (restore,) = (kind for kind in outer if "-" in kind)
+    assert outer[restore][:3] == [3.0, "", 7]
+    assert outer.pop(restore)[3:] == before.pop(restore)[3:]  # names of weights
+    assert outer.pop("LoadImage")[0] == "a.png"
+    assert outer == {kind: before[kind] for kind in outer}
+    # In the subgraph its own inputs and what the preset drives keep their values: they are links.
+    preset = inner_before["UGCSR_RestorationPreset"]
+    assert inner == inner_before | {"UGCSR_RestorationPreset": ["balanced", *preset[1:]]}
     assert find("ugc_wild").settings()["preset"] == "wild"  # the shipped one is as it was
     assert graph["1"]["inputs"]["image"] == "a.png"
+
+
+def test_four_of_one_subgraph_are_followed_where_they_agree():
+    shipped = find("compare_presets")
+    _, editor = set_to(shipped, seed=7).for_photo("a.png")
+    presets = [node["widgets_values"] for node in editor["nodes"] if "-" in node["type"]]
+    assert presets == [["wild", 7], ["synthetic", 7], ["balanced", 7], ["fast", 7]]
+    tiles = [node for node in shipped.graph.values() if node["class_type"] == "UGCSR_TileDiffusion"]
+    tiles[0]["inputs"]["tile_size"] = 512  # in one alone, which the file can't say
+    assert shipped.for_photo("a.png")[1] is None
+
+
+def test_the_slider_is_for_the_editor_alone():
+    graph, editor = find("quickstart").for_photo("a.png")
+    assert "ImageCompare" not in {node["class_type"] for node in graph.values()}
+    assert "ImageCompare" in {node["type"] for node in editor["nodes"]}
 
 
 @pytest.mark.parametrize("name", [n for n in fitting() if find(n).settings()["scale"] is not None])
@@ -64,18 +93,27 @@ def test_a_shipped_workflow_takes_its_scale_from_each_photo(name):
     small, phone = workflow.for_size(640, 480), workflow.for_size(3024, 4032)
     assert (small.settings()["scale"], phone.settings()["scale"]) == (4, 1)
     graph, editor = phone.for_photo("a.png")
-    (prepare,) = [node for node in editor["nodes"] if node["type"] == "UGCSR_PrepareImage"]
-    assert prepare["widgets_values"] == [1]
-    assert "auto" not in json.dumps(graph)
+    scales = [
+        node["widgets_values"][at]
+        for node in editor["nodes"]
+        for at, socket in enumerate(one for one in node["inputs"] if "widget" in one)
+        if socket["name"] == "scale" and node["type"] != "UGCSR_DegradeImage"
+    ]
+    assert scales == [1]
+    assert prepared(graph) == [1]
+    assert prepared(workflow.graph) == [0]  # which Prepare Photo takes for auto, too
     assert workflow.sha256() != small.sha256()  # all photos of a run have the sum of the first
 
 
 def test_a_scale_that_a_person_chose_holds_for_every_photo(file):
     chosen = set_to(find("quickstart"), scale=3.0)
     assert chosen.for_size(4000, 3000) is chosen
-    own = set_to(find(file(json.dumps(find("quickstart").graph))))
+    own = set_to(find(file(json.dumps(set_to(find("quickstart"), scale=4.0).graph))))
     assert own.settings()["scale"] == 4
     assert own.for_size(4000, 3000) is own
+    left = set_to(own, scale=0.0)
+    assert left.settings()["scale"] == "auto"
+    assert left.for_size(4000, 3000).settings()["scale"] == 1
 
 
 def test_its_checksum_is_of_what_decides_about_the_result(file):

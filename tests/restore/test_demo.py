@@ -68,7 +68,8 @@ def test_a_scale_that_was_asked_for_is_that_of_the_result(demo, tmp_path):
     wrong = ("--photo", tmp_path / "lr.png", "--gt", tmp_path / "lr.png", "--out", tmp_path / "out")
     for scale, message in (
         ("3", "the result of this photo will be 30x30 px"),
-        ("0", "must be a number"),
+        ("auto", "the result of this photo will be 40x40 px"),
+        ("0", "must be a number above 0, got 0; or auto"),
     ):
         result = demo(*wrong, "--scale", scale)
         assert result.returncode > 0

@@ -120,7 +120,7 @@ def test_an_image_of_another_canvas_is_refused():
 
 
 def test_transparency_of_another_batch_is_refused():
-    frame = Frame(height=3, width=3, alpha=torch.ones(2, 1, 3, 3), canvas=(64, 64))
+    frame = Frame(3, 3, torch.ones(2, 1, 3, 3), canvas=(64, 64), photo=(3, 3), scale=1)
     with pytest.raises(ValueError, match="'image' holds 5 photos but 'frame' has the transparency of 2"):
         finish(torch.rand(5, 3, 64, 64), frame)
 
@@ -162,6 +162,21 @@ def test_the_result_has_the_type_of_the_restoration():
 def test_a_scale_that_nobody_chose_is_that_of_the_photos_size(size, scale, result):
     assert scale_for(*size) == scale_for(*reversed(size)) == scale
     assert result_size(*size, scale_for(*size)) == result
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ((30, 40), "40x30 -> 160x120 px (auto: 4x)"),
+        ((3, 1500), "1500x3 -> 3000x6 px (auto: 2x)"),
+        ((5000, 1), "1x5000 -> 1x4096 px (auto: 0.8192x)"),
+    ],
+)
+def test_a_frame_says_what_was_chosen_for_its_photo(size, said):
+    hint, frame = fit(torch.rand(2, 3, *size), scale=0)
+    assert str(frame) == said
+    assert finish(hint, frame).shape[2:] == (frame.height, frame.width)
+    assert str(fit(torch.rand(1, 3, *size), scale=1)[1]).endswith("px (1x)")
 
 
 def test_no_result_of_such_a_scale_is_larger_than_4096_px():

@@ -178,8 +178,8 @@ def test_what_is_no_json_object_is_refused(text, message):
         Preset.from_json(text)
 
 
-def test_the_tuned_preset_and_curve_fit_the_quick_start(quickstart):
-    graph = quickstart("photo.png")
+def test_the_tuned_preset_and_curve_fit_the_quick_start(anatomy):
+    graph = anatomy("photo.png")
     preset = Preset.from_json((TUNED / "nano.json").read_text())
     curve = FidelityCurve.from_json((TUNED / "nano_curve.json").read_text())
     for values in (preset.values, *(point.values for point in curve.points)):
@@ -193,9 +193,9 @@ def test_every_file_is_a_preset_of_its_name():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_preset_sets_the_same_inputs_of_the_quick_start(name, quickstart):
+def test_every_preset_sets_the_same_inputs_of_the_quick_start(name, anatomy):
     assert load(name).values.keys() == load("nano").values.keys()
-    assert apply(load(name).values, quickstart("photo.png"))
+    assert apply(load(name).values, anatomy("photo.png"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -206,8 +206,8 @@ def test_every_value_has_one_source(name):
     assert all(preset.sources)
 
 
-def test_nano_is_the_quick_start(quickstart):
-    assert apply(load("nano").values, quickstart("photo.png")) == quickstart("photo.png")
+def test_nano_is_the_quick_start(anatomy):
+    assert apply(load("nano").values, anatomy("photo.png")) == anatomy("photo.png")
     tuned = Preset.from_json((TUNED / "nano.json").read_text())
     assert not tuned.held_out.beats_default  # else nano should be the tuned one
 

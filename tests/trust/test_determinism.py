@@ -49,11 +49,11 @@ def pixels(client):
 
 
 @pytest.fixture
-def tiled(quickstart):
+def tiled(anatomy):
     """The quick start in tiles of 256 px with the given changes, as node -> inputs."""
 
     def make(name, **changes):
-        graph = quickstart(name)
+        graph = anatomy(name)
         graph["7"]["inputs"] |= {"tile_size": 256, "overlap": 64}
         for key, inputs in changes.items():
             graph[key.removeprefix("n")]["inputs"] |= inputs

@@ -68,19 +68,17 @@ def again(client, wide_photo):
     return lambda: client.upload_as(f"{uuid.uuid4()}.png", wide_photo.read_bytes())
 
 
-def test_a_host_that_was_started_anew_gives_the_same_bytes(
-    restored, quickstart, again, host_server, wide_photo
-):
+def test_a_host_that_was_started_anew_gives_the_same_bytes(restored, anatomy, again, host_server, wide_photo):
     older = Client(host_server.address)
-    (picture,) = older.run(quickstart(older.upload(wide_photo)))["13"]["images"]
+    (picture,) = older.run(anatomy(older.upload(wide_photo)))["13"]["images"]
     expected = np.asarray(Image.open(io.BytesIO(older.fetch(picture))), dtype=float)
-    assert np.array_equal(restored(quickstart(again())), expected)
+    assert np.array_equal(restored(anatomy(again())), expected)
 
 
 @pytest.mark.parametrize("step", range(STEPS))
-def test_out_of_memory_at_any_step_makes_the_tiles_smaller(client, restored, quickstart, again, step):
+def test_out_of_memory_at_any_step_makes_the_tiles_smaller(client, restored, anatomy, again, step):
     def graph():
-        made = quickstart(again())
+        made = anatomy(again())
         made["9"]["inputs"]["steps"] = STEPS
         return made
 
@@ -94,20 +92,20 @@ def test_out_of_memory_at_any_step_makes_the_tiles_smaller(client, restored, qui
     assert np.array_equal(restored(graph()), expected)
 
 
-def test_interrupted_at_any_moment_the_next_photo_is_as_ever(client, restored, quickstart, again):
-    expected = restored(quickstart(again()))
+def test_interrupted_at_any_moment_the_next_photo_is_as_ever(client, restored, anatomy, again):
+    expected = restored(anatomy(again()))
     started = time.monotonic()
-    assert np.array_equal(restored(quickstart(again())), expected)
+    assert np.array_equal(restored(anatomy(again())), expected)
     whole_s = time.monotonic() - started
     ends = []
     for attempt in range(INTERRUPTS):
         prompt = str(uuid.uuid4())
-        client.queue(quickstart(again()), prompt)
+        client.queue(anatomy(again()), prompt)
         # Spread evenly, but nowhere exactly.
         time.sleep(whole_s * (attempt + random.random()) / INTERRUPTS)
         client.cancel(prompt)
         ends.append(ended(client, prompt))
-        assert np.array_equal(restored(quickstart(again())), expected)
+        assert np.array_equal(restored(anatomy(again())), expected)
     print(f"interrupted at {INTERRUPTS} moments of {whole_s:.2f} s: {ends.count('cancelled')} in time")
     assert set(ends) <= {"cancelled", "completed"}
     assert "cancelled" in ends

@@ -89,11 +89,11 @@ TEXTS = [
 class Graphs:
     """Draws graphs from the host's list of nodes, around the quick start."""
 
-    def __init__(self, definitions, quickstart, photos):
+    def __init__(self, definitions, anatomy, photos):
         wanted = {name for name in definitions if name.startswith("UGCSR_")} | set(AROUND)
         self.nodes = {name: definitions[name] for name in sorted(wanted)}
         self.ours = [name for name in self.nodes if name.startswith("UGCSR_")]
-        self.quickstart, self.photos = quickstart, photos
+        self.anatomy, self.photos = anatomy, photos
         self.makers = {}
         for name, node in self.nodes.items():
             for slot, kind in enumerate(node["output"]):
@@ -102,7 +102,7 @@ class Graphs:
     def around(self, name):
         """The quick start with one more node, all at its defaults; gives the node's number."""
         self.random, self.share = random.Random(0), 0
-        self.graph = self.quickstart(self.photos[-1])
+        self.graph = self.anatomy(self.photos[-1])
         node = self._add(name)
         self._show(node)
         return node
@@ -110,7 +110,7 @@ class Graphs:
     def draw(self, seed):
         """One graph in API format; the same seed draws the same."""
         self.random, self.share = random.Random(seed), 1
-        self.graph = self.quickstart(self._photo())
+        self.graph = self.anatomy(self._photo())
         save = self.graph.pop("13")
         # Of every class in turn, so that each is tried as often.
         added = [self._add(self.ours[seed % len(self.ours)])]
@@ -364,9 +364,9 @@ def defect(kind, words, traceback):
 
 
 @pytest.mark.deep
-def test_no_graph_crashes_hangs_or_fails_without_words(host_server, client, quickstart, photos, photo, send):
-    graphs = Graphs(client.node_definitions(), quickstart, photos)
-    expected = _restored(client, quickstart, photo)
+def test_no_graph_crashes_hangs_or_fails_without_words(host_server, client, anatomy, photos, photo, send):
+    graphs = Graphs(client.node_definitions(), anatomy, photos)
+    expected = _restored(client, anatomy, photo)
     wrong, seen = [], Counter()
     for name in graphs.ours:  # what is imported or loaded once for all is not lost
         graphs.around(name)
@@ -390,7 +390,7 @@ def test_no_graph_crashes_hangs_or_fails_without_words(host_server, client, quic
     assert host_server.process.poll() is None
     assert seen["ran"] > GRAPHS // 5  # most end at their first wrong value
     assert grown < GROWTH_MB
-    assert _restored(client, quickstart, photo) == expected
+    assert _restored(client, anatomy, photo) == expected
 
 
 def numbers(definitions):
@@ -402,9 +402,9 @@ def numbers(definitions):
                     yield name, key, kind, (options[0]["min"], options[0]["max"])
 
 
-def test_a_number_out_of_bounds_is_refused_over_a_link_too(client, quickstart, photos, send):
+def test_a_number_out_of_bounds_is_refused_over_a_link_too(client, anatomy, photos, send):
     definitions = client.node_definitions()
-    graphs = Graphs(definitions, quickstart, photos)
+    graphs = Graphs(definitions, anatomy, photos)
     taken = list(numbers(definitions))
     for name, key, kind, (least, most) in taken:
         for value in (least - 1, 2**62 if most < 2**62 else None, float("nan") if kind == "FLOAT" else None):
@@ -421,8 +421,8 @@ def test_a_number_out_of_bounds_is_refused_over_a_link_too(client, quickstart, p
     assert len(taken) >= 30
 
 
-def _restored(client, quickstart, photo):
-    (picture,) = client.run(quickstart(client.upload(photo)))["13"]["images"]
+def _restored(client, anatomy, photo):
+    (picture,) = client.run(anatomy(client.upload(photo)))["13"]["images"]
     return Image.open(io.BytesIO(client.fetch(picture))).tobytes()
 
 

@@ -33,13 +33,13 @@ def test_growth_is_that_of_the_line_whatever_a_few_outliers_do():
     assert growth(line) == pytest.approx(10)
 
 
-def test_photo_after_photo_takes_the_same_time_memory_and_files(host_server, client, quickstart):
+def test_photo_after_photo_takes_the_same_time_memory_and_files(host_server, client, anatomy):
     host = psutil.Process(host_server.process.pid)
     seconds, cpu, resident, files = [], [], [], []
     for number in range(PHOTOS):
         name = client.upload_as(f"soak_{number}.png", noisy(number))
         used, started = sum(host.cpu_times()[:2]), time.monotonic()
-        (picture,) = client.run(quickstart(name))["13"]["images"]
+        (picture,) = client.run(anatomy(name))["13"]["images"]
         seconds.append(time.monotonic() - started)
         cpu.append(sum(host.cpu_times()[:2]) - used)
         resident.append(host.memory_info().rss / 2**20)

@@ -124,7 +124,9 @@ def test_nothing_that_a_graph_runs_imports_a_network_or_runs_text(file):
 
 
 def test_bandit_finds_nothing_that_is_not_explained():
-    folders = [ROOT / folder for folder in (*SHIPPED, "restore", "tune", "train", "scripts", "benchmarks")]
+    folders = [
+        ROOT / folder for folder in (*SHIPPED, "fetch", "restore", "tune", "train", "scripts", "benchmarks")
+    ]
     command = [
         sys.executable,
         "-m",
@@ -152,14 +154,14 @@ def test_bandit_finds_nothing_that_is_not_explained():
 
 @pytest.mark.comfy
 @pytest.mark.deep
-def test_import_and_quick_start_ask_nothing_of_the_network(tmp_path, photo, quickstart):
+def test_import_and_quick_start_ask_nothing_of_the_network(tmp_path, photo, anatomy):
     log = tmp_path / "asked"
     (tmp_path / "blocker").mkdir()
     (tmp_path / "blocker" / "sitecustomize.py").write_text(BLOCKER.format(log=str(log)))
     environment = {"PYTHONPATH": str(tmp_path / "blocker")}
     with running_host(find_host(), tmp_path / "base", cpu=True, environment=environment) as host:
         client = Client(host.address)
-        assert client.run(quickstart(client.upload(photo)))["13"]["images"]
+        assert client.run(anatomy(client.upload(photo)))["13"]["images"]
         client.node_definitions()
     asked = log.read_text().splitlines() if log.exists() else []
     assert [line for line in asked if not line.endswith("[]")] == []

@@ -7,8 +7,8 @@ from ugc_sr.tune.space import PARAMETERS, Choice, Range, as_inputs, own_values, 
 
 
 @pytest.fixture
-def graph(quickstart):
-    return quickstart("photo.png")
+def graph(anatomy):
+    return anatomy("photo.png")
 
 
 def test_all_parameters_of_the_quick_start_are_searched_but_the_tiles(graph):

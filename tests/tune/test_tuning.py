@@ -19,7 +19,7 @@ from ugc_sr.tune.restorer import Pair, PairRestorer
 
 pytestmark = pytest.mark.comfy
 
-QUICK_START = json.loads((CHECKOUT / "restore" / "quickstart.api.json").read_text())
+LONG_FORM = json.loads((CHECKOUT / "restore" / "anatomy.api.json").read_text())
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def tune(pairs, host_server, capsys):
 
 
 def changed(pairs, change):
-    """A file with the quick start after `change`."""
-    graph = copy.deepcopy(QUICK_START)
+    """A file with the quick start, laid open, after `change`."""
+    graph = copy.deepcopy(LONG_FORM)
     change(graph)
     (pairs / "changed.api.json").write_text(json.dumps(graph))
     return "--workflow", pairs / "changed.api.json"
@@ -90,20 +90,20 @@ def test_three_trials_make_a_preset_a_curve_and_a_plot(tune, pairs):
 CONTROL = "UGCSR_ApplySemanticControlNet"
 
 
-def test_the_scores_are_those_of_the_picture_that_the_graph_saves(client, pairs, quickstart):
+def test_the_scores_are_those_of_the_picture_that_the_graph_saves(client, pairs, anatomy):
     pair = Pair(pairs / "lr" / "a.png", pairs / "gt" / "a.png")
     values = {"KSampler.steps": 2, "UGCSR_MatchColor.method": "lab"}
-    (scores,) = PairRestorer(client, quickstart("photo.png"), Extras(())).measure(values, [pair])
-    graph = apply(values, quickstart(client.upload(pair.lr)))
+    (scores,) = PairRestorer(client, anatomy("photo.png"), Extras(())).measure(values, [pair])
+    graph = apply(values, anatomy(client.upload(pair.lr)))
     (saved,) = client.run(graph)["13"]["images"]
     sr = from_picture(Image.open(io.BytesIO(client.fetch(saved))))
     assert scores == evaluate(sr, gt=load(pair.gt), lr=load(pair.lr))
 
 
-def test_nothing_is_left_in_the_output_folder_of_the_host(client, host_server, pairs, quickstart):
+def test_nothing_is_left_in_the_output_folder_of_the_host(client, host_server, pairs, anatomy):
     output = host_server.log.parent / "output"
     before = set(output.glob("**/*"))
-    PairRestorer(client, quickstart("photo.png"), Extras(())).measure(
+    PairRestorer(client, anatomy("photo.png"), Extras(())).measure(
         {}, [Pair(pairs / "lr" / "b.png", pairs / "gt" / "b.png")]
     )
     assert set(output.glob("**/*")) == before

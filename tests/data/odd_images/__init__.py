@@ -13,6 +13,7 @@ IMAGES = {
     "no rows": lambda: torch.zeros(1, 0, 40, 3),
     "no batch": lambda: torch.zeros(24, 40, 3),
     "panorama": lambda: torch.full((1, 24, 200, 3), 0.5),
+    "millions": lambda: torch.zeros(1, 1, 1, 3).expand(8_000_000, 1, 1, 3),
     "large": lambda: torch.zeros(1, 1, 1, 3).expand(1, 4096, 8192, 3),
     "infinite": lambda: torch.full((1, 24, 40, 3), INFINITE),
     "one channel": lambda: torch.full((1, 24, 40, 1), 0.5),

@@ -1,0 +1,51 @@
+"""Scores of a photo and its result that need no original and take moments, whatever the size."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..image import resize
+from .damage import LEAST_PX, blockiness, noise, sharpness
+
+MIDDLE_PX = 512  # of each side that is looked at
+
+
+def before(photo: Tensor, enlarged: Tensor) -> dict[str, float]:
+    """Sharpness of the plainly enlarged photo; noise and blockiness of the photo as it came.
+
+    Args:
+        photo: (1, 3, h, w) in [0, 1].
+        enlarged: (1, 3, H, W), the same at the size of the result; if that is smaller, all is measured on it.
+
+    Returns:
+        Nothing for photos with a side shorter than 32 px.
+    """
+    small = photo if photo.shape[2] <= enlarged.shape[2] else enlarged
+    return _measure(_middle(small, 1), _middle(enlarged, 1))
+
+
+def after(result: Tensor, height: int) -> dict[str, float]:
+    """The same scores of the restored photo (1, 3, H, W), shrunk for noise and blockiness.
+
+    `height` is that of the photo as it came. Like is compared with like: sharpness at the size of the
+    result, where the plainly enlarged photo is soft, and damage at the size at which the photo had it.
+    """
+    scale = max(result.shape[2] / height, 1)
+    middle = _middle(result, scale)
+    rows, columns = (max(round(side / scale), 1) for side in middle.shape[2:])
+    small = resize(middle, rows, columns)
+    return _measure(small.clamp(0, 1), _middle(result, 1))
+
+
+def _measure(small: Tensor, large: Tensor) -> dict[str, float]:
+    if min(*small.shape[2:], *large.shape[2:]) < LEAST_PX:
+        return {}
+    return {"sharpness": sharpness(large), "noise": noise(small), "blockiness": blockiness(small)}
+
+
+def _middle(photo: Tensor, scale: float) -> Tensor:
+    """The middle of a photo, `MIDDLE_PX` a side at most before it was enlarged by `scale`."""
+    height, width = photo.shape[2:]
+    most = round(MIDDLE_PX * scale)
+    top, left = max(0, height - most) // 2, max(0, width - most) // 2
+    return photo[:, :, top : top + most, left : left + most]
