@@ -14,10 +14,10 @@ from typing import Any
 from safetensors import safe_open
 from tqdm import tqdm
 
+from ..console import version
 from ..models import catalogue, files
 from ..models.nano import MODEL
 from ..models.weights import UnsupportedWeightsError
-from ..restore.__main__ import version
 from ..restore.connection import LOGIN_VARIABLE, AnswerError, Connection
 from ..restore.own import OwnHost
 from ..restore.server import CHECKOUT, find_host

@@ -41,7 +41,7 @@ LAYERS = {
         {"torch", "PIL", "numpy", "tqdm"},
     ),
     "doctor": (
-        {"models", "fetch", "restore", "score", "sample", "photos", "image"},
+        {"models", "fetch", "restore", "score", "sample", "photos", "image", "console"},
         {"torch", "safetensors", "PIL", "numpy", "tqdm"},
     ),
     "photos": ({"files"}, {"PIL", "numpy"}),  # no torch, which takes seconds to import

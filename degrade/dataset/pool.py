@@ -53,6 +53,8 @@ def _pool(plan: PairPlan, jobs: Sequence[Job], workers: int, stopped: Stopped) -
     waiting: deque[Future[Outcome]] = deque()
     try:
         while True:
+            if stopped():
+                stop.set()
             # Enough to keep all workers busy, few enough to end soon.
             for job in islice(remaining, 0 if stop.is_set() else 3 * workers + 1 - len(waiting)):
                 with _without_interrupts():

@@ -58,8 +58,8 @@ def make_pairs(
 ) -> Summary:
     """Make the pairs of `jobs` that the data set lacks, with a progress bar on a terminal.
 
-    A photo that can't be used gets a line on stderr. Once `stopped()` is true, running jobs are finished
-    and their pairs entered.
+    A photo that can't be used gets a line on stderr. Once `stopped()` is true, the current samples are
+    finished and their pairs entered.
 
     Raises:
         ValueError: if the data set holds pairs of other settings or photos.

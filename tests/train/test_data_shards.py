@@ -192,7 +192,7 @@ def test_a_full_disk_leaves_no_half_a_shard(tmp_path, pairs):
     command = [sys.executable, "-c", script, str(pairs), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "File too large. Not all was packed" in done.stderr
+    assert "File too large. Not everything was packed" in done.stderr
     assert list((tmp_path / "out").iterdir()) == []
 
 
