@@ -16,7 +16,7 @@ from torch import Tensor
 from ..models.nano import FOLD, LATENT_CHANNELS
 
 KEY = "ugcsr_anchor"  # key of the wrapper, and attribute of noisy latents that holds the anchor
-LEAST_SIGMA = 0.5  # assumed: less noise than this can't be told from the texture of a photo
+LEAST_SIGMA = 0.5  # less noise can't be distinguished from the texture of a photo; assumed
 NOISY = 0.65  # share of the sampler's sigma; the mean of two noisy latents has 0.71 of the noise
 MEDIAN = 0.6745  # of the absolute values of standard normal noise
 

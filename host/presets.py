@@ -44,7 +44,7 @@ def prepare(
 def _mismatch(preset: RestorationPreset, model: Any) -> str:
     """Return the reason why the model doesn't suit the preset, with the remedy; empty if it does.
 
-    sd-turbo can't be told apart from Stable Diffusion 2, so each is accepted for the other. Apply Semantic
+    sd-turbo can't be distinguished from Stable Diffusion 2, so each is accepted for the other. Apply Semantic
     Guidance warns of models that predict v.
     """
     title, bundled = TITLES[preset.base], isinstance(model.model, ResidualModel)
