@@ -1,1 +1,1 @@
-"""The port: everything that touches ComfyUI's internals."""
+"""Adapters to ComfyUI: everything that depends on its internals."""

@@ -1,4 +1,4 @@
-"""SeeSR's image attentions as a module that the host owns, moves and frees."""
+"""SeeSR's image attentions as a module under the host's memory management."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ NODE = "Load Semantic Adapter"
 
 
 class SemanticAdapter(nn.ModuleDict):
-    """Image attentions by the place in the host's UNet after which they act, such as "input_4"."""
+    """Image attentions by the place in the host's UNet after which they run, such as "input_4"."""
 
     def __init__(self, state_dict: Mapping[str, Tensor], dtype: torch.dtype) -> None:
-        """Lay out the modules that `state_dict` ("input_4.norm.weight"...) has weights for."""
+        """Build the modules for the weights in `state_dict`, whose keys begin with the place."""
         sites = dict.fromkeys(key.partition(".")[0] for key in state_dict)
         super().__init__({site: _image_attention(state_dict, site, dtype) for site in sites})
 
@@ -40,7 +40,13 @@ class SemanticAdapter(nn.ModuleDict):
 
 @dataclass(frozen=True, eq=False)
 class LoadedAdapter:
-    """An adapter in the host's care."""
+    """An adapter with its patcher.
+
+    Attributes:
+        patcher: patcher by which the host loads and frees the adapter.
+        token_dim: width of the tokens that it takes.
+        name: name of its file.
+    """
 
     patcher: "comfy.model_patcher.ModelPatcher"
     token_dim: int
@@ -53,7 +59,13 @@ def load_adapter(
     fold: bool = True,
     dtype: torch.dtype | None = None,
 ) -> LoadedAdapter:
-    """Load the image attentions of a UNet in SeeSR's layout; what else the file holds is left out.
+    """Return the image attentions of a UNet in SeeSR's layout; other weights in the file are ignored.
+
+    Args:
+        state_dict: weights of the whole UNet of SeeSR or SRlab, or of its image attentions alone.
+        name: name of the file, for messages.
+        fold: reduce projections of 512 channels, which take duplicated tokens, to SAM2's 256 channels.
+        dtype: dtype of the weights on the device; by default the host's choice.
 
     Args:
         state_dict: all of SeeSR's or SRlab's UNet file, or its image attentions alone.
@@ -76,7 +88,10 @@ def load_adapter(
 def _loaded(
     state_dict: Mapping[str, Tensor], dtype: torch.dtype, disable_dynamic: bool = False
 ) -> "comfy.model_patcher.ModelPatcher":
-    """Return a patcher that can make others of the same weights, which the host asks for on more devices."""
+    """Return a patcher of an adapter with these weights.
+
+    The host can make further patchers of the same weights from it, for more devices.
+    """
     module = SemanticAdapter(state_dict, dtype)
     patcher = own(module, disable_dynamic=disable_dynamic)
     module.load_state_dict(state_dict, assign=patcher.is_dynamic())
@@ -91,7 +106,7 @@ def _again(
 
 
 def storage_dtype(state_dict: Mapping[str, Tensor]) -> torch.dtype:
-    """The float type in which the host would keep these weights on its device."""
+    """Return the float dtype in which the host would store these weights on its device."""
     return comfy.model_management.unet_dtype(
         model_params=comfy.utils.calculate_parameters(state_dict),
         weight_dtype=comfy.utils.weight_dtype(state_dict),

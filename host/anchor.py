@@ -1,7 +1,7 @@
-"""Where a run of the bundled model takes its anchor from: the clean latent that its residual belongs to.
+"""Anchor of a run of the bundled model: the clean latent to which its residual is added.
 
-The anchor is the latent that the sampler is given. A sampler that goes on from another one is given a noisy
-latent, so a noisy latent brings its anchor along.
+The anchor is the latent that the sampler gets. A sampler that continues from another sampler gets a noisy
+latent, so the anchor is attached to the noisy latents that samplers return.
 """
 
 import math
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ..models.nano import FOLD, LATENT_CHANNELS
 
-KEY = "ugcsr_anchor"  # of the wrapper, and of what a noisy latent brings along
-LEAST_SIGMA = 0.5  # assumed: less noise than this can't be told from the texture of a photo
-NOISY = 0.65  # of the sampler's sigma; half and half of two noisy latents leaves 0.71 of the noise
-MEDIAN = 0.6745  # of absolute values of standard normal noise
+KEY = "ugcsr_anchor"  # key of the wrapper, and attribute of noisy latents that holds the anchor
+LEAST_SIGMA = 0.5  # less noise can't be distinguished from the texture of a photo; assumed
+NOISY = 0.65  # share of the sampler's sigma; the mean of two noisy latents has 0.71 of the noise
+MEDIAN = 0.6745  # of the absolute values of standard normal noise
 
 
 def anchored(
@@ -30,14 +30,15 @@ def anchored(
     *args: Any,
     **kwargs: Any,
 ) -> Tensor:
-    """Around a whole run: sample from the anchor, also where the sampler goes on from a noisy latent.
+    """Return the result of a whole run that samples from the anchor; wraps OUTER_SAMPLE.
 
-    A conditioning with a latent of its own (Inpaint Model Conditioning, InstructPixToPix Conditioning) gives
-    the anchor instead, and this changes nothing.
+    A noisy latent from another sampler is replaced by its anchor, and the difference becomes part of the
+    noise. A conditioning with a latent of its own (Inpaint Model Conditioning, InstructPixToPix Conditioning)
+    provides the anchor instead; the run is then unchanged.
 
     Raises:
-        ValueError: for a latent that is no anchor: of another model, empty, or noisy without its anchor; and
-            for nodes of the host that can't work with this model.
+        ValueError: if the latent is of another model, empty, or noisy without an anchor, or if a node of the
+            host doesn't work with this model.
     """
     guider: Any = run.class_obj
     sampling = guider.model_patcher.get_model_object("model_sampling")
@@ -57,7 +58,7 @@ def anchored(
         noise, latent = noise + (left / gain).to(noise), anchor
     made = run(noise, latent, sampler, sigmas, *args, **kwargs)
     if float(sigmas[-1]) > 0:
-        # As the host's nodes move it, so that they hand on this very tensor.
+        # Moved as the host's nodes would, so that they return this very tensor.
         made = made.to(
             comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype()
         )
@@ -66,10 +67,10 @@ def anchored(
 
 
 def noise_level(latent: Tensor) -> float:
-    """Standard deviation of white noise in scaled latents (B, 48, h, w), the highest of the batch.
+    """Return the standard deviation of white noise in scaled latents (B, 48, h, w), the highest of the batch.
 
-    The median of the finest diagonal details of the picture, where photos have little else than noise
-    (Donoho and Johnstone, Biometrika 81, 1994).
+    It is estimated by the median of the finest diagonal details of the picture, where photos hold little but
+    noise (Donoho and Johnstone, Biometrika 81, 1994).
     """
     picture = F.pixel_shuffle(latent.float(), FOLD)
     even, odd = picture[..., ::2, :], picture[..., 1::2, :]

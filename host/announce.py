@@ -1,4 +1,4 @@
-"""What Prepare Photo says before the work: what will be made, whether it fits, about how long it takes."""
+"""The message of Prepare Photo before the work: output size, memory need and estimated time."""
 
 import logging
 import math
@@ -12,17 +12,17 @@ from ..sample.seconds import seconds_on_cpu
 from .progress import say
 
 NODE = "Prepare Photo"
-PICTURES, PIXEL_BYTES = 3, 12  # the photo enlarged, restored, and with its colours; float32 RGB
-LARGE_MEGAPIXELS = 1  # smaller results take seconds, and nobody wants to know how many
+PICTURES, PIXEL_BYTES = 3, 12  # the photo enlarged, restored, and colour-matched; float32 RGB
+LARGE_MEGAPIXELS = 1  # smaller results take few seconds, and get no estimate
 
 log = logging.getLogger(__name__)
 
 
 def announce(frame: Frame, photos: int) -> None:
-    """Write on the node and into the log what a batch of photos will become.
+    """Write the sizes of a batch, its memory need and the estimated time to the node and the log.
 
     Raises:
-        ValueError: if the pictures alone are larger than the memory that there is.
+        ValueError: if the pictures alone exceed the memory of the machine.
     """
     device = management.intermediate_device()
     need = photos * PICTURES * PIXEL_BYTES * math.prod(frame.canvas)

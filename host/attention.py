@@ -1,4 +1,4 @@
-"""Image attention of the host's own layers, whose keys and values are computed once for a run."""
+"""Image attention built of the host's layers, with keys and values cached for a run."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from ..models.architecture import HEAD_DIM
 from ..models.semantics import Semantics
 from ..sample.tiles import Tile, TilePlan
 
-# What the host sets for Stable Diffusion 2, whose attentions overflow half precision on some devices.
+# As the host sets it for Stable Diffusion 2, whose attentions overflow in half precision on some devices.
 ATTENTION_PRECISION = torch.float32
 _RUN = "ugcsr_run"
 _EVALUATION = "ugcsr_evaluation"
@@ -22,13 +22,13 @@ Stack = tuple[Tile, ...]  # tiles that are evaluated at once; empty without tile
 
 
 class TokenCache:
-    """Tokens, and their keys and values in each attention.
+    """Tokens with their keys and values in each attention.
 
-    These don't depend on latent, sigma or CFG half. `clear` frees them; the tokens stay.
+    Keys and values don't depend on the latent, sigma or half of CFG. `clear` frees them but not the tokens.
     """
 
     def __init__(self, tokens: Tensor) -> None:
-        self.tokens = tokens  # (b, N, D), where the encoder left them
+        self.tokens = tokens  # (b, N, D), on the device to which the encoder returned them
         self._moved: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self._projected: dict[tuple[nn.Module, torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
 
@@ -36,12 +36,12 @@ class TokenCache:
         return len(self._projected)
 
     def clear(self) -> None:
-        """Drop every key and value."""
+        """Free all keys and values."""
         self._moved.clear()
         self._projected.clear()
 
     def project(self, attention: "TokenAttention", like: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (b, N, C) of one attention, in the dtype and on the device of `like`."""
+        """Return keys and values (b, N, C) of one attention, with the dtype and device of `like`."""
         key = attention, like.dtype, like.device
         if key not in self._projected:
             place = like.dtype, like.device
@@ -53,13 +53,13 @@ class TokenCache:
 
 
 class TokenRun:
-    """What one guidance attends to during a run, and what it may keep from one evaluation to the next.
+    """Tokens that one guidance attends to during a run, with its caches.
 
-    Keys and values of the whole photo stay for the run; those of tiles stay as long as the same stack of
-    tiles comes again, so for the run if all tiles fit into one stack. While `frozen`, each attention answers
-    as it did the first time since: per stack of tiles and CFG half, one number for each of its own. For
-    Stable Diffusion 2 in half precision that is 22 MiB for 64x64 cells and 50 MiB for 96x96, and 9 and 20 MiB
-    in its ControlNet. `clear` frees all.
+    Keys and values of the whole photo are cached for the run. Those of tiles are cached until another stack
+    of tiles is evaluated, so for the whole run if all tiles fit into one stack. While `frozen`, each
+    attention returns its first output since the freeze, which is stored by stack of tiles and half of CFG.
+    For Stable Diffusion 2 in half precision these outputs take 22 MiB for 64x64 cells and 50 MiB for 96x96,
+    and 9 and 20 MiB in its ControlNet. `clear` frees all.
     """
 
     def __init__(self, semantics: Semantics) -> None:
@@ -72,12 +72,12 @@ class TokenRun:
         self._answers: dict[Stack, dict[Hashable, Tensor]] = {}
 
     def __len__(self) -> int:
-        """Number of attentions whose keys and values, or answers, are kept."""
+        """Number of cached entries: attentions with keys and values, and frozen outputs."""
         caches = {self._whole, *self._attended}
         return sum(len(kept) for kept in (*caches, *self._answers.values()))
 
     def clear(self) -> None:
-        """Free what was computed."""
+        """Free all caches."""
         self.look(None)
         self.frozen = False
         self._whole.clear()
@@ -86,9 +86,9 @@ class TokenRun:
             self.semantics.reader.clear()
 
     def look(self, plan: TilePlan | None) -> None:
-        """Attend from now on to what is under these tiles, as far as the semantics ask for that.
+        """Select the tokens of the next evaluations, by the view of the semantics and under these tiles.
 
-        Loads the encoder if a tile is new, so it is no call for the inside of a network.
+        Loads the encoder for tiles that weren't read before, so it must not be called inside a network.
         """
         if plan == self._plan:
             return
@@ -102,20 +102,20 @@ class TokenRun:
         self._plan, self._attended = plan, attended
 
     def freeze(self, frozen: bool) -> None:
-        """Begin to repeat answers, or stop it and forget them."""
+        """Start to repeat outputs, or stop and free them."""
         self.frozen = frozen and self._may_freeze
         if not self.frozen:
             self._answers.clear()
 
     def thaw(self) -> bool:
-        """Keep no more answers in this run, for want of memory; return whether there were any."""
+        """Stop repeating outputs for the rest of the run, to save memory; return True if any were freed."""
         kept = any(self._answers.values())
         self._may_freeze = False
         self.freeze(False)
         return kept
 
     def project(self, attention: "TokenAttention", like: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (b, N, C) of all tokens attended to."""
+        """Return keys and values (b, N, C) of all selected tokens."""
         projected = [cache.project(attention, like) for cache in self._attended]
         if len(projected) == 1:
             return projected[0]
@@ -125,15 +125,15 @@ class TokenRun:
 
     @property
     def answers(self) -> dict[Hashable, Tensor] | None:
-        """What attentions answered for these tiles since they are frozen; None if they aren't."""
+        """Frozen outputs for the selected tiles, by attention and evaluation; None unless frozen."""
         return self._answers.setdefault(self._plan.boxes if self._plan else (), {}) if self.frozen else None
 
 
 class TokenAttention(CrossAttention):
-    """The host's cross-attention to tokens, with keys and values from a `TokenRun`."""
+    """The host's cross-attention, with keys and values from a `TokenRun`."""
 
     def forward(self, x: Tensor, *_: Any, transformer_options: Mapping[str, Any], **__: Any) -> Tensor:
-        """Attend from x (B, L, C) to the tokens (b, N, D) of the run, which repeat along the batch."""
+        """Return the attention (B, L, C) of x to the tokens (b, N, D), which repeat along the batch."""
         options = dict(transformer_options)
         run, evaluation = options.pop(_RUN), options.pop(_EVALUATION)
         answers, key = run.answers, (self, evaluation, x.shape, x.dtype, x.device)
@@ -150,9 +150,9 @@ class TokenAttention(CrossAttention):
 
 
 def rows(x: Tensor, batch: int) -> Tensor:
-    """Repeat x (b, ...) to `batch` rows; a view if b is 1.
+    """Return x (b, ...) repeated to `batch` rows; a view if b is 1.
 
-    Cond halves and tiles are stacked outside of the images, so rows cycle through the images.
+    Rows cycle through the images, because halves of CFG and tiles are stacked outside of them.
     """
     if x.shape[0] == 1:
         return x.expand(batch, *x.shape[1:])
@@ -160,7 +160,7 @@ def rows(x: Tensor, batch: int) -> Tensor:
 
 
 class ImageAttention(SpatialTransformer):
-    """SeeSR's image attention: a whole transformer, self-attention and cross-attention to tokens."""
+    """SeeSR's image attention: a transformer with self-attention and cross-attention to tokens."""
 
     def __init__(
         self, channels: int, token_dim: int, depth: int, use_linear: bool, dtype: torch.dtype
@@ -180,10 +180,10 @@ class ImageAttention(SpatialTransformer):
             block.attn2 = TokenAttention(channels, token_dim, heads, HEAD_DIM, **layers)
 
     def attend(self, x: Tensor, run: TokenRun, transformer_options: Mapping) -> Tensor:
-        """Attend from x (B, C, h, w) to the tokens of `run`.
+        """Return x (B, C, h, w) after attention to the tokens of `run`.
 
-        Of the base model's options only the choice of attention function comes along: patches made
-        for the base's attentions don't act here.
+        Of the base model's options only the choice of attention function is used; patches of its attentions
+        have no effect here.
         """
         options = {key: transformer_options[key] for key in (_OVERRIDE,) if key in transformer_options}
         evaluation = _evaluation(transformer_options) if run.frozen else None
@@ -191,16 +191,19 @@ class ImageAttention(SpatialTransformer):
 
 
 def _evaluation(options: Mapping) -> Hashable:
-    """What the host evaluates of a stack of tiles: which conditionings, with which attentions replaced.
+    """Return a key of the present evaluation: its conditionings and its replaced attentions.
 
-    The latter tell apart what perturbed-attention guidance evaluates besides.
+    Replaced attentions distinguish the additional evaluations of perturbed-attention guidance.
     """
     replaced = options.get("patches_replace", {})
     return tuple(options.get("uuids", ())), tuple((kind, *places) for kind, places in replaced.items())
 
 
 def _may_return(old: Stack, new: Stack) -> bool:
-    """Whether a run that has come to the stack `new` may come to `old` again: out of memory deals anew."""
+    """Return True if the stack `old` can recur in a run that has reached the stack `new`.
+
+    After an out-of-memory error tiles have another size or another grouping, and old stacks don't recur.
+    """
     if not old or not new:
         return old == new
     return old == new or (old[0][2:] == new[0][2:] and set(old).isdisjoint(new))

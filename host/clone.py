@@ -1,14 +1,14 @@
-"""Clones of MODELs that the host doesn't lose from its list of what is loaded."""
+"""Clones of MODELs that stay in the host's list of loaded models."""
 
 from comfy.model_patcher import ModelPatcher
 
 
 def clone(model: ModelPatcher) -> ModelPatcher:
-    """Clone of MODEL whose parent is the one that was loaded from a file, not another clone.
+    """Return a clone of MODEL whose parent is the model that was loaded from a file, not another clone.
 
-    The host's entry for a loaded MODEL passes to its parent when the MODEL goes. If the parent goes with it,
-    as all does that a failed node held, ComfyUI 0.30.0 loses the entry, warns of a memory leak, and collects
-    all garbage in front of each load from then on.
+    When a loaded MODEL is deleted, the host's list entry passes to its parent. If the parent is deleted with
+    it, as happens to the objects of a failed node, ComfyUI 0.30.0 loses the entry, warns of a memory leak,
+    and runs the garbage collector before each later load.
     """
     made = model.clone()
     while made.parent is not None and made.parent.parent is not None:

@@ -1,4 +1,4 @@
-"""The network of the semantic ControlNet: the host's, with an image attention after each text attention."""
+"""Network of the semantic ControlNet: the host's, with an image attention after each text attention."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,10 +19,10 @@ _HINT = "input_hint_block."
 
 
 class SemanticControlModel(comfy.cldm.cldm.ControlNet):
-    """ControlNet whose text attentions are each followed by an image attention."""
+    """ControlNet with an image attention after each text attention."""
 
     def __init__(self, state_dict: Mapping[str, Tensor], dtype: torch.dtype) -> None:
-        """Lay out the modules that `state_dict` (host naming) has weights for."""
+        """Build the modules for the weights in `state_dict`, which has the host's key names."""
         super().__init__(
             hint_channels=3,
             dtype=dtype,
@@ -36,7 +36,7 @@ class SemanticControlModel(comfy.cldm.cldm.ControlNet):
         )
 
     def embed(self, hint: Tensor) -> Tensor:
-        """(B, 3, f h, f w) in [0, 1] -> (B, C, h, w)."""
+        """Return the embedding (B, C, h, w) of a hint (B, 3, f h, f w) in [0, 1], for `compression` f."""
         return self.input_hint_block(hint, None)
 
     def control(
@@ -48,9 +48,15 @@ class SemanticControlModel(comfy.cldm.cldm.ControlNet):
         run: TokenRun,
         model_options: Mapping,
     ) -> dict[str, list[Tensor]]:
-        """Residuals for the skips and the middle of the UNet.
+        """Return the residuals for the skip connections and the middle block of the UNet.
 
-        `embedding` is of the hint; `model_options` are the transformer options of the UNet.
+        Args:
+            x: scaled latent (B, C, h, w).
+            embedding: embedding of the hint, as `embed` returns it.
+            timesteps: (B,).
+            context: text tokens (B, L, D).
+            run: tokens of the photo.
+            model_options: transformer options of the UNet.
         """
         emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(x.dtype))
 
@@ -76,9 +82,10 @@ class SemanticControlModel(comfy.cldm.cldm.ControlNet):
 
 
 def _hint_block(state_dict: Mapping[str, Tensor], dtype: torch.dtype) -> tuple[TimestepEmbedSequential, int]:
-    """The embedding of the hint, of any width and depth, and by how much it reduces each side.
+    """Return the network that embeds a hint, of any width and depth, and its downscaling factor.
 
-    As in diffusers: one convolution in, pairs of which the second halves the sides, one out.
+    As in diffusers, it has one input convolution, pairs of which the second has stride 2, and one output
+    convolution.
     """
     numbers = sorted(
         int(k.split(".")[1]) for k in state_dict if k.startswith(_HINT) and k.endswith(".weight")

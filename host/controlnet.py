@@ -1,4 +1,4 @@
-"""The semantic ControlNet: the host's ControlNet with SeeSR's image attentions."""
+"""Semantic ControlNet: the host's ControlNet with SeeSR's image attentions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -25,7 +25,7 @@ NODE = "Apply Semantic ControlNet"
 
 
 class SemanticControlNet(comfy.controlnet.ControlNet):
-    """The host's control object; carries the semantics of the photo that it restores."""
+    """The host's control object with the semantics of the photo."""
 
     control_model: SemanticControlModel
     # The host leaves these untyped or None until a run.
@@ -44,7 +44,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         self._embeddings: dict[tuple, Tensor] = {}
 
     def copy(self) -> "SemanticControlNet":
-        """The same network for another place in a graph; nothing cached comes along."""
+        """Return a copy with the same network and empty caches."""
         c = SemanticControlNet(
             None, self.name, load_device=self.load_device, manual_cast_dtype=self.manual_cast_dtype
         )
@@ -56,7 +56,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         return c
 
     def with_semantics(self, semantics: Semantics) -> "SemanticControlNet":
-        """A copy that attends to `semantics`.
+        """Return a copy that attends to `semantics`.
 
         Raises:
             ValueError: if the network was trained on tokens of another width.
@@ -67,7 +67,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         return c
 
     def pre_run(self, model: Any, percent_to_timestep_function: Callable[[float], float]) -> None:
-        """Start a run with empty caches, and have the host empty them again however the run ends.
+        """Start a run with empty caches, which the host clears again however the run ends.
 
         Raises:
             ValueError: if no semantics were connected, or the model is of another architecture.
@@ -82,7 +82,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         self.clear()
         self._tokens = TokenRun(self.semantics)
         self._frozen_below = percent_to_timestep_function(self.freeze_after)
-        # The host cleans controls only after a run that ended well, but patchers after any.
+        # The host cleans up controls only after a successful run, but patchers after any run.
         patcher, key = model.current_patcher, f"ugcsr_control_{id(self)}"
 
         def finish(_: Any) -> None:
@@ -93,12 +93,12 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, key, finish)
 
     def cleanup(self) -> None:
-        """Forget everything about the last run."""
+        """Free everything that belongs to the last run."""
         self.clear()
         super().cleanup()
 
     def clear(self) -> None:
-        """Free what was computed from the hint and the tokens."""
+        """Free all caches."""
         if self._tokens is not None:
             self._tokens.clear()
         self._tokens = None
@@ -106,15 +106,15 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
 
     @property
     def tokens(self) -> TokenRun | None:
-        """What it attends to in the present run."""
+        """Tokens of the present run; None outside of a run."""
         return self._tokens
 
     def kept_bytes(self, cells: int | None = None, tiles: int = 1) -> float:
-        """Return the bytes of embedded hint, keys, values and frozen answers that a run keeps.
+        """Return the bytes of embedded hints, keys, values and frozen outputs that a run keeps in memory.
 
         Args:
-            cells: of latent in all tiles of all photos; None where the latent is sampled whole.
-            tiles: that are evaluated at once.
+            cells: number of latent cells in all tiles of all photos; None if the latent is sampled whole.
+            tiles: number of tiles that are evaluated at once.
         """
         network, numbers = self.control_model, 0
         if cells is None and self.cond_hint_original is not None:
@@ -131,13 +131,16 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         return numbers * comfy.model_management.dtype_size(self.manual_cast_dtype or network.dtype)
 
     def inference_memory_requirements(self, dtype: torch.dtype) -> float:
-        """Return the bytes that it and the controls before it keep, if the latent is sampled whole."""
+        """Return the bytes of this control and those before it, for a latent that is sampled whole."""
         return self.kept_bytes() + super().inference_memory_requirements(dtype)
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: Mapping, batched_number: int, transformer_options: Mapping
     ) -> dict[str, list[Tensor]] | None:
-        """Residuals for x_noisy (chunks * tiles * B, C, h, w), which the host gives to the model next."""
+        """Return the residuals for x_noisy (chunks * tiles * B, C, h, w), added to those of earlier controls.
+
+        Outside of its range it returns those of earlier controls, or None without any.
+        """
         previous = None
         if self.previous_controlnet is not None:
             previous = self.previous_controlnet.get_control(
@@ -151,7 +154,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         context = cond.get("crossattn_controlnet", cond["c_crossattn"])
         tiles = tile_plan(transformer_options)
         plan = tiles or _whole(x_noisy, batched_number)
-        run = cast(TokenRun, self._tokens)  # made by pre_run
+        run = cast(TokenRun, self._tokens)  # set by pre_run
         check_batch(NODE, "'semantics'", run.semantics.tokens.shape[0], plan.batch)
         run.freeze(level <= self._frozen_below)
         run.look(tiles)
@@ -167,7 +170,10 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         return self.control_merge(control, previous, output_dtype=None)
 
     def _embedding(self, plan: TilePlan, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """The embedded hint (tiles * B, C, h, w) under the tiles of `plan`, each computed once for a run."""
+        """Return the embedded hint (tiles * B, C, h, w) under the tiles of `plan`.
+
+        Each tile is computed once in a run.
+        """
         keys = [(box, device, dtype) for box in plan.boxes]
         self._embeddings = {k: v for k, v in self._embeddings.items() if k[0][2:] == plan.boxes[0][2:]}
         if missing := [key for key in keys if key not in self._embeddings]:
@@ -183,9 +189,12 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
 def load_controlnet(
     state_dict: Mapping[str, Tensor], name: str = "controlnet", dtype: torch.dtype | None = None
 ) -> SemanticControlNet:
-    """Load a ControlNet in SeeSR's layout; `name` is the file's, for messages.
+    """Return a ControlNet with weights in SeeSR's layout.
 
-    `dtype` is that of the weights on the device; by default what the host would choose.
+    Args:
+        state_dict: weights of the ControlNet.
+        name: name of the file, for messages.
+        dtype: dtype of the weights on the device; by default the host's choice.
 
     Raises:
         UnsupportedWeightsError: if the file is of another kind, or incomplete.
@@ -217,10 +226,18 @@ def apply_controlnet(
     percent_range: tuple[float, float] = (0.0, 1.0),
     freeze_after: float = 1.0,
 ) -> list[list]:
-    """Each conditioning with the control added, as the host's Apply ControlNet does it.
+    """Return the conditionings with the control added, as the host's Apply ControlNet does.
 
-    Positive and negative share control objects, which lets the host batch them. The hint is the photo
-    at the size of the result, (B, 3, H, W) in [0, 1]. For `freeze_after` see `apply_guidance`.
+    Positive and negative share control objects, so that the host can evaluate them in one batch.
+
+    Args:
+        conditionings: the host's conditionings, such as positive and negative.
+        control: a control that `load_controlnet` returned.
+        hint: photo at output size, (B, 3, H, W) in [0, 1].
+        semantics: tokens of the photo.
+        strength: factor of the residuals; with 0 the conditionings stay unchanged.
+        percent_range: start and end in shares of the sampling, in [0, 1].
+        freeze_after: as for `apply_guidance`.
 
     Raises:
         ValueError: if control, hint and semantics don't belong together, or the range is empty.
@@ -257,10 +274,10 @@ def _whole(x: Tensor, chunks: int) -> TilePlan:
 
 
 def _check_size(hint: Tensor, latent: tuple[int, int], compression: int) -> None:
-    """Refuse a hint that isn't the size of what the latent restores.
+    """Raise if a hint hasn't the size of the picture that the latent encodes.
 
     Raises:
-        ValueError: naming both sizes.
+        ValueError: if the sizes differ; the message names both.
     """
     height, width = (side * compression for side in latent)
     if (height, width) != tuple(hint.shape[-2:]):

@@ -20,14 +20,14 @@ from .ownership import cast_on_the_fly, move_bare_parameters, own
 from .progress import say
 
 NODE = "Encode Semantics"
-SMALLEST = 16  # pixels, a patch of the encoder's grid at the least; assumed
+SMALLEST = 16  # pixels, least side of a part, about a patch of the encoder; assumed
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedEncoder:
-    """An encoder that the host moves between devices; `name` says which one, such as "sam2.1_tiny"."""
+    """An encoder with its patcher; `name` is the name of the network, such as "sam2.1_tiny"."""
 
     patcher: comfy.model_patcher.ModelPatcher
     name: str
@@ -35,12 +35,12 @@ class LoadedEncoder:
 
 @dataclass(frozen=True, eq=False)
 class PhotoReader:
-    """Reads what the tiles of a restored photo show, each from its own part of the small photo.
+    """Encodes the parts of a small photo that the tiles of the restored photo show.
 
     Attributes:
-        encoder: what reads.
-        photo: (B, 3, h, w) in [0, 1], the small photo.
-        frame: where the restored photo lies in the canvas that is sampled.
+        encoder: encoder of the tokens.
+        photo: the small photo, (B, 3, h, w) in [0, 1].
+        frame: frame of the restored photo in the sampled canvas.
         pool: as for `encode`.
     """
 
@@ -51,18 +51,19 @@ class PhotoReader:
     _known: dict[Tile, Tensor] = field(default_factory=dict, repr=False)
 
     def read(self, boxes: Sequence[tuple[int, int, int, int]], full: tuple[int, int]) -> list[Tensor]:
-        """Tokens (B, N, D) of each box of a latent of `full` cells, read once for each size of tiles.
+        """Return the tokens (B, N, D) of each box of a latent of `full` (height, width) cells.
 
-        The encoder is loaded in the middle of a sampling, and the models in use are loaded again after it.
+        Tokens are cached until boxes of another size are read. The encoder is loaded in the middle of a
+        sampling; the models in use are loaded again after it.
 
         Raises:
-            ValueError: if the latent is of another canvas.
+            ValueError: if the latent isn't of the frame's canvas.
         """
         tiles = [Tile(*box) for box in boxes]
         for stale in [tile for tile in self._known if tile[2:] != tiles[0][2:]]:
             del self._known[stale]
         if missing := [tile for tile in tiles if tile not in self._known]:
-            # The host lists None for a MODEL that is gone while its network is not.
+            # The host lists None for a deleted MODEL whose network still exists.
             in_use = [patcher for patcher in management.loaded_models(only_currently_used=True) if patcher]
             say(f"Reading what {len(missing)} tiles show")
             parts = [self.part(tile, full).of(self.photo) for tile in missing]
@@ -72,14 +73,14 @@ class PhotoReader:
         return [self._known[tile] for tile in tiles]
 
     def clear(self) -> None:
-        """Forget what was read."""
+        """Free all cached tokens."""
         self._known.clear()
 
     def part(self, tile: Tile, full: tuple[int, int]) -> Tile:
-        """The part of the small photo, in its pixels, that a tile of a latent of `full` cells restores.
+        """Return the part of the small photo, in its pixels, under a tile of a latent of `full` cells.
 
         Raises:
-            ValueError: if the latent is of another canvas.
+            ValueError: if the latent isn't of the frame's canvas.
         """
         cells = {side / count for side, count in zip(self.frame.canvas, full, strict=True)}
         if len(cells) > 1:
@@ -97,16 +98,17 @@ class PhotoReader:
 
 
 def load_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> LoadedEncoder:
-    """The encoder in these weights, in float32, as SRlab reads its photos."""
+    """Return the encoder with these weights, in float32 as in SRlab."""
     module = build_encoder(state_dict, file)
     return LoadedEncoder(own(cast_on_the_fly(module)), module.name)
 
 
 def encode(encoder: LoadedEncoder, image: Tensor, pool: int = 1) -> Semantics:
-    """Semantics of photos (B, 3, H, W) in [0, 1], read one by one so that a batch changes none of them.
+    """Return the semantics of photos (B, 3, H, W) in [0, 1], encoded one by one.
 
-    Squares of `pool` x `pool` tokens become their mean. Where memory runs out, the host's other models go;
-    if that isn't enough the photos are read on the CPU.
+    The result of a photo therefore doesn't depend on its batch. Each square of `pool` x `pool` tokens is
+    averaged to one. If memory runs out, the host's other models are unloaded first; if it still doesn't
+    suffice, the photos are encoded on the CPU.
     """
     (semantics,) = _encode(encoder, [image], pool)
     return semantics
@@ -115,10 +117,17 @@ def encode(encoder: LoadedEncoder, image: Tensor, pool: int = 1) -> Semantics:
 def encode_views(
     encoder: LoadedEncoder, image: Tensor, view: str, frame: Frame | None, pool: int = 1
 ) -> Semantics:
-    """Semantics of photos that tiles see by `view`; all but "global" need the `frame` of Prepare Photo.
+    """Return the semantics of photos (B, 3, H, W) in [0, 1] for a view of the tiles.
+
+    Args:
+        encoder: encoder of the tokens.
+        image: the small photos.
+        view: tokens that a tile attends to: "global", of the whole photo; "tile", of its own part; or "both".
+        frame: frame of the photo; required unless the view is "global".
+        pool: as for `encode`.
 
     Raises:
-        ValueError: without a frame, or with that of another photo.
+        ValueError: if the frame is missing or belongs to another photo.
     """
     say("Reading what the photo shows")
     if view == "global":
@@ -139,9 +148,9 @@ def encode_views(
 
 
 def _span(start: int, size: int, cell: float, restored: int, length: int) -> tuple[int, int]:
-    """(start, size) of latent cells as (start, size) of pixels of one side of the small photo.
+    """Return (start, size) of latent cells as (start, size) in pixels of one side of the small photo.
 
-    `restored` is the side of the restored photo, `length` that of the small one.
+    `restored` is the length of that side in the restored photo, `length` in the small photo.
     """
     first, last = (min(edge * cell, restored) * length / restored for edge in (start, start + size))
     first, last = math.floor(first), math.ceil(last)
@@ -151,7 +160,7 @@ def _span(start: int, size: int, cell: float, restored: int, length: int) -> tup
 
 
 def _encode(encoder: LoadedEncoder, images: Sequence[Tensor], pool: int) -> list[Semantics]:
-    """Return the semantics of each of `images`, for which the encoder is loaded once."""
+    """Return the semantics of each of `images`; the encoder is loaded once for all."""
     module: ImageEncoder = encoder.patcher.model
     read = []
     for image, tokens in zip(images, _read(encoder.patcher, images), strict=True):
@@ -162,7 +171,7 @@ def _encode(encoder: LoadedEncoder, images: Sequence[Tensor], pool: int) -> list
 
 
 def _read(patcher: comfy.model_patcher.ModelPatcher, images: Sequence[Tensor]) -> list[Tensor]:
-    """Return the tokens (B, N, D) of each image, with the encoder wherever there is room for it."""
+    """Return the tokens (B, N, D) of each image, from the device or, if it lacks memory, from the CPU."""
     try:
         return _read_loaded(patcher, images)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Refusals of what doesn't fit together: photo, semantics, weights, model and latent."""
+"""Checks that photo, semantics, weights, model and latent fit together."""
 
 from typing import Any, cast
 
@@ -13,10 +13,10 @@ PADDING = 63  # Prepare Photo fills the sides up to multiples of 64
 
 
 def check_range(node: str, start: float, end: float) -> None:
-    """Refuse a range in which nothing would ever act.
+    """Raise if `start` is after `end`, so that the range is empty.
 
     Raises:
-        ValueError: naming both ends.
+        ValueError: if the range is empty; the message names both ends.
     """
     if start > end:
         raise ValueError(
@@ -26,10 +26,16 @@ def check_range(node: str, start: float, end: float) -> None:
 
 
 def check_photo(node: str, semantics: Semantics, size: tuple[int, int], what: str) -> None:
-    """Refuse tokens of a photo that, scaled and padded, can't have the (height, width) of `what`.
+    """Raise if the photo of the tokens, scaled and padded, can't have the size of `what`.
+
+    Args:
+        node: display name of the node, for the message.
+        semantics: tokens of the photo.
+        size: (height, width) of `what`, in pixels.
+        what: description of the other picture, for the message.
 
     Raises:
-        ValueError: naming both sizes.
+        ValueError: if the aspect ratios differ; the message names both sizes.
     """
     if not semantics.can_become(size, PADDING):
         height, width = semantics.image_size
@@ -40,10 +46,10 @@ def check_photo(node: str, semantics: Semantics, size: tuple[int, int], what: st
 
 
 def check_tokens(node: str, semantics: Semantics, token_dim: int, name: str) -> None:
-    """Refuse tokens of another width than the weights were trained for.
+    """Raise if the tokens have another width than the weights in `name` were trained with.
 
     Raises:
-        ValueError: naming both widths.
+        ValueError: if the widths differ; the message names both.
     """
     width = semantics.tokens.shape[-1]
     if width != token_dim:
@@ -54,10 +60,10 @@ def check_tokens(node: str, semantics: Semantics, token_dim: int, name: str) -> 
 
 
 def check_batch(node: str, what: str, count: int, batch: int) -> None:
-    """Refuse `count` items for a latent of `batch` images, unless there is one for all or one for each.
+    """Raise if `count` is neither 1 nor `batch`, the number of images in the latent.
 
     Raises:
-        ValueError: naming both numbers.
+        ValueError: if the numbers don't fit; the message names both.
     """
     if count not in (1, batch):
         raise ValueError(
@@ -67,10 +73,10 @@ def check_batch(node: str, what: str, count: int, batch: int) -> None:
 
 
 def check_sites(node: str, unet: nn.Module, adapter: SemanticAdapter, name: str) -> None:
-    """Refuse a model whose text attentions aren't where, and as wide as, the image attentions of `name`.
+    """Raise if the model's text attentions differ in place or width from the image attentions of `name`.
 
     Raises:
-        ValueError: naming the first place that differs.
+        ValueError: if one differs; the message names the first such place.
     """
     places = _text_attentions(unet)
     for site, attention in adapter.attentions.items():
@@ -84,7 +90,7 @@ def check_sites(node: str, unet: nn.Module, adapter: SemanticAdapter, name: str)
 
 
 def reductions(unet: Any) -> dict[str, int]:
-    """Return by what a UNet or ControlNet divides the latent's sides at each place, such as "input_4"."""
+    """Return the downscaling factor of a UNet or ControlNet at each place, such as "input_4"."""
     factor, places = 1, {}
     for number, block in enumerate(getattr(unet, "input_blocks", [])):
         factor *= 2 if any(isinstance(layer, Downsample) for layer in block) else 1
@@ -97,7 +103,7 @@ def reductions(unet: Any) -> dict[str, int]:
 
 
 def _text_attentions(unet: nn.Module) -> dict[str, SpatialTransformer]:
-    """The transformers of a UNet by place; empty for other kinds of model."""
+    """Return the transformers of a UNet by place; empty for other kinds of model."""
     sections = {
         "input": getattr(unet, "input_blocks", []),
         "middle": (getattr(unet, "middle_block", ()),),

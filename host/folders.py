@@ -1,4 +1,4 @@
-"""Where the user's own recipes and training pairs lie in ComfyUI."""
+"""ComfyUI's folders of the user's recipes and training pairs."""
 
 import re
 from pathlib import Path
@@ -13,16 +13,16 @@ _DEEPEST = 10  # folders
 
 
 def recipe_files() -> list[str]:
-    """Names of the saved recipes, `NAME.json`, for a combo."""
+    """Return the names of the saved recipes, `NAME.json`."""
     _register()
     return [name for name in folder_paths.get_filename_list(RECIPES) if name.lower().endswith(".json")]
 
 
 def find_recipe(name: str) -> Path:
-    """The file of a saved recipe.
+    """Return the path of a saved recipe.
 
     Raises:
-        FileNotFoundError: if there is none of that name.
+        FileNotFoundError: if there is no recipe with that name.
     """
     _register()
     path = folder_paths.get_full_path(RECIPES, name) if name.lower().endswith(".json") else None
@@ -35,10 +35,10 @@ def find_recipe(name: str) -> Path:
 
 
 def new_recipe(name: str) -> Path:
-    """Where to save a recipe of that name; '.json' behind it makes no difference.
+    """Return the path for a new recipe, with or without '.json' in `name`; creates its folder.
 
     Raises:
-        ValueError: if it is no name for a file.
+        ValueError: if the name is no valid file name.
     """
     _register()
     name = check_name(re.sub(r"\.json$", "", name.strip(), flags=re.IGNORECASE), "save_as")
@@ -48,10 +48,10 @@ def new_recipe(name: str) -> Path:
 
 
 def dataset_folder(name: str) -> Path:
-    """The folder of that name among ComfyUI's data sets, there or not.
+    """Return the path of a folder in ComfyUI's folder of data sets; it may not exist yet.
 
     Raises:
-        ValueError: if it would lie elsewhere, or is no name on every system.
+        ValueError: if the path would lie elsewhere or isn't valid on every system.
     """
     root = _datasets()
     parts = [part for part in re.split(r"[/\\]", name.strip()) if part]
@@ -66,10 +66,10 @@ def dataset_folder(name: str) -> Path:
 
 
 def check_name(name: str, widget: str) -> str:
-    """`name`, if files can be called so on every system.
+    """Return `name` if it is a valid file name on every system.
 
     Raises:
-        ValueError: if not, naming the widget that it was typed into.
+        ValueError: if it isn't; the message names the widget.
     """
     if not _NAME.fullmatch(name) or not portable(name):
         raise ValueError(
@@ -84,11 +84,11 @@ def _brief(name: str) -> str:
 
 
 def _datasets() -> Path:
-    """ComfyUI's folder for data sets, where it would lie in releases that have none yet."""
+    """Return ComfyUI's folder of data sets, also for releases that define none."""
     folder_paths.add_model_folder_path("datasets", str(Path(folder_paths.base_path) / "datasets"))
     return Path(folder_paths.get_folder_paths("datasets")[0])
 
 
 def _register() -> None:
-    """Add models/degradation_recipes behind the folders that the user gave that name."""
+    """Add models/degradation_recipes after the folders that the user configured under that name."""
     folder_paths.add_model_folder_path(RECIPES, str(Path(folder_paths.models_dir) / RECIPES))

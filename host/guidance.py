@@ -1,4 +1,4 @@
-"""Semantic guidance: the adapter's image attentions inside the host's UNet."""
+"""Semantic guidance: the adapter's image attentions in the host's UNet."""
 
 import logging
 import time
@@ -25,19 +25,26 @@ from .tile_run import noise_level, tile_plan, tile_run
 
 NODE = "Apply Semantic Guidance"
 KEY = "ugcsr_semantics"
-RUN_KEY = "ugcsr_semantics_run"  # of the GuidanceRun in transformer_options
+RUN_KEY = "ugcsr_semantics_run"  # key of the GuidanceRun in transformer_options
 _PATCH = "forward_timestep_embed_patch"
 
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """One adapter with a photo's semantics, acting with `strength` from `start` to `end` of the sampling.
+    """One adapter applied to the semantics of a photo.
 
-    After the share `freeze` of the sampling its attentions to tokens repeat what they answered then.
+    Attributes:
+        adapter: image attentions.
+        adapter_id: the host's id of the adapter, the same for its copies on other devices.
+        semantics: tokens of the photo.
+        strength: factor of the attentions' change.
+        start: share of the sampling at which it begins to act, in [0, 1].
+        end: share of the sampling at which it ends.
+        freeze: share of the sampling after which cross-attentions repeat their outputs.
     """
 
     adapter: SemanticAdapter
-    adapter_id: uuid.UUID  # the host's, which copies on other devices share
+    adapter_id: uuid.UUID
     semantics: Semantics
     strength: float
     start: float
@@ -54,10 +61,17 @@ def apply_guidance(
     end_percent: float = 1.0,
     freeze_after: float = 1.0,
 ) -> "comfy.model_patcher.ModelPatcher":
-    """Return a MODEL that also attends to `semantics`; `model` stays as it is. Guidances add up.
+    """Return a clone of MODEL that attends to `semantics`; several guidances can be applied to one MODEL.
 
-    After the share `freeze_after` of the sampling the cross-attentions to tokens repeat their answers
-    instead of computing them, as T-GATE does with those to text (arXiv 2404.02747).
+    Args:
+        model: the MODEL, which stays unchanged.
+        adapter: image attentions.
+        semantics: tokens of the photo.
+        strength: factor of the attentions' change; with 0 `model` itself is returned.
+        start_percent: share of the sampling at which the guidance begins, in [0, 1].
+        end_percent: share of the sampling at which it ends, in [0, 1].
+        freeze_after: share of the sampling after which cross-attentions to tokens repeat their outputs
+            instead of computing them, as T-GATE does with those to text (arXiv 2404.02747).
 
     Raises:
         ValueError: if adapter, semantics and model don't belong together, or the range is empty.
@@ -101,11 +115,11 @@ def guidances_of(model: "comfy.model_patcher.ModelPatcher") -> tuple[Guidance, .
 
 
 class GuidanceRun:
-    """What the guidances of one MODEL learn in one run: which of them act now, and on which tokens.
+    """State of the guidances of one MODEL in one run.
 
     Attributes:
-        tokens: one TokenRun a guidance.
-        active: whether each guidance acts at the present noise level.
+        tokens: one TokenRun for each guidance.
+        active: for each guidance, True if it acts at the present noise level.
     """
 
     def __init__(self, entries: tuple[Guidance, ...]) -> None:
@@ -114,32 +128,36 @@ class GuidanceRun:
         self._adapters: dict[tuple[torch.device, uuid.UUID], SemanticAdapter] = {}
 
     def find_adapters(self, patchers: Mapping[torch.device, Any]) -> None:
-        """Note which copy of each adapter the host has put beside the MODEL on each device."""
+        """Store the copy of each adapter on each device."""
         for device, patcher in patchers.items():
             for adapter in patcher.get_additional_models_with_key(KEY):
                 self._adapters[device, adapter.clone_base_uuid] = adapter.model
 
     def adapter(self, entry: Guidance, device: torch.device) -> SemanticAdapter:
-        """Return the adapter of a guidance on `device`."""
+        """Return the copy of a guidance's adapter on `device`."""
         return self._adapters.get((device, entry.adapter_id), entry.adapter)
 
     def clear(self) -> None:
-        """Free what was computed from the tokens."""
+        """Free all caches."""
         for run in self.tokens:
             run.clear()
 
 
 @dataclass(frozen=True, eq=False)
 class Dispatcher:
-    """Runs every guidance of one MODEL after each text attention; the only handler of ours there.
+    """Handler that applies every guidance of one MODEL after each text attention.
 
-    Clones of the MODEL share it, so it never changes: what a run learns is in its GuidanceRun.
+    A MODEL has at most one. Clones of the MODEL share it, so it never changes; the state of a run is in its
+    GuidanceRun.
     """
 
     entries: tuple[Guidance, ...]
 
     def sample(self, execute: WrapperExecutor, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Around a whole run: refuse tokens of other photos before anything is loaded, then begin."""
+        """Return the result of a whole run; wraps OUTER_SAMPLE.
+
+        Tokens of other photos are refused before any model is loaded.
+        """
         guider: Any = execute.class_obj
         cell = guider.model_patcher.get_model_object("latent_format").spacial_downscale_ratio
         height, width = (side * cell for side in noise.shape[-2:])
@@ -168,7 +186,10 @@ class Dispatcher:
         model_options: Any = None,
         **how: Any,
     ) -> Any:
-        """Let the host keep room for what the run will keep, which it asks of controls only."""
+        """Return what the host prepares for a run, with memory reserved for the guidances' caches.
+
+        The host asks only controls for their memory, so the request is added as a control.
+        """
         options = (model_options or {}).get("transformer_options", {})
 
         def bytes_needed() -> float:
@@ -182,7 +203,7 @@ class Dispatcher:
         return real_model, conds, models
 
     def prepare(self, patcher: "comfy.model_patcher.ModelPatcher", sigma: Tensor, options: dict) -> None:
-        """Before each evaluation and outside of the network: find out which guidances act, and on what."""
+        """Select the active guidances and their tokens, before each evaluation and outside of the network."""
         transformer_options = options.get("transformer_options", {})
         run: GuidanceRun | None = transformer_options.get(RUN_KEY)
         if run is None:
@@ -203,11 +224,11 @@ class Dispatcher:
     def __call__(
         self, layer: SpatialTransformer, x: Tensor, emb: Tensor, context: Tensor, options: dict, *rest: Any
     ) -> Tensor:
-        """Stand in for `layer` in the host's loop over a block.
+        """Return x after `layer` and the active guidances; called by the host in place of `layer`.
 
-        ComfyUI compiles models without guards for `transformer_options`: a compiled network would go on with
-        the tokens, strength and range of the run that it was compiled in, and may call a dispatcher of that
-        run. So this is not compiled, and asks the present options which guidances there are.
+        It is not compiled, and reads the guidances from the present options: ComfyUI compiles models without
+        guards for `transformer_options`, so a compiled network would continue with the tokens, strength and
+        range of the run in which it was compiled, and may call the dispatcher of that run.
         """
         x = _text_attention(layer, x, emb, context, options, *rest)
         present = _dispatcher(options)
@@ -223,13 +244,13 @@ class Dispatcher:
 
 
 def guidance_bytes(model: Any, entries: tuple[Guidance, ...], cells: int, at_once: int) -> float:
-    """Return the bytes that guidances keep during a run.
+    """Return the bytes that guidances keep in memory during a run.
 
     Args:
         model: the MODEL.
         entries: its guidances.
-        cells: of latent in all tiles of all photos; tiles overlap.
-        at_once: tiles that are evaluated together.
+        cells: number of latent cells in all tiles of all photos; overlaps count several times.
+        at_once: number of tiles that are evaluated together.
     """
     sides = reductions(model.get_model_object("diffusion_model"))
     numbers = 0
@@ -248,17 +269,17 @@ def _dispatcher(transformer_options: Mapping) -> "Dispatcher | None":
 def _text_attention(
     layer: SpatialTransformer, x: Tensor, emb: Tensor, context: Tensor, options: dict, *rest: Any
 ) -> Tensor:
-    """Do what happens without us: the handler of another extension, or the layer itself."""
+    """Return x after the handler of another extension if there is one, or else after the layer."""
     for layer_class, handler in options.get("patches", {}).get(_PATCH, ()):
         if not isinstance(handler, Dispatcher) and isinstance(layer, layer_class):
             return handler(layer, x, emb, context, options, *rest)
     x = layer(x, context, options)
-    options["transformer_index"] += 1  # the host counts only the layers that it calls itself
+    options["transformer_index"] += 1  # the host counts only layers that it calls itself
     return x
 
 
 def _register(model: "comfy.model_patcher.ModelPatcher", dispatcher: Dispatcher) -> None:
-    """Let the host tell the dispatcher of a run and its steps, in place of an earlier one."""
+    """Register the dispatcher's callback and wrappers on the MODEL, in place of those of an earlier one."""
     model.remove_callbacks_with_key(CallbacksMP.ON_PREPARE_STATE, KEY)
     model.add_callback_with_key(CallbacksMP.ON_PREPARE_STATE, KEY, dispatcher.prepare)
     for kind, wrapper in (

@@ -1,4 +1,4 @@
-"""Out-of-memory errors, whichever device and library they come from."""
+"""Detection of out-of-memory errors of any device and library, and the fallback to the CPU."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# What the allocators say where the error has no type of its own.
+# Messages of allocators whose errors have no type of their own.
 _SAYS_SO = re.compile(
     r"out of memory"  # CUDA, HIP, MPS, XPU and NPU; CUDA's driver
     r"|Invalid buffer size"  # MPS, above what Metal allows for one tensor
@@ -21,16 +21,16 @@ _SAYS_SO = re.compile(
     r"|OUT_OF_(HOST_MEMORY|DEVICE_MEMORY|RESOURCES)"  # XPU, from SYCL
     r"|[A-Z]+(_STATUS)?_ALLOC_FAILED|DEVICE_ALLOCATION_FAILED"  # cuBLAS, cuDNN, hipBLAS, cuFFT
     r"|miopenStatusAllocFailed|rocblas_status_memory_error"  # ROCm
-    r"|unable to find a valid cuDNN algorithm",  # none whose workspace had room
+    r"|unable to find a valid cuDNN algorithm",  # none whose workspace fits into memory
     re.IGNORECASE,
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that a device, or the machine, has no memory left for a tensor.
+    """Return True if `error` means that a device or the machine has no memory left.
 
-    The host's own check comes first, where this version of the host has one: it also clears what CUDA
-    remembers of the error. It knows CUDA's errors alone.
+    The host's own check is called first where this version of the host has one: it covers only CUDA, but also
+    clears CUDA's error state.
     """
     if not isinstance(error, RuntimeError | MemoryError):
         return False
@@ -43,15 +43,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def where_it_can(work: Callable[[torch.device], T], node: str) -> T:
-    """What `work` makes on the host's device, or on the CPU if the device lacks memory or an operation.
+    """Return work(device) for the host's device, or for the CPU if that device lacks memory or an operation.
 
     Args:
-        work: does the same on any device, and needs some hundred MB there at most.
-        node: display name of the node, opens the message.
+        work: function that does the same on any device, with at most some hundred MB of memory.
+        node: display name of the node, for the log.
 
     Raises:
-        RuntimeError: what `work` raises for other reasons.
-        MemoryError: if it lacks memory on the CPU too.
+        RuntimeError: if `work` raises it for another reason.
+        MemoryError: if memory runs out on the CPU too.
     """
     device, cpu = comfy.model_management.get_torch_device(), torch.device("cpu")
     try:

@@ -1,4 +1,4 @@
-"""The bundled model in the host's terms: MODEL, CONDITIONING, VAE, adapter, CONTROL_NET and encoder."""
+"""The bundled model as objects of the host: MODEL, CONDITIONING, VAE, adapter, CONTROL_NET and encoder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ _SHARPNESS = "ugcsr_sharpness"
 
 @dataclass(frozen=True, eq=False)
 class LoadedNano:
-    """Every part of the bundled model, each behind the socket that the big path uses for it."""
+    """Parts of the bundled model, one for each output of Load Nano Model."""
 
     model: comfy.model_patcher.ModelPatcher
     conditioning: list
@@ -60,7 +60,10 @@ class LoadedNano:
 
 
 class NanoLatent(comfy.latent_formats.LatentFormat):
-    """A picture folded 4x4 into 48 channels; a preview is the mean of each fold."""
+    """Latent format: pictures folded 4x4 into 48 channels.
+
+    The preview is the mean of each fold.
+    """
 
     scale_factor = LATENT_SCALE
     latent_channels = LATENT_CHANNELS
@@ -73,7 +76,7 @@ class NanoLatent(comfy.latent_formats.LatentFormat):
 
 
 class NanoConfig(comfy.supported_models_base.BASE):
-    """What the host wants to know of the architecture."""
+    """Configuration of the architecture for the host."""
 
     latent_format = NanoLatent
     supported_inference_dtypes: ClassVar = [torch.float32]
@@ -85,13 +88,13 @@ class NanoConfig(comfy.supported_models_base.BASE):
 
 
 class _Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.IMG_TO_IMG):
-    """Stable Diffusion's noise levels; the network answers with the clean latent, at every level the same."""
+    """Stable Diffusion's noise levels, for a network that predicts the clean latent at every level."""
 
 
 class ResidualModel(comfy.model_base.BaseModel):
-    """Adds detail to the latent that the sampler was given, its anchor.
+    """Model that adds a residual to its anchor, the latent that the sampler got.
 
-    The network sees the anchor, and nothing of the sampler's x, which is noise at the first step.
+    The network takes the anchor as input, and not the sampler's x, which is noise at the first step.
     """
 
     def __init__(self, config: NanoConfig, device: torch.device | None = None) -> None:
@@ -100,7 +103,10 @@ class ResidualModel(comfy.model_base.BaseModel):
         self.concat_keys = ("concat_image",)
 
     def concat_cond(self, **kwargs: Any) -> Tensor:
-        """The anchor and where its cells lie in the photo; the host cuts both into the same tiles."""
+        """Return the anchor and the positions of its cells in the photo, as (B, 48 + PLACE_CHANNELS, h, w).
+
+        The host crops both to the same tiles.
+        """
         anchor = cast(Tensor, super().concat_cond(**kwargs))
         where = place(*(centres(size) for size in anchor.shape[-2:])).to(anchor)
         return torch.cat([anchor, where.expand(len(anchor), -1, -1, -1)], dim=1)
@@ -109,7 +115,7 @@ class ResidualModel(comfy.model_base.BaseModel):
         self,
         x: Tensor,
         t: Tensor,
-        c_concat: Any = None,  # made by concat_cond, so always there
+        c_concat: Any = None,  # always given, by concat_cond
         c_crossattn: Any = None,
         control: Any = None,
         transformer_options: Mapping[str, Any] = MappingProxyType({}),
@@ -122,7 +128,7 @@ class ResidualModel(comfy.model_base.BaseModel):
 
 
 class NanoVAE(comfy.sd.VAE):
-    """The host's VAE around our autoencoder: the fold, and the branch that removes damage on encoding."""
+    """The host's VAE with the bundled autoencoder: a fold, and a network that removes damage on encoding."""
 
     def __init__(self, state_dict: dict[str, Tensor]) -> None:
         super().__init__(sd={"pixel_space_vae": torch.ones(())}, dtype=torch.float32)
@@ -139,10 +145,10 @@ class NanoVAE(comfy.sd.VAE):
         self.size = comfy.model_management.module_size(self.first_stage_model)
 
     def vae_encode_crop_pixels(self, pixels: Tensor) -> Tensor:
-        """Cut pictures (B, H, W, C) to whole folds, as the host does in front of every encoding.
+        """Return pictures (B, H, W, C) cropped to whole folds; the host calls it before every encoding.
 
         Raises:
-            ValueError: for what is no picture, or is smaller than a fold, of which nothing would be left.
+            ValueError: if the pictures are invalid or smaller than a fold.
         """
         check_image(pixels, "VAE Encode", "pixels")
         height, width = pixels.shape[1:3]
@@ -155,20 +161,20 @@ class NanoVAE(comfy.sd.VAE):
         return super().vae_encode_crop_pixels(pixels)
 
     def decode(self, samples_in: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """As the host's.
+        """Return the decoded pictures, as the host's VAE.
 
         Raises:
-            ValueError: for latents of other models.
+            ValueError: if the latent is of another model.
         """
         _check_latent(samples_in)
         say("Decoding the picture")
         return super().decode(samples_in, *args, **kwargs)
 
     def decode_tiled(self, samples: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """As the host's.
+        """Return the decoded pictures, as the host's VAE.
 
         Raises:
-            ValueError: for latents of other models.
+            ValueError: if the latent is of another model.
         """
         _check_latent(samples)
         say("Decoding the picture")
@@ -184,18 +190,21 @@ def _check_latent(latent: Tensor) -> None:
 
 
 def sharpened(model: comfy.model_patcher.ModelPatcher, sharpness: float) -> comfy.model_patcher.ModelPatcher:
-    """The MODEL whose pictures lie between its two ends: 0 is the anchor, truest; 1 is the sharpest."""
+    """Return a clone of the bundled MODEL with this sharpness, the factor of its residual.
+
+    0 returns the anchor unchanged, with the highest fidelity; 1 is the sharpest.
+    """
     model = model.clone()
     model.model_options["transformer_options"][_SHARPNESS] = sharpness
     return model
 
 
 def load_nano(path: Path = WEIGHTS) -> LoadedNano:
-    """Load every part from one file.
+    """Return the parts of the bundled model.
 
     Raises:
-        FileNotFoundError: if the file is not there.
-        ValueError: if it is of another version.
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file is of another version.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -231,7 +240,7 @@ def _parts(path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 def _load_another_model(path: Path, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    """The MODEL once more, which the host asks for on another device and where it compiles a model."""
+    """Return another patcher of the MODEL, which the host needs for other devices and for compilation."""
     return _load_model(_parts(path)["unet"], disable_dynamic)
 
 

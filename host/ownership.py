@@ -1,4 +1,4 @@
-"""Networks in the host's care: it loads, offloads and frees them, in every memory mode."""
+"""Networks under the host's memory management, in each of its memory modes."""
 
 import comfy.model_management as management
 import comfy.model_patcher
@@ -7,7 +7,7 @@ import comfy.utils
 import torch
 from torch import nn
 
-# The host's layers by those of torch from which they are derived.
+# The host's layers, by the torch layers from which they are derived.
 _CASTING = {
     getattr(nn, name): getattr(comfy.ops.manual_cast, name)
     for name in ("Linear", "Conv2d", "ConvTranspose2d", "GroupNorm", "LayerNorm")
@@ -20,11 +20,16 @@ def own(
     offload_device: torch.device | None = None,
     disable_dynamic: bool = False,
 ) -> comfy.model_patcher.ModelPatcher:
-    """Return the patcher by which the host loads, offloads and frees `module`; by default as it does UNets.
+    """Return the patcher by which the host loads, offloads and frees `module`.
 
-    Call it before the weights are loaded, with `assign=patcher.is_dynamic()`: the data types that the module
-    has now are those in which the host will keep the weights on its device. `disable_dynamic` is for patchers
-    outside of DynamicVRAM, which the host asks for where it compiles a model.
+    Call it before the weights are loaded, with `assign=patcher.is_dynamic()`: the host keeps the weights on
+    its device in the dtypes that the module has at this call.
+
+    Args:
+        module: the network.
+        load_device: device of the computation; by default that of UNets.
+        offload_device: device of the offloaded weights; by default that of UNets.
+        disable_dynamic: return a patcher without DynamicVRAM, which the host needs to compile a model.
     """
     module.eval().requires_grad_(False)
     management.archive_model_dtypes(module)
@@ -37,10 +42,10 @@ def own(
 
 
 def cast_on_the_fly(module: nn.Module) -> nn.Module:
-    """Return `module` with torch's layers turned into the host's, which fetch weights that lie elsewhere.
+    """Return `module` with its torch layers changed to the host's, which load their weights when they run.
 
-    Networks of other packages are built of torch's layers, which the host can only move as a whole. With
-    `--novram`, or when memory is short, it leaves weights in RAM and counts on each layer to fetch its own.
+    The host can move torch's layers only together with the whole network. With `--novram`, or when memory is
+    short, it leaves weights in RAM and relies on each layer to load its own.
     """
     for layer in module.modules():
         layer.__class__ = _CASTING.get(type(layer), type(layer))
@@ -48,9 +53,9 @@ def cast_on_the_fly(module: nn.Module) -> nn.Module:
 
 
 def move_bare_parameters(module: nn.Module, device: torch.device) -> None:
-    """Move to `device` the parameters that belong to no single layer, such as embeddings of positions.
+    """Move to `device` the parameters of modules that have submodules, such as positional embeddings.
 
-    The host moves these only when it loads a network completely. It takes them back when it unloads it.
+    The host moves these only when it loads a network completely; it moves them back when it unloads it.
     """
     for path, owner in module.named_modules():
         own_names = [name for name, _ in owner.named_parameters(recurse=False)]

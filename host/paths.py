@@ -1,4 +1,4 @@
-"""Where weights files lie in ComfyUI, and what is in them."""
+"""ComfyUI's folders of weights, and reading of their files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ from ..models import catalogue, files
 
 @dataclass(frozen=True)
 class Kind:
-    """One sort of weights: the folders under models/ that may hold it, in the order they are searched."""
+    """One kind of weights.
+
+    Attributes:
+        folders: folders under models/, in the order in which they are searched.
+        wanted: description of a suitable file, for messages.
+        usual: argument of `fetch` for a name that isn't in the catalogue.
+    """
 
     folders: tuple[str, ...]
     wanted: str
-    usual: str  # what `fetch` gets where a name is not one of the table
+    usual: str
 
 
 KINDS = {
@@ -33,18 +39,21 @@ KINDS = {
     "adapter": Kind(("model_patches",), wanted="the UNet of SeeSR or SRlab", usual="srlab"),
     "controlnet": Kind(("controlnet",), wanted="the ControlNet of SeeSR or SRlab", usual="srlab"),
 }
-_WEIGHTS = re.compile(rf"{files.STEM}(-\d+-of-\d+)?\.\w+")  # what diffusers calls a folder's weights
+_WEIGHTS = re.compile(rf"{files.STEM}(-\d+-of-\d+)?\.\w+")  # names of weights files in diffusers folders
 _SHOWN = 3
 
 
 def names(kind: str) -> list[str]:
-    """Names for a combo, the host's own folders first: .safetensors files, and diffusers' folders of them."""
+    """Return the names for a combo: .safetensors files, and folders of diffusers with such files.
+
+    The names in the host's own folders come first.
+    """
     listed = (name for folder in _listed(kind) for name in folder if _is_safetensors(name))
     return list(dict.fromkeys(map(_entry, listed)))
 
 
 def unlisted(kind: str) -> str:
-    """What a tooltip adds about pickles that lie there and can't be chosen; else empty."""
+    """Return a sentence for a tooltip about pickles, which can't be chosen; empty if there are none."""
     found = pickles(kind)
     if not found:
         return ""
@@ -55,16 +64,16 @@ def unlisted(kind: str) -> str:
 
 
 def problem(kind: str, name: object) -> str | None:
-    """What to tell the user when there is no such file, else None.
+    """Return the error message if there is no such file, else None.
 
-    `name` is None where the widget is linked to another node: the file is only known when the graph runs.
-    It may be anything in a graph that was written by hand.
+    `name` is None if the widget is linked to another node; the file is then known only when the graph runs.
+    In a graph that was written by hand it may be of any type.
     """
     return None if name is None or _entry(str(name)) in names(kind) else _missing(kind, str(name))
 
 
 def fingerprint(kind: str, name: str | None) -> str:
-    """Changes when the file does; empty where the widget is linked to another node.
+    """Return a text that changes when the file changes; empty if the widget is linked to another node.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -76,36 +85,36 @@ def fingerprint(kind: str, name: str | None) -> str:
 
 
 def load_weights(kind: str, name: str) -> dict[str, Tensor]:
-    """The tensors of a file, or of a folder of diffusers, on the CPU.
+    """Return the tensors of a file, or of a folder of diffusers, on the CPU.
 
     Raises:
-        FileNotFoundError: if there is no such file, or a part of it is missing.
-        UnsupportedWeightsError: if it is not a whole safetensors file with tensors in it.
+        FileNotFoundError: if the file or a part of it is missing.
+        UnsupportedWeightsError: if it isn't a complete safetensors file with tensors.
     """
     path = _locate(kind, name)
     tensors: dict[str, Tensor] = {}
     for part in files.parts(path):
         files.check(part, name)
-        # The host's reader, because it maps the file instead of copying it where the host can.
+        # The host's reader maps the file instead of copying it where possible.
         tensors |= cast("dict[str, Tensor]", comfy.utils.load_torch_file(str(part), safe_load=True))
     files.check_index(path, tensors)
     return tensors
 
 
 def _listed(kind: str) -> list[list[str]]:
-    """Names of all files in the folders of a kind, folder by folder."""
+    """Return the names of all files for a kind, folder by folder."""
     _register_sam2()
     return [sorted(folder_paths.get_filename_list(folder)) for folder in KINDS[kind].folders]
 
 
 def _entry(name: str) -> str:
-    """The folder of diffusers that a file is the weights of, or its own name."""
+    """Return the diffusers folder that holds the file, or the name itself if it isn't in one."""
     path = Path(name)
     return str(path.parent) if _WEIGHTS.fullmatch(path.name) and path.parent.name else name
 
 
 def pickles(kind: str) -> list[str]:
-    """Files and folders of diffusers that only the converter opens."""
+    """Return the names of files and diffusers folders that need conversion, because they are pickles."""
     chosen = set(names(kind))
     found = (
         name for folder in _listed(kind) for name in folder if Path(name).suffix.lower() in files.PICKLED
@@ -114,14 +123,14 @@ def pickles(kind: str) -> list[str]:
 
 
 def _command(kind: str, entry: str) -> str:
-    """The command, run in custom_nodes, that makes a file of ours from a pickle or a folder of them."""
+    """Return the command, for a terminal in custom_nodes, that converts a pickle or a folder of them."""
     source = _find(kind, entry, ".bin") or Path(entry)
     name = source.name if source.is_dir() else source.stem
     return f'{catalogue.PROGRAM} convert "{source}" "{source.with_name(name + files.SAFE)}"'
 
 
 def _locate(kind: str, name: str) -> Path:
-    """A file, or a folder of diffusers.
+    """Return the path of a file or of a diffusers folder.
 
     Raises:
         FileNotFoundError: if there is neither.
@@ -133,7 +142,7 @@ def _locate(kind: str, name: str) -> Path:
 
 
 def _find(kind: str, entry: str, suffix: str) -> Path | None:
-    """The first file of that name, or folder that looks like one of diffusers, in the order of search."""
+    """Return the first file with that name or diffusers folder with such weights, else None."""
     _register_sam2()
     inside = (f"{files.STEM}{suffix}", f"{files.STEM}{suffix}{files.INDEX}", "config.json")
     for folder in KINDS[kind].folders:
@@ -162,7 +171,7 @@ def _missing(kind: str, name: str | None) -> str:
 
 
 def _fetch(kind: str, name: str | None) -> str:
-    """The command that gets a file of the table, with all that it is used with; or the usual one."""
+    """Return the command that downloads a file of the catalogue, or the usual one for another name."""
     asked = (name or "").replace("\\", "/")
     known = next((entry.asked_for for entry in catalogue.WEIGHTS if entry.saved == asked), KINDS[kind].usual)
     return f'{catalogue.command(known)} --models "{folder_paths.models_dir}"'
@@ -173,8 +182,8 @@ def _is_safetensors(name: str) -> bool:
 
 
 def _register_sam2() -> None:
-    """Add models/sam2 behind the folders that the user or another extension gave that name."""
+    """Add models/sam2 after the folders that the user or another extension configured under that name."""
     new = "sam2" not in folder_paths.folder_names_and_paths
     folder_paths.add_model_folder_path("sam2", str(Path(folder_paths.models_dir) / "sam2"))
-    if new:  # a new name lists every file until it is given extensions
+    if new:  # a new name lists files of every extension unless some are set
         folder_paths.folder_names_and_paths["sam2"][1].update(folder_paths.supported_pt_extensions)

@@ -1,4 +1,4 @@
-"""What a restoration takes of the memory, by the host's own estimates, and the tiles that follow from it."""
+"""Memory use of a restoration by the host's own estimates, and the tile sizes that fit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ from .nano import ResidualModel
 from .tiling import latent_ratio
 
 NODE = "Plan Restoration"
-SPARE = 1.5  # the host computes the two halves of CFG at once only where half as much again is free
+SPARE = 1.5  # the host computes both halves of CFG at once only if 1.5 times the memory is free
 
 
 def plan_restoration(
@@ -45,19 +45,20 @@ def plan_restoration(
     tile_size: int = 0,
     memory_gib: float = 0.0,
 ) -> Plan:
-    """Tiles for a photo, and what each stage of its restoration takes.
+    """Return tile sizes for a photo and the memory use of each stage of its restoration.
 
     Args:
         model: the MODEL to sample, with its guidances.
         hint: (B, 3, H, W), the photo on the canvas of Prepare Photo.
-        vae: adds the stages Encode and Decode.
-        control_net: counts with the diffusion.
-        encoder: adds the stage Semantics.
-        tile_size: side of a tile in pixels; 0 chooses it.
-        memory_gib: what weights and work may take; 0 is what is free, or would be without other models.
+        vae: VAE; adds the stages Encode and Decode.
+        control_net: ControlNet; counted with the diffusion.
+        encoder: encoder; adds the stage Semantics.
+        tile_size: side of a tile in pixels; 0 chooses it automatically.
+        memory_gib: memory for weights and activations in GiB; 0 takes what is free after unloading other
+            models.
 
     Raises:
-        ValueError: if the parts aren't for photos, or don't belong together.
+        ValueError: if a part isn't for photos, or the parts don't fit together.
     """
     diffusion = _diffusion(model, hint, control_net, encoder)
     _check_vae(vae, model)
@@ -84,77 +85,85 @@ def plan_restoration(
 
 @dataclass(frozen=True, eq=False)
 class _Budget:
-    """Memory and weights by device, of all `patchers` of a graph; `given` bytes, or 0 for what is there."""
+    """Memory and weights by device.
+
+    Attributes:
+        patchers: patchers of all models in the graph.
+        given: memory in bytes; 0 measures it.
+    """
 
     patchers: Sequence[Any]
     given: float
     _measured: dict[torch.device, float] = field(default_factory=dict)
 
     def memory(self, device: torch.device) -> Memory:
-        """What the host has there, or can have by dropping models."""
+        """Return the memory of a device that is free or can be freed by unloading models."""
         if not self.given and device not in self._measured:
             self._measured[device] = self._measure(device)
         size = self.given or self._measured[device]
         return Memory(size, offloads=not management.is_device_cpu(device))
 
     def weights(self, device: torch.device, own: Sequence[Any]) -> float:
-        """Bytes of the weights that a stage needs; on the CPU those of the other stages stay beside them."""
+        """Return the bytes of weights on the device during a stage.
+
+        On the CPU the weights of the other stages stay in memory too.
+        """
         return sum(p.model_size() for p in (self.patchers if management.is_device_cpu(device) else own))
 
     def room(self, device: torch.device, own: Sequence[Any]) -> float:
-        """Bytes for the work of a stage."""
+        """Return the bytes for the activations of a stage."""
         return self.memory(device).beside(self.weights(device, own))
 
     def stage(self, name: str, does: str, work: float, device: torch.device, own: Sequence[Any]) -> Stage:
-        """A stage on a device, with weights of its own."""
+        """Return a stage on a device; `own` are the patchers of its models."""
         return Stage(name, does, self.weights(device, own), work, self.memory(device))
 
     def _measure(self, device: torch.device) -> float:
         free: Any = management.get_free_memory(device)
         if management.is_device_cpu(device):
             return free + self.weights(device, ())
-        loaded = filter(None, management.loaded_models())  # None is a MODEL that is gone
+        loaded = filter(None, management.loaded_models())  # None is a deleted MODEL
         return free + sum(patcher.loaded_size() for patcher in loaded if patcher.load_device == device)
 
 
 @dataclass(frozen=True, eq=False)
 class _Diffusion:
-    """The networks that are sampled, and what they take by the size and number of tiles."""
+    """The sampled networks, and their memory use by size and number of tiles."""
 
     model: Any
-    control: Any  # None without
+    control: Any  # a control, or None
     guidances: tuple[Guidance, ...]
     photos: int
     cells: tuple[int, int]
 
     @property
     def suited(self) -> Suited:
-        """The tiles that the model does best with."""
+        """Tile sizes that suit the model."""
         return NANO if isinstance(self.model.model, ResidualModel) else SD2
 
     @property
     def ratio(self) -> int:
-        """Pixels along the side of a latent cell."""
+        """Side of a latent cell, in pixels."""
         return latent_ratio(self.model)
 
     @property
     def canvas(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
+        """Height and width of the canvas, in pixels."""
         height, width = (side * self.ratio for side in self.cells)
         return height, width
 
     @property
     def patchers(self) -> list[Any]:
-        """What is on the device at once."""
+        """Patchers of the models that are on the device at once."""
         controls = [] if self.control is None else self.control.get_models()
         return [self.model, *self.model.get_nested_additional_models(), *controls]
 
     def least(self, tile: int) -> float:
-        """Bytes for one tile and one half of CFG, less than which the host can't compute."""
+        """Return the bytes for one tile and one half of CFG, the least with which the host can compute."""
         return self._work(tile, 1, halves=1) + self._kept(tile, 1)
 
     def ample(self, tile: int, count: int) -> float:
-        """Bytes with which the host computes `count` tiles and both halves at once."""
+        """Return the bytes with which the host computes `count` tiles and both halves of CFG at once."""
         return SPARE * self._work(tile, count, halves=2) + self._kept(tile, count)
 
     def _work(self, tile: int, count: int, halves: int) -> float:
@@ -163,7 +172,7 @@ class _Diffusion:
         return self.model.model.memory_required([halves * count * self.photos, channels, height, width])
 
     def _kept(self, tile: int, at_once: int) -> float:
-        """Bytes of keys, values, frozen answers and embedded hints, which stay for the run."""
+        """Return the bytes of keys, values, frozen outputs and embedded hints that a run keeps."""
         layout = fixed(*self.canvas, tile, self.suited)
         height, width = (min(tile // self.ratio, side) for side in self.cells)
         cells = self.photos * layout.count * height * width
@@ -175,10 +184,11 @@ class _Diffusion:
 
 
 def _diffusion(model: Any, hint: Tensor, control: Any, encoder: LoadedEncoder | None) -> _Diffusion:
-    """The networks as they will be applied to the photo.
+    """Return the networks with the control set up for the photo.
 
     Raises:
-        ValueError: for a model of other latents, a hint smaller than a cell, or tokens of another width.
+        ValueError: if the model isn't for images, the hint is smaller than a cell, or tokens have another
+            width.
     """
     latent = model.get_model_object("latent_format")
     if latent.latent_dimensions != 2:
@@ -203,7 +213,7 @@ def _diffusion(model: Any, hint: Tensor, control: Any, encoder: LoadedEncoder | 
 
 
 def _unread(encoder: LoadedEncoder | None, hint: Tensor) -> Semantics | None:
-    """Semantics of the right size and no content, for counting."""
+    """Return placeholder semantics of the right shape, without content; None without an encoder."""
     if encoder is None:
         return None
     module: Any = encoder.patcher.model
@@ -242,7 +252,10 @@ def _semantics_stage(encoder: LoadedEncoder, diffusion: _Diffusion, layout: Layo
 
 
 def _vae_stages(vae: Any, canvas: tuple[int, int], budget: _Budget) -> tuple[int, Stage, Stage]:
-    """A tile with which both fit, and the stages Encode and Decode. The host takes photo by photo."""
+    """Return the side of a VAE tile that fits both stages, and the stages Encode and Decode.
+
+    The host encodes and decodes one photo after the other.
+    """
     channels, ratio = vae.latent_channels, vae.spacial_compression_decode()
     room = budget.room(vae.device, [vae.patcher])
 
@@ -265,10 +278,10 @@ def _vae_stages(vae: Any, canvas: tuple[int, int], budget: _Budget) -> tuple[int
 
 
 def _check_vae(vae: Any, model: Any) -> None:
-    """Refuse a VAE whose latents the model can't sample.
+    """Raise if the model can't sample the latents of the VAE.
 
     Raises:
-        ValueError: naming what both expect.
+        ValueError: if their latents differ; the message names both.
     """
     if vae is None:
         return

@@ -1,4 +1,4 @@
-"""A preset's base model and start, on the host's MODEL and LATENT."""
+"""Application of a preset's base model and start to the host's MODEL and LATENT."""
 
 from typing import Any
 
@@ -19,12 +19,13 @@ TITLES = {"sd2": "Stable Diffusion 2-base", "sd_turbo": "sd-turbo", "nano": "the
 def prepare(
     preset: RestorationPreset, model: Any, latent: dict[str, Any], fidelity: float = 1.0
 ) -> tuple[Any, dict[str, Any]]:
-    """(MODEL, LATENT) that start as the preset wants; the given latent where that is the model's own way.
+    """Return (MODEL, LATENT) that start as the preset requires.
 
-    The bundled model comes as sharp as the preset's curve has it at that fidelity.
+    The LATENT is unchanged unless the preset starts from pure noise. The bundled model gets the sharpness of
+    the preset's curve at `fidelity`.
 
     Raises:
-        ValueError: if the preset wasn't made for such a model.
+        ValueError: if the preset is for another base model.
     """
     if problem := _mismatch(preset, model):
         raise ValueError(f"{NODE}: preset {preset.name} is made for {TITLES[preset.base]}, but {problem}")
@@ -41,10 +42,10 @@ def prepare(
 
 
 def _mismatch(preset: RestorationPreset, model: Any) -> str:
-    """What is wrong with the model and what to do, or nothing.
+    """Return the reason why the model doesn't suit the preset, with the remedy; empty if it does.
 
-    sd-turbo is a Stable Diffusion 2 by all that can be seen of it, so the two pass for each other. Of a model
-    that predicts v, Apply Semantic Guidance warns.
+    sd-turbo can't be distinguished from Stable Diffusion 2, so each is accepted for the other. Apply Semantic
+    Guidance warns of models that predict v.
     """
     title, bundled = TITLES[preset.base], isinstance(model.model, ResidualModel)
     family = type(model.model.model_config).__name__

@@ -1,4 +1,4 @@
-"""What the node that runs tells the person at the graph."""
+"""Progress bar and status line of the node that is executed."""
 
 import time
 from collections.abc import Callable
@@ -7,17 +7,20 @@ from dataclasses import dataclass, field
 from comfy.utils import ProgressBar
 from comfy_execution.utils import get_executing_context
 
-LEAST_LEFT_S = 5  # less isn't worth a word
+LEAST_LEFT_S = 5  # shorter remaining times aren't shown
 
 
 def progress(total: int) -> Callable[[int], None]:
-    """A function to tell how many of `total` are done; it ends the node when the user cancels the graph."""
+    """Return a function that sets the progress to a number out of `total`.
+
+    It raises the host's interruption if the user has cancelled the graph.
+    """
     bar = ProgressBar(total)
     return lambda count: bar.update_absolute(count)
 
 
 def say(text: str) -> None:
-    """Write a line on the node; nothing where no graph runs."""
+    """Show a line of text on the node; does nothing outside of a graph."""
     context = get_executing_context()
     if context is not None:
         from server import PromptServer
@@ -27,16 +30,25 @@ def say(text: str) -> None:
 
 @dataclass(frozen=True)
 class SamplingProgress:
-    """Tells of the tiles of one sampling run.
+    """Progress of one sampling run in tiles.
 
-    `levels` are the noise levels of its steps, from the first to the end's; none if not known.
+    Attributes:
+        levels: noise levels from the first step to the end of the last; empty if not known.
+        begun: start of the run, by time.perf_counter.
     """
 
     levels: tuple[float, ...]
     begun: float = field(default_factory=time.perf_counter)
 
     def tell(self, level: float, done: int, until: int, tiles: int) -> None:
-        """Say that, `done` of the `tiles` of a step being done, those up to `until` are sampled now."""
+        """Show the progress within a step.
+
+        Args:
+            level: noise level of the step.
+            done: number of tiles of the step that are sampled.
+            until: last tile that is being sampled, counted from 1.
+            tiles: number of tiles.
+        """
         steps = max(len(self.levels) - 1, 1)
         step = min(sum(known > level * 1.0001 for known in self.levels), steps - 1)
         finished, total = step * tiles + done, steps * tiles

@@ -1,4 +1,4 @@
-"""A MODEL clone whose sampling is held to a photo where a mask says so."""
+"""Sampling that is pulled towards the photo inside a mask."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,20 +20,21 @@ KEY = "ugcsr_regions"
 def weigh_regions(
     model: Any, latent: Tensor, mask: Tensor, strength: float, frame: Frame | None = None
 ) -> Any:
-    """Clone of MODEL that pulls every estimate of the clean latent to `latent` by mask * strength.
+    """Return a clone of MODEL that pulls each estimate of the clean latent to `latent` by mask * strength.
 
-    Wraps PREDICT_NOISE, which is around guidance, its patches and tiles, and sees the whole latent. Held
-    again, the second pull follows the first. What pulls nothing gives the MODEL as it is.
+    It wraps PREDICT_NOISE, which is outside of guidance, its patches and tiles, and sees the whole latent.
+    Several pulls of one MODEL are applied in the order in which they were added. If the weight is 0
+    everywhere, `model` itself is returned.
 
     Args:
         model: the MODEL.
-        latent: the photo as its VAE encodes it, (B, C, h, w).
-        mask: (B, H, W) or (H, W) in [0, 1], of any size but the photo's aspect.
-        strength: share of the way to the photo where the mask is 1, in [0, 1].
-        frame: of the canvas that was encoded, if the mask belongs to the photo on it.
+        latent: photo encoded by the model's VAE, (B, C, h, w).
+        mask: (B, H, W) or (H, W) in [0, 1], of any size with the photo's aspect ratio.
+        strength: weight of the photo where the mask is 1, in [0, 1].
+        frame: frame of the encoded canvas, if the mask belongs to the photo on it.
 
     Raises:
-        ValueError: if latent, mask, frame and MODEL don't go together.
+        ValueError: if latent, mask, frame and MODEL don't fit together.
     """
     form = model.get_model_object("latent_format")
     shape = tuple(latent.shape)
@@ -61,16 +62,21 @@ def weigh_regions(
 
 @dataclass(frozen=True, eq=False)
 class Hold:
-    """What a run is held to: `photo` (B, C, h, w) in the denoiser's scale, by `weight` (B, 1, h, w)."""
+    """Wrapper that pulls the estimate to a photo.
+
+    Attributes:
+        photo: latent (B, C, h, w) in the scale of the denoiser.
+        weight: weight of the photo (B, 1, h, w) in [0, 1].
+    """
 
     photo: Tensor
     weight: Tensor
 
     def predict(self, run: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Around one evaluation of x (B, C, h, w): its estimate of the clean latent, pulled to the photo.
+        """Return the estimate of the clean latent for x (B, C, h, w), pulled to the photo.
 
         Raises:
-            ValueError: if the photo is another than the one that is restored.
+            ValueError: if the photo has another size or batch than x.
         """
         if x.shape[1:] != self.photo.shape[1:]:
             raise ValueError(

@@ -1,8 +1,8 @@
-"""How the samplers of a graph tell its Finish Photo what they did.
+"""Records of sampler runs, from the samplers of a graph to its Finish Photo.
 
-A frame goes from Prepare Photo to Finish Photo, and over Encode Semantics into the MODEL that is sampled.
-Each run of a sampler is noted in it, under the sampler's signature in the graph: its node type and inputs,
-and those of all nodes before it. The host caches by the same, so that a note belongs to one result.
+A frame passes from Prepare Photo to Finish Photo, and through Encode Semantics into the sampled MODEL. Each
+run of a sampler is stored in it under the sampler's signature in the graph: its node type and inputs, and
+those of all nodes before it. The host's cache uses the same key, so that a record belongs to one result.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from comfy_execution.utils import get_executing_context
 from ..sample.report import Sampling
 from .tile_run import tile_run
 
-PRESET_KEY = "ugcsr_preset"  # of the preset's name in transformer_options
+PRESET_KEY = "ugcsr_preset"  # key of the preset's name in transformer_options
 
 Runs = dict[str, Sampling]  # by signature
 
 
 def name_preset(model: Any, name: str) -> None:
-    """Let a MODEL, a clone of the caller's own, say which settings it is sampled with."""
+    """Store the name of the preset in a MODEL, which must be the caller's own clone."""
     model.model_options["transformer_options"][PRESET_KEY] = name
 
 
 def note(runs: Runs, transformer_options: Mapping, seconds: float) -> None:
-    """Note a run of the sampler that is executed now; nothing where no graph runs."""
+    """Store a run of the sampler that is executed now; does nothing outside of a graph."""
     context = get_executing_context()
     if context is not None:
         tiles = tile_run(transformer_options)
@@ -39,9 +39,9 @@ def note(runs: Runs, transformer_options: Mapping, seconds: float) -> None:
 
 
 def noted(runs: Runs, name: str) -> Sampling | None:
-    """What is noted of the last sampler before the input `name` of the node that is executed now.
+    """Return the record of the last sampler before the input `name` of the node that is executed now.
 
-    Its seconds are those of all samplers before that input together.
+    Its seconds are the sum over all samplers before that input. None if there is no record.
     """
     context = get_executing_context()
     if context is None or not runs:
@@ -53,14 +53,14 @@ def noted(runs: Runs, name: str) -> Sampling | None:
 
 
 class _Signatures:
-    """Those of the nodes of the graph that runs now."""
+    """Signatures of the nodes of the graph that is executed now."""
 
     def __init__(self) -> None:
         self.graph = get_progress_state().dynprompt
         self.known: dict[str, str] = {}
 
     def of(self, node: str) -> str:
-        """The signature of a node."""
+        """Return the signature of a node."""
         if node not in self.known:
             entry = self.graph.get_node(node)
             inputs = {
@@ -72,7 +72,7 @@ class _Signatures:
         return self.known[node]
 
     def before(self, node: str, name: str) -> Iterator[str]:
-        """The nodes that an input depends on, nearest first."""
+        """Yield the nodes that an input depends on, nearest first."""
         ahead = self._sources({name: self.graph.get_node(node)["inputs"].get(name)})
         seen = dict.fromkeys(ahead)
         while ahead:

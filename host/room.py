@@ -1,4 +1,4 @@
-"""Memory that a run needs beside the host's own estimate: keys and values, frozen answers, embedded hints."""
+"""Memory of a run beyond the host's own estimate: keys and values, frozen outputs, embedded hints."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -11,38 +11,45 @@ import torch
 from ..models.semantics import Semantics
 from .adapter import SemanticAdapter
 
-HALVES = 2  # of CFG; with cfg 1 there is one, which isn't known before the run
+HALVES = 2  # of CFG; with cfg 1 there is one, but that isn't known before the run
 
 
 class Room(comfy.controlnet.ControlBase):
-    """A control that controls nothing: the host asks controls, and nothing else of ours, for their memory."""
+    """A control without effect that requests memory for a run.
+
+    Controls are the only objects of an extension that the host asks for their memory.
+    """
 
     def __init__(self, bytes_needed: Callable[[], float]) -> None:
         super().__init__()
         self._bytes_needed = bytes_needed
 
     def get_models(self) -> list:
-        """Return no models: there are none."""
+        """Return no models."""
         return []
 
     def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> "Room":
-        """Return itself, which needs as much on every device."""
+        """Return the control itself, because the request is the same on every device."""
         if autoregister:
             self.multigpu_clones[load_device] = self
         return self
 
     def inference_memory_requirements(self, dtype: torch.dtype) -> float:  # noqa: ARG002
-        """Return bytes. `dtype` doesn't matter: it is that of stored weights, which may be narrower."""
+        """Return the bytes of the request.
+
+        `dtype` is ignored: it is the dtype of the stored weights, which may be narrower than that of the
+        computation.
+        """
         return self._bytes_needed()
 
 
 def reserve(conds: dict, key: str, bytes_needed: Callable[[], float]) -> dict:
-    """Return `conds`, as the host prepares a run with them, with a request for memory added."""
+    """Return the conds that the host prepares a run with, plus a request for memory."""
     return conds | {key: [{"control": Room(bytes_needed)}]}
 
 
 def controls_of(conds: Iterable[Iterable[dict] | None]) -> list[comfy.controlnet.ControlBase]:
-    """Return every control of the conds' chains once, without those that only reserve memory."""
+    """Return every control in the conds' chains once, without requests for memory."""
     found: dict[comfy.controlnet.ControlBase, None] = {}
     for control in (cond["control"] for rows in conds for cond in rows or () if "control" in cond):
         while control is not None:
@@ -52,9 +59,9 @@ def controls_of(conds: Iterable[Iterable[dict] | None]) -> list[comfy.controlnet
 
 
 def kept_numbers(adapter: SemanticAdapter, semantics: Semantics, tiles: int) -> int:
-    """Return how many numbers are kept of `semantics`: tokens, and keys and values in every attention.
+    """Return how many numbers are cached for `semantics`: the tokens, and keys and values in each attention.
 
-    `tiles` is how many of them are evaluated at once; it matters where tiles are read on their own.
+    `tiles` is the number of tiles that are evaluated at once; it counts if tiles are encoded on their own.
     """
     width = sum(len(a.transformer_blocks) * a.in_channels for a in adapter.attentions.values())
     views = {"global": 1, "tile": tiles, "both": 1 + tiles}[semantics.view]
@@ -62,9 +69,12 @@ def kept_numbers(adapter: SemanticAdapter, semantics: Semantics, tiles: int) -> 
 
 
 def frozen_numbers(adapter: SemanticAdapter, reductions: dict[str, int], cells: int) -> int:
-    """Return how many numbers frozen answers are for `cells` of latent, over tiles, photos and CFG halves.
+    """Return how many numbers the frozen outputs hold.
 
-    `reductions` is by what each place divides the sides of the latent.
+    Args:
+        adapter: image attentions.
+        reductions: downscaling factor at each place.
+        cells: number of latent cells, over tiles, photos and halves of CFG.
     """
     return sum(
         len(attention.transformer_blocks) * attention.in_channels * math.ceil(cells / reductions[site] ** 2)
@@ -73,5 +83,5 @@ def frozen_numbers(adapter: SemanticAdapter, reductions: dict[str, int], cells: 
 
 
 def computing_size(model: "comfy.model_base.BaseModel") -> int:
-    """Return the bytes of a number as the network computes; weights may be stored in fewer."""
+    """Return the bytes of a number in the network's computation; stored weights may be narrower."""
     return comfy.model_management.dtype_size(model.get_dtype_inference())

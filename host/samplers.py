@@ -1,4 +1,7 @@
-"""What KSampler's menus offer: the host takes a link into them from these very lists alone."""
+"""Options of KSampler's menus.
+
+The host accepts a link to such a menu only from an output whose type is this very list.
+"""
 
 from comfy.samplers import KSampler
 

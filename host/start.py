@@ -1,4 +1,7 @@
-"""A MODEL clone whose runs start where SeeSR's and SRlab's do, noised further than the first step is told."""
+"""Sampling runs that start as in SeeSR and SRlab.
+
+The start has more noise than the noise level of the first step.
+"""
 
 from collections.abc import Callable
 from copy import copy
@@ -18,10 +21,10 @@ KEY = "ugcsr_start"
 
 
 def lr_start(model: Any) -> Any:
-    """Clone of MODEL that any sampler starts from the latent as SeeSR does, from an empty one as SRlab does.
+    """Return a clone of MODEL whose runs start from the noised latent as in SeeSR, if empty as in SRlab.
 
-    The sampler itself is given another x to begin with. Noise and latent stay, because masks and
-    inpainting models read them too.
+    Only the sampler's first x is changed. The noise and the latent stay unchanged, because masks and
+    inpainting models use them too.
     """
     started = clone(model)
     started.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
@@ -38,10 +41,10 @@ def _sample(
     *args: Any,
     **kwargs: Any,
 ) -> Tensor:
-    """Around a whole run: give the sampler its start.
+    """Return the result of a whole run with the changed start; wraps OUTER_SAMPLE.
 
     Raises:
-        ValueError: if model, noise, levels or sampler leave no such start.
+        ValueError: if such a start isn't possible with this model, noise, schedule or sampler.
     """
     guider: Any = run.class_obj
     sampling = guider.model_patcher.get_model_object("model_sampling")
@@ -65,7 +68,7 @@ def _sample(
 def _starting(function: Callable[..., Tensor], noise: Tensor, noisiest: float) -> Callable[..., Tensor]:
     @wraps(function)
     def sample(model: Any, x: Tensor, sigmas: Tensor, **options: Any) -> Tensor:
-        latent = model.latent_image  # scaled as the denoiser wants it
+        latent = model.latent_image  # in the scale of the denoiser
         own, sigma = noise.to(x), float(sigmas[0])
         start = from_lr(latent, own, sigma, noisiest) if latent.any() else from_noise(own, sigma)
         return function(model, start, sigmas, **options)

@@ -1,8 +1,8 @@
-"""What ComfyUI says of this machine: its devices, its memory mode, and the files of weights that it lists.
+"""Survey of ComfyUI on this machine: its device, its memory mode, and its files of weights.
 
-`python -m ugc_sr.host.survey [OPTION...]`, with ComfyUI's folder on PYTHONPATH and options of its command
-line, prints it as one line of JSON. It asks the host's own code as its main.py does, in a process of its own,
-for that code looks at the command line and takes hold of the graphics card as soon as it is imported.
+`python -m ugc_sr.host.survey [OPTION...]`, with ComfyUI's folder on PYTHONPATH and with options of ComfyUI's
+command line, prints it as one line of JSON. It runs the host's own code as its main.py does, and in a process
+of its own, because that code reads the command line and takes hold of the graphics card when it is imported.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-LISTED = {"checkpoint": "checkpoints", "clip vision": "clip_vision"}  # kinds that the host's own nodes load
+LISTED = {"checkpoint": "checkpoints", "clip vision": "clip_vision"}  # kinds with loaders of the host
 
 
 def main() -> None:
-    """Print it."""
-    outlet, sys.stdout = sys.stdout, sys.stderr  # what the host prints is not ours
+    """Print the survey."""
+    outlet, sys.stdout = sys.stdout, sys.stderr  # keeps the host's prints out of the JSON
     sys.argv[0] = "main.py"
     import comfy.options
 
@@ -56,14 +56,14 @@ def _machine() -> dict[str, Any]:
 
 
 def _dynamic() -> bool:
-    """Whether the host would stream weights to the card as they are needed, as its main.py decides."""
+    """Return True if the host would use DynamicVRAM, by the rules of its main.py."""
     import comfy.model_management as management
     from comfy.cli_args import args
 
     try:
         from comfy.cli_args import enables_dynamic_vram
         from comfy_aimdo import control
-    except ImportError:  # a host from before it
+    except ImportError:  # an older host without it
         return False
     fits = enables_dynamic_vram() and management.is_nvidia() and not management.is_wsl()
     fits = fits and management.torch_version_numeric >= (2, 8)
@@ -73,7 +73,10 @@ def _dynamic() -> bool:
 
 
 def _files() -> dict[str, Any]:
-    """Folders by name, and by kind what its loader offers: [{"name", "path"}]; pickles that none offers."""
+    """Return folders by name, and the files that the loaders offer, by kind: [{"name", "path"}].
+
+    Pickles, which no loader offers, are listed apart.
+    """
     import folder_paths
 
     from . import paths
@@ -97,7 +100,7 @@ def _files() -> dict[str, Any]:
 
 
 def _place(folders: list[str], name: str) -> str:
-    """Where a file, or a folder of diffusers, of that name lies: the first one found, as the loaders do."""
+    """Return the path of a file, or of a diffusers folder: the first in search order, as in the loaders."""
     import folder_paths
 
     roots = [Path(root) for folder in folders for root in folder_paths.get_folder_paths(folder)]

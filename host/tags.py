@@ -1,4 +1,4 @@
-"""What a photo shows, in words of a list, by the host's CLIP towers."""
+"""Tagging of photos with words from a list, by the host's CLIP models."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .progress import progress
 ENCODE, TAG = "Encode Tags", "Tag Photo"
 SHIPPED = Path(__file__).with_name("tags.txt")
 TEMPLATES = ("a photo of {}", "a blurry photo of {}", "a photo that shows {}")  # assumed; not measured
-AT_ONCE = 32  # tags that the text tower reads together; their activations take some hundred MB
-SHARPNESS = 100  # what CLIP multiplies cosines by before the softmax, at the end of its training
+AT_ONCE = 32  # tags in one batch of the text tower; their activations take some hundred MB
+SHARPNESS = 100  # factor of CLIP's cosines before the softmax, as at the end of its training
 ONE_CLIP = (
     "Take both towers from one CLIP. For Stable Diffusion 2: 'clip' of its checkpoint "
     "512-base-ema.safetensors and CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors in models/clip_vision."
@@ -29,10 +29,10 @@ ONE_CLIP = (
 
 @dataclass(frozen=True, eq=False)
 class Tags:
-    """Words and where a CLIP puts them.
+    """Tags with their CLIP embeddings.
 
     Attributes:
-        names: N of them.
+        names: N tags.
         embeddings: (N, D) of length 1, the mean over the templates.
     """
 
@@ -41,16 +41,16 @@ class Tags:
 
 
 def shipped_tags() -> list[str]:
-    """The list that comes with the extension; lines with # head its parts."""
+    """Return the tags that are shipped with the extension; lines with # in the file are headings."""
     lines = SHIPPED.read_text(encoding="utf-8").splitlines()
     return clean_tags("\n".join(line for line in lines if not line.startswith("#")))
 
 
 def encode_tags(clip: Any, text: str) -> Tags:
-    """Embed the tags in `text`, or the shipped ones where it is empty.
+    """Return the tags in `text`, or the shipped ones if it is empty, with their embeddings.
 
     Raises:
-        ValueError: if CLIP's text tower has no embedding of a whole text, or if its projection is missing.
+        ValueError: if the text tower has no pooled embedding or lacks its projection.
     """
     names = clean_tags(text) or shipped_tags()
     done = progress(len(names))
@@ -64,17 +64,17 @@ def encode_tags(clip: Any, text: str) -> Tags:
 
 
 def tag_photos(clip_vision: Any, tags: Tags, image: Tensor, count: int, threshold: float) -> list[str]:
-    """The best tags of each photo (B, H, W, C) in [0, 1], the surest first, between commas.
+    """Return the best tags of each photo (B, H, W, C) in [0, 1], the most probable first, joined by commas.
 
     Args:
-        clip_vision: of the same CLIP as the tags.
-        tags: to choose from.
-        image: as it travels through the graph.
-        count: of tags at most.
-        threshold: least probability of a tag as a share of the best one's.
+        clip_vision: image tower of the CLIP that encoded the tags.
+        tags: tags to choose from.
+        image: photos, as an IMAGE.
+        count: largest number of tags for a photo.
+        threshold: least probability of a tag, as a share of the best one's.
 
     Raises:
-        ValueError: if the two towers can't be of one CLIP.
+        ValueError: if the two towers aren't of one CLIP.
     """
     if clip_vision.model_type != "clip_vision_model":
         raise ValueError(
@@ -85,10 +85,11 @@ def tag_photos(clip_vision: Any, tags: Tags, image: Tensor, count: int, threshol
 
 
 def _embed(clip: Any, texts: Sequence[str]) -> Tensor:
-    """(N, D) of N whole texts, where images of the same content lie.
+    """Return the pooled embeddings (N, D) of N texts, in the space of the image embeddings.
 
-    The host reads the parts of a long text at once, and returns the embedding of the first. Our texts go in
-    as such parts, and the embeddings of all come from the tower that made the first one.
+    The host encodes the parts of a long text in one batch, and returns the embedding of the first part. The N
+    texts are passed as such parts, and the embeddings of all are taken from the tower that returned the first
+    one.
 
     Raises:
         ValueError: as `encode_tags`.
@@ -108,12 +109,12 @@ def _embed(clip: Any, texts: Sequence[str]) -> Tensor:
     for pooled in made:
         if pooled is not None and torch.equal(pooled[:1].to(first), first):
             return _whole(pooled[: len(texts)].to(first.device))
-    # The host joined what several towers made.
+    # The host has concatenated the embeddings of several towers.
     return torch.cat([_whole(clip.encode_from_tokens(each, return_pooled=True)[1]) for each in tokens])
 
 
 def _whole(pooled: Tensor | None) -> Tensor:
-    """The embeddings (N, D) that the host returned, in float32.
+    """Return the pooled embeddings (N, D) of the host in float32.
 
     Raises:
         ValueError: as `encode_tags`.
@@ -122,7 +123,7 @@ def _whole(pooled: Tensor | None) -> Tensor:
         raise ValueError(
             f"{ENCODE}: 'clip' has no embedding for a text as a whole, so it is no CLIP. {ONE_CLIP}"
         )
-    # The host leaves weights that a file lacks as the memory happens to be, mostly zeros.
+    # Weights that a file lacks are left uninitialised by the host, mostly zeros.
     if not pooled.isfinite().all() or not pooled.any(dim=1).all():
         raise ValueError(
             f"{ENCODE}: the text tower in 'clip' lacks its projection, as those of diffusers folders do; "
@@ -132,7 +133,10 @@ def _whole(pooled: Tensor | None) -> Tensor:
 
 
 def _look(clip_vision: Any, photo: Tensor) -> Tensor:
-    """(D,) of length 1: the mean over as few squares as cover a photo (1, H, W, C)."""
+    """Return the image embedding (D,) of a photo (1, H, W, C), of length 1.
+
+    It is the mean over the fewest squares that cover the photo.
+    """
     height, width = photo.shape[1:3]
     squares = split(height, width, tile=min(height, width), overlap=0)
     views = [square.of(photo.movedim(-1, 1)).movedim(1, -1) for square in squares]
@@ -141,7 +145,7 @@ def _look(clip_vision: Any, photo: Tensor) -> Tensor:
 
 
 def _tag(seen: Tensor, tags: Tags, count: int, threshold: float) -> str:
-    """The tags of a photo that lies at `seen` (D,).
+    """Return the tags of a photo with the image embedding `seen` (D,), joined by commas.
 
     Raises:
         ValueError: if the tags have another width.

@@ -1,4 +1,4 @@
-"""What a batch of tiles sees of the conditioning: cut masks, areas, concat latents and control hints."""
+"""Conditioning of a stack of tiles: cropped masks, areas, concatenated latents and control hints."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +18,13 @@ FUZZ = 8  # latent cells over which the host fades an area without mask (sampler
 
 
 def cut_cond(cond: dict[str, Any], plan: TilePlan, device: torch.device) -> dict[str, Any] | None:
-    """The cond of one stack of tiles, or None where it has no say in any of them.
+    """Return the cond of one stack of tiles, or None if its area covers none of them.
 
-    Areas have no place in a stack of tiles that lie elsewhere: they become masks with the very
-    weights that the host would give them. The uuid stays, so hooks and schedules still find it.
+    The tiles of a stack lie in different places, so an area becomes a mask with the weights that the host
+    would give it. The uuid is unchanged, so that hooks and schedules still find the cond.
 
     Raises:
-        ValueError: for GLIGEN, rather than a wrong picture.
+        ValueError: if the cond uses GLIGEN, which can't be tiled.
     """
     if "gligen" in cond:
         raise ValueError(
@@ -48,9 +48,9 @@ def cut_cond(cond: dict[str, Any], plan: TilePlan, device: torch.device) -> dict
 
 @contextmanager
 def cropped_hints(conds: Any, plan: TilePlan, encoded: dict[Any, Tensor]) -> Iterator[None]:
-    """Let the host's own ControlNets see the tiles' part of their hint for the time of one call.
+    """Replace the hints of the host's own ControlNets by their crops under the tiles, for one call.
 
-    Ours read the plan themselves. `encoded` keeps, over the steps, hints that had to go through a VAE.
+    Semantic ControlNets read the plan themselves. `encoded` caches, over the steps, hints that a VAE encoded.
     """
     controls = _controls(conds)
     kept = [(control.cond_hint_original, control.extra_concat_orig) for control in controls]
@@ -70,13 +70,16 @@ def cropped_hints(conds: Any, plan: TilePlan, encoded: dict[Any, Tensor]) -> Ite
 
 
 def _cut(x: Tensor, plan: TilePlan) -> Tensor:
-    """(b, ..., H, W) -> (tiles * batch, ..., h, w), tile-major; b cycles as the host would cycle it."""
+    """Return the crops (tiles * batch, ..., h, w) of x (b, ..., H, W), tile-major.
+
+    Rows of x cycle as in the host.
+    """
     x = repeat_to_batch_size(x, plan.batch)
     return torch.cat([box.of(x) for box in plan.boxes])
 
 
 def _cut_model_cond(cond: Any, plan: TilePlan) -> Any:
-    """Cut what has the latent's size; bring the rest to the image batch, so that it cycles by tile."""
+    """Return a cond cropped if it has the latent's size, or else repeated to the image batch."""
     if isinstance(cond, CONDConstant):
         return cond
     x = getattr(cond, "cond", None)
@@ -105,7 +108,7 @@ def _inside(area: tuple[int, int, int, int], full: tuple[int, int]) -> Tensor:
 
 
 def _faded(area: tuple[int, int, int, int], full: tuple[int, int]) -> Tensor:
-    """The host's weight of an area without mask: faded towards sides that aren't the image's own."""
+    """Return the host's weights of an area without mask, which fade towards sides inside the image."""
     height, width, top, left = area
     rows, columns = _fade(height, top, full[0]), _fade(width, left, full[1])
     mask = _inside(area, full)
@@ -125,10 +128,10 @@ def _fade(length: int, start: int, full: int) -> Tensor:
 
 
 def _controls(conds: Any) -> list[Any]:
-    """The foreign controls of the conds' chains, each once.
+    """Return the controls of the conds' chains that aren't semantic ControlNets, each once.
 
     Raises:
-        ValueError: for kinds of control whose hint we can't cut, rather than a wrong picture.
+        ValueError: if a control is of a kind whose hint can't be cropped.
     """
     foreign = [control for control in controls_of(conds) if not isinstance(control, SemanticControlNet)]
     for control in foreign:
@@ -141,7 +144,7 @@ def _controls(conds: Any) -> list[Any]:
 
 
 def _cut_image(control: Any, image: Tensor, plan: TilePlan) -> Tensor:
-    """Cut a hint (b, c, H, W), resized as the host would for the whole latent."""
+    """Return the crops of a hint (b, c, H, W), resized as the host would for the whole latent."""
     cell = control.compression_ratio
     if control.vae is not None:
         cell *= control.vae.spacial_compression_encode()

@@ -1,4 +1,4 @@
-"""Tiled sampling: a MODEL clone whose every evaluation runs on overlapping tiles of the latent."""
+"""Tiled sampling: each evaluation of the MODEL runs on overlapping tiles of the latent."""
 
 import logging
 from collections.abc import Iterator
@@ -27,21 +27,24 @@ Conds = list[list[dict[str, Any]] | None]
 
 
 def tile_diffusion(model: Any, tile: int, overlap: int, batch: int, grid: str = "even") -> Any:
-    """Return a clone of MODEL that samples in tiles, whatever the sampler.
+    """Return a clone of MODEL that samples in tiles with any sampler.
 
-    Wraps CALC_COND_BATCH, inside which controls, masks, hooks and memory checks all see tiles, and
-    PREPARE_SAMPLING, so that memory is reserved for one batch of tiles instead of the whole latent.
-    A MODEL that is tiled already gets the new tiles.
+    It wraps CALC_COND_BATCH, inside which controls, masks, hooks and memory checks all see tiles, and
+    PREPARE_SAMPLING, so that memory is reserved for one batch of tiles instead of the whole latent. The new
+    tiles replace those of a MODEL that is tiled already.
 
     Args:
         model: the MODEL.
         tile: side of a tile, in latent cells.
-        overlap: what neighbours share at least, in latent cells.
-        batch: tiles evaluated at once.
-        grid: how the tiles are laid out, a key of GRIDS.
+        overlap: least overlap of neighbours, in latent cells.
+        batch: number of tiles that are evaluated at once.
+        grid: method of tiling, a key of GRIDS.
+
+    Raises:
+        ValueError: if no latent can be split into such tiles.
     """
     tiling = Tiling(tile=tile, overlap=overlap, batch=batch, grid=GRIDS[grid])
-    tiling.grid.split(tile, tile, tile, overlap)  # refuses sizes that no latent could be cut by
+    tiling.grid.split(tile, tile, tile, overlap)  # raises for sizes that no latent can be split by
     tiled = clone(model)
     for kind, wrapper in (
         (WrappersMP.PREPARE_SAMPLING, tiling.prepare_sampling),
@@ -53,13 +56,22 @@ def tile_diffusion(model: Any, tile: int, overlap: int, batch: int, grid: str = 
 
 
 def latent_ratio(model: Any) -> int:
-    """Return the pixels along the side of one latent cell of this MODEL: 8 for Stable Diffusion."""
+    """Return the side of a latent cell of this MODEL in pixels, 8 for Stable Diffusion."""
     return model.get_model_object("latent_format").spacial_downscale_ratio
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """The two wrappers. Shared by all clones of the MODEL, so it never changes: see TileRun."""
+    """The two wrappers of a tiled MODEL.
+
+    Clones of the MODEL share it, so it never changes; the state of a run is in its TileRun.
+
+    Attributes:
+        tile: side of a tile, in latent cells.
+        overlap: least overlap of neighbours, in latent cells.
+        batch: number of tiles that are evaluated at once.
+        grid: method of tiling.
+    """
 
     tile: int
     overlap: int
@@ -69,7 +81,7 @@ class Tiling:
     def prepare_sampling(
         self, executor: Any, model: Any, shape: Any, conds: Any, model_options: Any = None, **options: Any
     ) -> Any:
-        """Start a run, and let the host reserve memory for one batch of tiles."""
+        """Return what the host prepares for a run, with memory reserved for one batch of tiles."""
         run = self._run(shape)
         if model_options is not None:
             model_options.setdefault("transformer_options", {})[RUN_KEY] = run
@@ -83,10 +95,10 @@ class Tiling:
     def calc_cond_batch(
         self, executor: Any, model: Any, conds: Conds, x: Tensor, timestep: Tensor, options: dict[str, Any]
     ) -> list[Tensor]:
-        """Evaluate all conds on x (B, C, H, W), retrying with less at once if memory runs out.
+        """Return the outputs of all conds for x (B, C, H, W), with smaller tiles if memory runs out.
 
         Raises:
-            ValueError: for latents other than images'.
+            ValueError: if the latent isn't one of images.
         """
         if x.ndim != 4:
             raise ValueError(
@@ -147,7 +159,7 @@ class Tiling:
 
 
 def _make_room(run: TileRun, conds: Conds, options: dict[str, Any]) -> bool:
-    """Free what costs only time to compute again, then go on with smaller tiles; False if nothing is left."""
+    """Free frozen outputs, or else shrink the tiles; return False if neither is possible."""
     guidance = options.get("transformer_options", {}).get(GUIDANCE_RUN)
     tokens = [*(guidance.tokens if guidance else ()), *(control.tokens for control in _semantic(conds))]
     thawed = [run.thaw() for run in tokens if run is not None]
@@ -165,7 +177,7 @@ def _make_room(run: TileRun, conds: Conds, options: dict[str, Any]) -> bool:
 
 
 def _more_for_tiles(run: TileRun, conds: dict[str, Any]) -> float:
-    """Return the bytes that controls keep for overlapping tiles beyond what they ask for themselves."""
+    """Return the bytes that controls keep for overlapping tiles beyond their own request."""
     if not run.photos:
         return 0
     return sum(

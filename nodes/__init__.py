@@ -1,6 +1,6 @@
-"""What users see: every node of the extension, in the order of the graph.
+"""The extension and its nodes, in the order of a graph.
 
-What only a queued graph needs, the nodes import when it runs: a start of ComfyUI pays for the list alone.
+Nodes import what they need to run inside `execute`, so that ComfyUI starts quickly.
 """
 
 from comfy_api.latest import ComfyExtension, io
@@ -27,10 +27,10 @@ from .tags import EncodeTags, TagPhoto
 
 
 class Extension(ComfyExtension):
-    """The table of contents."""
+    """The extension's entry point for ComfyUI."""
 
     async def on_load(self) -> None:
-        """Say what stands for nodes that workflows of older versions hold."""
+        """Register the replacements of renamed nodes."""
         await retired.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

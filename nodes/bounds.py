@@ -1,4 +1,4 @@
-"""What the host leaves unchecked: numbers that come over a link, inputs that aren't there, broken text."""
+"""Checks of inputs that the host doesn't make: numbers from links, unknown inputs, invalid text."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,12 +14,12 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 
 class Node(io.ComfyNode):
-    """What every node of ours is: it refuses inputs that it hasn't, numbers out of bounds, broken text."""
+    """Base class of the nodes; `execute` refuses unknown inputs, numbers out of bounds and invalid text."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         execute = cls.__dict__["execute"].__func__
-        if not hasattr(execute, "__wrapped__"):  # the host runs each node as a copy of its class
+        if not hasattr(execute, "__wrapped__"):  # the host's copies of the class are wrapped already
             setattr(cls, "execute", classmethod(_bounded(execute)))  # noqa: B010
 
 
@@ -39,12 +39,12 @@ def _bounded(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutp
 
 
 def _check(schema: io.Schema, values: Mapping[str, Any]) -> None:
-    """Refuse the first number that is out of bounds, and NaN; and text with half of a character.
+    """Raise at the first number that is out of bounds or NaN, or at text with a lone surrogate.
 
-    A message with such text in it would end the thread in which the host works off its queue.
+    Such text in a message would end the thread in which the host executes its queue.
 
     Raises:
-        ValueError: naming the node, the input and what is wrong.
+        ValueError: if a value is invalid; the message names the node and the input.
     """
     for name, value in values.items():
         if isinstance(value, str) and (half := _HALF.search(value)):

@@ -1,4 +1,4 @@
-"""Nodes that damage clean photos: drawn from a recipe, or again as before."""
+"""Nodes that degrade clean photos, by a recipe or by a degradation that was drawn before."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DegradeImage(Node):
-    """Draws a degradation for every photo and applies it."""
+    """Draws a degradation for each photo and applies it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -140,7 +140,7 @@ class ReplayDegradation(Node):
     @classmethod
     def execute(cls, image: Tensor, degradation: "str | tuple[Degradation, ...]") -> io.NodeOutput:
         check_image(image, node="Replay Degradation")
-        if not isinstance(degradation, tuple):  # no text either, if a graph was written by hand
+        if not isinstance(degradation, tuple):  # may be of any type in a graph written by hand
             degradation = _from_lines(str(degradation))
         if len(degradation) == 1:
             degradation *= len(image)
@@ -160,10 +160,10 @@ class ReplayDegradation(Node):
 
 
 def _apply_each(degradations: Sequence["Degradation"], image: Tensor, node: str) -> "Pair":
-    """The pairs of (B, H, W, 3 or 4), one degradation a photo.
+    """Return the pairs (B, C, H, W) of photos (B, H, W, 3 or 4), with one degradation for each photo.
 
     Raises:
-        ValueError: in the node's name, if a degradation doesn't fit its photo.
+        ValueError: if a degradation doesn't fit its photo; the message names the node.
     """
     from ..degrade.degradation import Pair, apply
 
@@ -179,10 +179,10 @@ def _apply_each(degradations: Sequence["Degradation"], image: Tensor, node: str)
 
 
 def _from_lines(text: str) -> tuple["Degradation", ...]:
-    """Degradations from text, one a line.
+    """Return the degradations in a text with one JSON object on each line.
 
     Raises:
-        ValueError: naming the line that is no degradation, or if there is none.
+        ValueError: if a line is invalid, which the message names, or if all are empty.
     """
     from ..degrade.degradation import Degradation
 

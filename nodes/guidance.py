@@ -1,4 +1,4 @@
-"""Nodes that let a model see what a photo shows."""
+"""Nodes for semantic guidance and the semantic ControlNet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ class LoadSemanticAdapter(Node):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the node."""
         return io.Schema(
             node_id="UGCSR_LoadSemanticAdapter",
             display_name="Load Semantic Adapter",
@@ -50,17 +49,16 @@ class LoadSemanticAdapter(Node):
 
     @classmethod
     def validate_inputs(cls, adapter_name: str) -> bool | str:
-        """True, or where to put the file that is missing."""
+        """Return True, or a message about the missing file."""
         return paths.problem("adapter", adapter_name) or True
 
     @classmethod
     def fingerprint_inputs(cls, adapter_name: str) -> str:
-        """Load again when the file changes."""
+        """Return a text that changes when the file changes."""
         return paths.fingerprint("adapter", adapter_name)
 
     @classmethod
     def execute(cls, adapter_name: str) -> io.NodeOutput:
-        """Read the file."""
         from ..host.adapter import load_adapter
         from ..models.weights import naming
 
@@ -69,11 +67,10 @@ class LoadSemanticAdapter(Node):
 
 
 class ApplySemanticGuidance(Node):
-    """Lets a model attend to what a photo shows."""
+    """Adds image attentions to semantic tokens to a MODEL."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the node."""
         return io.Schema(
             node_id="UGCSR_ApplySemanticGuidance",
             display_name="Apply Semantic Guidance",
@@ -102,7 +99,6 @@ class ApplySemanticGuidance(Node):
         end_percent: float,
         freeze_after: float = 1.0,
     ) -> io.NodeOutput:
-        """Clone the model and add the guidance."""
         from ..host.guidance import apply_guidance
 
         guided = apply_guidance(model, adapter, semantics, strength, start_percent, end_percent, freeze_after)
@@ -114,7 +110,6 @@ class LoadSemanticControlNet(Node):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the node."""
         return io.Schema(
             node_id="UGCSR_LoadSemanticControlNet",
             display_name="Load Semantic ControlNet",
@@ -141,17 +136,16 @@ class LoadSemanticControlNet(Node):
 
     @classmethod
     def validate_inputs(cls, control_net_name: str) -> bool | str:
-        """True, or where to put the file that is missing."""
+        """Return True, or a message about the missing file."""
         return paths.problem("controlnet", control_net_name) or True
 
     @classmethod
     def fingerprint_inputs(cls, control_net_name: str) -> str:
-        """Load again when the file changes."""
+        """Return a text that changes when the file changes."""
         return paths.fingerprint("controlnet", control_net_name)
 
     @classmethod
     def execute(cls, control_net_name: str) -> io.NodeOutput:
-        """Read the file."""
         from ..host.controlnet import load_controlnet
         from ..models.weights import naming
 
@@ -161,11 +155,10 @@ class LoadSemanticControlNet(Node):
 
 
 class ApplySemanticControlNet(Node):
-    """Holds the restoration to the photo's structure."""
+    """Adds a semantic ControlNet to the conditionings."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the node."""
         return io.Schema(
             node_id="UGCSR_ApplySemanticControlNet",
             display_name="Apply Semantic ControlNet",
@@ -208,7 +201,6 @@ class ApplySemanticControlNet(Node):
         end_percent: float,
         freeze_after: float = 1.0,
     ) -> io.NodeOutput:
-        """Add the control to both conditionings."""
         from ..host.controlnet import apply_controlnet
 
         check_image(hint, node="Apply Semantic ControlNet", socket="hint")

@@ -1,4 +1,4 @@
-"""Nodes before and after the sampler: size, transparency, colour."""
+"""Nodes before and after the sampler, for size, transparency and colour."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PrepareImage(Node):
-    """Enlarges a photo to its final size on a canvas that the networks accept."""
+    """Enlarges a photo to its final size, on a canvas that the networks accept."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -89,7 +89,7 @@ class PrepareImage(Node):
 
 
 class FinishImage(Node):
-    """Cuts the restored photo out of its canvas and returns its transparency."""
+    """Crops the restored photo out of its canvas and restores its transparency."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -139,7 +139,7 @@ class FinishImage(Node):
 
 
 class MatchColor(Node):
-    """Gives one image the colours of another."""
+    """Transfers the colours of one image to another."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

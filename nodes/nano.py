@@ -1,11 +1,11 @@
-"""The bundled model, ready to wire."""
+"""The node that loads the bundled model."""
 
 from comfy_api.latest import io
 
 from .bounds import Node
 from .sockets import Adapter, Encoder
 
-# What people type who want a better photo, in both languages of the pack.
+# Search terms of users who want a better photo, in both languages of the extension.
 WORDS = (
     "nano",
     "bundled model",
@@ -40,11 +40,10 @@ WORDS = (
 
 
 class LoadNanoModel(Node):
-    """Loads every part of the model that ships with the extension."""
+    """Loads every part of the bundled model."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the node."""
         return io.Schema(
             node_id="UGCSR_LoadNanoModel",
             display_name="Load Nano Model",
@@ -83,14 +82,13 @@ class LoadNanoModel(Node):
 
     @classmethod
     def fingerprint_inputs(cls, **_: float) -> float:
-        """Load again when the file changes."""
+        """Return the modification time of the file, in seconds; 0 if it is missing."""
         from ..host.nano import WEIGHTS
 
         return WEIGHTS.stat().st_mtime if WEIGHTS.is_file() else 0.0
 
     @classmethod
     def execute(cls, sharpness: float = 0.5) -> io.NodeOutput:
-        """Load the file."""
         from ..host.nano import load_nano, sharpened
 
         nano = load_nano()

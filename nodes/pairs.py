@@ -1,4 +1,4 @@
-"""The node that writes training pairs to disk."""
+"""The node that saves training pairs."""
 
 from itertools import count
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SaveTrainingPairs(Node):
-    """Adds pairs to a data set."""
+    """Adds training pairs to a data set on disk."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -78,10 +78,10 @@ class SaveTrainingPairs(Node):
 
 
 def _check_fit(hr: Tensor, lr: Tensor, degradations: tuple["Degradation", ...]) -> None:
-    """Refuse photos that would teach the wrong thing.
+    """Raise if photos and degradations don't form valid training pairs.
 
     Raises:
-        ValueError: if there are more of one than of the other, or the sizes don't fit the scale.
+        ValueError: if their numbers differ, or the sizes don't fit the scale.
     """
     if not len(hr) == len(lr) == len(degradations):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The node that fits a restoration into memory."""
+"""The node that chooses tile sizes by the available memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PlanRestoration(Node):
-    """Chooses tiles for Tile Diffusion and the VAE by the size of the photo and the memory."""
+    """Chooses tiles for Tile Diffusion and the VAE, by the size of the photo and the memory."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -1,4 +1,4 @@
-"""The node that sets a whole restoration by one name."""
+"""The node that outputs the settings of a named preset."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRESETS = {
     "nano": "the bundled model",
 }
 
-# Outputs after the prompts, in their order; a list is the type that KSampler's menus want.
+# Outputs after the prompts, in order; the type of KSampler's menus is the list of their options.
 OUTPUTS = {
     "steps": ("KSampler.steps", "INT", "For KSampler."),
     "cfg": ("KSampler.cfg", "FLOAT", "For KSampler. At 1 the negative prompt is unused and time halves."),
@@ -53,11 +53,10 @@ OUTPUTS = {
 
 
 class RestorationPreset(Node):
-    """Gives the settings that go together to the nodes of a restoration."""
+    """Outputs settings for the other nodes of a restoration."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the node."""
         return io.Schema(
             node_id="UGCSR_RestorationPreset",
             display_name="Restoration Preset",
@@ -143,7 +142,6 @@ class RestorationPreset(Node):
         extra_prompt: str = "",
         fidelity: float = 1.0,
     ) -> io.NodeOutput:
-        """Look the preset up."""
         from ..host.presets import prepare
         from ..sample.presets import load
 

@@ -1,4 +1,4 @@
-"""Nodes for recipes: to load, to change and to look at."""
+"""Nodes that load, change and preview degradation recipes."""
 
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def recipe_combo() -> io.Combo.Input:
-    """Every recipe by name: those that come with the extension, then saved files."""
+    """Return a combo of all recipes: the shipped ones, then the saved files."""
     return io.Combo.Input(
         "recipe",
         options=[*RECIPES, *folders.recipe_files()],
@@ -29,22 +29,22 @@ def recipe_combo() -> io.Combo.Input:
 
 
 def recipe_input() -> io.MultiType.Input:
-    """A recipe by name, or over a link from Load Recipe or Edit Recipe."""
+    """Return an input that takes a recipe by name, or over a link from Load Recipe or Edit Recipe."""
     return io.MultiType.Input(recipe_combo(), [sockets.Recipe])
 
 
 def recipe_of(recipe: "str | Recipe") -> "Recipe":
-    """The recipe that a widget names or a link brought.
+    """Return the recipe of a widget's name or of a link.
 
     Raises:
-        FileNotFoundError: if there is none of that name.
-        ValueError: if its file is not a recipe, naming the file and the bad field.
+        FileNotFoundError: if there is no recipe with that name.
+        ValueError: if its file is no valid recipe; the message names the file and the field.
     """
     from ..degrade.recipe import Recipe
 
     if isinstance(recipe, Recipe):
         return recipe
-    recipe = str(recipe)  # no text, if a graph was written by hand
+    recipe = str(recipe)  # may be of any type in a graph written by hand
     if recipe in RECIPES:
         return RECIPES[recipe]
     try:
@@ -54,7 +54,7 @@ def recipe_of(recipe: "str | Recipe") -> "Recipe":
 
 
 def recipe_problem(recipe: str | None) -> str | None:
-    """What to tell the user before the graph runs; None if all is well or a link brings the recipe."""
+    """Return the error message about a recipe, or None if it is valid or comes over a link."""
     try:
         if recipe is not None:
             recipe_of(recipe)
@@ -64,7 +64,7 @@ def recipe_problem(recipe: str | None) -> str | None:
 
 
 def recipe_fingerprint(recipe: str | None) -> str:
-    """Changes when the file of a saved recipe does."""
+    """Return a text that changes when the file of a saved recipe changes."""
     if recipe is None or recipe in RECIPES:
         return ""
     stat = folders.find_recipe(recipe).stat()
@@ -72,7 +72,7 @@ def recipe_fingerprint(recipe: str | None) -> str:
 
 
 class LoadRecipe(Node):
-    """Gives a recipe to several nodes, and its text."""
+    """Outputs a recipe for several nodes, and its text."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -106,7 +106,7 @@ class LoadRecipe(Node):
 
 
 class EditRecipe(Node):
-    """Changes some numbers of a recipe, and saves it."""
+    """Changes numbers of a recipe and saves it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -173,7 +173,7 @@ class EditRecipe(Node):
 
 
 class PreviewDegradation(Node):
-    """Shows one photo under many seeds."""
+    """Draws a sheet of one photo degraded with several seeds."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

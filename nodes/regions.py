@@ -1,4 +1,4 @@
-"""Nodes that keep regions of a photo, such as faces and text, near to what it shows."""
+"""Nodes that preserve masked regions of a photo, such as faces and text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FRAME = (
 
 
 class WeighRegions(Node):
-    """Holds the sampling to the photo where a mask says so."""
+    """Pulls the sampling towards the photo inside a mask."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -79,7 +79,7 @@ class WeighRegions(Node):
 
 
 class BlendRegions(Node):
-    """Puts the photo's own picture back where a mask says so."""
+    """Blends the original photo into the result inside a mask."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

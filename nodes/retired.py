@@ -1,14 +1,14 @@
-"""Node ids that workflows may still hold, and the nodes that stand for them now.
+"""Replacements of node ids that older workflows contain.
 
-Ids, inputs and the order of widgets are API: a workflow keeps them for years. One that has to go is entered
-here, with all that its inputs have become, and the host replaces it: in the editor when a person agrees, and
-in every graph that is queued.
+Ids, inputs and the order of widgets are an API, because workflows store them. A node that is renamed or
+removed gets an entry here with the mapping of its inputs. The host replaces it in the editor, when the user
+agrees, and in every queued graph.
 """
 
 from comfy_api.latest import ComfyAPI, io
 
 RETIRED = (
-    # The name in the drafts before 0.1.0.
+    # The name in drafts before 0.1.0.
     io.NodeReplace(
         old_node_id="UGCSR_ApplySemantics",
         new_node_id="UGCSR_ApplySemanticGuidance",
@@ -23,7 +23,7 @@ RETIRED = (
 
 
 async def register() -> None:
-    """Tell the host of all of them, at its start."""
+    """Register all replacements with the host."""
     replacements = ComfyAPI().node_replacement
     for replacement in RETIRED:
         await replacements.register(replacement)

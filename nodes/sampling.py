@@ -1,4 +1,4 @@
-"""Nodes that change how a MODEL is sampled."""
+"""Nodes that change the sampling of a MODEL."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ class TileDiffusion(Node):
 
 
 class LRStart(Node):
-    """Starts the sampling from the photo under noise, as SeeSR does."""
+    """Starts the sampling from the noised photo, as SeeSR does."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -1,4 +1,4 @@
-"""Nodes that measure restored photos, and lay them side by side."""
+"""Nodes that measure restored photos and compare them side by side."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from ..host.progress import progress
 from ..image import check_image, from_socket, opaque, to_socket
 from .bounds import Node
 
-PICTURES = 8  # the most that Compare Sheet takes
+PICTURES = 8  # upper limit of Compare Sheet
 
 
 class ScoreImage(Node):
-    """Measures restored photos."""
+    """Measures the quality of restored photos."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -110,7 +110,7 @@ class ScoreImage(Node):
 
 
 class CompareSheet(Node):
-    """Draws pictures of one scene side by side."""
+    """Draws several pictures of one scene side by side."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -199,10 +199,10 @@ class CompareSheet(Node):
 
 
 def _scores(scenes: Sequence[Mapping[str, Tensor]], tile_size: int, overlap: int) -> list[dict[str, Any]]:
-    """The figures of each photo.
+    """Return the figures of each photo, by metric.
 
     Raises:
-        ValueError: if photos are too small, don't belong together, or no photo can be cut into such tiles.
+        ValueError: if photos are too small or don't match, or can't be cut into tiles of that size.
     """
     from ..score.extras import Extras
     from ..score.metrics import evaluate
@@ -222,10 +222,12 @@ def _scores(scenes: Sequence[Mapping[str, Tensor]], tile_size: int, overlap: int
 
 
 def _as_saved(image: Tensor, socket: str) -> Tensor:
-    """IMAGE -> (B, 3, H, W) in 256 levels, cut down as Save Image does, so that node and file agree.
+    """Return an IMAGE as (B, 3, H, W) rounded down to 256 levels, as Save Image does.
+
+    The figures of the node therefore agree with those of the saved file.
 
     Raises:
-        ValueError: for what is no photo, or is partly transparent.
+        ValueError: if the image is invalid or partly transparent.
     """
     check_image(image, node="Score Photo", socket=socket)
     photo = from_socket(image)
@@ -247,10 +249,12 @@ def _check_size(photos: Mapping[str, Tensor]) -> None:
 
 
 def _each(batches: Mapping[str, Tensor], like: str) -> list[dict[str, Tensor]]:
-    """What belongs to each photo of the batch `like`; a batch of one serves all.
+    """Return, for each photo of the batch `like`, the photos (1, C, H, W) of all sockets.
+
+    A batch of one serves all photos.
 
     Raises:
-        ValueError: if there are other numbers of photos.
+        ValueError: if another batch has neither one photo nor as many as `like`.
     """
     count = len(batches[like])
     for socket, batch in batches.items():
@@ -266,10 +270,10 @@ def _each(batches: Mapping[str, Tensor], like: str) -> list[dict[str, Tensor]]:
 
 
 def _labels(text: str, count: int) -> list[str]:
-    """A label for each picture, by line.
+    """Return the label of each of `count` pictures, one from each line of the text.
 
     Raises:
-        ValueError: if there are more lines than pictures: the wrong ones might be named.
+        ValueError: if there are more lines than pictures.
     """
     lines = text.rstrip().splitlines()
     if len(lines) > count:

@@ -1,4 +1,4 @@
-"""Nodes that read what a photo shows."""
+"""Nodes that encode a photo into semantic tokens."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class LoadSAM2Encoder(Node):
 
     @classmethod
     def validate_inputs(cls, encoder_name: str | None = None) -> bool | str:
-        """True, or where to put the file that is missing."""
+        """Return True, or a message about the missing file."""
         return paths.problem("encoder", encoder_name) or True
 
     @classmethod
@@ -63,7 +63,7 @@ class LoadSAM2Encoder(Node):
 
 
 class EncodeSemantics(Node):
-    """Reads a whole photo into semantic tokens."""
+    """Encodes a photo into semantic tokens."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

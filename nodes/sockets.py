@@ -1,4 +1,4 @@
-"""Socket types of our own; behind each travels the one dataclass named beside it."""
+"""Socket types of the extension; the comment beside each names the class of its values."""
 
 from comfy_api.latest import io
 

@@ -1,4 +1,4 @@
-"""Nodes that put what a photo shows into words."""
+"""Nodes that describe a photo in words."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 
 class EncodeTags(Node):
-    """Readies words for Tag Photo, once for all photos."""
+    """Encodes a list of words for Tag Photo."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the node."""
         return io.Schema(
             node_id="UGCSR_EncodeTags",
             display_name="Encode Tags",
@@ -48,18 +47,16 @@ class EncodeTags(Node):
 
     @classmethod
     def execute(cls, clip: Any, tags: str) -> io.NodeOutput:
-        """Embed the words."""
         from ..host.tags import encode_tags
 
         return io.NodeOutput(encode_tags(clip, tags))
 
 
 class TagPhoto(Node):
-    """Says in words what a photo shows."""
+    """Outputs the words that fit a photo best."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the node."""
         return io.Schema(
             node_id="UGCSR_TagPhoto",
             display_name="Tag Photo",
@@ -104,7 +101,6 @@ class TagPhoto(Node):
     def execute(
         cls, clip_vision: Any, tags: Tags, image: Tensor, count: int, threshold: float
     ) -> io.NodeOutput:
-        """Compare each photo with the words."""
         from ..host.tags import tag_photos
 
         check_image(image, node="Tag Photo")

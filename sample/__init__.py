@@ -1,1 +1,1 @@
-"""Pure algorithms of the way from a photo to its restoration: tiles, colour, size."""
+"""Image and latent algorithms of a restoration, without ComfyUI: tiles, colour, size, presets, reports."""

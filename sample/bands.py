@@ -1,4 +1,7 @@
-"""Work on large pictures in bands of rows: on another device, in little memory, to the same pixels."""
+"""Processing of large pictures in bands of rows, on a chosen device and in little memory.
+
+The pixels are the same as those of processing the whole picture at once.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -7,11 +10,19 @@ import torch
 from torch import Tensor
 
 BAND_PX = 1 << 19  # pixels of a band, 6 MiB of float32 RGB; larger ones are slower on a CPU
-MARGINS = 4  # a band is at least so many times as high as what is read above and below it; assumed
+MARGINS = 4  # least height of a band, in multiples of its reach; assumed
 
 
 class Band(NamedTuple):
-    """Rows `top` to `bottom` of a photo of the batch; parts (1, C, h, W) begin `above` rows higher."""
+    """One band of a photo of the batch.
+
+    Attributes:
+        photo: index of the photo in the batch.
+        top: first row of the band.
+        bottom: row after its last.
+        above: rows that the parts hold above `top`.
+        parts: one tensor (1, C, h, W) for each picture; row 0 is row `top - above` of the picture.
+    """
 
     photo: int
     top: int
@@ -21,12 +32,12 @@ class Band(NamedTuple):
 
 
 def bands(pictures: Sequence[Tensor], reach: int = 0, device: torch.device | None = None) -> Iterator[Band]:
-    """The bands of pictures (B or 1, C, H, W) of one size, photo by photo, float32 on `device`.
+    """Yield the bands of pictures (B or 1, C, H, W) of one size, photo by photo, in float32 on `device`.
 
     Args:
-        pictures: those of one photo serve all.
-        reach: rows that the work reads above and below a row.
-        device: where the work is done; that of the first picture if not given.
+        pictures: pictures of equal height and width; one with a batch of 1 serves every photo.
+        reach: number of rows that the processing of a row reads above and below it.
+        device: device of the parts; by default that of each picture.
     """
     height, width = pictures[0].shape[-2:]
     rows = max(1, BAND_PX // width, MARGINS * reach)
@@ -46,12 +57,14 @@ def in_bands(
     reach: int = 0,
     device: torch.device | None = None,
 ) -> Tensor:
-    """What `work` makes of pictures (B or 1, C, H, W) of one size: (B, c, H, W), where and as the first is.
+    """Return `work` applied to pictures (B or 1, C, H, W) of one size, as (B, c, H, W).
+
+    The result has the dtype and device of the first picture.
 
     Args:
-        work: takes as many parts (1, C, h, W), float32 on `device`, and returns (1, c, h, W). A row that it
-            makes depends on no row that is further away than `reach`; beyond the edges it repeats them, or
-            reads nothing.
+        work: function that takes one part (1, C, h, W) for each picture, in float32 on `device`, and returns
+            (1, c, h, W). A row of its result depends on no row further away than `reach`; beyond the edges of
+            the picture it repeats the edge rows or reads nothing.
         pictures: as for `bands`.
         reach: as for `bands`.
         device: as for `bands`.
@@ -60,7 +73,7 @@ def in_bands(
     out = None
     for band in bands(pictures, reach, device):
         made = work(*band.parts).narrow(2, band.above, band.bottom - band.top)
-        if out is None:  # in the layout of an IMAGE
+        if out is None:  # in the memory layout of an IMAGE
             size = batch, made.shape[1], height, width
             like = {"dtype": pictures[0].dtype, "device": pictures[0].device}
             out = torch.empty(size, **like, memory_format=torch.channels_last)

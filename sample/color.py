@@ -1,4 +1,4 @@
-"""Colour matching: the detail of one image with the colours of another."""
+"""Colour transfer: the detail of one image with the colours of another."""
 
 import math
 from collections.abc import Callable
@@ -10,18 +10,18 @@ from torch.nn import functional as F
 from ..image import resize
 from .bands import bands, in_bands
 
-LEVELS = 5  # of the wavelet, as in StableSR: below about 60 px the detail is the image's own
+LEVELS = 5  # of the wavelet, as in StableSR; details below about 60 px stay the image's own
 REACH = 2**LEVELS - 1  # rows that the wavelet reads above and below a row
 KNOTS = 256  # of the chroma transfer curve; assumed
-SPREAD = 0.5  # LAB units, least spread that a channel is taken to have; assumed
-SAMPLES = 1 << 20  # pixels that the curve is measured on, at most; assumed
+SPREAD = 0.5  # least spread of a chroma channel, in LAB units; assumed
+SAMPLES = 1 << 20  # most pixels that the curve is measured on; assumed
 
 
 def match(image: Tensor, reference: Tensor, method: str, device: torch.device | None = None) -> Tensor:
-    """Give `image` (B, 3, H, W) the colours of `reference`, RGB in [0, 1]; the result isn't clamped.
+    """Return `image` (B, 3, H, W) with the colours of `reference`, both RGB in [0, 1]; not clamped.
 
-    A reference of another size is resized; one reference may serve a whole batch. The work is done in bands
-    on `device`, that of the image if not given, in float32.
+    A reference of another size is resized, and one reference serves a whole batch. The computation runs in
+    bands, in float32 on `device`, which is by default the device of the image.
 
     Raises:
         ValueError: for an unknown method, or if the batch sizes differ.
@@ -39,7 +39,7 @@ def match(image: Tensor, reference: Tensor, method: str, device: torch.device | 
 
 
 def wavelet(image: Tensor, reference: Tensor, device: torch.device | None = None) -> Tensor:
-    """Low frequencies of the reference, detail of the image (StableSR, arXiv 2305.07015).
+    """Return the low frequencies of the reference plus the detail of the image (StableSR, arXiv 2305.07015).
 
     The decomposition is linear: high(image) + low(reference) = image + low(reference - image).
     """
@@ -47,7 +47,10 @@ def wavelet(image: Tensor, reference: Tensor, device: torch.device | None = None
 
 
 def with_low(image: Tensor, reference: Tensor) -> Tensor:
-    """The same for a band, which must hold REACH more rows than are wanted on either side."""
+    """Return the wavelet transfer of one band (1, 3, h, W), as `wavelet` for a whole picture.
+
+    Only rows that are at least REACH rows away from the cut edges of the band are exact.
+    """
     low = reference - image
     for level in range(LEVELS):
         low = _smooth(_smooth(low, radius=2**level, dim=2), radius=2**level, dim=3)
@@ -55,7 +58,7 @@ def with_low(image: Tensor, reference: Tensor) -> Tensor:
 
 
 def adain(image: Tensor, reference: Tensor, device: torch.device | None = None) -> Tensor:
-    """Mean and deviation of each channel from the reference (AdaIN, arXiv 1703.06868)."""
+    """Return the image with the reference's mean and deviation in each channel (AdaIN, arXiv 1703.06868)."""
     mean, deviation = _moments(image, device)
     mean_to, deviation_to = _moments(reference, device)
     slope = deviation_to / deviation
@@ -64,10 +67,10 @@ def adain(image: Tensor, reference: Tensor, device: torch.device | None = None) 
 
 
 def lab(image: Tensor, reference: Tensor, device: torch.device | None = None) -> Tensor:
-    """Chroma values spread as in the reference, mean lightness of the reference, in CIE LAB.
+    """Return the image with the chroma distribution and mean lightness of the reference, in CIE LAB.
 
-    The contrast of the lightness stays the image's own: that is where restored detail lives. The mean
-    RGB is matched first, because a cast in RGB is no mere shift in LAB.
+    The contrast of the lightness stays the image's own, because it holds the restored detail. The mean RGB is
+    matched first, because an RGB colour cast is more than an offset in LAB.
     """
     shift = _mean(lambda a, b: b - a, [image, reference], device)
     references = reference.expand(len(image), -1, -1, -1).split(1)
@@ -79,7 +82,7 @@ METHODS = {"wavelet": wavelet, "adain": adain, "lab": lab}
 
 
 def _smooth(x: Tensor, radius: int, dim: int) -> Tensor:
-    """[1, 2, 1] / 4 along one dimension, its taps `radius` apart, edges repeated."""
+    """Return x filtered by [1, 2, 1] / 4 along one dimension, taps `radius` px apart and edges repeated."""
     length = x.shape[dim]
     rows, columns = (radius, 0) if dim == 2 else (0, radius)
     padded = F.pad(x, (columns, columns, rows, rows), mode="replicate")
@@ -88,9 +91,9 @@ def _smooth(x: Tensor, radius: int, dim: int) -> Tensor:
 
 
 def _mean(value: Callable[..., Tensor], pictures: list[Tensor], device: torch.device | None) -> Tensor:
-    """Mean of value(*bands) over each photo, (B, C, 1, 1), float32 on the CPU.
+    """Return the mean of value(*parts) over each photo, (B, C, 1, 1), float32 on the CPU.
 
-    Sums row by row, then over the rows: the sum of a row is the same in whichever band it lies.
+    The sum runs over each row first and over the rows second, so that it doesn't depend on the bands.
     """
     sums: dict[int, list[Tensor]] = {}
     for band in bands(pictures, device=device):
@@ -111,7 +114,7 @@ def _line(slope: Tensor, offset: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _match_lab(image: Tensor, target: Tensor, shift: Tensor, device: torch.device | None) -> Tensor:
-    """One photo (1, 3, H, W), to which `shift` (1, 3, 1, 1) is added before."""
+    """Return one photo (1, 3, H, W) matched in LAB to `target`, after `shift` (1, 3, 1, 1) is added to it."""
     height, width = image.shape[-2:]
     stride = math.ceil(math.sqrt(height * width / SAMPLES))
     sample, sample_to = (
@@ -130,7 +133,10 @@ def _match_lab(image: Tensor, target: Tensor, shift: Tensor, device: torch.devic
 
 
 def _follow(x: Tensor, knots: Tensor, heights: Tensor) -> Tensor:
-    """The curve through the points (knots, heights), linear in between; beyond them x keeps its distance."""
+    """Return the piecewise linear curve through (knots, heights) at x.
+
+    Outside the knots the curve goes on with slope 1.
+    """
     inside = x.clamp(knots[0], knots[-1])
     upper = torch.searchsorted(knots, inside.contiguous()).clamp(1, KNOTS - 1)
     position = (inside - knots[upper - 1]) / (knots[upper] - knots[upper - 1])
@@ -138,10 +144,10 @@ def _follow(x: Tensor, knots: Tensor, heights: Tensor) -> Tensor:
 
 
 def _quantiles(x: Tensor) -> Tensor:
-    """Values at even ranks, each a little further out, the same for all images.
+    """Return KNOTS quantiles of x at even ranks, with the same small ramp added for every image.
 
-    No change where two images agree, and a bounded slope where one is flat, whose rounding noise
-    would else be stretched over all colours of the other.
+    The ramp bounds the slope of the transfer curve where one image is flat: without it, its rounding noise
+    would be stretched over all colours of the other image. Images that agree are left unchanged.
     """
     ordered = x.flatten().sort().values
     index = torch.linspace(0, ordered.numel() - 1, KNOTS, device=x.device)
@@ -163,7 +169,10 @@ _KNEE = 6 / 29
 
 
 def _rgb_to_lab(rgb: Tensor) -> Tensor:
-    """(B, 3, H, W) -> LAB + (16, 0, 0); values outside [0, 1] stay on the curves' linear feet."""
+    """Return RGB (B, 3, H, W) as LAB + (16, 0, 0).
+
+    Values outside [0, 1] continue on the linear segments of the transfer curves.
+    """
     linear = torch.where(rgb > 0.04045, _power((rgb + 0.055) / 1.055, 2.4), rgb / 12.92)
     xyz = _mix(linear, _TO_XYZ)
     curved = torch.where(xyz > _KNEE**3, _power(xyz, 1 / 3), xyz / (3 * _KNEE**2) + 4 / 29)
@@ -178,12 +187,18 @@ def _lab_to_rgb(color: Tensor) -> Tensor:
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    """X ** exponent for x > 0; torch's own gives the last elements of a tensor, or a thread's, other bits."""
+    """Return x ** exponent for x > 0, with the same bits at every position.
+
+    torch.pow rounds the last elements of a tensor, or of a thread's share, differently.
+    """
     return x.log().mul_(exponent).exp_()
 
 
 def _mix(x: Tensor, matrix: list[list[float]]) -> Tensor:
-    """(B, 3, H, W) times a 3x3 matrix, in full precision: GPUs may multiply matrices in less."""
+    """Return (B, 3, H, W) multiplied by a 3x3 matrix, in full precision.
+
+    A matrix multiplication may run in lower precision on a GPU.
+    """
     rows = []
     for row in matrix:
         mixed = x[:, 0] * row[0]

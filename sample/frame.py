@@ -1,4 +1,4 @@
-"""From a photo of any size to a canvas that the networks accept, and back to the exact output size."""
+"""Scaling of a photo to a canvas that the networks accept, and cropping back to the output size."""
 
 import math
 from collections.abc import Mapping
@@ -10,41 +10,40 @@ from torch import Tensor
 from ..image import mirror_indices, resize
 from .report import Sampling
 
-MAX_MEGAPIXELS = 256  # assumed: 3 GiB of float32 RGB, about what one node may ask of a desktop's memory
-AUTO = 0.0  # in place of a scale: by the photo's size
-MOST_SIDE_PX = 4096  # of a result whose scale nobody chose
+MAX_MEGAPIXELS = 256  # 3 GiB of float32 RGB, about what one node can take on a desktop; assumed
+AUTO = 0.0  # a scale that stands for the one of `scale_for`
+MOST_SIDE_PX = 4096  # longest side of a result at an automatic scale
 _SCALES = (4, 2, 1)
 
 
 def scale_for(width: int, height: int) -> float:
-    """The scale for a photo of which nobody said one: 4, 2 or 1, with a result of at most 4096 px a side.
+    """Return the automatic scale of a photo: 4, 2 or 1, the largest whose result is at most 4096 px a side.
 
-    Small photos become 4 times as wide and high, those of phones stay as they are or double. A photo that is
-    larger itself is shrunk to 4096 px, by the scale that this takes.
+    A photo that is itself larger than 4096 px gets the scale below 1 that shrinks its longer side to 4096 px.
     """
     longer = max(width, height)
     return next((float(scale) for scale in _SCALES if scale * longer <= MOST_SIDE_PX), MOST_SIDE_PX / longer)
 
 
 def result_size(width: int, height: int, scale: float) -> tuple[int, int]:
-    """Width and height of a photo's result at that scale, halves rounded up."""
+    """Return (width, height) in pixels of a photo scaled by `scale`, with halves rounded up."""
     return _scaled(width, scale), _scaled(height, scale)
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """The restored photo's size, in the top left of its padded canvas, and the transparency it gets back.
+    """Size and transparency of a restored photo, which lies in the top left corner of its padded canvas.
 
     Attributes:
-        height: of the restored photo, in pixels.
-        width: of the restored photo.
+        height: height of the restored photo, in pixels.
+        width: width of the restored photo, in pixels.
         alpha: (B, 1, height, width) in [0, 1] at output size, or None for an RGB photo.
-        canvas: (height, width) of the padded hint.
-        photo: (height, width) of the photo as it came.
-        scale: size of the restored photo / size of the photo as it came.
-        auto: whether the scale was chosen by the photo's size.
-        before: scores of the photo as it came, for the report.
-        runs: what samplers did with the photo, by their signature in the graph. They note it while they run;
+        canvas: (height, width) of the padded hint, in pixels.
+        photo: (height, width) of the input photo, in pixels.
+        scale: size of the restored photo / size of the input photo.
+        auto: True if the scale was chosen by the photo's size.
+        before: scores of the input photo, for the report.
+        runs: sampler runs by the sampler's signature in the graph. Samplers add entries while they run;
             nothing else of a frame changes.
     """
 
@@ -59,22 +58,22 @@ class Frame:
     runs: dict[str, Sampling] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
-        """Both sizes and the scale, for a person: "900x600 -> 3600x2400 px (auto: 4x)"."""
+        """Return both sizes and the scale, such as "900x600 -> 3600x2400 px (auto: 4x)"."""
         auto = "auto: " if self.auto else ""
         sizes = f"{self.photo[1]}x{self.photo[0]} -> {self.width}x{self.height} px"
         return f"{sizes} ({auto}{self.scale:.4g}x)"
 
 
 def frame_for(photo: tuple[int, int], scale: float, multiple: int = 64) -> Frame:
-    """The frame of an RGB photo of that (height, width), before any pixel is made.
+    """Return the frame of an RGB photo, computed from its size alone.
 
     Args:
         photo: (height, width) in pixels.
-        scale: output size / input size, halves rounded up; `AUTO` is that of `scale_for`.
-        multiple: what canvas height and width must divide by.
+        scale: output size / input size, with halves rounded up; `AUTO` means the scale of `scale_for`.
+        multiple: divisor of the canvas height and width, in pixels.
 
     Raises:
-        ValueError: if the output would have no pixels or too many.
+        ValueError: if the output would have no pixels or more than MAX_MEGAPIXELS.
     """
     auto = scale == AUTO
     if auto:
@@ -86,10 +85,10 @@ def frame_for(photo: tuple[int, int], scale: float, multiple: int = 64) -> Frame
 
 
 def fit(image: Tensor, scale: float, multiple: int = 64) -> tuple[Tensor, Frame]:
-    """Enlarge a photo once, to exactly round(size * scale), and mirror it out to a multiple.
+    """Return a photo enlarged to round(size * scale) and padded by mirroring to a multiple, with its frame.
 
     Args:
-        image: (B, 3 or 4, h, w) in [0, 1]; a fourth channel is alpha and travels in the frame.
+        image: (B, 3 or 4, h, w) in [0, 1]; a fourth channel is alpha and is stored in the frame.
         scale: as for `frame_for`.
         multiple: as for `frame_for`.
 
@@ -113,10 +112,10 @@ def fit(image: Tensor, scale: float, multiple: int = 64) -> tuple[Tensor, Frame]
 
 
 def finish(image: Tensor, frame: Frame) -> Tensor:
-    """Cut the photo (B, 3, H', W') out of its canvas and join the alpha: (B, 3 or 4, height, width).
+    """Return the photo cropped out of its canvas (B, 3, H', W'), with its alpha: (B, 3 or 4, height, width).
 
     Raises:
-        ValueError: if the image isn't the frame's canvas, or their batch sizes differ.
+        ValueError: if the image hasn't the size of the frame's canvas, or if the batch sizes differ.
     """
     size = tuple(image.shape[-2:])
     if size != frame.canvas:

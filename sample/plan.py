@@ -1,4 +1,4 @@
-"""The plan of a restoration: tiles that fit into memory, as few as can be, and what each stage takes."""
+"""Tile layouts that fit into memory with as few tiles as possible, and the memory use of each stage."""
 
 import math
 from collections.abc import Callable
@@ -8,29 +8,35 @@ from typing import NamedTuple
 from .tiles import split
 
 GIB = 1024**3
-STEP = 64  # pixels: tile sizes are multiples
-SMALLEST, LARGEST = 256, 4096  # pixels: sides of tiles that the nodes for tiles take
-AT_ONCE = 64  # tiles: the most that Tile Diffusion takes
-VAE_DEFAULT = 512  # pixels: tiles of the host's tiled VAE nodes
+STEP = 64  # pixels; tile sides are multiples of it
+SMALLEST, LARGEST = 256, 4096  # pixels; limits of the tile side in the nodes that work in tiles
+AT_ONCE = 64  # upper limit of Tile Diffusion's number of tiles at once
+VAE_DEFAULT = 512  # pixels; default tile side of the host's tiled VAE nodes
 
 
 class Suited(NamedTuple):
-    """Tiles that suit a model, by their sides in pixels of the restored photo."""
+    """Tile sizes that suit a model, in pixels of the restored photo.
+
+    Attributes:
+        largest: largest side of a tile.
+        smallest: smallest side of a tile, unless memory requires a smaller one.
+        share: neighbours overlap by at least 1 / `share` of a tile.
+    """
 
     largest: int
-    smallest: int  # while memory allows
-    share: int  # neighbours have one part in so many of a tile in common, at least
+    smallest: int
+    share: int
 
 
-# SeeSR and SRlab tile by 768 px and share a third; Stable Diffusion 2-base was trained at 512. A quarter
-# makes six tiles of 1920x1080 instead of eight, and an even grid shares what is left over besides.
+# SeeSR and SRlab use tiles of 768 px that overlap by a third; Stable Diffusion 2-base was trained at 512 px.
+# An overlap of a quarter needs six tiles for 1920x1080 px instead of eight, and an even grid widens it.
 SD2 = Suited(largest=768, smallest=512, share=4)
-NANO = Suited(largest=1024, smallest=512, share=8)  # 1024 and 128 are the quick start's, 512 is assumed
+NANO = Suited(largest=1024, smallest=512, share=8)  # as the quick start; 512 is assumed
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Tiles over a canvas, in pixels of the restored photo."""
+    """Grid of `rows` x `columns` tiles over a canvas; `tile` and `overlap` are in pixels."""
 
     tile: int
     overlap: int
@@ -39,25 +45,36 @@ class Layout:
 
     @property
     def count(self) -> int:
-        """How many tiles."""
+        """Number of tiles."""
         return self.rows * self.columns
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a device; where it `offloads`, weights that find no room wait elsewhere."""
+    """Memory of a device in bytes; if it `offloads`, weights that don't fit wait in another memory."""
 
     size: float
     offloads: bool
 
     def beside(self, weights: float) -> float:
-        """Bytes left for work. Where weights can wait, at least half (assumed) whatever they take."""
+        """Return the bytes left for activations beside `weights` bytes of weights.
+
+        On a device that offloads weights, at least half of the memory (assumed) is left.
+        """
         return max(self.size - weights, self.size / 2 if self.offloads else 0)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage does, and how many bytes its weights and its work take of a memory."""
+    """One stage of a restoration and its memory use.
+
+    Attributes:
+        name: name of the stage.
+        does: short description of its work, for the report.
+        weights: bytes of its weights.
+        work: bytes of its activations.
+        memory: memory of the device that it runs on.
+    """
 
     name: str
     does: str
@@ -67,7 +84,7 @@ class Stage:
 
     @property
     def share(self) -> float:
-        """What it takes / what there is."""
+        """Memory use of the stage divided by the size of the memory."""
         return (self.weights + self.work) / max(self.memory.size, 1)
 
     def __str__(self) -> str:
@@ -82,9 +99,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes for the nodes that work in tiles, and why; its text is for a person at the graph.
+    """Sizes for the nodes that work in tiles, with the memory use of each stage; str() is the report.
 
-    `canvas` is (photos, height, width).
+    Attributes:
+        canvas: (photos, height, width), in pixels.
+        layout: tiles of Tile Diffusion.
+        tile_batch: number of tiles that are sampled at once.
+        vae_tile: side of a tile of the VAE, in pixels.
+        stages: stages in the order in which they run.
     """
 
     canvas: tuple[int, int, int]
@@ -105,10 +127,14 @@ class Plan:
 
 
 def lay_out(height: int, width: int, suited: Suited, fits: Callable[[int], bool]) -> Layout:
-    """The fewest tiles that a canvas needs, and of such layouts the one whose tiles are smallest.
+    """Return the layout with the fewest tiles, and among those the one with the smallest tiles.
 
-    Tiles are as `suited`, no larger than the canvas, and smaller where only that `fits` (by their side) into
-    memory. Even if nothing fits there is a layout, of the smallest tiles.
+    Args:
+        height: height of the canvas, in pixels.
+        width: width of the canvas, in pixels.
+        suited: sizes that suit the model; tiles are no larger than the canvas.
+        fits: function that returns True if a tile with that side, in pixels, fits into memory. Tiles become
+            smaller than `suited` only if larger ones don't fit; if none fits, the smallest size is used.
     """
     largest = min(suited.largest, max(_up(max(height, width), STEP), SMALLEST))
     largest = next((tile for tile in range(largest, SMALLEST, -STEP) if fits(tile)), SMALLEST)
@@ -119,24 +145,30 @@ def lay_out(height: int, width: int, suited: Suited, fits: Callable[[int], bool]
 
 
 def fixed(height: int, width: int, tile: int, suited: Suited) -> Layout:
-    """The layout of tiles of a size that was asked for, no larger than the canvas."""
+    """Return the layout for tiles of a given side, in pixels, which is limited to the canvas."""
     return _layout(height, width, _within(tile // STEP * STEP, height, width), suited.share)
 
 
 def at_once(count: int, fits: Callable[[int], bool]) -> int:
-    """How many of `count` tiles to compute at once: as few as need no more rounds than all that `fits`."""
+    """Return the number of tiles, out of `count`, to compute at once.
+
+    It is the smallest number that needs no more rounds than the largest number for which `fits` is true.
+    """
     most = next((n for n in range(min(count, AT_ONCE), 1, -1) if fits(n)), 1)
     return math.ceil(count / math.ceil(count / most))
 
 
 def largest_square(height: int, width: int, fits: Callable[[int], bool]) -> int:
-    """The largest tile of the VAE that `fits` by its side, no larger than the canvas."""
+    """Return the side in pixels of the largest VAE tile for which `fits` is true.
+
+    The tile is limited to the canvas, and is never smaller than SMALLEST.
+    """
     largest = _within(LARGEST, height, width)
     return next((tile for tile in range(largest, SMALLEST, -STEP) if fits(tile)), SMALLEST)
 
 
 def in_words(size: float) -> str:
-    """A number of bytes."""
+    """Return a number of bytes as text, such as "1.5 GiB" or "300 MiB"."""
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / GIB * 1024:.0f} MiB"
 
 

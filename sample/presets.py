@@ -1,4 +1,4 @@
-"""Sampling settings: presets to choose from, tuned ones, and the curve between fidelity and perception."""
+"""Sampling settings: presets that users choose, tuned presets, and measured fidelity-perception curves."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
-SHIPPED = Path(__file__).with_name("presets")  # NAME.json is a preset that people choose
-TUNED = SHIPPED / "tuned"  # what tuning wrote: NAME.json, and NAME_curve.json
-SHARPNESS = "UGCSR_LoadNanoModel.sharpness"  # the input that moves the bundled model between its ends
+SHIPPED = Path(__file__).with_name("presets")  # NAME.json is a preset that users choose
+TUNED = SHIPPED / "tuned"  # results of tuning: NAME.json and NAME_curve.json
+SHARPNESS = "UGCSR_LoadNanoModel.sharpness"  # input that sets the bundled model's sharpness
 NAMES = ("wild", "synthetic", "seesr", "balanced", "fast", "turbo", "nano")
 BASES = ("sd2", "sd_turbo", "nano")
 STARTS = ("photo", "noise", "own")
@@ -27,19 +27,19 @@ Graph = dict[str, dict[str, Any]]  # API format: node id -> class_type, inputs
 
 @dataclass(frozen=True)
 class RestorationPreset:
-    """What a person chooses by name.
+    """Named settings of a whole restoration.
 
     Attributes:
-        name: of the file.
-        purpose: what it is for, in a few words.
-        base: the base model it wants, one of BASES.
-        start: what the sampling starts from, one of STARTS: the photo under noise as in SeeSR, noise alone as
-            in SRlab, or what the base model does of its own.
-        values: the same inputs in every preset.
-        prompt: goes behind the tags.
-        negative: what the result should not look like.
-        sources: where it comes from -> the values, or "start", "prompt", "negative", that do.
-        curve: name of the measured curve in TUNED, if there is one.
+        name: name of its file, without suffix.
+        purpose: intended use, in a few words.
+        base: required base model, one of BASES.
+        start: start of the sampling, one of STARTS: "photo", the noised photo as in SeeSR; "noise", pure
+            noise as in SRlab; "own", the default of the base model.
+        values: value of each input; every preset sets the same inputs.
+        prompt: text that is appended to the tags.
+        negative: negative prompt.
+        sources: for each source, the names of the values that come from it, or "start", "prompt", "negative".
+        curve: name of the measured curve in TUNED, or None.
     """
 
     name: str
@@ -60,7 +60,7 @@ class RestorationPreset:
                 )
 
     def at(self, fidelity: float) -> Values:
-        """The preset's own values, with those of the nearest point of its measured curve if it has one.
+        """Return the preset's values, overridden by the nearest point of its measured curve if it has one.
 
         Raises:
             ValueError: if `fidelity` lies outside [0, 1].
@@ -73,25 +73,25 @@ class RestorationPreset:
         return {**self.values, **curve.at(fidelity)}
 
     def positive(self, tags: str, extra: str = "") -> str:
-        """The prompt: cleaned tags, then `extra` as it is, then the preset's own."""
+        """Return the positive prompt: the cleaned tags, then `extra` unchanged, then the preset's prompt."""
         return ", ".join(part for part in (*clean_tags(tags), extra.strip(), self.prompt) if part)
 
     @classmethod
     def from_json(cls, text: str) -> RestorationPreset:
-        """Read a preset.
+        """Return the preset that a JSON text describes.
 
         Raises:
-            ValueError: naming the field that is missing, too many or of another kind.
+            ValueError: if a field is missing, unknown or of the wrong type; the message names the field.
         """
         return _parse(cls, text, "preset")
 
 
 @cache
 def load(name: str) -> RestorationPreset:
-    """The shipped preset of that name.
+    """Return the shipped preset with that name.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such preset.
     """
     if name not in NAMES:
         raise ValueError(f"There is no preset {name!r}; there are {', '.join(NAMES)}.")
@@ -99,9 +99,10 @@ def load(name: str) -> RestorationPreset:
 
 
 def clean_tags(text: str) -> list[str]:
-    """Tags between commas, semicolons, bars or lines: each once, in their order, with single spaces.
+    """Return the tags in a text, split at commas, semicolons, bars and line breaks.
 
-    Case does not make two tags different; the first spelling stays.
+    Order is preserved, repeated spaces are merged, and each tag is returned once. Tags are compared without
+    regard to case; the first spelling is returned.
     """
     tags: dict[str, str] = {}
     for part in re.split(r"[,;|\n]", text):
@@ -112,62 +113,70 @@ def clean_tags(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A preset against the workflow's own values, on the same photos."""
+    """Figures of a preset and of the workflow's default values on the same photos.
+
+    Attributes:
+        pairs: number of photos.
+        default: mean figures with the default values.
+        preset: mean figures with the preset.
+        gain: mean rise of the objective over the photos.
+        interval: 95 % bootstrap interval of the gain; None for a single photo.
+    """
 
     pairs: int
     default: Figures
     preset: Figures
-    gain: float  # mean over the photos of how much the objective rises
-    interval: tuple[float, float] | None  # 95 % bootstrap interval of the gain; none for a single photo
+    gain: float
+    interval: tuple[float, float] | None
 
     @property
     def beats_default(self) -> bool:
-        """Whether the gain is more than chance on these photos."""
+        """True if the 95 % interval of the gain lies above 0."""
         return self.interval is not None and self.interval[0] > 0
 
 
 @dataclass(frozen=True)
 class Preset:
-    """The values that suited an objective best."""
+    """Values that maximised an objective in tuning."""
 
     name: str
     objective: Figures  # metric -> weight
     values: Values
-    tuned_on: Comparison  # flattering: the values were chosen on these photos
+    tuned_on: Comparison  # optimistic: the values were chosen on these photos
     held_out: Comparison | None
     made_with: Mapping[str, Value]
 
     def to_json(self) -> str:
-        """The text that `from_json` reads."""
+        """Return the JSON text that `from_json` reads."""
         return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Preset:
-        """Read a preset.
+        """Return the tuned preset that a JSON text describes.
 
         Raises:
-            ValueError: naming the field that is missing, too many or of another kind.
+            ValueError: if a field is missing, unknown or of the wrong type; the message names the field.
         """
         return _parse(cls, text, "preset")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One place on a curve: settings and what they measured."""
+    """One measured point of a curve: its position, the values and the figures measured with them."""
 
-    position: float  # 0: what looks best, 1: what is truest to the original
+    position: float  # from 0, best perception, to 1, highest fidelity
     values: Values
     figures: Figures
 
 
 @dataclass(frozen=True)
 class FidelityCurve:
-    """The trade between truth to the original and looks, as settings that were measured."""
+    """Measured trade-off between fidelity to the original and perceptual quality."""
 
     name: str
     fidelity: str  # metric
     perception: str  # metric
-    points: tuple[Point, ...]  # by position; the last is 1
+    points: tuple[Point, ...]  # sorted by position; the last position is 1
     made_with: Mapping[str, Value]
 
     def __post_init__(self) -> None:
@@ -177,34 +186,34 @@ class FidelityCurve:
             raise ValueError(f"points: expected rising positions from 0 on, the last 1; got {positions}.")
 
     def at(self, fidelity: float) -> Values:
-        """The values of the measured point nearest to `fidelity` in [0, 1], the truer of two.
+        """Return the values of the measured point nearest to `fidelity` in [0, 1]; of two, the higher one.
 
         Raises:
-            ValueError: if it lies outside.
+            ValueError: if `fidelity` lies outside [0, 1].
         """
         if not 0 <= fidelity <= 1:
             raise ValueError(f"fidelity must lie from 0 to 1, got {fidelity}.")
         return min(reversed(self.points), key=lambda point: abs(point.position - fidelity)).values
 
     def to_json(self) -> str:
-        """The text that `from_json` reads."""
+        """Return the JSON text that `from_json` reads."""
         return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> FidelityCurve:
-        """Read a curve.
+        """Return the curve that a JSON text describes.
 
         Raises:
-            ValueError: naming the field that is missing, too many or of another kind.
+            ValueError: if a field is missing, unknown or of the wrong type; the message names the field.
         """
         return _parse(cls, text, "curve")
 
 
 def apply(values: Values, graph: Graph) -> Graph:
-    """A copy of the graph with these values in it.
+    """Return a copy of the graph with these values set.
 
     Raises:
-        ValueError: if a node is missing or stands there more than once, or the input is a link or unknown.
+        ValueError: if a node is missing or not unique, or an input is linked or unknown.
     """
     changed = copy.deepcopy(graph)
     for target, value in values.items():
@@ -214,10 +223,10 @@ def apply(values: Values, graph: Graph) -> Graph:
 
 
 def find(target: str, graph: Graph) -> tuple[dict[str, Any], str]:
-    """The inputs of the one node that "NodeClass.input" means, and the name of the input.
+    """Return the inputs of the only node of the class in "NodeClass.input", and the name of the input.
 
     Raises:
-        ValueError: if there is not exactly one, or the input is a link or unknown.
+        ValueError: if the graph hasn't exactly one such node, or the input is linked or unknown.
     """
     node_class, _, name = target.partition(".")
     found = [node["inputs"] for node in graph.values() if node["class_type"] == node_class]
@@ -243,7 +252,7 @@ def _not_finite(word: str) -> None:
 
 
 def _read(kind: Any, content: Any, field: str) -> Any:
-    # As `kind`, which is a dataclass, a mapping, a tuple, a union or a plain type.
+    # Parses as `kind`: a dataclass, a mapping, a tuple, a union or a plain type.
     origin, parts = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         hints = get_type_hints(kind)

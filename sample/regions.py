@@ -1,4 +1,4 @@
-"""Regions of a photo: masks laid on it, and its own pixels put back where they cover it."""
+"""Masked regions of a photo: masks fitted to a picture, and the photo's pixels blended back inside a mask."""
 
 import torch
 from torch import Tensor
@@ -9,28 +9,28 @@ from .bands import in_bands
 from .color import REACH, with_low
 from .frame import Frame
 
-LEVELS = 2.0**24  # of a mask; float32 tells no more apart near 1
+LEVELS = 2.0**24  # of a mask: the resolution of float32 near 1
 
 KEEPS = {
-    "detail": with_low,  # the photo's own below about 60 px, colours of the restoration
+    "detail": with_low,  # the photo's details below about 60 px, with the colours of the restoration
     "all": lambda original, _: original,
 }
 
 
 def lay(mask: Tensor, height: int, width: int, node: str, frame: Frame | None = None) -> Tensor:
-    """Lay a mask of any size on a picture of height x width px: (B, 1, height, width) in [0, 1].
+    """Return a mask resized to a picture of height x width px, as (B, 1, height, width) in [0, 1].
 
-    A mask that covers nothing fits every picture: Load Image gives one of 64x64 px to every photo.
+    An empty mask fits every picture, because Load Image returns one of 64x64 px for every opaque photo.
 
     Args:
-        mask: (B, H, W) or (H, W), of the picture's aspect; clamped to [0, 1].
-        height: of the picture.
-        width: of the picture.
-        node: display name of the node, opens the messages.
-        frame: if given, the picture is its canvas, and the mask belongs to the photo on it.
+        mask: (B, H, W) or (H, W), with the aspect ratio of the picture; values are clamped to [0, 1].
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
+        node: display name of the node, for messages.
+        frame: if given, the picture is the frame's canvas, and the mask belongs to the photo on it.
 
     Raises:
-        ValueError: for what is no mask, another aspect, or a frame of another canvas.
+        ValueError: if the mask is invalid or has another aspect ratio, or the frame has another canvas.
     """
     _check_mask(mask, node)
     if not mask.any():
@@ -54,12 +54,12 @@ def lay(mask: Tensor, height: int, width: int, node: str, frame: Frame | None = 
 
 
 def with_transparency(photo: Tensor, mask: Tensor | None, node: str) -> Tensor:
-    """A photo (B, 3 or 4, H, W) that is clear where a mask (B or 1, H, W) is 1: (B, 4, H, W).
+    """Return a photo (B, 3 or 4, H, W) made transparent where a mask (B or 1, H, W) is 1, as (B, 4, H, W).
 
-    Without a mask, or with one that covers nothing, it stays as it is.
+    Without a mask, or with an empty one, the photo is returned unchanged.
 
     Raises:
-        ValueError: for what is no mask of the photo, as `lay`, or masks of another number of photos.
+        ValueError: if the mask is invalid, as for `lay`, or the numbers of masks and photos differ.
     """
     if mask is None or not mask.any():
         return photo
@@ -75,9 +75,10 @@ def with_transparency(photo: Tensor, mask: Tensor | None, node: str) -> Tensor:
 
 
 def feathered(mask: Tensor, reach: int, device: torch.device | None = None) -> Tensor:
-    """Give a mask (B, 1, H, W) in [0, 1] soft edges: it keeps what it covers, and ends `reach` px outside.
+    """Return a mask (B, 1, H, W) in [0, 1] with soft edges that end `reach` px outside of it.
 
-    The work is done in bands on `device`, that of the mask if not given.
+    Pixels inside the mask keep their value. The computation runs in bands on `device`, by default that of the
+    mask.
     """
     grow, blur = (reach + 1) // 2, reach // 2
 
@@ -85,7 +86,7 @@ def feathered(mask: Tensor, reach: int, device: torch.device | None = None) -> T
         if not mask.any():
             return mask
         grown = 0
-        while grown < grow:  # windows of three, ever further apart
+        while grown < grow:  # maxima of three values at growing distances
             apart = min(2 * grown + 1, grow - grown)
             mask = _largest(_largest(mask, apart, dim=2), apart, dim=3)
             grown += apart
@@ -97,19 +98,19 @@ def feathered(mask: Tensor, reach: int, device: torch.device | None = None) -> T
 def put_back(
     sr: Tensor, original: Tensor, mask: Tensor, keep: str, device: torch.device | None = None
 ) -> Tensor:
-    """Put the photo's own picture back where the mask is 1: (B, 3 or 4, H, W), not clamped.
+    """Return the restored photo with the original blended in by the mask: (B, 3 or 4, H, W), not clamped.
 
-    The work is done in bands on `device`, that of `sr` if not given.
+    The computation runs in bands.
 
     Args:
-        sr: the restored photo (B, 3 or 4, H, W) in [0, 1]; a fourth channel stays.
-        original: (B, 3, H, W) in [0, 1], enlarged to the same size; one may serve a whole batch.
-        mask: (B, 1, H, W) in [0, 1]; one may serve a whole batch.
-        keep: what of the photo, a key of KEEPS.
-        device: where to work.
+        sr: restored photo (B, 3 or 4, H, W) in [0, 1]; a fourth channel is kept unchanged.
+        original: (B, 3, H, W) in [0, 1], enlarged to the same size; one serves a whole batch.
+        mask: (B, 1, H, W) in [0, 1]; one serves a whole batch.
+        keep: part of the original to keep, a key of KEEPS.
+        device: device of the computation; by default that of `sr`.
 
     Raises:
-        ValueError: if sizes or batches differ.
+        ValueError: if sizes or batch sizes differ.
     """
     size, size_of_original = sr.shape[-2:], original.shape[-2:]
     if size != size_of_original:
@@ -129,10 +130,15 @@ def put_back(
 
 
 def check_batch(batch: int, node: str, given: dict[str, Tensor]) -> None:
-    """Refuse inputs (B, ...) that are neither one for all photos nor one for each.
+    """Raise if an input (B, ...) has a batch size other than 1 or `batch`.
+
+    Args:
+        batch: number of photos that are restored.
+        node: display name of the node, for the message.
+        given: tensors by input name.
 
     Raises:
-        ValueError: naming the first of `given`, by name of the input, that doesn't fit.
+        ValueError: if an input has another batch size; the message names the first such input.
     """
     for name, tensor in given.items():
         if tensor.shape[0] not in (1, batch):
@@ -143,10 +149,10 @@ def check_batch(batch: int, node: str, given: dict[str, Tensor]) -> None:
 
 
 def _mean(x: Tensor, radius: int, dim: int) -> Tensor:
-    """Mean of x in [0, 1] over `radius` px to both sides along one dimension, edges repeated.
+    """Return the mean of x in [0, 1] over `radius` px on both sides along one dimension, with edges repeated.
 
-    In whole numbers, so that no sum depends on where it began: the same in every band and on every device,
-    and exact where all are alike.
+    Sums are in integers, so that the result is the same in every band and on every device, and exact for a
+    constant x.
     """
     if not radius:
         return x
@@ -158,7 +164,10 @@ def _mean(x: Tensor, radius: int, dim: int) -> Tensor:
 
 
 def _largest(x: Tensor, apart: int, dim: int) -> Tensor:
-    """Largest of each value and the two `apart` px from it along one dimension, edges repeated."""
+    """Return the maximum of each value and the two values `apart` px from it along one dimension.
+
+    Edges are repeated.
+    """
     length = x.shape[dim]
     padded = F.pad(x, (0, 0, apart, apart) if dim == 2 else (apart, apart, 0, 0), mode="replicate")
     sides = torch.maximum(padded.narrow(dim, 0, length), padded.narrow(dim, 2 * apart, length))
@@ -179,12 +188,12 @@ def _check_mask(mask: Tensor, node: str) -> None:
 
 
 def _same_aspect(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Whether one (height, width) is the other, scaled and rounded to whole pixels."""
+    """Return True if one (height, width) is the other, scaled and rounded to whole pixels."""
     return _is_scaled(a, b) or _is_scaled(b, a)
 
 
 def _is_scaled(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Whether some scale takes a to numbers that round to b."""
+    """Return True if there is a scale that takes a to lengths that round to b."""
     least = max((to - 0.5) / length for length, to in zip(a, b, strict=True))
     most = min((to + 0.5) / length for length, to in zip(a, b, strict=True))
     return least <= most

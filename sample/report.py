@@ -1,4 +1,4 @@
-"""What a person is told of a restored photo, in one line."""
+"""The report of a restored photo, in one line."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Sampling:
     """One run of a sampler.
 
     Attributes:
-        preset: which settings it ran with; empty if not known.
-        tiles: that the photo was sampled in.
-        seconds: from its start to its end.
+        preset: name of the preset; empty if not known.
+        tiles: number of tiles that the photo was sampled in.
+        seconds: duration of the run.
     """
 
     preset: str
@@ -27,19 +27,19 @@ class Sampling:
     seconds: float
 
     def __str__(self) -> str:
-        """For a person: "preset nano; 12 tiles sampled in 9.1 s"."""
+        """Return text such as "preset nano; 12 tiles sampled in 9.1 s"."""
         tiles = f"{self.tiles} tiles sampled" if self.tiles > 1 else "sampled"
         return f"{f'preset {self.preset}; ' if self.preset else ''}{tiles} in {self.seconds:.1f} s"
 
 
 def result_line(frame: Frame, photos: int, sampling: Sampling | None, after: Mapping[str, float]) -> str:
-    """Size in and out, scale, preset, tiles, seconds, and scores before and after.
+    """Return a line with the sizes, scale, preset, tiles, seconds, and the scores before and after.
 
     Args:
-        frame: of the photo, with its scores as it came.
-        photos: in the batch.
-        sampling: how it was sampled, if that is known.
-        after: the same scores of the result; none where it is too small for them.
+        frame: frame of the photo, with the scores of the input photo.
+        photos: number of photos in the batch.
+        sampling: run of the sampler, or None if it is not known.
+        after: the same scores of the result; empty if the result is too small to measure.
     """
     parts = [f"{photos} photos of {frame}" if photos > 1 else str(frame)]
     if frame.alpha is not None:

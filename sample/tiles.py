@@ -1,4 +1,4 @@
-"""Tile geometry, and blending of what was computed tile by tile."""
+"""Tile geometry, and blending of results that were computed tile by tile."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-VARIANCE = 0.01  # of the Gaussian, in tile lengths squared: SeeSR's and SRlab's value
+VARIANCE = 0.01  # of the Gaussian window, in squared tile lengths, as in SeeSR and SRlab
 
 
 class Tile(NamedTuple):
-    """A box, in the cells of one grid."""
+    """A rectangle, in cells of one grid."""
 
     top: int
     left: int
@@ -19,18 +19,23 @@ class Tile(NamedTuple):
     width: int
 
     def of(self, x: Tensor) -> Tensor:
-        """The cut of x (..., H, W) under this tile: a view."""
+        """Return the part of x (..., H, W) inside the tile, as a view."""
         return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
     def scaled(self, factor: int) -> "Tile":
-        """The same box on a grid that is `factor` times finer."""
+        """Return the same rectangle on a grid that is `factor` times finer."""
         return Tile(*(n * factor for n in self))
 
 
 class TilePlan(NamedTuple):
-    """What lies under the stacked tensors of one call: `boxes` of a `full` (h, w) latent.
+    """The tiles whose tensors are stacked in one call of the network.
 
     Stacks are tile-major: [tile 0 of image 0 .. batch-1, tile 1 of image 0 .. batch-1, ...].
+
+    Attributes:
+        boxes: tiles of the stack.
+        full: (height, width) of the whole latent, in cells.
+        batch: number of images.
     """
 
     boxes: tuple[Tile, ...]
@@ -39,7 +44,7 @@ class TilePlan(NamedTuple):
 
 
 def split(height: int, width: int, tile: int, overlap: int) -> list[Tile]:
-    """Tiles of one size, spread evenly, that cover height x width with at least `overlap` in common.
+    """Return evenly spaced tiles of one size that cover height x width and overlap by at least `overlap`.
 
     Raises:
         ValueError: if `tile` isn't positive or `overlap` isn't smaller than it.
@@ -50,10 +55,11 @@ def split(height: int, width: int, tile: int, overlap: int) -> list[Tile]:
 
 
 def split_seesr(height: int, width: int, tile: int, overlap: int) -> list[Tile]:
-    """The tiles of SeeSR (arXiv 2311.16518) and SRlab, whose neighbours share `overlap` or more.
+    """Return the tiles of SeeSR (arXiv 2311.16518) and SRlab, which overlap by at least `overlap`.
 
-    A latent of no more cells than a tile stays whole, whatever its sides. Else tiles are squares, no
-    larger than its shorter side, every `tile - overlap` cells; the last is moved back inside.
+    A latent with no more cells than a tile stays whole, whatever its sides. Otherwise tiles are squares, no
+    larger than the shorter side of the latent, every `tile - overlap` cells; the last tile is moved back
+    inside.
 
     Raises:
         ValueError: as `split`, and if the shorter side isn't larger than `overlap`.
@@ -75,21 +81,21 @@ def split_seesr(height: int, width: int, tile: int, overlap: int) -> list[Tile]:
 
 
 def weights(height: int, width: int) -> Tensor:
-    """Gaussian bump (height, width), float32, centred and symmetric.
+    """Return a Gaussian window (height, width), float32, centred and symmetric.
 
-    Never clamped: a floor makes the corners of neighbouring tiles weigh the same as their edges,
-    which showed as an error of 2.5e-2 along the borders of the image.
+    The window has no lower bound: with one, the corners of neighbouring tiles would weigh as much as their
+    edges, which causes an error of 2.5e-2 along the borders of the image.
     """
     return torch.outer(_bump(height, (height - 1) / 2), _bump(width, (width - 1) / 2))
 
 
 def weights_seesr(height: int, width: int) -> Tensor:
-    """The same bump as SeeSR and SRlab place it: half a cell lower than the middle of the tile."""
+    """Return the Gaussian window of SeeSR and SRlab, whose centre lies half a cell below that of the tile."""
     return torch.outer(_bump(height, height / 2), _bump(width, (width - 1) / 2))
 
 
 class Grid(NamedTuple):
-    """How tiles are laid out, and how they weigh where they overlap."""
+    """A tiling method: the function that lays out the tiles, and the one that returns their weights."""
 
     split: Callable[[int, int, int, int], list[Tile]]
     weights: Callable[[int, int], Tensor]
@@ -105,16 +111,22 @@ def blend(
     width: int,
     weights: Callable[[int, int], Tensor] = weights,
 ) -> Tensor:
-    """Weighted mean (..., height, width) of `cuts` (..., tile height, tile width), one for each tile.
+    """Return the weighted mean (..., height, width) of `cuts` (..., tile height, tile width), one per tile.
 
-    Sums in float32 or better and returns the cuts' dtype; `cuts` may be a generator. `weights` makes
-    those of a tile from its height and width.
+    The sums are in float32 or better; the result has the dtype of the cuts.
+
+    Args:
+        tiles: position of each cut.
+        cuts: results, in the order of the tiles; may be a generator.
+        height: height of the result, in cells.
+        width: width of the result, in cells.
+        weights: function that returns the weights of a tile from its height and width.
 
     Raises:
-        ValueError: without tiles.
+        ValueError: if there are no tiles.
     """
     total, norm, dtype = None, None, None
-    bumps: dict[tuple[int, int], Tensor] = {}  # one for all tiles of a size, brought to the device once
+    bumps: dict[tuple[int, int], Tensor] = {}  # one for each tile size, moved to the device once
     for tile, cut in zip(tiles, cuts, strict=True):
         if total is None or norm is None:
             dtype, precise = cut.dtype, torch.promote_types(cut.dtype, torch.float32)
