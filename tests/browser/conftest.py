@@ -38,7 +38,8 @@ def pytest_runtest_makereport(item):
     return report
 
 
-@pytest.fixture(scope="session")
+# Of these tests alone: Playwright's event loop, while it runs, is in the way of others that start one.
+@pytest.fixture(scope="package")
 def chromium(browser):
     with browser() as running:
         yield running

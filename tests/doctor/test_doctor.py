@@ -19,7 +19,8 @@ CONTROLNET = "controlnet/srlab/controlnet/diffusion_pytorch_model.safetensors"
 ENCODER = "detection/sam2.1_hiera_tiny.safetensors"
 PRESETS = ("nano", "wild", "synthetic", "seesr", "balanced", "fast", "turbo")
 FREE = (
-    *("degrade_restore_score", "design_degradation", "keep_regions", "make_training_pairs", "quickstart"),
+    *("anatomy", "degrade_restore_score", "design_degradation", "keep_regions", "make_training_pairs"),
+    "quickstart",
 )
 
 

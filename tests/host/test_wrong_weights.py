@@ -183,9 +183,7 @@ def test_a_folder_with_heads_of_another_width_is_refused(loaders, unet_weights):
 @pytest.mark.parametrize("kind", ["adapter", "controlnet", "encoder"])
 def test_the_help_of_a_loader_says_where_to_get_its_files_and_what_lies_there_unread(loaders, kind):
     node, folder = loaders[kind]
-    assert (
-        "github.com" in node.define_schema().description or "Google Drive" in node.define_schema().description
-    )
+    assert "python -m ugc_sr.models fetch" in node.define_schema().description
     assert "convert" not in node.define_schema().inputs[0].tooltip
     (folder / "published.pt").write_bytes(b"pickle")
     assert "published.pt" in node.define_schema().inputs[0].tooltip

@@ -21,6 +21,7 @@ def planned(anatomy, client):
         file = folder / f"{width}x{height}.png"
         Image.new("RGB", (width, height), (200, 90, 40)).save(file)
         graph = anatomy(client.upload(file))
+        graph["3"]["inputs"]["scale"] = 4.0
         sockets = {"model": ["5", 0], "hint": ["3", 0], "vae": ["2", 2], "control_net": ["2", 4]}
         sockets["encoder"] = ["2", 5]
         graph[PLAN] = {"class_type": "UGCSR_PlanRestoration", "inputs": sockets | widgets}

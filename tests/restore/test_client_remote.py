@@ -121,7 +121,7 @@ def test_a_host_that_stays_away_is_given_up_in_time(host, server):
         (
             {
                 "status": "failed",
-                "execution_error": {"node_id": "9", "exception_message": "out of memory"},
+                "execution_error": {"node_id": "2:108", "exception_message": "out of memory"},
             },
             r"^KSampler: out of memory$",
         ),
