@@ -24,7 +24,7 @@ LOADERS = {
 SD2, TURBO = "sd2", "sd_turbo"  # base models of the same keys and shapes
 _UNET = "model.diffusion_model."
 _PREDICTS_V = f"{_UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
-_SPREAD_OF_V = 0.09  # limit of that bias: above it ComfyUI assumes a base that predicts v
+_SPREAD_OF_V = 0.09  # limit of its standard deviation, above which ComfyUI assumes a base that predicts v
 _TITLES = {
     "encoder": "the SAM2.1 encoder that reads the photo",
     "adapter": "the semantic adapter, of a UNet with image attentions",
@@ -67,7 +67,7 @@ class Finding:
 
     @property
     def parts(self) -> list[Path]:
-        """Its files."""
+        """The paths of its files; several for a folder of parts."""
         return files.parts(self.path) if self.path else []
 
 

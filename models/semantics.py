@@ -22,7 +22,7 @@ class TileReader(Protocol):
         ...
 
     def clear(self) -> None:
-        """Forget what was read."""
+        """Discard all cached tokens."""
         ...
 
 
@@ -36,8 +36,8 @@ class Semantics:
         image_size: (height, width) in pixels of the photo that was read.
         encoder: name of the encoder, for example "sam2.1_tiny" or "nano".
         view: one of `VIEWS`. Without tiles the whole photo is the only tile, and the views are equal.
-        reader: reads the tiles, where `view` asks for them.
-        runs: where samplers that these tokens guide note what they did; None if nobody asks.
+        reader: computes the tokens of single tiles, if `view` needs them.
+        runs: dict to which the samplers that these tokens guide add their reports; None for no reports.
     """
 
     tokens: Tensor

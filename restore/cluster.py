@@ -34,11 +34,11 @@ class HostActor:
         )
 
     def version(self) -> str:
-        """The host's version."""
+        """Return the version of the host's ComfyUI."""
         return self.server.version()
 
     def restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
-        """As `Server.restore`."""
+        """Return the result of a photo, as `Server.restore` does."""
         return self.server.restore(name, png, workflow)
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class Worker:
         self.stop = stop
 
     def restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
-        """As `Server.restore`.
+        """Return the result of a photo, as `Server.restore` does.
 
         Raises:
             RuntimeError: as `Server.restore`, and if the worker was lost and could not be replaced.

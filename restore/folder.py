@@ -36,7 +36,7 @@ class Job:
 def find_jobs(where: Path, out: Path) -> tuple[list[Job], Listing]:
     """Return the jobs of a photo, a list, or a folder with its sub-folders, and the list of skipped files.
 
-    'a/b.jpg' becomes 'a/b.png'; where 'a/b.webp' stands beside it, they become 'a/b.jpg.png' and
+    The result of 'a/b.jpg' is 'a/b.png'; if 'a/b.webp' is beside it, the results are 'a/b.jpg.png' and
     'a/b.webp.png'. For a single photo `out` may be a .png.
 
     Raises:

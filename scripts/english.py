@@ -11,7 +11,7 @@ from ugc_sr.restore.server import CHECKOUT, find_host, running_host
 
 PREFIX = "UGCSR_"
 WORDS = CHECKOUT / "locales" / "en" / "nodeDefs.json"
-# Their tooltips also name unusable files in the models folder; a translation would hide that.
+# Their tooltips also name files in the models folder that can't be listed; a translation would hide that.
 TOLD_BY_THE_NODE = ("encoder_name", "adapter_name", "control_net_name")
 SEED = "control_after_generate"
 
