@@ -399,7 +399,10 @@ WRITERS = {
         *("degrade/effects/jpeg.py", "degrade/effects/picture.py", "restore/photo.py", "score/plots.py"),
         *("score/page.py", "tune/plot.py"),
     },
-    "its own code, in a temporary folder": {"restore/own.py", "restore/server.py"},
+    "the table of weights; of what a server names, a last part that the table expects; see tests/fetch": {
+        *("fetch/command.py", "fetch/drive.py", "fetch/get.py", "fetch/http.py", "fetch/record.py"),
+    },
+    "its own code, in a temporary folder or /proc": {"restore/own.py", "restore/server.py", "doctor/run.py"},
 }
 WRITING = {
     *(
