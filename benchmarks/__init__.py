@@ -1,1 +1,1 @@
-"""Side-by-side measurements; one JSON object a line. Run as `python -m benchmarks NAME` from the checkout."""
+"""Benchmarks. `python -m benchmarks NAME`, run from the checkout, prints one JSON object per line."""

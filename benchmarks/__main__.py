@@ -1,4 +1,4 @@
-"""Command line of the benchmarks: `python -m benchmarks parity --fixture DIR`."""
+"""The command line of the benchmarks: `python -m benchmarks parity --fixture DIR`."""
 
 import argparse
 import importlib
@@ -27,7 +27,7 @@ SMALLEST_PX = 64
 
 
 def main() -> None:
-    """Run one benchmark and print its results, one JSON object a line."""
+    """Run one benchmark and print its results, one JSON object per line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="name", required=True)
     ablation = commands.add_parser("ablation", help=BENCHMARKS["ablation"])

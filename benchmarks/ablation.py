@@ -1,4 +1,4 @@
-"""What the semantic tokens bring: equal short trainings with true, strange and no tokens, measured alike."""
+"""Ablation of the semantic tokens: equal short trainings with true, exchanged, shuffled and zero tokens."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -31,16 +31,16 @@ BATCH, SEED = 4, 0
 
 
 def run(photos: str, data: str, weights: list[str], base: str | None, steps: int) -> Iterator[dict[str, Any]]:
-    """Train an arm for each kind of tokens and yield its means, then what true tokens bring, paired.
+    """Train one model for each kind of tokens; yield its means, then the paired gains of true tokens.
 
-    Zero stands for no semantics: the image attentions are there and hear nothing.
+    The zero tokens stand for no semantics: the image attentions are there, but get no information.
 
     Args:
         photos: folder that scripts/fetch_photos.sh filled.
         data: pairs to train on, by python -m ugc_sr.train.pairs.
-        weights: what the stage `reading` of a run left in its folder `stages`.
-        base: file of an earlier bundled model to begin with.
-        steps: of each arm.
+        weights: files that the stage `reading` of a training run wrote to its folder `stages`.
+        base: file of an earlier bundled model, the initial weights.
+        steps: training steps of each model.
     """
     stage = replace(next(stage for stage in PRESETS["nano"].stages if stage.name == "restore"), steps=steps)
     arms = {}
@@ -53,7 +53,7 @@ def run(photos: str, data: str, weights: list[str], base: str | None, steps: int
 
 
 def trained(stage: Stage, start: Start, data: str, semantics: str, steps: int) -> Nano:
-    """The restoration trained for so many steps with one kind of tokens."""
+    """Return the model, trained for so many steps with one kind of tokens."""
     task = build_restore(stage, start, **stage.options)
     true = task.tokens
     task.tokens = lambda seen, seeds: chosen(semantics, true(seen, seeds))  # type: ignore[method-assign]
@@ -66,7 +66,7 @@ def trained(stage: Stage, start: Start, data: str, semantics: str, steps: int) -
 
 
 def chosen(semantics: str, tokens: Tensor) -> Tensor:
-    """Tokens (B, N, D) of the photos, of others of the batch, with channels in another order, or zero."""
+    """Return tokens (B, N, D): the photos' own, those of other photos of the batch, shuffled, or zero."""
     order = torch.randperm(tokens.shape[2], generator=torch.Generator().manual_seed(SEED))
     kinds = (tokens, tokens.roll(1, 0), tokens[:, :, order], torch.zeros_like(tokens))
     return kinds[SEMANTICS.index(semantics)]
@@ -74,7 +74,7 @@ def chosen(semantics: str, tokens: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measured(arms: Mapping[str, Nano], photos: str) -> Iterator[dict[str, Any]]:
-    """Rows of the held-out photos: every arm with its kind of tokens, and that of true tokens with each."""
+    """Yield rows on the held-out photos: each model with its tokens, and the first model with each kind."""
     scores: Table = {}
     network = Extras(["st_lpips"])
     for name in MEASURED:

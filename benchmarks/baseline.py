@@ -1,4 +1,4 @@
-"""What we compare with: PyPI's BasicSR, read from its source, and SRlab's chain built of its functions."""
+"""The baseline of degradation: BasicSR's source from PyPI, and SRlab's chain built from its functions."""
 
 import importlib.util
 import math
@@ -26,15 +26,15 @@ MODES = ("area", "bilinear", "bicubic")
 
 @cache
 def basicsr(name: str) -> ModuleType:
-    """One of BasicSR's files, 'degradations', 'diffjpeg' or 'img_process_util', as a module.
+    """Return one of BasicSR's files, 'degradations', 'diffjpeg' or 'img_process_util', as a module.
 
     Raises:
-        FileNotFoundError: if `make setup` did not bring it.
+        FileNotFoundError: if `make setup` couldn't download it.
     """
     path = FOLDER / f"{name}.py"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing. `make setup` brings it from PyPI.")
-    # It asks for a module that torchvision has dropped.
+    # The file imports a module that torchvision has removed.
     gone = ModuleType("torchvision.transforms.functional_tensor")
     gone.__dict__["rgb_to_grayscale"] = rgb_to_grayscale
     sys.modules.setdefault(gone.__name__, gone)
@@ -47,7 +47,7 @@ def basicsr(name: str) -> ModuleType:
 
 
 class Chain:
-    """SRlab's order of operations at scale 4: the kernels drawn for every photo, all else once a batch."""
+    """SRlab's order of operations at scale 4; kernels are drawn per photo, everything else per batch."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -58,7 +58,7 @@ class Chain:
 
     @torch.no_grad()
     def __call__(self, gt: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) -> the sharpened target and its (B, 3, H // 4, W // 4) twin."""
+        """Return the sharpened target and the degraded (B, 3, H // 4, W // 4) of (B, 3, H, W) in [0, 1]."""
         settings, size = self.settings, (gt.shape[2] // 4, gt.shape[3] // 4)
         kernels = [torch.stack(which) for which in zip(*(self._kernels() for _ in gt), strict=True)]
         target = self.sharpen(gt).clamp(0, 1)
@@ -87,14 +87,14 @@ class Chain:
 
     def _compressed(self, image: Tensor, stage: Stage) -> Tensor:
         quality = image.new_zeros(len(image)).uniform_(*stage.jpeg_range)
-        # Its filter can't take what its JPEG gives on the CPU as it lies.
+        # The filter needs contiguous memory, which the JPEG's output isn't on the CPU.
         return self.jpeg(image.clamp(0, 1), quality=quality).contiguous()
 
     def _finished(self, image: Tensor, size: tuple[int, int], kernel: Tensor) -> Tensor:
         return self.filter(interpolate(image, size=size, mode=random.choice(MODES)), kernel)
 
     def _kernels(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the first blur, the second and the last low-pass filter, each 21x21."""
+        """Return the kernels of the first blur, the second blur and the final low-pass filter, each 21x21."""
         if np.random.uniform() < self.settings.final_sinc_prob:
             cutoff = np.random.uniform(np.pi / 3, np.pi)
             last = self.noise.circular_lowpass_kernel(cutoff, random.choice(SIZES), pad_to=LARGEST)

@@ -1,4 +1,4 @@
-"""Make the package and the host importable from a checkout in which neither is installed."""
+"""Makes the package and the host importable from a checkout in which neither is installed."""
 
 import importlib.util
 import sys
@@ -26,7 +26,7 @@ def package() -> None:
 
 
 def host(cpu: bool) -> None:
-    """Put ComfyUI on the import path; with `cpu`, or where there is no GPU, it computes on the CPU."""
+    """Put ComfyUI on the import path; it uses the CPU if `cpu` is set or there is no GPU."""
     from ugc_sr.restore.server import accelerator, find_host
 
     # `python -m benchmarks` puts the checkout first, where its `nodes` would shadow the host's.

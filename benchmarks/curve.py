@@ -1,4 +1,4 @@
-"""The bundled model between its ends: five points of its sharpness, measured on held-out photos."""
+"""The curve of the bundled model: its scores at five values of `sharpness`, on held-out photos."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,19 +17,19 @@ from .quality import Scores, scored
 from .quickstart import restore
 from .samples import Sample, held_out
 
-STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of fidelity
+STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)  # values of fidelity
 RECIPES_MEASURED = ("ugc", "srlab_wild")
 FIDELITY, PERCEPTION = "ssim_y", "st_lpips"
 
 
 @torch.inference_mode()
 def run(photos: str, out: str, recipes: Sequence[str] = RECIPES_MEASURED) -> Iterator[dict[str, Any]]:
-    """Write the curve that Restoration Preset follows, and yield each of its points.
+    """Measure the curve that Restoration Preset uses, write it, and yield each of its points.
 
     Args:
         photos: folder that scripts/fetch_photos.sh filled.
         out: the JSON file.
-        recipes: whose damage the photos get.
+        recipes: names of the recipes that degrade the photos.
     """
     nano, network = load_nano(), Extras(["st_lpips"])
     rows: dict[float, list[Scores]] = {step: [] for step in STEPS}

@@ -1,4 +1,4 @@
-"""Training pairs a second, ours against BasicSR's functions on the same settings, side by side."""
+"""Training pairs per second: this package against BasicSR's functions with the same settings."""
 
 import platform
 import random
@@ -30,11 +30,11 @@ from .baseline import Chain, basicsr
 SIDE_PX = 512
 CORES = 2
 SEED = 1000
-OURS = 120  # pairs a round
+OURS = 120  # pairs per round
 BATCH = 8
-REPEATS = 9  # of each effect
+REPEATS = 9  # repetitions of each effect
 
-# Settings of the table of effects: of the middling kind, and the same for BasicSR where it has the effect.
+# Settings of the table of effects: medium strength, and the same for BasicSR where it has the effect.
 PARAMETERS: dict[str, dict[str, Any]] = {
     "gaussian_blur": {"sigma_x": 2.0, "sigma_y": 1.0, "angle": 0.5, "size": 21},
     "generalized_blur": {"sigma_x": 2.0, "sigma_y": 1.0, "angle": 0.5, "size": 21, "beta": 2.0},
@@ -67,11 +67,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 
 
 def run(rounds: int) -> Iterator[dict[str, Any]]:
-    """Yield one row a recipe, in images a second, then one an effect, in milliseconds.
+    """Yield one row per recipe, in images per second, then one per effect, in milliseconds.
 
-    A recipe is measured with the sharpened target that BasicSR's chain always makes. Theirs runs on two
-    threads, ours as two processes of one thread each, in turn; both from pixels in memory to pixels in
-    memory. Where BasicSR has nothing like it, `baseline` and `ratio` are null.
+    Recipes include the sharpened target that BasicSR's chain always makes. BasicSR runs on two threads, this
+    package in two processes of one thread each, in turn; both read pixels from memory and write them to
+    memory. `baseline` and `ratio` are null for recipes and effects that BasicSR doesn't have.
     """
     machine = {"device": _processor(), "cores": CORES}
     workers = {"max_workers": CORES, "mp_context": get_context("spawn"), "initializer": _start_worker}
@@ -85,11 +85,11 @@ def run(rounds: int) -> Iterator[dict[str, Any]]:
 
 def _recipe(name: str, pool: ProcessPoolExecutor, rounds: int) -> dict[str, Any]:
     chain = Chain(SETTINGS[name]) if name in SETTINGS else None
-    list(pool.map(_make_pairs, [name] * CORES, [0] * CORES, [4] * CORES))  # warms up
+    list(pool.map(_make_pairs, [name] * CORES, [0] * CORES, [4] * CORES))  # warm-up
     times: dict[str, list[float]] = {"ours": [], "baseline": [], "baseline_batch_8": []}
     for index in range(rounds):
         seed = SEED + index * OURS
-        for settle in (random.seed, np.random.seed, torch.manual_seed):  # BasicSR draws from all three
+        for settle in (random.seed, np.random.seed, torch.manual_seed):  # BasicSR uses all three generators
             settle(seed)
         share = OURS // CORES
         started = time.perf_counter()
@@ -113,14 +113,14 @@ def _start_worker() -> None:
 
 
 def _make_pairs(name: str, seed: int, count: int) -> None:
-    """What a worker does: `count` pairs, each with a draw of its own."""
+    """Make `count` pairs in a worker process, each with its own random draw."""
     recipe, gt = RECIPES[name].sharpened(), _photos()
     for index in range(seed, seed + count):
         apply(recipe.draw(index), gt[index % len(gt)][None])
 
 
 def _baseline(chain: Chain, batch: int, count: int) -> float:
-    """Seconds a photo."""
+    """Return BasicSR's seconds per photo."""
     torch.set_num_threads(CORES)
     gt = _photos()[:count]
     started = time.perf_counter()
@@ -152,7 +152,7 @@ def _effect(name: str) -> dict[str, Any]:
 
 
 def _theirs(photo: Tensor) -> dict[str, Callable[[], Any]]:
-    """What BasicSR does at the settings of the table, its kernels already made."""
+    """Return effect -> BasicSR's function with the settings of the table; the kernels are made beforehand."""
     noise, process = basicsr("degradations"), basicsr("img_process_util")
     shape = 21, 2.0, 1.0, 0.5
     made = {
@@ -182,7 +182,7 @@ def _milliseconds(function: Callable[[], Any]) -> float:
 
 
 def _gpu() -> dict[str, Any]:
-    """All on a GPU, JPEG by kornia; as everywhere, each photo with a draw of its own."""
+    """Return the row of all effects on a GPU, JPEG by kornia, each photo with its own random draw."""
     row = {"name": "degrade-srlab_wild-gpu", "unit": "images/s"}
     if not torch.cuda.is_available():
         return {**row, "ours": None, "device": "no GPU here: not measured"}
@@ -201,7 +201,7 @@ def _gpu() -> dict[str, Any]:
 
 @cache
 def _photos() -> Tensor:
-    """(8, 3, 512, 512): crops of the demo photo."""
+    """Return crops of the demo photo, (8, 3, 512, 512) in [0, 1]."""
     pixels = open_photo(bootstrap.ROOT / "demo" / "photo_gt.jpg").rgb()
     places = [(top, left) for top in range(0, 1024, 256) for left in (0, 512)][:BATCH]
     crops = [pixels[top : top + SIDE_PX, left : left + SIDE_PX] for top, left in places]

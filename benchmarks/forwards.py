@@ -1,4 +1,4 @@
-"""Network forwards and multiply-adds of a whole restoration: ours against the reference's plan, counted."""
+"""Network forwards and multiply-adds of a whole restoration, counted: this package against the reference."""
 
 import math
 from collections.abc import Iterator
@@ -15,28 +15,28 @@ from ugc_sr.sample.tiles import split
 from . import networks, reference
 
 CELL_PX = 8
-SIZES = ((512, 512), (1080, 1920), (2048, 2048), (4096, 4096))  # of the result, (height, width)
-TILE = 96  # latent cells, the reference's and ours
+SIZES = ((512, 512), (1080, 1920), (2048, 2048), (4096, 4096))  # sizes of the result, (height, width)
+TILE = 96  # overlap in latent cells: the reference's, ours
 REFERENCE_OVERLAP = 32
-# Least; tiles spread evenly need less than the reference's, whose last overlap is what remains.
+# The minimum overlap. The even grid needs fewer tiles than the reference's, whose last overlap is the rest.
 OVERLAP = int(load("wild").values["UGCSR_TileDiffusion.overlap"]) // CELL_PX
-CANVAS_PX = 64  # Prepare Photo fills the sides up to multiples of this; the reference cuts to 8
+CANVAS_PX = 64  # Prepare Photo pads the sides to multiples of this; the reference crops to multiples of 8
 
 
 class Settings(NamedTuple):
-    """What the cost of a restoration depends on, besides its size."""
+    """The settings that determine the cost of a restoration, besides its size."""
 
     steps: int
     cfg: float
 
     @property
     def halves(self) -> int:
-        """Forwards of one tile in one step: the reference guides above 1; ours are 1 or above."""
+        """The forwards per tile and step: 2 for a cfg above 1, else 1."""
         return 2 if self.cfg > 1 else 1
 
 
 class Preset(NamedTuple):
-    """Our settings, and those of the reference for the same photos."""
+    """The settings of a preset, and those of the reference for the same photos."""
 
     ours: Settings
     reference: Settings
@@ -47,11 +47,11 @@ def _ours(name: str) -> Settings:
     return Settings(steps=int(values["KSampler.steps"]), cfg=float(values["KSampler.cfg"]))
 
 
-WILD = Settings(steps=50, cfg=8.5)  # SRlab's, of its README; as are synthetic's
-SEESR, TURBO = Settings(steps=50, cfg=5.5), Settings(steps=2, cfg=1.0)  # SeeSR's own, and with sd-turbo
+WILD = Settings(steps=50, cfg=8.5)  # source: SRlab's README, as for synthetic
+SEESR, TURBO = Settings(steps=50, cfg=5.5), Settings(steps=2, cfg=1.0)  # source: SeeSR
 REFERENCES = {
     "wild": WILD,
-    "synthetic": Settings(steps=50, cfg=0.9),  # at 1 or below there is no guidance
+    "synthetic": Settings(steps=50, cfg=0.9),  # no guidance at 1 or below
     "seesr": SEESR,
     "balanced": WILD,
     "fast": WILD,
@@ -61,28 +61,28 @@ PRESETS = {name: Preset(_ours(name), theirs) for name, theirs in REFERENCES.item
 
 
 class Cost(NamedTuple):
-    """Multiply-adds of UNet and ControlNet on one tile of one CFG half, and what of them can be saved."""
+    """The multiply-adds of UNet and ControlNet for one tile and CFG half, and the parts that can be saved."""
 
     total: int
-    projections: int  # of the semantic tokens to keys and values: the same for all tiles, halves and steps
-    embedding: int  # of the hint: the same for both halves and all steps
+    projections: int  # projection of the tokens to keys and values: equal for all tiles, halves and steps
+    embedding: int  # embedding of the hint: equal for both halves and all steps
 
 
 class Plan(NamedTuple):
-    """The tiles of one size, and how often the networks run over them."""
+    """The tiles for one size of the result, and the number of forwards on each."""
 
     tiles: int
-    side: tuple[int, int]  # of a tile, in latent cells
+    side: tuple[int, int]  # (height, width) of a tile, in latent cells
     settings: Settings
 
     @property
     def forwards(self) -> int:
-        """Of UNet and ControlNet together, on one tile of one CFG half."""
+        """The number of forwards of UNet and ControlNet together, each on one tile of one CFG half."""
         return self.tiles * self.settings.halves * self.settings.steps
 
 
 def run() -> Iterator[dict[str, Any]]:
-    """Yield one row for each size of the result and preset; encoders and decoders aren't in it."""
+    """Yield one row for each size of the result and preset; encoders and decoders aren't counted."""
     for height, width in SIZES:
         for name, preset in PRESETS.items():
             theirs = reference_plan(height, width, preset.reference)
@@ -99,38 +99,38 @@ def run() -> Iterator[dict[str, Any]]:
                 "baseline_tiles": theirs.tiles,
                 "ours_tiles": ours.tiles,
                 "baseline_overlap_px": REFERENCE_OVERLAP * CELL_PX,
-                "ours_overlap_px": OVERLAP * CELL_PX,  # least
+                "ours_overlap_px": OVERLAP * CELL_PX,  # minimum
                 "device": "counted",
             }
 
 
 def reference_plan(height: int, width: int, settings: Settings) -> Plan:
-    """The reference's, for a result of height x width px."""
+    """Return the reference's plan for a result of height x width px."""
     boxes = reference.plan(height // CELL_PX, width // CELL_PX, TILE, REFERENCE_OVERLAP)
     return Plan(len(boxes), (boxes[0].height, boxes[0].width), settings)
 
 
 def our_plan(height: int, width: int, settings: Settings) -> Plan:
-    """Ours, of Prepare Photo and Tile Diffusion, for a result of height x width px."""
+    """Return the plan of Prepare Photo and Tile Diffusion for a result of height x width px."""
     rows, columns = (math.ceil(side / CANVAS_PX) * CANVAS_PX // CELL_PX for side in (height, width))
     boxes = split(rows, columns, tile=TILE, overlap=OVERLAP)
     return Plan(len(boxes), (boxes[0].height, boxes[0].width), settings)
 
 
 def reference_macs(plan: Plan, cost: Cost) -> int:
-    """Everything, every time."""
+    """Return the reference's multiply-adds; it computes everything in every forward."""
     return plan.forwards * cost.total
 
 
 def our_macs(plan: Plan, cost: Cost) -> int:
-    """Tokens projected once, with weights folded to half; the hint embedded once for each tile."""
+    """Return our multiply-adds: tokens are projected once, with folded weights, the hint once per tile."""
     each = cost.total - cost.projections - cost.embedding
     return plan.forwards * each + plan.tiles * cost.embedding + cost.projections // 2
 
 
 @cache
 def true_cost(height: int, width: int) -> Cost:
-    """Of one tile of height x width latent cells, at the published networks' size."""
+    """Return the cost of one tile of height x width latent cells at the published networks' size."""
     with torch.device("meta"):
         unet, controlnet = networks.build()
         return count(unet, controlnet, height, width, networks.TOKENS, networks.TEXT_TOKENS)
@@ -140,15 +140,15 @@ def true_cost(height: int, width: int) -> Cost:
 def count(
     unet: SemanticUNet, controlnet: SemanticControlNet, height: int, width: int, tokens: int, text: int
 ) -> Cost:
-    """Multiply-adds of matrix products, attentions and convolutions, read off by torch's counter.
+    """Return the multiply-adds of matrix products, attentions and convolutions by torch's FLOP counter.
 
     Args:
-        unet: with image attentions, as the ControlNet; on any device, "meta" for no work at all.
-        controlnet: which goes with it.
-        height: of the tile in latent cells, as `width`.
-        width: see `height`.
-        tokens: semantic tokens of the photo.
-        text: tokens of the prompt.
+        unet: UNet with image attentions on any device; on "meta" nothing is computed.
+        controlnet: the ControlNet that belongs to it, on the same device.
+        height: height of the tile in latent cells.
+        width: width of the tile in latent cells.
+        tokens: number of semantic tokens of the photo.
+        text: number of tokens of the prompt.
     """
     x = torch.empty(1, unet.config["in_channels"], height, width)
     hint = torch.empty(1, 3, height * CELL_PX, width * CELL_PX)

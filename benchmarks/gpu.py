@@ -1,8 +1,8 @@
-"""Seconds and memory of every preset on this machine's card, through the shipped graphs, in limited time.
+"""Seconds and memory of every preset on this machine's GPU, through the shipped graphs, in limited time.
 
 Every row comes from one run of a shipped graph, node by node in this process. Weights that are missing from
 the models folders are random, of the published shapes: they take the same time and memory. A run that is
-expected to take too long takes fewer steps, or none at all; what was left out is said.
+expected to take too long gets fewer steps or is left out, and its row says so.
 """
 
 import time
@@ -21,11 +21,11 @@ from ugc_sr.sample.tiles import split
 
 from . import forwards, graphs, loaded, machine, parity
 
-SIZES = ((512, 512), (1080, 1920), (4096, 4096))  # of the result, (height, width)
+SIZES = ((512, 512), (1080, 1920), (4096, 4096))  # sizes of the result, (height, width)
 WARM_UP = (256, 256)
-SHORT = 2  # steps of a run for which there is no time; every schedule has them
-BACKEND = "inductor"  # of torch.compile
-COMPILE_S = 120.0  # seconds that a compilation may take; assumed
+SHORT = 2  # steps of a run that would take too long; every schedule has at least these
+BACKEND = "inductor"  # mode of torch.compile
+COMPILE_S = 120.0  # assumed seconds of a compilation
 COLUMNS = {
     "preset": "preset",
     "result": "result",
@@ -52,33 +52,33 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of its row."""
+        """The name of its row."""
         height, width = self.size
         return f"gpu-{self.preset}-{height}x{width}" + ("-compiled" if self.compiled else "")
 
     @property
     def base(self) -> str:
-        """Which models it takes."""
+        """The base of its models."""
         return "nano" if self.preset == "nano" else "sd2"
 
     @property
     def steps(self) -> int:
-        """As many as the preset has."""
+        """The preset's number of steps."""
         return int(preset(self.preset).values["KSampler.steps"])
 
     @property
     def megapixels(self) -> float:
-        """Of the result."""
+        """The megapixels of the result."""
         return self.size[0] * self.size[1] / 1e6
 
     def work(self, steps: int) -> float:
-        """Latent cells that the networks go through, to which the seconds of sampling are proportional."""
+        """Return the latent cells of all forwards, to which the seconds of sampling are proportional."""
         settings = forwards.Settings(steps, float(preset(self.preset).values["KSampler.cfg"]))
         plan = forwards.our_plan(*self.size, settings)
         return plan.forwards * plan.side[0] * plan.side[1]
 
     def graph(self, steps: int) -> graphs.Graph:
-        """The shipped graph of its preset."""
+        """Return the shipped graph of its preset, with that number of steps."""
         chosen = {} if self.base == "nano" else {"UGCSR_RestorationPreset": {"preset": self.preset}}
         graph = graphs.shipped(loaded.GRAPHS[self.base], KSampler={"steps": steps}, **chosen)
         if self.compiled:
@@ -91,19 +91,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Pace:
-    """What the last run of a base took: seconds of sampling a latent cell, and of the rest a megapixel."""
+    """The speed of a base's last run: seconds of sampling per latent cell, other seconds per megapixel."""
 
     cell: float
     megapixel: float
 
     def expect(self, job: Job, steps: int) -> float:
-        """Seconds that a run should take."""
+        """Return the expected seconds of a run."""
         return self.cell * job.work(steps) + self.megapixel * job.megapixels
 
 
 @dataclass
 class Session:
-    """What all runs share; models and paces by base."""
+    """The state that all runs share; models and speeds by base."""
 
     deadline: float
     models: dict[str, loaded.Loaded]
@@ -112,7 +112,7 @@ class Session:
 
     @property
     def left(self) -> float:
-        """Seconds."""
+        """Return the remaining seconds."""
         return self.deadline - time.monotonic()
 
 
@@ -124,14 +124,14 @@ def run(
     classic_memory: bool = False,
     models: Mapping[str, loaded.Loaded] | None = None,
 ) -> Iterator[Row]:
-    """Yield a row about the machine, those of the parity fixture, and one for each preset and size.
+    """Yield a row on the machine, those of the parity fixture, and one for each preset and size.
 
     Args:
-        minutes: after which no run is begun, and the one that goes on is ended.
-        fixture: folder with spec.json and cases.safetensors; without it nothing is compared.
-        sizes: of the results, (height, width); SIZES if not given.
+        minutes: time limit; after it no run is started, and a running one is ended.
+        fixture: folder with spec.json and cases.safetensors; without it the parity rows are left out.
+        sizes: sizes of the results, (height, width); SIZES if not given.
         classic_memory: leave DynamicVRAM off.
-        models: by base, instead of real or random ones.
+        models: base -> models, instead of real or random ones.
     """
     deadline = time.monotonic() + 60 * minutes
     dynamic = "off, as asked" if classic_memory else machine.dynamic_vram()
@@ -148,7 +148,7 @@ def run(
 
 
 def table(rows: Iterable[Row]) -> str:
-    """The rows as Markdown for docs/speed.md; below it stands what has no seconds, and why."""
+    """Return the rows as a Markdown table for docs/speed.md, with remarks on rows without seconds below."""
     about = [row for row in rows if row["name"] == "gpu"]
     measured = [row for row in rows if "s_per_mp" in row]
     lines = [
@@ -170,7 +170,7 @@ def _remark(row: Row) -> str:
 
 
 def _tried(name: str, work: Callable[[], list[Row]]) -> Iterator[Row]:
-    """The rows of `work`, or one that says why there are none."""
+    """Yield the rows of `work`, or one row with the reason why it failed."""
     try:
         yield from work()
         return
@@ -186,14 +186,14 @@ def _tried(name: str, work: Callable[[], list[Row]]) -> Iterator[Row]:
 
 
 def _measure(session: Session, job: Job, share: int) -> Row:
-    """The row of one run; what is left of the time is for `share` runs."""
+    """Return the row of one run; the remaining time is divided among `share` runs."""
     if session.left <= 0:
         return {"name": job.name, "skipped": "the time was over"}
     if job.base not in session.models:
         session.models[job.base] = loaded.load(job.base, session.classes)
     if job.base not in session.paces:
         warm_up = Job(job.preset, WARM_UP)
-        _run(session, warm_up, SHORT)  # what is loaded and chosen once belongs to no run
+        _run(session, warm_up, SHORT)  # loading and choosing kernels happens once, so it is not part of a run
         session.paces[job.base] = _pace(warm_up, SHORT, _run(session, warm_up, SHORT))
     pace, steps = session.paces[job.base], job.steps
     if pace.expect(job, steps) > 2 * session.left / share:
@@ -218,7 +218,7 @@ def _compiling(first: Row | None, measured: Row) -> Row:
 
 
 def _row(job: Job, steps: int, measured: Row) -> Row:
-    """Figures of a run; with fewer steps the others are taken to need as long as these."""
+    """Return a run's figures; if it had fewer steps, the missing ones are assumed to take as long each."""
     sampling, rest = measured["sampling_s"] * job.steps / steps, measured["rest_s"]
     return {
         "preset": job.preset,
@@ -233,7 +233,7 @@ def _row(job: Job, steps: int, measured: Row) -> Row:
 
 
 def _run(session: Session, job: Job, steps: int) -> Row:
-    """What one run took.
+    """Return the seconds and the memory of one run.
 
     Raises:
         RuntimeError: if the picture isn't finite.

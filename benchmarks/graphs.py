@@ -18,7 +18,7 @@ Graph = dict[str, dict[str, Any]]
 
 @dataclass
 class Run:
-    """What came of a graph: outputs and seconds by node, inputs by class of node."""
+    """The results of a graph: outputs and seconds by node, inputs by class of node."""
 
     outputs: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Run:
 
 
 def shipped(name: str, **changes: Mapping[str, Any]) -> Graph:
-    """A graph that the extension ships, with inputs set by class of node, such as KSampler={"cfg": 2.0}."""
+    """Return a shipped graph with inputs changed by class of node, such as KSampler={"cfg": 2.0}."""
     graph = json.loads((SHIPPED / f"{name}.api.json").read_text())
     for node in graph.values():
         node["inputs"] |= changes.get(node["class_type"], {})
@@ -34,12 +34,12 @@ def shipped(name: str, **changes: Mapping[str, Any]) -> Graph:
 
 
 def node_classes() -> dict[str, Any]:
-    """Classes of the host's own nodes, of its TorchCompileModel and of the extension's nodes, by id."""
+    """Return id -> class of the host's own nodes, its TorchCompileModel and the extension's nodes."""
     from comfy_extras.nodes_torch_compile import TorchCompileModel
 
     import ugc_sr
 
-    own: Any = importlib.import_module("nodes")  # the host's; ours has the name in a checkout
+    own: Any = importlib.import_module("nodes")  # the host's module; the checkout has one of the same name
     extension = asyncio.run(ugc_sr.comfy_entrypoint())
     ours = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
     return {**own.NODE_CLASS_MAPPINGS, "TorchCompileModel": TorchCompileModel, **ours}
@@ -53,14 +53,14 @@ def execute(
     known: Mapping[str, tuple[Any, ...]],
     wait: Callable[[], None] = lambda: None,
 ) -> Run:
-    """Run the nodes that the picture at Save Image is made of.
+    """Run the nodes that Save Image depends on.
 
     Args:
-        graph: in API format.
-        photo: (B, H, W, 3), for Load Image.
-        classes: of nodes, by id.
-        known: outputs of nodes that need not run, by key in the graph.
-        wait: ends when the device has done what was asked of it.
+        graph: the graph in API format.
+        photo: (B, H, W, 3) in [0, 1], the output of Load Image.
+        classes: node id -> class.
+        known: key in the graph -> outputs of nodes that need not run.
+        wait: returns when the device has finished its work.
     """
     run = Run(outputs=dict(known))
 
@@ -89,7 +89,7 @@ def execute(
 
 
 def call(node: Any, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a class of node makes of its inputs, in the host's old form or its new one."""
+    """Return the outputs of a node class for these inputs; it may use the host's V1 or V3 interface."""
     if hasattr(node, "GET_SCHEMA"):
         return node.execute(**inputs).result
     return getattr(node(), node.FUNCTION)(**inputs)

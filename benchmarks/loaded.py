@@ -1,4 +1,4 @@
-"""What the loaders of the shipped graphs give: real files where they are all there, else random weights."""
+"""The outputs of the shipped graphs' loaders: real files if all of them are there, else random weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from ugc_sr.host.encoder import load_encoder
 
 from . import graphs, networks, parity, true_shapes
 
-GRAPHS = {"nano": "quickstart", "sd2": "ugc_wild"}  # by base of the preset
+GRAPHS = {"nano": "quickstart", "sd2": "ugc_wild"}  # base of the preset -> graph
 SD2_LOADERS = {"2": "checkpoint", "3": "encoder", "4": "adapter", "5": "controlnet"}  # nodes of ugc_wild
 PROMPTS = ("10", "11")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Outputs of nodes by key in the graph of a base, and where the weights come from, in a word."""
+    """The outputs of nodes by key in the graph of a base, and the source of the weights, in a word."""
 
     outputs: Mapping[str, tuple[Any, ...]]
     source: str
 
 
 def load(base: str, classes: Mapping[str, Any]) -> Loaded:
-    """The models for a base of presets: nano, or sd2."""
+    """Return the models for a base of presets: "nano" or "sd2"."""
     if base == "nano":
         return Loaded({"2": classes["UGCSR_LoadNanoModel"].execute().result}, "bundled")
     graph = graphs.shipped(GRAPHS[base])
@@ -52,7 +52,7 @@ def random_sd2(
     vae: Mapping[str, Tensor],
     text_dim: int = networks.TEXT_DIM,
 ) -> Loaded:
-    """Models with these weights and a random prompt; in half precision where the host would choose that."""
+    """Return models with these weights and a random prompt, in half precision where the host chooses that."""
     half = management.should_use_fp16(management.get_torch_device())
     prompt = torch.randn(1, networks.TEXT_TOKENS, text_dim, generator=torch.Generator().manual_seed(0))
     base = parity.base_model(dict(unet), torch.float16 if half else torch.float32)
@@ -67,7 +67,7 @@ def random_sd2(
 
 
 def missing(graph: graphs.Graph) -> list[str]:
-    """Kinds of weights that the loaders of a graph name and that are not in the models folders."""
+    """Return the kinds of weights that a graph's loaders name and that the models folders lack."""
     import folder_paths
 
     names = {kind: next(iter(graph[key]["inputs"].values())) for key, kind in SD2_LOADERS.items()}

@@ -1,4 +1,4 @@
-"""The card of this machine: what it is, how much of it is in use, and an end to work that takes too long."""
+"""The GPU of this machine: its description, its memory in use, and a time limit for its work."""
 
 import importlib.util
 import threading
@@ -17,7 +17,7 @@ GB = 1e9
 
 
 def describe() -> dict[str, Any]:
-    """What computes, and what with."""
+    """Return the device, its memory and the versions of the software, as one row."""
     import comfyui_version
 
     device = management.get_torch_device()
@@ -31,7 +31,7 @@ def describe() -> dict[str, Any]:
 
 
 def dynamic_vram() -> str:
-    """Switch DynamicVRAM on, as ComfyUI does at its start on NVIDIA cards; returns what came of it."""
+    """Switch DynamicVRAM on, as ComfyUI does on NVIDIA cards; return "on", or "off" with the reason."""
     if comfy.memory_management.aimdo_enabled:
         return "on"
     wanted = getattr(comfy.cli_args, "enables_dynamic_vram", lambda: False)
@@ -54,7 +54,7 @@ def dynamic_vram() -> str:
 
 @contextmanager
 def ended(seconds: float) -> Iterator[None]:
-    """End the sampling within after so many seconds, as a person would cancel it."""
+    """Interrupt the sampling inside the block after so many seconds, as ComfyUI's cancel button does."""
     timer = threading.Timer(max(seconds, 0), management.interrupt_current_processing)
     timer.daemon = True
     timer.start()
@@ -66,7 +66,7 @@ def ended(seconds: float) -> Iterator[None]:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what was asked of it."""
+    """Wait until the device has finished its work."""
     library = getattr(torch, device.type, None)
     if library is not None and hasattr(library, "synchronize"):
         library.synchronize()
@@ -74,9 +74,10 @@ def wait(device: torch.device) -> None:
 
 @contextmanager
 def peaks(device: torch.device) -> Iterator[dict[str, float]]:
-    """Bytes at the peak: PyTorch's own, and of the whole card with what other programs hold.
+    """Yield a dict that holds the peaks in bytes after the block: PyTorch's, and the whole card's.
 
-    Weights that DynamicVRAM holds are in the second alone. Empty where the device doesn't tell.
+    The whole card's includes other programs and the weights that DynamicVRAM holds. The dict is empty if the
+    device has no such counters.
     """
     library: Any = getattr(torch, device.type, None)
     found: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Our networks in the host against recorded outputs of the original SeeSR networks."""
+"""The networks in the host against recorded outputs of the original SeeSR networks."""
 
 import json
 from collections import defaultdict
@@ -24,13 +24,13 @@ from ugc_sr.models.semantics import Semantics
 from .networks import fill
 
 LIMIT = 1e-5
-LIMIT_ON_GPU = 1e-4  # of sums in another order; assumed
+LIMIT_ON_GPU = 1e-4  # assumed: rounding of sums in another order
 
 State = dict[str, Tensor]
 
 
 def run(fixture: str) -> Iterator[dict[str, Any]]:
-    """Yield, for each network, its largest absolute difference over all cases of the fixture.
+    """Yield each network's largest absolute difference over all cases of the fixture.
 
     Raises:
         FileNotFoundError: if the folder isn't a fixture.
@@ -59,7 +59,7 @@ def run(fixture: str) -> Iterator[dict[str, Any]]:
             expected = case[f"t{entry['t']}.{name}"]
             differences[network].append((value.cpu() - expected).abs().max().item())
     for network, values in differences.items():
-        largest = torch.tensor(values).max().item()  # not a number, if one of them isn't
+        largest = torch.tensor(values).max().item()  # NaN if one of them is NaN
         yield {
             "name": network,
             "max_abs_diff": largest,
@@ -71,12 +71,12 @@ def run(fixture: str) -> Iterator[dict[str, Any]]:
 
 
 def random_weights(spec: dict[str, Any], network: str) -> State:
-    """The weights of a fixture, each made from its key's name and its shape."""
+    """Return the weights of a fixture, each generated from its key and its shape."""
     return {key: fill(f"{network}.{key}", shape) for key, shape in spec["keys"][network].items()}
 
 
 def base_model(unet: State, dtype: torch.dtype = torch.float32) -> "comfy.model_patcher.ModelPatcher":
-    """A MODEL of the host with the base of a UNet in SeeSR's layout."""
+    """Return a MODEL of the host with the base of a UNet in SeeSR's layout."""
     base, _ = unet_from_diffusers(unet)
     config = comfy.supported_models.SD20(architecture.infer(base) | {"dtype": dtype})
     model = comfy.model_base.BaseModel(config)
@@ -97,7 +97,7 @@ def predict(
     t: int,
     scale: float,
 ) -> State:
-    """What the host's networks say for one case, along the way that they take in a KSampler's step."""
+    """Return the outputs of the host's networks for one case, computed as in a step of KSampler."""
     device = comfy.model_management.get_torch_device()
     case = {name: value.to(device) for name, value in case.items()}
     features = case["features"]
@@ -116,13 +116,13 @@ def predict(
     try:
         control.pre_run(model.model, sampling.percent_to_sigma)
         model.prepare_state(sigma, model.model_options)
-        latent = case["x"][:, : control.control_model.in_channels]  # what a UNet sees behind it is its own
-        noisy = latent * (sigma.view(-1, 1, 1, 1) ** 2 + 1) ** 0.5  # undone by the host, for sigma
+        latent = case["x"][:, : control.control_model.in_channels]  # further channels are for the UNet only
+        noisy = latent * (sigma.view(-1, 1, 1, 1) ** 2 + 1) ** 0.5  # the host divides by this factor
         residuals: Any = control.get_control(noisy, sigma, {"c_crossattn": case["text"]}, 1, options)
         output, middle = residuals["output"], residuals["middle"]
         outputs = {"control_first": output[0], "control_last": output[-1], "control_mid": middle[0]}
         outputs["eps_unet_only"] = unet(case["x"], timestep, case["text"], transformer_options=options.copy())
-        # The UNet takes residuals off the lists as it goes.
+        # The UNet removes residuals from the lists.
         outputs["eps"] = unet(
             case["x"], timestep, case["text"], control=residuals, transformer_options=options.copy()
         )

@@ -1,4 +1,4 @@
-"""The bundled model against what else could be done, on held-out photos or on a folder of pairs."""
+"""The bundled model against other upscaling methods, on held-out photos or on folders of pairs."""
 
 import itertools
 import time
@@ -31,13 +31,13 @@ SCORED = ("psnr_y", "ssim_y", "hf_ratio", "grid")
 COLUMNS = ("psnr_y", "ssim_y", "st_lpips", "hf_ratio", "grid", "seconds")
 DEFAULT_SCALE = 4
 WORST = 5
-SHOWN = ("stream", "mountain", "brushes", "dogs", "bark", "astronaut")  # of clear origin
+SHOWN = ("stream", "mountain", "brushes", "dogs", "bark", "astronaut")  # held-out photos of known origin
 RESAMPLED = 4_000
-_TOKENS = " tokens"  # in the names of versions with tokens of other kinds
+_TOKENS = " tokens"  # prefix of the names of versions with other tokens
 
 Way = Callable[[Sample], Tensor]
 Scores = dict[str, float]
-Table = dict[tuple[str, str], dict[str, Scores]]  # by set and version, then photo
+Table = dict[tuple[str, str], dict[str, Scores]]  # (set, version) -> photo -> scores
 
 
 def run(
@@ -49,16 +49,16 @@ def run(
     scales: Sequence[int] = (DEFAULT_SCALE,),
     pictures: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each set and version: medians over its photos; with tokens, what they bring.
+    """Yield a row of medians for each set and version, and, with `tokens`, the gains of the true tokens.
 
     Args:
-        photos: folder that scripts/fetch_photos.sh filled; each recipe is a set of the held-out photos.
-        pairs: folders with `lr/` and `hr/`, each a set.
-        peers: measure Real-ESRGAN's networks too.
-        tokens: measure the sharp end with tokens of other kinds too, and yield the paired differences.
-        recipes: of the sets of held-out photos.
-        scales: whole sizes of the results / sizes of the damaged photos; each makes sets of its own.
-        pictures: folder for sheets of the photos of clear origin and of the worst at our sharp end.
+        photos: folder that scripts/fetch_photos.sh filled; each recipe gives one set of the held-out photos.
+        pairs: folders with `lr/` and `hr/`; each is a set.
+        peers: measure Real-ESRGAN's networks as well.
+        tokens: measure the sharpest version with other tokens as well, and yield the paired differences.
+        recipes: recipes for the sets of held-out photos.
+        scales: size of the original / size of the degraded photo, whole numbers; each gives separate sets.
+        pictures: folder for sheets of the photos of known origin, and of those with the worst scores.
 
     Raises:
         ValueError: if there is nothing to measure on.
@@ -85,7 +85,7 @@ def run(
 def _measured(
     samples: Iterable[Sample], ways: Mapping[str, Way], sheets: "_Sheets | None"
 ) -> Iterator[tuple[str, str, Scores]]:
-    """Version, photo and scores of each."""
+    """Yield (version, photo's name, scores) for every version of every sample."""
     network = Extras(["st_lpips"])
     for sample in samples:
         made = {version: _timed(way, sample) for version, way in ways.items()}
@@ -110,7 +110,7 @@ def _held_out(photos: Path, recipe: str, scale: int) -> Iterator[Sample]:
 
 
 def versions(nano: LoadedNano, *, peers: bool, tokens: bool) -> dict[str, Way]:
-    """Every way to enlarge a small photo that the table compares, by its name."""
+    """Return name -> function that upscales a sample, for every version in the table."""
     ways: dict[str, Way] = {"bicubic": lambda sample: finish(*fit(sample.lr, sample.scale))}
     for name, options in ENDS.items():
         ways[name] = partial(_nano, nano, **options)
@@ -129,7 +129,7 @@ def _nano(nano: LoadedNano, sample: Sample, **options: Any) -> Tensor:
 
 
 class _Stranger:
-    """Restores each photo with the tokens of the one before it; the first with those of its mirror image."""
+    """Restores each photo with the tokens of the previous one; the first with those of its mirror image."""
 
     def __init__(self, nano: LoadedNano) -> None:
         self.nano, self.before = nano, None
@@ -141,13 +141,13 @@ class _Stranger:
 
 
 def _peer(network: torch.nn.Module, sample: Sample) -> Tensor:
-    """At four times the size, then shrunk to the size of the original, as Real-ESRGAN's own program does."""
+    """Return the sample upscaled 4 times, then resized to the original's size, as Real-ESRGAN does."""
     height, width = sample.hr.shape[-2:]
     return resize(realesrgan.upscale(network, sample.lr), height, width).clamp(0, 1)
 
 
 def scored(picture: Tensor, sample: Sample, network: Extras) -> Scores:
-    """SCORED and ST-LPIPS."""
+    """Return the metrics of SCORED and ST-LPIPS."""
     references = {"gt": [sample.hr], "nothing": []}
     metrics = {name: METRICS[name] for name in SCORED if min(picture.shape[-2:]) >= METRICS[name].least_side}
     found = {n: m.measure(picture, *references[m.reference]).item() for n, m in metrics.items()}
@@ -155,7 +155,7 @@ def scored(picture: Tensor, sample: Sample, network: Extras) -> Scores:
 
 
 def medians(rows: Iterable[Scores]) -> dict[str, Any]:
-    """How many photos, and the median of each column that any of them has."""
+    """Return the number of photos, and the median of each metric that at least one of them has."""
     rows = list(rows)
     columns = {name: [row[name] for row in rows if name in row] for name in COLUMNS}
     found = {name: round(median(column), 4) for name, column in columns.items() if column}
@@ -163,9 +163,9 @@ def medians(rows: Iterable[Scores]) -> dict[str, Any]:
 
 
 def gains(scores: Table, sets: Sequence[str], version: str, best: str) -> dict[str, Any]:
-    """For each metric, "mean [low, high]" of `best` less that version, on the same photos and sets.
+    """Return metric -> "mean [low, high]" of `best` less `version`, on the same photos and sets.
 
-    The interval holds 95 % of the means over photos drawn again with replacement, each with all its sets.
+    The interval is the 95 % bootstrap interval; photos are resampled, each with all its sets.
     """
     result = {}
     names = dict.fromkeys(photo for each in sets for photo in scores[each, best])
@@ -193,14 +193,14 @@ def _timed(way: Way, sample: Sample) -> tuple[Tensor, float]:
 
 
 class _Sheets:
-    """Pictures side by side: of the photos of clear origin, and of the worst at our sharp end."""
+    """Sheets of the versions side by side: photos of known origin, and those with the worst scores."""
 
     def __init__(self) -> None:
         self.shown: list[Image.Image] = []
         self.worst: list[tuple[float, str, Image.Image]] = []
 
     def add(self, pictures: Mapping[str, Tensor], sample: Sample, scores: Scores) -> None:
-        """Draw a photo's sheet, and keep it if it is to be shown."""
+        """Draw a photo's sheet, and keep it if it belongs to one of the two groups."""
         panels = {v: picture for v, picture in pictures.items() if _TOKENS not in v} | {"original": sample.hr}
         title = f"{sample.name}: ST-LPIPS {scores.get('st_lpips', 0):.3f} at our sharp end"
         sheet = compare([(label, to_picture(p)) for label, p in panels.items()], crops=1, title=title)
@@ -210,7 +210,7 @@ class _Sheets:
             self.shown.append(sheet)
 
     def save(self, folder: Path, name: str) -> None:
-        """NAME.jpg and NAME_worst.jpg, each with its sheets below each other."""
+        """Write NAME.jpg and NAME_worst.jpg, each with its sheets below each other."""
         folder.mkdir(parents=True, exist_ok=True)
         for stem, sheets in ((name, self.shown), (f"{name}_worst", [sheet for *_, sheet in self.worst])):
             if not sheets:

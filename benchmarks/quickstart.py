@@ -1,4 +1,4 @@
-"""The quick-start graph as a function, through the host's own sampling."""
+"""The quick-start graph as a function, computed by the host's own sampling."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ from ugc_sr.sample.frame import finish, fit
 
 Tokens = Callable[[Semantics], Semantics]
 
-# The bundled model's two ends: the options of `restore` that give them.
+# The options of `restore` for the bundled model's truest and sharpest results.
 ENDS = {
     "nano, true end": {"steps": 0},
     "nano, as shipped": {"sharpness": 0.5},
@@ -38,7 +38,7 @@ def restore(
     sharpness: float = 1.0,
     tokens: Tokens | None = None,
 ) -> Tensor:
-    """The whole graph: (B, 3, h, w) -> (B, 3, scale * h, scale * w), both in [0, 1]."""
+    """Return the graph's result (B, 3, scale * h, scale * w) for (B, 3, h, w), both in [0, 1]."""
     hint, frame = fit(lr, scale)
     picture = sampled(nano, lr, scale, steps=steps, seed=seed, sharpness=sharpness, tokens=tokens)
     return finish(match(picture, hint, "wavelet"), frame).clamp(0, 1)
@@ -54,9 +54,9 @@ def sampled(
     sharpness: float = 1.0,
     tokens: Tokens | None = None,
 ) -> Tensor:
-    """What VAE Decode gives in that graph: on the padded canvas, colours not yet matched.
+    """Return the graph's output of VAE Decode, on the padded canvas, before Match Color.
 
-    Without steps it is the anchor, and nothing but the VAE runs.
+    With steps 0 only the VAE runs, and the output is the anchor.
     """
     hint, _ = fit(lr, scale)
     latent = nano.vae.encode(to_socket(hint))
@@ -82,12 +82,12 @@ def sampled(
 
 
 def zero(semantics: Semantics) -> Semantics:
-    """Tokens that say nothing."""
+    """Return semantics whose tokens are zero."""
     return replace(semantics, tokens=torch.zeros_like(semantics.tokens))
 
 
 def shuffled(semantics: Semantics) -> Semantics:
-    """The same numbers in another order of tokens and channels."""
+    """Return semantics with the tokens and the channels in another order."""
     generator = torch.Generator().manual_seed(0)
     _, count, width = semantics.tokens.shape
     rows, columns = torch.randperm(count, generator=generator), torch.randperm(width, generator=generator)

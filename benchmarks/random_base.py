@@ -1,4 +1,4 @@
-"""SRlab's training at full size with random weights: its shapes, speed and memory without its files."""
+"""SRlab's training task at full size with random weights: same shapes, speed and memory, no files."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from .reference import SCHEDULE
 UNET: dict[str, Any] = {
     "sample_size": 64,
     "block_out_channels": WIDTHS,
-    "attention_head_dim": tuple(width // HEAD_DIM for width in WIDTHS),  # diffusers means their number
+    "attention_head_dim": tuple(width // HEAD_DIM for width in WIDTHS),  # the number of heads
     "cross_attention_dim": TEXT_DIM,
     "use_linear_projection": True,
 }
@@ -43,7 +43,7 @@ TEXT: dict[str, Any] = {
 
 
 def random_base() -> Base:
-    """Stable Diffusion 2-base; draws from the global generator."""
+    """Return Stable Diffusion 2-base with random weights, drawn from the global generator."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     return Base(
@@ -61,7 +61,7 @@ def random_task(
     frozen: torch.dtype = torch.float32,
     gradient_checkpointing: bool = False,
 ) -> SRLab:
-    """SRlab's task over it, with the encoder of SAM2.1 tiny; its own weights draw from a fixed seed."""
+    """Return SRlab's task on that base, with SAM2.1 tiny's encoder; its own weights have a fixed seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = ImageEncoder(CONFIGS["sam2.1_tiny"]).eval()
@@ -71,5 +71,5 @@ def random_task(
 
 
 def _tokenize(captions: Sequence[str]) -> Tensor:
-    """Nothing but the end of text: what a caption says changes no shape."""
+    """Return the end-of-text token for each caption; the words don't change any shape."""
     return torch.full((len(captions), TEXT_TOKENS), 49407)

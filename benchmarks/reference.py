@@ -1,7 +1,7 @@
-"""The sampling loop of SeeSR and SRlab as they run it, plain, tile after tile: an oracle and a baseline.
+"""The sampling loop of SeeSR and SRlab, without optimizations, tile after tile: an oracle and a baseline.
 
-Written from what the two codes do (SeeSR arXiv 2311.16518, SRlab arXiv 2504.09887) on the diffusers
-twins of the networks, with diffusers' own scheduler; shares nothing with our way through the host.
+It follows the behaviour of both codes (SeeSR arXiv 2311.16518, SRlab arXiv 2504.09887). It runs on the
+diffusers twins of the networks with diffusers' scheduler, and shares no code with the nodes.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ugc_sr.models.twins import SemanticControlNet, SemanticUNet
 
-# What stable-diffusion-2-base says of its scheduler; SeeSR and SRlab run DDPM with it.
+# The scheduler's configuration of stable-diffusion-2-base; SeeSR and SRlab use it for DDPM.
 SCHEDULE: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -24,8 +24,8 @@ SCHEDULE: dict[str, Any] = {
     "steps_offset": 1,
     "clip_sample": False,
 }
-NOISIEST = 999  # the timestep to which an LR start is noised, whatever the first step is told
-VARIANCE = 0.01  # of the tiles' Gaussian weights, in tile sides squared
+NOISIEST = 999  # timestep of the noise added to an LR start, whichever timestep the first step has
+VARIANCE = 0.01  # variance of the tiles' Gaussian weights, in squared tile sides
 
 
 class Box(NamedTuple):
@@ -37,23 +37,23 @@ class Box(NamedTuple):
     width: int
 
     def of(self, x: Tensor, cell: int = 1) -> Tensor:
-        """The part of x (..., H, W) under the tile; `cell` is the side of a latent cell in x."""
+        """Return the part of x (..., H, W) inside the tile; `cell` is the side of a latent cell in x."""
         top, left = self.top * cell, self.left * cell
         return x[..., top : top + self.height * cell, left : left + self.width * cell]
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What is restored, and from what.
+    """The inputs of the loop.
 
     Attributes:
-        noise: (B, 4, h, w), of unit variance; the sampling starts from it.
+        noise: (B, 4, h, w), unit variance; the sampling starts from it.
         hint: (B, 3, 8 h, 8 w) in [0, 1], for the ControlNet.
-        text: (B, L, D), what the result should look like.
-        negative: (B, L, D), what it should not; unused without guidance.
+        text: (B, L, D), the positive prompt.
+        negative: (B, L, D), the negative prompt; unused without guidance.
         tokens: (B, N, token width) of the whole photo, the same for every tile.
-        latent: (B, 4, h, w), the encoded hint, to start from it under noise (SeeSR's start "lr");
-            None starts from the noise alone (SRlab's "noise").
+        latent: (B, 4, h, w), the encoded hint to which the noise is added (SeeSR's start "lr");
+            None starts from the noise only (SRlab's "noise").
     """
 
     noise: Tensor
@@ -76,17 +76,17 @@ def restore(
     tile: int | None = None,
     overlap: int = 0,
 ) -> Tensor:
-    """The restored latent (B, 4, h, w).
+    """Return the restored latent (B, 4, h, w).
 
     Args:
         unet: with image attentions.
         controlnet: with image attentions.
-        inputs: the photo and what is known of it.
-        steps: of DDPM.
-        cfg: guidance scale; at 1 or below there is none, and one half to compute instead of two.
-        generator: of the noise that each step adds. The host's `ddpm` with seed s on the CPU draws from
-            one seeded with s + 1.
-        tile: side of a tile in latent cells; None computes the latent whole.
+        inputs: the noise, the hint, the prompts and the tokens.
+        steps: number of DDPM steps.
+        cfg: guidance scale; at 1 or below there is no guidance, and one half is computed instead of two.
+        generator: generator of the noise of each step. The host's `ddpm` with seed s on the CPU uses one
+            seeded with s + 1.
+        tile: side of a tile in latent cells; None computes the whole latent at once.
         overlap: cells that neighbouring tiles share.
     """
     scheduler = ddpm(steps)
@@ -112,7 +112,7 @@ def restore(
 
 
 def ddpm(steps: int) -> Any:
-    """Diffusers' DDPM scheduler, set to `steps`: timesteps 981, 961, .. 1 of 50."""
+    """Return diffusers' DDPM scheduler, set to `steps`; 50 steps have the timesteps 981, 961, .. 1."""
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
     scheduler = DDPMScheduler(**SCHEDULE)
@@ -121,13 +121,13 @@ def ddpm(steps: int) -> Any:
 
 
 def plan(height: int, width: int, tile: int, overlap: int) -> list[Box]:
-    """The tiles of a latent: squares a fixed stride apart, the last of a row or column moved inwards.
+    """Return the tiles of a latent: squares at a fixed stride; the last of a row or column is moved inwards.
 
-    Not tiled if its area is no more than a tile's, and no side of a tile is longer than the latent's
-    shorter one.
+    A latent whose area is at most that of a tile is one tile. The side of a tile is at most the latent's
+    shorter side.
 
     Raises:
-        ValueError: if the overlap leaves no stride; there the original never ends.
+        ValueError: if the overlap is not smaller than the tile; the original code never ends then.
     """
     if height * width <= tile**2:
         return [Box(0, 0, height, width)]
@@ -141,7 +141,7 @@ def plan(height: int, width: int, tile: int, overlap: int) -> list[Box]:
 
 
 def weights(height: int, width: int) -> Tensor:
-    """The Gaussian of one tile (height, width), float64; peaks half a cell low, as in the original."""
+    """Return a tile's Gaussian weights (height, width), float64; the peak is half a cell low, as in SeeSR."""
     rows = (torch.arange(height, dtype=torch.float64) - height / 2) / height
     columns = (torch.arange(width, dtype=torch.float64) - (width - 1) / 2) / width
     return torch.outer(*(torch.exp(-(x**2) / (2 * VARIANCE)) for x in (rows, columns)))
@@ -161,7 +161,7 @@ def _predict(
     t: Tensor,
     guided: bool,
 ) -> Tensor:
-    """What both networks make of one tile, in the networks' own dtype: (B or 2 B, 4, h, w), uncond first."""
+    """Return the prediction (B or 2 B, 4, h, w) for one tile in the networks' dtype, unconditional first."""
     text = torch.cat([inputs.negative, inputs.text]) if guided else inputs.text
     cell = inputs.hint.shape[-1] // x.shape[-1]
     halves = 2 if guided else 1

@@ -1,4 +1,4 @@
-"""Text on photos that training never saw: restored freely, held to the photo, and blended back into it."""
+"""Text on held-out photos: restored without masks, with Weigh Regions, and with Blend Regions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,24 +26,24 @@ from .quickstart import restore
 from .samples import SEED, SIDE_PX, crop
 
 MEASURED = ("upload", "messenger")
-LINES = (("Closed on Mondays", 24), ("Platform 7 - 18:42", 36), ("FRESH BREAD", 56))  # letters, size in px
+LINES = (("Closed on Mondays", 24), ("Platform 7 - 18:42", 36), ("FRESH BREAD", 56))  # text, size in px
 TEXT = tuple(text for text, _ in LINES)
 MISREAD = ("Clesed an Mendoys", "Flatfern 1 - 10:47", "FLESH BROOD")
 RIM_PX, MARGIN_PX = 2, 10
-FEATHER_PX = 16  # what Blend Regions does unless told
-SHOWN = ("dogs", "brushes", "astronaut")  # of clear origin
+FEATHER_PX = 16  # defaults of Blend Regions
+SHOWN = ("dogs", "brushes", "astronaut")  # held-out photos of known origin
 SHOWN_BOX = (8, 196, 376, 284)  # around the second line
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in px
 
 
 def run(photos: str, picture: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yield one row for each recipe, size of letters and version: means over the boxes around the text.
+    """Yield a row for each recipe, size of letters and version: means over the boxes around the text.
 
     Args:
         photos: folder that scripts/fetch_photos.sh filled.
-        picture: file for a sheet of the versions under the first recipe, in the order of the rows and then
-            the original; none if not given.
+        picture: file for a sheet of the first recipe's versions, in the order of the rows, then the
+            original; no sheet is drawn if not given.
     """
     nano = load_nano()
     for recipe in (RECIPES[name] for name in MEASURED):
@@ -69,7 +69,7 @@ def run(photos: str, picture: str | None = None) -> Iterator[dict[str, Any]]:
 
 @torch.inference_mode()
 def versions(nano: LoadedNano, lr: Tensor, misread: Tensor) -> dict[str, Tensor]:
-    """The photo restored freely and with the boxes kept, by nano and by a model that makes it `misread`."""
+    """Return name -> picture: results of nano and of a model that estimates `misread`, and with the nodes."""
     hint, frame = fit(lr, scale=4)
     mask = torch.zeros(1, 1, *hint.shape[2:])
     for box in boxes():
@@ -95,7 +95,7 @@ def versions(nano: LoadedNano, lr: Tensor, misread: Tensor) -> dict[str, Tensor]
 
 
 def _always(model: Any, latent: Tensor) -> Any:
-    """A model whose every estimate is the same: it stands in for one that draws letters of its own."""
+    """Return a model that always estimates this latent; it simulates a model that invents letters."""
     answer = model.get_model_object("latent_format").process_in(latent)
     model = model.clone()
     model.set_model_sampler_post_cfg_function(lambda _: answer)
@@ -103,7 +103,7 @@ def _always(model: Any, latent: Tensor) -> Any:
 
 
 def write_on(photo: Tensor, text: Sequence[str], dark: bool) -> Tensor:
-    """Three lines on a photo (1, 3, 512, 512), white with a dark rim or dark on a light plate."""
+    """Return the photo (1, 3, 512, 512) with three lines of text, white with a dark rim or dark on white."""
     picture = to_picture(photo)
     draw = ImageDraw.Draw(picture)
     ink, rim = ((28, 28, 30), (236, 232, 220)) if dark else ((250, 250, 250), (20, 20, 20))
@@ -124,7 +124,7 @@ def write_on(photo: Tensor, text: Sequence[str], dark: bool) -> Tensor:
 
 
 def boxes() -> list[Box]:
-    """Where the lines lie, with a margin."""
+    """Return the boxes around the lines of text, with a margin."""
     found = []
     for index, lines in enumerate(zip(TEXT, MISREAD, strict=True)):
         size = LINES[index][1]

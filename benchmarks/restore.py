@@ -1,4 +1,4 @@
-"""Seconds of a restoration at exact settings: ours in the host, and the reference's loop, same weights."""
+"""Seconds of a restoration with equal settings and weights: nodes in the host, and the reference's loop."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,16 +24,16 @@ from . import forwards, networks, reference
 from .parity import base_model
 
 SEED = 7
-TILE_BATCH = 4  # Tile Diffusion's default
+TILE_BATCH = 4  # default of Tile Diffusion
 CFG = forwards.WILD.cfg
 
 
 @dataclass(frozen=True)
 class Case:
-    """One 1080x1920 photo under `wild`, or all of it in small; lengths in latent cells."""
+    """The sizes of a test case, in latent cells: a 1080x1920 photo with `wild`, or a reduced one."""
 
     widths: tuple[int, ...]
-    grid: int  # of the tokens, along a side
+    grid: int  # side of the token grid
     latent: tuple[int, int]
     tile: int
     overlap: int
@@ -42,15 +42,15 @@ class Case:
     steps: int
 
 
-# A quarter of the sides. What our way computes only once, keys, values and the embedded hint, is 7 % of
-# a forward here and 3.5 % at full size, counted as in forwards.py.
+# A quarter of the sides. Keys, values and the embedded hint, which the nodes compute once, are 7 % of a
+# forward here and 3.5 % at full size, counted as in forwards.py.
 SMALL = Case((128, 256, 512, 512), 8, (34, 60), 24, 6, 8, torch.float32, steps=4)
 FULL = Case(networks.WIDTHS, 64, (136, 240), 96, 24, 32, torch.float16, steps=50)
 
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """The same weights twice: diffusers' twins, and the host's."""
+    """The same weights in two forms: diffusers' twins, and the host's networks."""
 
     unet: UNetTwin
     controlnet: ControlNetTwin
@@ -60,19 +60,18 @@ class Networks:
 
 
 class Times(NamedTuple):
-    """Seconds of one restoration: on the wall, and of the processor's cores together."""
+    """The seconds of one restoration: wall time, and CPU time of all cores."""
 
     wall: float
     processor: float
 
 
 def run(rounds: int, steps: int | None = None) -> Iterator[dict[str, Any]]:
-    """Yield a row for our way with the reference's tiles, and one with our own, fewer tiles.
+    """Yield a row for the nodes with the reference's tiles, and one with the even grid's fewer tiles.
 
-    On the CPU with narrower networks in float32, on a GPU with the full ones in float16. What both
-    are given is ready: prompts, tokens and the hint; nothing is decoded. `relative_difference` is from
-    the reference's latent; other tiles make another picture. `processor_ratio` is of the time that the
-    process had of the CPU's cores, which what else the machine does hardly changes.
+    On the CPU the networks are narrower and float32, on a GPU full size and float16. Prompts, tokens and the
+    hint are computed beforehand; nothing is decoded. `relative_difference` is that to the reference's latent;
+    other tiles give another picture. `processor_ratio` compares CPU time, which other load hardly changes.
     """
     device = comfy.model_management.get_torch_device()
     case = SMALL if device.type == "cpu" else FULL
@@ -85,7 +84,7 @@ def run(rounds: int, steps: int | None = None) -> Iterator[dict[str, Any]]:
         "same-grid": lambda: our_way(nets, inputs, steps, CFG, **tiles, grid="seesr"),
         "even-grid": lambda: our_way(nets, inputs, steps, CFG, tile=case.tile, overlap=case.overlap),
     }
-    latents = {name: way().cpu() for name, way in ways.items()}  # warms up, too
+    latents = {name: way().cpu() for name, way in ways.items()}  # also the warm-up
     times: dict[str, list[Times]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
@@ -114,11 +113,11 @@ def run(rounds: int, steps: int | None = None) -> Iterator[dict[str, Any]]:
 def build(
     widths: tuple[int, ...], dtype: torch.dtype, device: torch.device, text_dim: int = networks.TEXT_DIM
 ) -> Networks:
-    """Random networks of SeeSR's layout, both ways."""
+    """Return random networks of SeeSR's layout in both forms."""
     unet, controlnet = networks.build(widths, text_dim)
     for network in (unet, controlnet):
         networks.randomize(network)
-        nn.Module.to(network, device, dtype)  # diffusers' own warns about layers that it would keep
+        nn.Module.to(network, device, dtype)  # diffusers' own method warns about layers kept in float32
     weights = unet.state_dict()
     return Networks(
         unet,
@@ -130,7 +129,7 @@ def build(
 
 
 def draw(nets: Networks, case: Case, device: torch.device) -> reference.Inputs:
-    """Random inputs of the reference's loop, whose tokens are features given twice."""
+    """Return random inputs of the reference's loop; its tokens are duplicated features."""
     generator = torch.Generator().manual_seed(SEED)
 
     def normal(*shape: int) -> Tensor:
@@ -151,9 +150,9 @@ def draw(nets: Networks, case: Case, device: torch.device) -> reference.Inputs:
 def reference_way(
     nets: Networks, inputs: reference.Inputs, steps: int, cfg: float, tile: int, overlap: int
 ) -> Tensor:
-    """The restored latent of the reference's loop."""
+    """Return the restored latent of the reference's loop."""
     device = inputs.noise.device
-    # The host draws the noise of its steps where the latent is; on the CPU from the seed after.
+    # The host draws the noise of its steps on the latent's device; on the CPU with the next seed.
     generator = torch.Generator(device).manual_seed(SEED + (device.type == "cpu"))
     return reference.restore(
         nets.unet,
@@ -177,7 +176,7 @@ def our_way(
     overlap: int,
     grid: str = "even",
 ) -> Tensor:
-    """The restored latent of the host's KSampler: `ddpm` and `ddim_uniform`."""
+    """Return the restored latent of the host's KSampler with `ddpm` and `ddim_uniform`."""
     features, _ = inputs.tokens.chunk(2, dim=2)
     height, width = inputs.hint.shape[-2:]
     semantics = Semantics(features, (1, features.shape[1]), (height, width), encoder="random")
@@ -202,7 +201,7 @@ def our_way(
 
 
 def relative_difference(ours: Tensor, expected: Tensor) -> float:
-    """Length of the difference against that of the expected latent."""
+    """Return the norm of the difference / the norm of the expected latent."""
     return ((ours - expected).norm() / expected.norm()).item()
 
 

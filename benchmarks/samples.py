@@ -1,4 +1,4 @@
-"""What the quality benchmarks measure on: held-out photos under a recipe, or a folder of pairs."""
+"""The samples of the quality benchmarks: held-out photos degraded by a recipe, or a folder of pairs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ugc_sr.train.photos import HELD_OUT, HeldOut
 
 MEASURED = ("upload", "messenger", "reupload", "ugc", "srlab_wild", "real_esrgan_x4")
 SIDE_PX = 512
-SEED = 1000  # photo k is damaged with seed 1000 + k
+SEED = 1000  # photo k is degraded with seed 1000 + k
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,21 +30,21 @@ class Sample:
 
     @property
     def scale(self) -> float:
-        """Size of the original / size of the small photo."""
+        """The size of the original / the size of the small photo."""
         return self.hr.shape[-1] / self.lr.shape[-1]
 
 
 def held_out(photos: Path, recipe: Recipe, scale: int | None = None) -> Iterator[tuple[str, Pair]]:
-    """Each held-out photo by name, with its damaged twin, smaller by `scale` in place of the recipe's own."""
+    """Yield each held-out photo's name and pair; `scale` replaces the recipe's own if given."""
     for index, (name, photo) in enumerate(HELD_OUT.items()):
         yield name, apply(recipe.draw(SEED + index, scale), crop(photos, photo))
 
 
 def folder(pairs: Path) -> Iterator[Sample]:
-    """The pairs of a folder with `lr/` and `hr/`, matched by name.
+    """Yield the pairs of a folder with `lr/` and `hr/`, matched by name.
 
     Raises:
-        ValueError: if a photo has no original, or they are of different shapes.
+        ValueError: if a photo has no original, or their aspects differ.
         FileNotFoundError: if a folder is missing.
     """
     for small, files in matched(pairs / "lr", lr=pairs / "hr").items():
@@ -59,7 +59,7 @@ def folder(pairs: Path) -> Iterator[Sample]:
 
 
 def crop(photos: Path, photo: HeldOut) -> Tensor:
-    """The held-out 512x512 crop as (1, 3, 512, 512) in [0, 1]."""
+    """Return the held-out crop, (1, 3, 512, 512) in [0, 1]."""
     picture = Image.fromarray(open_photo(photos / photo.path).rgb(deep=False))
     if photo.shrink != 1:
         size = round(picture.width * photo.shrink), round(picture.height * photo.shrink)

@@ -1,4 +1,4 @@
-"""The memory plan of a training step against what it takes: SRlab's networks at full size, random weights."""
+"""The planned and the measured memory of a training step: SRlab's networks at full size, random weights."""
 
 import time
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from ugc_sr.train.task import Batch
 from .random_base import random_task
 
 SCALE = 4
-SPARE = memory_plan.GIB // 2  # bytes to leave to others
+SPARE = memory_plan.GIB // 2  # bytes left to other programs
 
 
 def run(settings: list[str], cpu: bool) -> Iterator[dict[str, Any]]:
-    """Plan and do a step with one sample of 512 px, unless `settings` say otherwise, and compare.
+    """Plan a step with one sample of 512 px (by default), run it, and yield both figures.
 
-    The gradients are measured first, and then the step, in which AdamW makes its moments, if there is room.
+    The gradients are measured first. The step, in which AdamW allocates its moments, follows if it fits.
 
     Args:
-        settings: of the stage, such as "crop=64".
-        cpu: even where there is a GPU.
+        settings: settings of the stage, such as "crop=64".
+        cpu: use the CPU even if there is a GPU.
 
     Raises:
         RuntimeError: if the device has less free memory than the plan asks for.
@@ -92,7 +92,7 @@ def _forget_peak(processes: Distributed) -> None:
     if processes.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark is what is used now
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: resets the peak to the present use
 
 
 def _free(processes: Distributed) -> int:
@@ -102,6 +102,6 @@ def _free(processes: Distributed) -> int:
 
 
 def _kib(file: str, name: str) -> int:
-    """A line of a file of Linux, as bytes."""
+    """Return an entry of a /proc file in bytes."""
     lines = dict(line.split(":", 1) for line in Path(file).read_text().splitlines())
     return 1024 * int(lines[name].split()[0])

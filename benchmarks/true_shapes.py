@@ -1,4 +1,4 @@
-"""Peak memory and seconds of `wild` in the host, with random weights of the published files' full shapes."""
+"""Peak memory and seconds of `wild` in the host, with random weights of the published files' shapes."""
 
 import logging
 import resource
@@ -33,9 +33,9 @@ from ugc_sr.sample.presets import load
 
 from . import forwards, networks
 
-LIMIT_GB = 14.0  # of a machine that should do; the row's baseline
+LIMIT_GB = 14.0  # memory of the smallest machine that should suffice
 SEED = 7
-TILE_BATCH = 1  # on a CPU more at once is no faster
+TILE_BATCH = 1  # larger batches are no faster on a CPU
 WILD = load("wild")
 # ViT-H's text tower in OpenCLIP's layout, as in Stable Diffusion 2's checkpoints.
 TEXT_LAYERS, TEXT_WIDTH, VOCABULARY = 24, networks.TEXT_DIM, 49408
@@ -52,11 +52,11 @@ VAE = {
     "dropout": 0.0,
 }
 
-Shapes = Mapping[str, Tensor]  # on the "meta" device: no memory
+Shapes = Mapping[str, Tensor]  # on the "meta" device, which takes no memory
 
 
 def run(size: tuple[int, int], steps: int) -> Iterator[dict[str, Any]]:
-    """Yield one row: the peak memory of this process, against the limit, and the seconds of each stage.
+    """Yield one row: the peak memory of this process, with its limit, and the seconds of each stage.
 
     Raises:
         RuntimeError: if a key was left over or missing, or the picture isn't finite.
@@ -94,13 +94,13 @@ def run(size: tuple[int, int], steps: int) -> Iterator[dict[str, Any]]:
 
 
 def shapes() -> dict[str, Shapes]:
-    """What the files hold, in the layouts in which they are published."""
+    """Return file -> keys and shapes, in the layouts in which the files are published."""
     with torch.device("meta"):
         unet, controlnet = (network.state_dict() for network in networks.build())
         base, _ = unet_from_diffusers(unet)
         vae = AutoencoderKL(ddconfig=VAE, embed_dim=4).state_dict()
         text = {name: torch.empty(shape) for name, shape in _text_shapes().items()}
-    sam2 = ImageEncoder(CONFIGS["sam2.1_tiny"]).to("meta").state_dict()  # can't be built there
+    sam2 = ImageEncoder(CONFIGS["sam2.1_tiny"]).to("meta").state_dict()  # can't be built on it
     checkpoint = {
         **{f"model.diffusion_model.{key}": weight for key, weight in base.items()},
         **{f"first_stage_model.{key}": weight for key, weight in vae.items()},
@@ -136,7 +136,7 @@ def _text_shapes() -> dict[str, tuple[int, ...]]:
 
 
 def _write(path: Path, shapes: Shapes) -> Path:
-    """A file of random float16 weights; all of one file is in memory at once, and no more."""
+    """Write a file of random float16 weights and return its path; one file is in memory at a time."""
     save_file(
         {name: networks.fill(name, list(like.shape)).half() for name, like in shapes.items()}, str(path)
     )
@@ -147,7 +147,7 @@ def _write(path: Path, shapes: Shapes) -> Path:
 def _restore(
     files: Mapping[str, Path], size: tuple[int, int], steps: int, seconds: dict[str, float]
 ) -> tuple[Tensor, list[str]]:
-    """The picture (1, 3, *size), and what the host's loader said about keys."""
+    """Return the picture (1, 3, *size), and the messages of the host's loader about keys."""
     photo = F.interpolate(torch.rand(1, 3, *(side // 32 for side in size)), size, mode="bilinear")
     with _timed(seconds, "semantics"):
         semantics = encode(load_encoder(_read(files["sam2"])), photo)
@@ -185,7 +185,7 @@ def _restore(
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """As our loader nodes read a file."""
+    """Return the weights of a file, read as the loader nodes do."""
     return cast("dict[str, Tensor]", comfy.utils.load_torch_file(str(path), safe_load=True))
 
 
@@ -198,7 +198,7 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """What the host logs about keys that were missing, unexpected or left over, at whatever level."""
+    """Collect the host's log messages of any level about missing, unexpected or left-over keys."""
     found: list[str] = []
     root = logging.getLogger()
     level, handlers = root.level, root.handlers
@@ -221,5 +221,5 @@ def _complaints() -> Iterator[list[str]]:
 
 
 def _peak_gb() -> float:
-    """Largest resident size of this process so far; mapped files count."""
+    """Return the largest resident size of this process so far in GB, including mapped files."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -1,1 +1,1 @@
-"""`python -m ugc_sr.models doctor`: what is installed, what follows from it, and whether it works."""
+"""`python -m ugc_sr.models doctor`: a report on the installation, its faults, and a test restoration."""

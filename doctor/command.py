@@ -1,4 +1,4 @@
-"""The command line: what is asked for, and the exit status."""
+"""The command line of `doctor`: its options and its exit status."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def run(options: argparse.Namespace) -> int:
     """Print the report.
 
     Returns:
-        The exit status: 0 if all that is asked for is fine, 1 if something is wrong, 130 after Ctrl-C.
+        The exit status: 0 if no fault was found, 1 if there is one, 130 after Ctrl-C.
 
     Raises:
-        ValueError: if the arguments don't go together, or name something unknown.
-        FileNotFoundError: if there is no ComfyUI, or no models folder, where one is said to be.
+        ValueError: if the options contradict each other, or name something unknown.
+        FileNotFoundError: if a given folder of ComfyUI or of models doesn't exist.
     """
     from .examine import Asked, examine
     from .report import hidden, text

@@ -1,4 +1,4 @@
-"""The whole examination, as one report of plain values."""
+"""The whole examination; its result is one report of plain values."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _AGAIN = "Install the extension again, which brings its file along; with git: gi
 
 @dataclass(frozen=True)
 class Asked:
-    """What a person asks for.
+    """The options of an examination.
 
     Attributes:
-        names: presets and workflows that have to work.
+        names: presets and workflows whose files must be there.
         restore: whether to restore the sample photo.
         comfyui: ComfyUI's folder.
-        models: in place of its models/.
-        server: address of a ComfyUI that runs.
+        models: the models folder, if it isn't ComfyUI's models/.
+        server: address of a running ComfyUI.
         hashed: whether to compute checksums.
     """
 
@@ -55,11 +55,11 @@ class Asked:
 
 
 def examine(asked: Asked) -> dict[str, Any]:
-    """Everything that the report says, as JSON can hold it.
+    """Return the report, made of values that JSON can hold.
 
     Raises:
-        ValueError: if what is asked for doesn't go together, or isn't known.
-        FileNotFoundError: if there is no ComfyUI, or no models folder, where one is said to be.
+        ValueError: if the options contradict each other, or name something unknown.
+        FileNotFoundError: if a given folder of ComfyUI or of models doesn't exist.
     """
     _check(asked)
     connection = Connection(asked.server, os.environ.get(LOGIN_VARIABLE)) if asked.server else None
@@ -68,18 +68,18 @@ def examine(asked: Asked) -> dict[str, Any]:
 
 
 def judge(seen: Machine, asked: Asked, comfyui: Path | None = None) -> dict[str, Any]:
-    """What follows from what is installed; the same report.
+    """Return the report on a machine, as `examine` does.
 
     Args:
-        seen: what is installed.
-        asked: what a person asks for.
-        comfyui: where it is, to restore a photo there.
+        seen: the software and the files that are installed.
+        asked: the options.
+        comfyui: ComfyUI's folder, needed to restore a photo.
     """
     problems = [*seen.problems]
     bundled = _bundled(problems)
     found, origins = _files(seen, hashed=asked.hashed)
     wrong = [one for one in found if one.state == WRONG]
-    mends = dict.fromkeys(one.mend for one in wrong)  # two files in each other's place are mended at once
+    mends = dict.fromkeys(one.mend for one in wrong)  # two files in each other's place need the same steps
     problems += [Problem(" ".join(one.why for one in wrong if one.mend == mend), mend) for mend in mends]
     unread = dict.fromkeys(one.unread for one in origins.values() if one.unread)
     problems += [
@@ -131,7 +131,7 @@ def _comfyui(given: Path | None) -> Path | None:
 
 
 def _ask(connection: Connection | None, comfyui: Path | None, models: Path | None) -> Machine:
-    """What is installed; what doesn't answer is a problem of its own."""
+    """Return the installed software and files; a ComfyUI that doesn't answer is reported as a problem."""
     if connection is None:
         seen = machine.here(comfyui, models)
         if comfyui is None:
@@ -151,7 +151,7 @@ def _ask(connection: Connection | None, comfyui: Path | None, models: Path | Non
 
 
 def _bundled(problems: list[Problem]) -> dict[str, Any] | None:
-    """The bundled model's file; None where it is no good."""
+    """Return the report's entry on the bundled model's file; None if the file is unusable."""
     model, told = "", ""
     if not BUNDLED_FILE.is_file():
         told = f"{BUNDLED_FILE} is missing."
@@ -171,7 +171,7 @@ def _bundled(problems: list[Problem]) -> dict[str, Any] | None:
 
 
 def _files(seen: Machine, *, hashed: bool) -> tuple[list[Finding], dict[Finding, origin.Origin]]:
-    """What is known of each file, and of those that fit where they came from."""
+    """Return the finding on each file, and the origin of each file that fits."""
     found = [findings.look(*one) for one in seen.files] + [findings.pickle(*one) for one in seen.pickles]
     origins: dict[Finding, origin.Origin] = {}
     for index, one in enumerate(found):
@@ -186,7 +186,7 @@ def _files(seen: Machine, *, hashed: bool) -> tuple[list[Finding], dict[Finding,
 
 
 def _needs(found: Sequence[Finding], *, bundled: bool) -> tuple[list[Need], list[Need]]:
-    """Presets and workflows; without the bundled model those that need it are left out."""
+    """Return the presets and the workflows; without the bundled model those that need it are left out."""
     presets, workflows = needs.presets(found), needs.workflows(found)
     if bundled:
         return presets, workflows
@@ -194,7 +194,7 @@ def _needs(found: Sequence[Finding], *, bundled: bool) -> tuple[list[Need], list
 
 
 def _unmet(names: Sequence[str], all_needs: Sequence[Need], found: Sequence[Finding]) -> list[Problem]:
-    """What was asked for and can't work; and what somebody began to set up."""
+    """Return problems: requested names that lack files, and sets that are incomplete."""
     asked = {need.name: need for need in all_needs if need.name in names and not need.ready}
     problems = [needs.unmet(need, found) for need in asked.values()]
     return problems or needs.half_done([need for need in all_needs if need.sort == "preset"], found)
@@ -203,7 +203,7 @@ def _unmet(names: Sequence[str], all_needs: Sequence[Need], found: Sequence[Find
 def _restore(
     ready: Sequence[Need], asked: Asked, comfyui: Path | None, problems: list[Problem]
 ) -> list[dict[str, Any]]:
-    """The runs; what they show to be wrong goes into `problems`."""
+    """Return the test restorations; faults that they show are added to `problems`."""
     try:
         if asked.server:
             runs = run.restore(ready, asked.server, _tell, token=os.environ.get(LOGIN_VARIABLE))
@@ -226,7 +226,7 @@ def _restore(
 
 def _file(one: Finding, traced: origin.Origin | None) -> dict[str, Any]:
     size = None
-    with suppress(OSError, UnsupportedWeightsError):  # of a folder that is not whole
+    with suppress(OSError, UnsupportedWeightsError):  # a folder may be incomplete
         size = sum(part.stat().st_size for part in one.parts) if one.state in (FITS, WRONG) else None
     known = {"sha256": dict(traced.sha256), "origin": traced.text} if traced else {}
     return {
@@ -254,7 +254,7 @@ def _need(need: Need) -> dict[str, Any]:
 
 
 def _where(asked: Asked) -> str:
-    """What `fetch` has to be told where it would take another folder than was looked into."""
+    """Return the option that makes `fetch` use the given folder; empty if none was given."""
     folder = asked.models or (asked.comfyui / "models" if asked.comfyui else None)
     return f' --models "{folder}"' if folder else ""
 

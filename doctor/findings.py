@@ -1,4 +1,4 @@
-"""Each file of weights that a loader lists: what it is, whether it fits, and what mends it."""
+"""Findings on each file of weights that a loader lists: its kind, its state, and the repair."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ LOADERS = {
     **{kind: repack.NODES[kind] for kind in ("encoder", "adapter", "controlnet")},
     "clip vision": "Load CLIP Vision",
 }
-SD2, TURBO = "sd2", "sd_turbo"  # base models, which differ in nothing but the numbers inside
+SD2, TURBO = "sd2", "sd_turbo"  # base models of the same keys and shapes
 _UNET = "model.diffusion_model."
 _PREDICTS_V = f"{_UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
-_SPREAD_OF_V = 0.09  # of that bias: above it ComfyUI takes the base for one that predicts v
+_SPREAD_OF_V = 0.09  # limit of its standard deviation, above which ComfyUI assumes a base that predicts v
 _TITLES = {
     "encoder": "the SAM2.1 encoder that reads the photo",
     "adapter": "the semantic adapter, of a UNet with image attentions",
     "controlnet": "the semantic ControlNet",
     "clip vision": "CLIP vision H, which finds tags",
 }
-_PICKLED = {"encoder": "sam2", "adapter": "", "controlnet": "srlab|seesr"}  # names that ours may have
+_PICKLED = {"encoder": "sam2", "adapter": "", "controlnet": "srlab|seesr"}  # regex of likely names
 _TYPES = {name: dtype for dtype, name in repack.DTYPES.items()}
-_TAGGER = 1024  # width of the CLIP that Stable Diffusion 2's text tower belongs to
+_TAGGER = 1024  # width of the CLIP with Stable Diffusion 2's text tower
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One file, or folder of diffusers.
+    """The finding on one file, or on one folder of diffusers.
 
     Attributes:
-        kind: that its loader wants, one of LOADERS.
-        name: in the loader's list.
-        path: where it lies; None where that can't be seen from here.
-        state: FITS; OTHER, which is not for this extension; WRONG; or UNSEEN.
-        what: what it is, in words.
-        base: of a checkpoint that fits: SD2 or TURBO.
-        why: what is wrong with it.
-        mend: what to do then.
+        kind: the kind that its loader expects, one of LOADERS.
+        name: its name in the loader's list.
+        path: its path; None if it isn't visible from this machine.
+        state: FITS, OTHER (not for this extension), WRONG or UNSEEN.
+        what: a description of its content.
+        base: SD2 or TURBO, for a checkpoint that fits.
+        why: the fault, if it is WRONG.
+        mend: the steps that repair the fault.
     """
 
     kind: str
@@ -62,17 +62,17 @@ class Finding:
 
     @property
     def plain(self) -> str:
-        """The name with slashes, as the table of weights has it."""
+        """The name with forward slashes, as in the table of weights."""
         return self.name.replace("\\", "/")
 
     @property
     def parts(self) -> list[Path]:
-        """Its files."""
+        """The paths of its files; several for a folder of parts."""
         return files.parts(self.path) if self.path else []
 
 
 def look(kind: str, name: str, path: Path | None) -> Finding:
-    """What the file is, by the names and shapes of its tensors; only SAM2.1 encoders are read."""
+    """Return the finding on a file by its tensors' names and shapes; only SAM2.1 encoders are read."""
     if path is None:
         return Finding(kind, name, None, UNSEEN, "not visible from here")
     try:
@@ -90,7 +90,7 @@ def look(kind: str, name: str, path: Path | None) -> Finding:
 
 
 def pickle(kind: str, name: str, path: Path) -> Finding:
-    """A file that no loader lists: wrong if it seems to be one of ours, to be converted."""
+    """Return the finding on a pickle, which no loader lists: WRONG if its name suggests published weights."""
     if not (path.is_dir() or re.search(_PICKLED[kind], name.lower())):
         return Finding(kind, name, path, OTHER, "a pickle, which was not opened")
     stem = name if path.is_dir() else str(Path(name).with_suffix(""))
@@ -101,16 +101,16 @@ def pickle(kind: str, name: str, path: Path) -> Finding:
 
 
 def entry_of(kind: str, name: str) -> Weights | None:
-    """What should be there under that name."""
+    """Return the entry of the table of weights with that kind and name; None if there is none."""
     plain = name.replace("\\", "/")
     return next((e for e in catalogue.WEIGHTS if e.kind == kind and e.saved == plain), None)
 
 
 def _shapes(part: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file without their numbers, from its head.
+    """Return a safetensors file's tensors on the "meta" device, read from its header.
 
     Raises:
-        UnsupportedWeightsError: if it is no whole safetensors file with tensors in it.
+        UnsupportedWeightsError: if it isn't a whole safetensors file with tensors.
     """
     files.check(part)
     with safe_open(part, framework="pt") as file:
@@ -148,7 +148,7 @@ def _network(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) ->
         repack.check(tensors, kind, name)
     except UnsupportedWeightsError as error:
         return _wrong(kind, name, path, what, str(error))
-    except RuntimeError as error:  # the package sam2 is missing, of which the machine's part tells
+    except RuntimeError as error:  # the package sam2 is missing, which is reported with the machine
         return Finding(kind, name, path, UNSEEN, f"{what}, not checked: {error}")
     return Finding(kind, name, path, FITS, what)
 
@@ -168,7 +168,7 @@ def _checkpoint(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding
 
 
 def _lack(tensors: Mapping[str, Tensor], path: Path) -> str:
-    """Why a checkpoint of Stable Diffusion 2 is not the base; empty if it is."""
+    """Return the reason why a checkpoint of Stable Diffusion 2 isn't the base; empty if it is."""
     first = tensors.get(f"{_UNET}input_blocks.0.0.weight")
     if first is not None and first.shape[1] != 4:
         return f"made for another task: its first layer takes {first.shape[1]} channels, not 4"
@@ -197,12 +197,12 @@ def _clip_vision(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Findin
 
 
 def title(entry: Weights) -> str:
-    """What should be there, in words."""
+    """Return a description of an entry for messages."""
     return _TITLES.get(entry.kind) or f"the {entry.purpose}"
 
 
 def _move(kind: str, listed_as: str, name: str, path: Path) -> str:
-    """How a network of that kind, which lies in the folder of another, gets to its place."""
+    """Return the instruction for moving a network from another kind's folder to its own."""
     swapped = {"adapter": ("controlnet", "unet"), "controlnet": ("unet", "controlnet")}
     before, after = swapped.get(kind, ("", ""))
     plain = name.replace("\\", "/")
@@ -230,7 +230,7 @@ def _wrong(kind: str, name: str, path: Path, what: str, why: str) -> Finding:
 
 
 def replacement(found: Finding) -> str:
-    """How to get the right file in place of that one."""
+    """Return the instruction for replacing a wrong file with the right one."""
     entry = entry_of(found.kind, found.name)
     if entry is None:
         return f"Delete {found.path}, and get it again from where it came from."

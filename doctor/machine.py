@@ -1,4 +1,4 @@
-"""The machine: where ComfyUI is, and what it says of itself, asked for here or over its API."""
+"""The machine: facts and file lists of ComfyUI, from its folder on this machine or over its API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..restore.connection import AnswerError, Connection
 from ..restore.server import accelerator
 from .findings import LOADERS
 
-ASK_LIMIT_S = 300  # importing torch from a cold, slow disk
+ASK_LIMIT_S = 300  # limit for importing torch from a slow disk
 PACKAGE = __name__.partition(".")[0]
 # Loader node and its input, by the kind of weights.
 NODES = {
@@ -54,7 +54,7 @@ _OPTIONS = {
 
 @dataclass
 class Problem:
-    """What is wrong, and what mends it."""
+    """A fault and the steps that repair it."""
 
     what: str
     mend: str
@@ -62,13 +62,13 @@ class Problem:
 
 @dataclass
 class Machine:
-    """What is installed.
+    """The software and the files that are installed.
 
     Attributes:
-        facts: for the report.
-        files: (kind, name, path) of each file that a loader lists; the path is None where it can't be seen.
-        pickles: the same of those that no loader lists.
-        problems: what is wrong.
+        facts: versions, device and folders, for the report.
+        files: (kind, name, path) of each file that a loader lists; the path is None if it isn't visible.
+        pickles: (kind, name, path) of each pickle, which no loader lists.
+        problems: faults of the installation.
     """
 
     facts: dict[str, Any]
@@ -78,16 +78,16 @@ class Machine:
 
     @property
     def knows_files(self) -> bool:
-        """Whether there is a ComfyUI that could say what it lists."""
+        """True if there is a ComfyUI whose file lists are known."""
         return "device" in self.facts
 
 
 def here(comfyui: Path | None, models: Path | None = None) -> Machine:
-    """This machine.
+    """Return the software and files of this machine.
 
     Args:
-        comfyui: ComfyUI's folder; None where there is none.
-        models: in place of its models/.
+        comfyui: ComfyUI's folder; None if there is none.
+        models: the models folder, if it isn't ComfyUI's models/.
     """
     machine = Machine(_own_facts())
     if machine.facts["sam2"] is None:
@@ -118,11 +118,11 @@ def here(comfyui: Path | None, models: Path | None = None) -> Machine:
 
 
 def there(connection: Connection) -> Machine:
-    """The machine of a ComfyUI that runs, as far as its API tells.
+    """Return the software and files of a running ComfyUI, as far as its API states them.
 
     Raises:
-        OSError: if it doesn't answer, or lets this client not in.
-        AnswerError: if something else answers.
+        OSError: if it doesn't answer, or refuses access.
+        AnswerError: if another kind of server answers.
     """
     stats = connection.json("/system_stats")
     system, device = stats["system"], stats["devices"][0]
@@ -165,10 +165,10 @@ def _own_facts() -> dict[str, Any]:
 
 
 def _ask(comfyui: Path, models: Path | None) -> dict[str, Any]:
-    """What ComfyUI's own code says.
+    """Return the facts that ComfyUI's own code gives in a separate process.
 
     Raises:
-        ValueError: if it fails, with its last words.
+        ValueError: if that process fails; the message has the last line of its output.
     """
     command = [sys.executable, "-m", f"{PACKAGE}.host.survey"]
     command += [] if accelerator() else ["--cpu"]
@@ -212,12 +212,12 @@ def _mode_of(options: list[str], device: str) -> str:
 
 
 def _places(connection: Connection) -> dict[str, list[Path]]:
-    """Folders by name, where the server runs on this machine: its files can be seen from here."""
+    """Return folders by kind if the server runs on this machine; empty if it doesn't."""
     if not connection.is_here:
         return {}
     try:
         told = connection.json("/experiment/models")
-    except AnswerError:  # a part of the API that may go
+    except AnswerError:  # this part of the API may be removed
         return {}
     return {one["name"]: [Path(folder) for folder in one["folders"]] for one in told}
 
@@ -228,7 +228,7 @@ def _find(places: dict[str, list[Path]], kind: str, name: str) -> Path | None:
 
 
 def _offered(connection: Connection, node: str, socket: str) -> list[str] | None:
-    """What a loader's list holds; None where the server has no such node."""
+    """Return the entries of a loader's list; None if the server has no such node."""
     try:
         told = connection.json(f"/object_info/{node}")
     except AnswerError:

@@ -1,4 +1,4 @@
-"""Which presets and workflows the files that are there suffice for, and what brings the others."""
+"""The files that presets and workflows need, and the command that fetches the missing ones."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BUNDLED = "nano"  # the preset of the bundled model
 
 @dataclass
 class Need:
-    """What a preset or a workflow needs.
+    """The files that a preset or a workflow needs.
 
     Attributes:
-        name: of it.
+        name: the preset's or workflow's name.
         sort: "preset" or "workflow".
-        uses: what there is -> the file that it would take.
-        lacks: what there is no file for.
+        uses: kind of weights -> the file that is used.
+        lacks: entries for which there is no file.
     """
 
     name: str
@@ -33,20 +33,20 @@ class Need:
 
     @property
     def ready(self) -> bool:
-        """Whether there is a file for everything."""
+        """True if no file is missing."""
         return not self.lacks
 
     @property
     def command(self) -> str:
-        """What brings what is lacking; empty if nothing is."""
+        """The command that fetches the missing files; empty if none is missing."""
         sets = dict.fromkeys(catalogue.PRESETS.get(self.name, ()) + catalogue.WORKFLOWS.get(self.name, ()))
-        # a file that several sets have comes with the first of them
+        # a file of several sets is fetched with the first of them
         homes = [next(name for name in sets if name in entry.sets) for entry in self.lacks]
         return catalogue.command(*dict.fromkeys(homes)) if homes else ""
 
     @property
     def choices(self) -> list[str]:
-        """What a person has to choose in a shipped workflow, since the files have other names."""
+        """The files that have to be selected in a shipped workflow, because they have other names there."""
         given = {entry.kind: entry.saved for entry in entries(self.name)}
         return [
             f"{found.name} in {LOADERS[kind]}"
@@ -56,25 +56,25 @@ class Need:
 
 
 def presets(found: Sequence[Finding]) -> list[Need]:
-    """All of them, nano first."""
+    """Return the needs of every preset, nano first."""
     return [_need(name, "preset", found) for name in (BUNDLED, *(n for n in NAMES if n != BUNDLED))]
 
 
 def workflows(found: Sequence[Finding]) -> list[Need]:
-    """All that are shipped."""
+    """Return the needs of every shipped workflow."""
     return [_need(name, "workflow", found) for name in SHIPPED]
 
 
 def entries(name: str) -> list[Weights]:
-    """What a preset or workflow needs besides the bundled model."""
+    """Return the entries that a preset or workflow needs besides the bundled model."""
     known = name in catalogue.PRESETS or name in catalogue.WORKFLOWS
     return catalogue.find([name]) if known else []
 
 
 def half_done(needs: Iterable[Need], found: Sequence[Finding]) -> list[Problem]:
-    """What keeps networks that are there from being used: somebody began to set them up.
+    """Return a problem for each incomplete set: some of its networks are there, but no preset can use them.
 
-    Empty where nothing of them is there, and where one preset of them is ready.
+    The list is empty for sets without any file, and for sets of which one preset is ready.
     """
     begun = [one for one in found if one.kind in ("adapter", "controlnet") and one.state == FITS]
     networks = [need for need in needs if need.name != BUNDLED]
@@ -85,7 +85,7 @@ def half_done(needs: Iterable[Need], found: Sequence[Finding]) -> list[Problem]:
 
 
 def unmet(need: Need, found: Sequence[Finding]) -> Problem:
-    """That something is lacking, and what lies in its place."""
+    """Return the problem that files are missing, with the wrong files that are in their place."""
     lacks = " and ".join(f"{title(entry)} (models/{entry.folder}/{entry.saved})" for entry in need.lacks)
     kinds = {entry.kind for entry in need.lacks}
     instead = [one for one in found if one.kind in kinds and one.state == OTHER]
@@ -105,7 +105,7 @@ def _need(name: str, sort: str, found: Sequence[Finding]) -> Need:
 
 
 def _choose(entry: Weights, found: Sequence[Finding]) -> Finding | None:
-    """The file of the entry's own name, else the first one of its kind that fits."""
+    """Return the file with the entry's own name, else the first of its kind that fits, else None."""
     base = {"512-base-ema.safetensors": SD2, "sd_turbo.safetensors": TURBO}.get(entry.saved, "")
     fitting = [one for one in found if one.kind == entry.kind and one.state == FITS and one.base == base]
     fitting += [one for one in found if one.kind == entry.kind and one.state == UNSEEN]

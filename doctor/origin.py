@@ -1,4 +1,4 @@
-"""Where a file of weights came from, and whether it is still the one that came."""
+"""The origin of a file of weights, and a check that the file is unchanged since it was fetched."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ..models import catalogue, repack
 from ..models.entry import UNKNOWN
 from .findings import SD2, TURBO, Finding, entry_of
 
-_DEEPEST = 4  # folders from a file up to models/
+_DEEPEST = 4  # levels from a file up to models/
 _WRITTEN_BY_US = ("ugcsr_source", "ugcsr_source_sha256")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of a file.
+    """The origin of a file.
 
     Attributes:
-        sha256: of each part by its name; as it was fetched where it wasn't computed now.
-        text: where it came from.
-        base: the base model that the checksum tells; empty where it doesn't.
-        changed: what is wrong, where it is no longer what was fetched.
-        unread: what is wrong, where the record of what was fetched can't be read.
+        sha256: part's name -> sha256; the recorded one if it wasn't computed now.
+        text: a description of the origin.
+        base: the base model with that checksum; empty if it is unknown.
+        changed: the fault, if the file has changed since it was fetched.
+        unread: the fault, if the record of fetched files can't be read.
     """
 
     sha256: Mapping[str, str]
@@ -39,7 +39,7 @@ class Origin:
 
 
 def trace(found: Finding, *, hashed: bool) -> Origin:
-    """What is known of a file that fits; with its checksums, which takes as long as reading it."""
+    """Return the origin of a file that fits; `hashed` computes its checksums, which reads the whole file."""
     unread = ""
     try:
         known = {part: _known(part) for part in found.parts}
@@ -66,7 +66,7 @@ def trace(found: Finding, *, hashed: bool) -> Origin:
 
 
 def _unknown(found: Finding, sums: Mapping[Path, str]) -> str:
-    """What can be said of a file that nothing tells the origin of."""
+    """Return the description of a file without a record."""
     entry = entry_of(found.kind, found.name)
     published = entry.sources[0] if entry else None
     if sums and published and published.file == found.plain and published.sha256 != UNKNOWN:
@@ -92,7 +92,7 @@ def _converted(part: Path) -> str:
 
 
 def checksum(part: Path) -> str:
-    """Its checksum, with a bar on a terminal."""
+    """Return a file's sha256; on a terminal a bar shows the progress."""
     total = part.stat().st_size
     with tqdm(
         total=total,

@@ -1,8 +1,8 @@
-"""Whether a restored picture is sound, by numbers with bounds.
+"""Checks of a restored picture: measured values with bounds.
 
-The bounds hold for the bundled model on the sample photo and on photos of other damage, with room to spare; a
-picture that is black, grey, noise, of other colours, of another photo, or only enlarged breaks one of them.
-docs/troubleshooting.md has the figures.
+The bundled model's results on the sample photo, and on photos with other damage, are well within the bounds.
+A picture that is black, grey, noise, of other colours, of another photo, or only enlarged is outside of one.
+Source of the bounds: the figures in docs/troubleshooting.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..score.metrics import METRICS, badness
 
-_BRIGHT = 32 / 255  # what is brighter than that in the photo doesn't turn black
+_BRIGHT = 32 / 255  # pixels brighter than that in the photo must not turn black
 _PRECISION = "Start ComfyUI with --force-fp32, or with --fp32-vae alone, and try again."
 _FILES = "The files may not belong together, or not be what their names say: look at their origins."
 
@@ -26,11 +26,11 @@ class Check:
     """One property of a picture.
 
     Attributes:
-        name: of it.
-        value: what was measured.
-        bound: what was expected, in words.
-        passed: whether it holds.
-        hint: what a person does if it doesn't.
+        name: the property's name.
+        value: the measured value.
+        bound: a description of the allowed range.
+        passed: True if the value is within the bound.
+        hint: what to do if it isn't.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Check:
 
 @dataclass(frozen=True)
 class _Bound:
-    """Where a value may lie, and what it is counted in."""
+    """The allowed range of a value, and its unit."""
 
     low: float
     high: float
@@ -50,7 +50,7 @@ class _Bound:
     hint: str
 
     def check(self, name: str, value: float) -> Check:
-        """Whether it lies there; nothing that is no number does."""
+        """Return the check of a value; NaN never passes."""
         if self.low == -math.inf:
             words = f"at most {self.high:g}"
         elif self.high == math.inf:
@@ -75,13 +75,13 @@ BOUNDS = {
 
 
 def checks(picture: Tensor, photo: Tensor, bicubic: Tensor, anchor: Tensor) -> list[Check]:
-    """Every check of a result, in the order of `BOUNDS`.
+    """Return every check of a result, in the order of `BOUNDS`.
 
     Args:
         picture: the result, (1, 3, H, W) RGB in [0, 1].
-        photo: that it was made of, (1, 3, h, w).
-        bicubic: the photo at the result's size.
-        anchor: what the same graph makes with its sampler left out, of the result's size.
+        photo: the input photo, (1, 3, h, w).
+        bicubic: the photo enlarged to the result's size.
+        anchor: the result of the same graph without its sampler, of the result's size.
     """
     lost = (picture.amax(1) == 0) & (bicubic.amax(1) > _BRIGHT)
     mean, spread = _colours(picture, photo)
@@ -97,15 +97,15 @@ def checks(picture: Tensor, photo: Tensor, bicubic: Tensor, anchor: Tensor) -> l
 
 
 def _colours(picture: Tensor, photo: Tensor) -> tuple[float, float]:
-    """Largest difference of a channel's mean, in levels; spread over the photo's that is farthest from 1."""
+    """Return the largest difference of channel means, in levels, and the contrast ratio farthest from 1."""
     means = 255 * (picture.double().mean((0, 2, 3)) - photo.double().mean((0, 2, 3)))
-    one = torch.tensor(1 / 255, dtype=torch.float64)  # keeps the ratio of flat channels at 1
+    one = torch.tensor(1 / 255, dtype=torch.float64)  # makes the ratio of flat channels 1
     spreads = (picture.double().std((0, 2, 3)) + one) / (photo.double().std((0, 2, 3)) + one)
     return means.abs().max().item(), max(spreads.tolist(), key=lambda ratio: max(ratio, 1 / ratio))
 
 
 def _better(picture: Tensor, bicubic: Tensor) -> int:
-    """How many scores that need no reference are better; none is where one of the two has no value."""
+    """Return how many no-reference scores are better than bicubic's; scores without a value don't count."""
     free: dict[str, Callable[..., Tensor]] = {
         name: metric.measure for name, metric in METRICS.items() if metric.reference == "nothing"
     }

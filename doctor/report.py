@@ -1,4 +1,4 @@
-"""The report as text that can be pasted into an issue."""
+"""The report as text for an issue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN = 3
 
 
 def hidden(value: Any) -> Any:
-    """The same with ~ for every home folder, and without the name of the person."""
+    """Return the value with ~ for every home folder, and without the user's name."""
     if isinstance(value, str):
         return _hide(value)
     if isinstance(value, Mapping):
@@ -34,19 +34,19 @@ def _hide(text: str) -> str:
     text = _HOMES.sub("~", text)
     try:
         user = getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in containers
+    except (OSError, KeyError):  # users in containers may have no name
         return text
     return re.sub(rf"(?<=[\\/]){re.escape(user)}(?=[\\/])", "USER", text)
 
 
 def text(report: Mapping[str, Any]) -> str:
-    """A report of `examine`."""
+    """Return a report of `examine` as text."""
     parts = [
         [f"UGC Super-Resolution {report['ugc_sr']}, {report['made']}"],
         ["Machine", *_machine(report["machine"])],
         ["Files", *_files(report)],
     ]
-    if report["presets"]:  # none without a ComfyUI
+    if report["presets"]:  # empty without a ComfyUI
         parts.append(["What they suffice for", *_needs(report)])
     if "runs" in report:
         parts.append(["Sample photo, restored", *_runs(report["runs"])])
@@ -114,7 +114,7 @@ def _others(others: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _needs(report: Mapping[str, Any]) -> Iterator[str]:
-    """What works, then what lacks the same files together."""
+    """Yield lines: the names that are ready, then the others, grouped by the files that they lack."""
     sorts = ("presets", "workflows")
     for sort in sorts:
         ready = [_name(need) for need in report[sort] if need["ready"]]

@@ -1,4 +1,4 @@
-"""The sample photo, restored with every preset whose files are there, and what that shows."""
+"""Test restorations: the sample photo with every preset whose files are there, with checks of the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .machine import NODES
 from .needs import BUNDLED, Need
 from .picture import checks
 
-INTERVAL_S = 0.5  # between two looks at the memory
+INTERVAL_S = 0.5  # between two memory readings
 SEED = 0
 _WORKFLOWS = {BUNDLED: "quickstart", "turbo": "turbo"}  # of a preset; else:
 _USUAL = "ugc_wild"
@@ -34,12 +34,12 @@ Tell = Callable[[str], None]
 
 
 class Memory:
-    """What a host uses while it works, at the most, in bytes.
+    """The peak memory use of a host during its work, in bytes.
 
     Attributes:
-        device: of all the device's memory, whoever has it; None on a CPU.
-        process: of the host itself; None where the system doesn't tell, as for a server.
-        machine: of all the machine's memory, whoever has it.
+        device: memory of the device used by all programs; None on a CPU.
+        process: memory of the host's process; None if the system doesn't state it, as for a server.
+        machine: memory of the machine used by all programs.
     """
 
     def __init__(self, connection: Connection, process: int | None) -> None:
@@ -51,10 +51,10 @@ class Memory:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """While the host works."""
+        """Record the peaks inside the `with` block."""
         self.device, self.process, self.machine = None, None, 0
         done = threading.Event()
-        with suppress(OSError):  # another system, or another's process
+        with suppress(OSError):  # another operating system, or a process of another user
             self._forget.write_text("5", encoding="ascii")  # the peak so far, proc(5)
         watcher = threading.Thread(target=self._watch, args=(done,), daemon=True)
         watcher.start()
@@ -69,7 +69,7 @@ class Memory:
         while True:
             try:
                 stats = self._connection.json("/system_stats")
-            except (OSError, RuntimeError):  # it is busy, or gone, which the run itself tells
+            except (OSError, RuntimeError):  # the host is busy, or has ended, which the run itself reports
                 stats = None
             if stats:
                 system, device = stats["system"], stats["devices"][0]
@@ -95,17 +95,17 @@ def restore(
 
     Args:
         needs: presets that are ready.
-        address: of a host that has their files.
-        tell: gets a line before each.
-        token: as of `Client`.
-        process: the host's id, where it is ours: it then forgets between two presets what it loaded.
+        address: address of a host that has their files.
+        tell: called with a line before each preset.
+        token: as for `Client`.
+        process: process id of a host that was started for this; it then unloads its models between presets.
 
     Returns:
-        One a preset: `preset`, `size`, `seconds`, `memory`, `checks`, or `error` in the words of the host.
+        One dict per preset: `preset`, `size`, `seconds`, `memory`, `checks`, or `error`, the host's message.
 
     Raises:
-        FileNotFoundError: if the sample photo is not there.
-        OSError: if the host goes away.
+        FileNotFoundError: if the sample photo is missing.
+        OSError: if the connection to the host is lost.
     """
     if not SAMPLE.is_file():
         raise FileNotFoundError(f"The sample photo {SAMPLE} is missing. Install the extension again.")
@@ -124,7 +124,7 @@ def restore(
 
 
 def _workflow(need: Need) -> Workflow:
-    """The shipped one of that preset, with the files that are there."""
+    """Return the shipped workflow of that preset, with the names of the files that are there."""
     preset = None if need.name == BUNDLED else need.name
     workflow = adjust(find(_WORKFLOWS.get(need.name, _USUAL)), preset=preset, scale=None, seed=SEED)
     for kind, found in need.uses.items():
@@ -165,13 +165,13 @@ def _picture(client: Client, graph: Graph) -> Image.Image:
 
 
 def _without_sampler(graph: Graph) -> Graph:
-    """The same with the encoded photo decoded as it is."""
+    """Return the graph without its sampler: the encoded photo is decoded."""
     changed = copy.deepcopy(graph)
     changed[_node(graph, "VAEDecode")]["inputs"]["samples"] = [_node(graph, "VAEEncode"), 0]
     return changed
 
 
 def _node(graph: Graph, kind: str) -> str:
-    """The id of the only node of that class."""
+    """Return the id of the only node of that class."""
     (found,) = (node for node, entry in graph.items() if entry["class_type"] == kind)
     return found

@@ -1,1 +1,1 @@
-"""`python -m ugc_sr.models fetch`: the published weights, from where they are to ComfyUI's models folders."""
+"""`python -m ugc_sr.models fetch`: downloads the published weights into ComfyUI's models folders."""

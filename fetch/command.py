@@ -1,4 +1,4 @@
-"""The command: shows what it would fetch, asks, fetches; and what a person sees of it."""
+"""The command line of `fetch`: it lists the downloads, asks for consent, fetches and shows the progress."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Do it.
+    """Fetch the files that the options name.
 
     Raises:
         SystemExit: if it was interrupted.
-        OSError: if a file could not be had, or not be stored.
-        ValueError: if a name is not known, or there is no terminal to ask at.
+        OSError: if a file could not be downloaded or stored.
+        ValueError: if a name is unknown, or there is no terminal to ask for consent.
     """
     entries = find(options.names)
     models = (options.models or models_folder()).absolute()
@@ -70,10 +70,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def models_folder() -> Path:
-    """ComfyUI's: of the one that COMFYUI_PATH names, that this extension lies in, or that `make setup` made.
+    """Return the models folder of ComfyUI.
+
+    This is the ComfyUI that COMFYUI_PATH names, the one around this extension, or that of `make setup`.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no ComfyUI.
     """
     package = Path(__file__).absolute().parents[1]
     host = os.environ.get("COMFYUI_PATH")
@@ -87,10 +89,10 @@ def models_folder() -> Path:
 
 
 def _show(items: Sequence[Item], models: Path) -> bool:
-    """Print what there is to do; whether that is anything.
+    """Print the files to fetch; return True if there are any.
 
     Raises:
-        OSError: if the disk can't hold it.
+        OSError: if the disk has too little free space.
     """
     from . import plan
 
@@ -115,7 +117,7 @@ def _show(items: Sequence[Item], models: Path) -> bool:
 
 
 def _told(item: Item) -> Iterator[tuple[str, str]]:
-    """What a person should know of it before it is fetched."""
+    """Yield (label, text) lines about a file that is to be fetched."""
     entry = item.entry
     yield "for", entry.purpose
     if item.there:
@@ -132,11 +134,11 @@ def _told(item: Item) -> Iterator[tuple[str, str]]:
 
 
 def _require_means(items: Sequence[Item], models: Path) -> None:
-    """Refuse to begin what can't end, for want of rights or of gdown.
+    """Check before the first download that folders are writable and gdown is there if it is needed.
 
     Raises:
-        PermissionError: naming the folder.
-        RefusedError: naming what is on Google Drive alone.
+        PermissionError: if a folder isn't writable; the message names it.
+        RefusedError: if gdown is missing; the message names the files that only Google Drive has.
     """
     for folder in (models, *((models / item.entry.target).parent for item in items if not item.there)):
         nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
@@ -157,7 +159,7 @@ def _require_means(items: Sequence[Item], models: Path) -> None:
 
 
 def _agreed() -> bool:
-    """Ask.
+    """Ask for consent on the terminal; return True if the answer is yes.
 
     Raises:
         ValueError: if there is no terminal.
@@ -171,7 +173,7 @@ def _agreed() -> bool:
 
 @contextmanager
 def _lock(models: Path) -> Iterator[None]:
-    """Be the only one who fetches into that folder; the system lets go of it, however this process ends."""
+    """Hold the folder's lock: one process fetches at a time. The system frees it when the process ends."""
     from filelock import FileLock, Timeout
 
     from .get import WORKSHOP
@@ -191,10 +193,10 @@ def _lock(models: Path) -> Iterator[None]:
 
 
 def _fetch(items: Sequence[Item], models: Path, copies: Path | None) -> None:
-    """Get what isn't there; one that can't be had keeps no other from being fetched.
+    """Fetch the missing files; after one fails, the others are still fetched.
 
     Raises:
-        OSError: at the first one if the disk is full, at the end if some could not be had.
+        OSError: at once if the disk is full, at the end if any file could not be downloaded.
     """
     from .get import FULL, get
     from .http import RefusedError
@@ -224,7 +226,7 @@ def _say(text: str) -> None:
 
 
 def _bar(name: str) -> Progress:
-    """A bar on a terminal for each file that comes; nothing elsewhere."""
+    """Return a progress callback that draws a bar on a terminal, and nothing elsewhere."""
     from tqdm import tqdm
 
     bars: list[tqdm] = []

@@ -1,4 +1,4 @@
-"""Folders of Google Drive, over gdown."""
+"""Downloads from folders of Google Drive, through gdown."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ from .http import Progress, RefusedError
 INSTALL = "python -m pip install gdown"
 SILENCE_LIMIT_S = 60
 TRIES = 3
-_LONGEST = 300  # letters of what gdown says
+_LONGEST = 300  # characters kept of a message by gdown
 
 
 class _File(NamedTuple):
     id: str
-    path: PurePath  # below the folder above the shared one
+    path: PurePath  # relative path, beginning with the shared folder's name
 
 
 def available() -> bool:
-    """Whether gdown is installed."""
+    """Return True if gdown is installed."""
     from importlib.util import find_spec
 
     return find_spec("gdown") is not None
 
 
 def fetch(url: str, inside: str, folder: Path, progress: Progress) -> list[Path]:
-    """Fetch a network's files from the folder `inside` a shared one, going on where an earlier call stopped.
+    """Fetch a network from the sub-folder `inside` of a shared folder; an interrupted download is resumed.
+
+    Returns:
+        The paths of the files in `folder`.
 
     Raises:
-        RefusedError: if Drive doesn't give them, or they aren't there.
-        OSError: if the disk doesn't take them.
+        RefusedError: if Drive refuses them, or they aren't there.
+        OSError: if they can't be written to the disk.
     """
     try:
         import gdown
@@ -57,7 +60,7 @@ def fetch(url: str, inside: str, folder: Path, progress: Progress) -> list[Path]
                 retries=TRIES,
             )
     except (gdown.DownloadError, requests.RequestException, AssertionError, LookupError) as error:
-        # the latter two where a page isn't as gdown expects it
+        # gdown raises the latter two if it can't parse a page
         said = " ".join(str(error).split())
         shown = said if len(said) <= _LONGEST else f"{said[:_LONGEST]} ..."
         raise RefusedError(
@@ -67,10 +70,10 @@ def fetch(url: str, inside: str, folder: Path, progress: Progress) -> list[Path]
 
 
 def _of_network(every: list[_File], inside: str, url: str) -> list[_File]:
-    """The weights in that folder, safetensors before pickles, their index and their config.json.
+    """Return the weights in the sub-folder, safetensors before pickles, with their index and config.json.
 
     Raises:
-        RefusedError: if there are none, saying what there is.
+        RefusedError: if there are none; the message lists the files that are there.
     """
     parts = PurePath(inside).parts
     there = [file for file in every if file.path.parent.parts[-len(parts) :] == parts]

@@ -1,4 +1,4 @@
-"""One entry of the table: from the first source that gives it, checked, converted, written down."""
+"""One entry of the table of weights: download from the first source that has it, check, convert, record."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ..models.entry import DRIVE, HUB, UNKNOWN, Source, Weights
 from . import drive, http, hub, plan, record
 from .http import Progress, RefusedError
 
-WORKSHOP = ".ugc_sr_fetch"  # below the models folder: what is still to be converted, and the lock
+WORKSHOP = ".ugc_sr_fetch"  # in the models folder: files that are still to be converted, and the lock
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Say = Callable[[str], None]
-Bar = Callable[[str], Progress]  # a bar of that name
+Bar = Callable[[str], Progress]  # name -> progress callback
 
 
 def get(item: plan.Item, models: Path, copies: Path | None, say: Say, bar: Bar) -> None:
-    """Put an entry's file where it belongs.
+    """Download or copy an entry's file to its place below `models`.
 
     Raises:
-        RefusedError: if no source gives it.
-        FileExistsError: if something came to lie there meanwhile.
-        OSError: if the disk doesn't take it.
-        ValueError: if the copy isn't what it should be.
+        RefusedError: if no source has it.
+        FileExistsError: if another file was created there meanwhile.
+        OSError: if it can't be written to the disk.
+        ValueError: if the copy isn't the file that it should be.
     """
     entry = item.entry
     known = {**(record.read(copies) if copies else {}), **record.read(models)}
@@ -64,8 +64,8 @@ def _from(
     """Fetch from one source.
 
     Raises:
-        RefusedError: if the source doesn't give it, or gives another file.
-        ValueError: the same, seen by what is in it.
+        RefusedError: if the source refuses, or the file has another checksum.
+        ValueError: if the content isn't that of the entry.
     """
     say(f"  from {source.url}")
     as_is = entry.takes_as_is(source)
@@ -93,14 +93,14 @@ def _from(
 
 
 def _download(url: str, target: Path, progress: Progress) -> tuple[Path, str]:
-    """What came, and its sha256 as the source states it, or empty."""
+    """Return the path of the download and the sha256 that the source states, "" if it states none."""
     if url.startswith(HUB):
         return hub.fetch(url, target, progress)
     return http.download(url, target, progress), ""
 
 
 def _with_config(source: Source, entry: Weights, weights: Path, bar: Bar) -> Path:
-    """The file; or its folder, if it is one of diffusers, whose config.json tells the heads."""
+    """Return the file, or its folder with the config.json that states the width of diffusers' heads."""
     if entry.saved.endswith(files.SAFE):
         return weights
     try:
@@ -115,10 +115,10 @@ def _with_config(source: Source, entry: Weights, weights: Path, bar: Bar) -> Pat
 def _verified(
     path: Path, name: str, expected: str, entry: Weights, known: Mapping[str, record.Known], say: Say
 ) -> str:
-    """The sha256 of a file that came.
+    """Return the sha256 of a downloaded file.
 
     Raises:
-        RefusedError: if another one was expected, or was written down before; the file is thrown away.
+        RefusedError: if it differs from the expected or recorded one; the file is deleted.
     """
     found = repack.sha256(path)
     before = known.get(entry.target)
@@ -133,10 +133,10 @@ def _verified(
 
 
 def _check_copy(entry: Weights, copy: Path, known: Mapping[str, record.Known]) -> dict[str, str]:
-    """The checksums of the published files that a copy is or was made of, by name.
+    """Return name -> sha256 of the published files that a copy was made from.
 
     Raises:
-        ValueError: if the table or a record knows others.
+        ValueError: if the table or a record states other checksums.
     """
     stated = {source.file: source.sha256 for source in entry.sources if source.sha256 != UNKNOWN}
     before, made = known.get(entry.target), copy.as_posix().endswith(entry.target)
@@ -158,11 +158,11 @@ def _check_copy(entry: Weights, copy: Path, known: Mapping[str, record.Known]) -
 def _place(
     entry: Weights, models: Path, came: Path, source: str, published: dict[str, str], say: Say
 ) -> None:
-    """Convert or move what came, or a copy, to where it belongs, and write it down.
+    """Convert or move a download or a copy to its place, and record it.
 
     Raises:
-        FileExistsError: if something came to lie there meanwhile.
-        ValueError: if it isn't what the entry says.
+        FileExistsError: if another file was created there meanwhile.
+        ValueError: if its content isn't that of the entry.
     """
     target = models / entry.target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -189,9 +189,9 @@ def _place(
 
 
 def _convert(entry: Weights, came: Path, target: Path, say: Say) -> str:
-    """Write `came` as the file that the loader opens; its sha256."""
+    """Convert `came` to the file that the loader opens; return its sha256."""
     options = CONVERSIONS[entry.kind]
-    if not entry.saved.endswith(files.SAFE):  # a folder of ours alone
+    if not entry.saved.endswith(files.SAFE):  # only `fetch` uses this folder
         for left in target.parent.glob(".*.part"):
             left.unlink()
     say(f"  converting{''.join(f', {name}' for name in options).replace('_', ' ')}")
@@ -203,7 +203,7 @@ def _convert(entry: Weights, came: Path, target: Path, say: Say) -> str:
 
 
 def _workshops(entry: Weights, models: Path) -> list[Path]:
-    """Where what came from each source waits for its conversion."""
+    """Return, for each source, the folder in which its download waits for the conversion."""
     return list((models / WORKSHOP).glob(f"{_flat(entry)}.*"))
 
 

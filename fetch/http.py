@@ -1,4 +1,4 @@
-"""One file over HTTPS: resumed by ranges, whole or not there, and every refusal in words."""
+"""Download of one file over HTTPS: resumed by ranges, complete or absent, with readable errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import NoReturn
 import aiohttp
 
 SILENCE_LIMIT_S = 60  # of a connection
-TRIES = 5  # in a row that bring nothing
-PAUSE_S = 1.0  # after the first of them; twice as long after each further one
+TRIES = 5  # successive attempts without a new byte
+PAUSE_S = 1.0  # pause after the first of them; it doubles after each further one
 _WORDS = {
     HTTPStatus.UNAUTHORIZED: "wants a login",
     HTTPStatus.FORBIDDEN: "lets this program not in",
@@ -26,17 +26,17 @@ _WORDS = {
     HTTPStatus.TOO_MANY_REQUESTS: "was asked too often",
 }
 
-_NO_WAY = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError)  # no name, no route, no certificate
+_NO_WAY = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError)  # no name, route or certificate
 
-Progress = Callable[[int, "int | None"], None]  # bytes that are there, bytes of the whole file
+Progress = Callable[[int, "int | None"], None]  # bytes downloaded, bytes of the whole file
 
 
 class RefusedError(OSError):
-    """A source doesn't give the file: another may."""
+    """A source refuses the file; another source may have it."""
 
 
 def refuse(url: str, status: int, reason: str = "", wait: str = "") -> NoReturn:
-    """Raise a source's answer in words; `wait` is its Retry-After.
+    """Raise a source's HTTP status as a readable error; `wait` is its Retry-After header.
 
     Raises:
         RefusedError: always.
@@ -48,7 +48,7 @@ def refuse(url: str, status: int, reason: str = "", wait: str = "") -> NoReturn:
 
 
 def give_up(url: str, error: BaseException) -> NoReturn:
-    """Raise that nothing answers there, and why, in a few words.
+    """Raise that the address can't be reached, with a short reason.
 
     Raises:
         RefusedError: always.
@@ -63,19 +63,19 @@ def give_up(url: str, error: BaseException) -> NoReturn:
 
 @dataclass
 class _Job:
-    """A download that may take several connections."""
+    """A download over one or more connections."""
 
     url: str
     target: Path
     progress: Progress
     headers: Mapping[str, str]
-    part: Path | None = None  # named as soon as the version of the remote file is known
-    validator: str = ""  # of HTTP, for If-Range
+    part: Path | None = None  # set as soon as the version of the remote file is known
+    validator: str = ""  # HTTP entity tag, for If-Range
     size: int | None = None
     came: int = 0  # bytes over the network
 
     def name_part(self, version: str) -> Path:
-        """Where the bytes of that version go; parts of others are of no use, and are removed."""
+        """Return the partial file of that version; partial files of other versions are deleted."""
         tag = f"{zlib.crc32(version.encode()):08x}"
         self.part = self.target.with_name(f".{self.target.name}.{tag}.part")
         self.part.parent.mkdir(parents=True, exist_ok=True)
@@ -93,21 +93,21 @@ def download(
     headers: Mapping[str, str] | None = None,
     version: str = "",
 ) -> Path:
-    """Fetch a file beside `target`, going on where an earlier call stopped; the path of what came, whole.
+    """Download a file beside `target`, resuming an earlier call's download, and return its path.
 
-    Proxies are those of the environment. The path is .NAME.TAG.part, where the tag tells versions of the
-    remote file apart, so that no two are ever joined.
+    The environment's proxies are used. The path is .NAME.TAG.part; the tag identifies the version of the
+    remote file, so that parts of different versions are never joined.
 
     Args:
         url: of the file; redirects are followed, with a login only as long as they stay on its host.
-        target: what the caller makes of it.
-        progress: is told how many bytes are there, and how many there will be.
+        target: the final path, which the caller moves the download to.
+        progress: called with the number of bytes downloaded and the size of the whole file.
         headers: to send, such as a login.
-        version: what tells versions apart, where that is known beforehand.
+        version: identifies the version of the remote file, if that is known beforehand.
 
     Raises:
-        RefusedError: if the source doesn't give it.
-        OSError: if the disk doesn't take it.
+        RefusedError: if the source refuses it.
+        OSError: if it can't be written to the disk.
     """
     job = _Job(url, target, progress, headers or {})
     if version:
@@ -117,7 +117,7 @@ def download(
 
 async def _run(job: _Job) -> Path:
     limits = aiohttp.ClientTimeout(total=None, sock_connect=SILENCE_LIMIT_S, sock_read=SILENCE_LIMIT_S)
-    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())  # of SSL_CERT_FILE
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())  # the certificates of SSL_CERT_FILE
     failures = 0
     async with aiohttp.ClientSession(
         trust_env=True, timeout=limits, connector=connector, auto_decompress=False
@@ -137,7 +137,7 @@ async def _run(job: _Job) -> Path:
 
 
 async def _attempt(session: aiohttp.ClientSession, job: _Job) -> Path | None:
-    """Read one answer; what came, if it is whole then."""
+    """Read one response; return the path if the file is complete then, else None."""
     start = job.part.stat().st_size if job.part and job.part.exists() else 0
     headers = {**job.headers, "Accept-Encoding": "identity"}
     if start:
@@ -154,7 +154,7 @@ async def _attempt(session: aiohttp.ClientSession, job: _Job) -> Path | None:
         if job.part is None:
             part = _learn(job, answer)
             if part.exists() and answer.headers.get("Accept-Ranges") == "bytes":
-                return None  # ask again, for the rest
+                return None  # request the rest
         else:
             part = job.part
         if answer.status == HTTPStatus.PARTIAL_CONTENT:
@@ -166,10 +166,10 @@ async def _attempt(session: aiohttp.ClientSession, job: _Job) -> Path | None:
 
 
 def _require(url: str, answer: aiohttp.ClientResponse) -> None:
-    """Refuse an answer that isn't the file.
+    """Refuse a response that isn't the file.
 
     Raises:
-        RefusedError: saying what it is.
+        RefusedError: if it isn't; the message says what the response is.
         ClientError: if asking again may help.
     """
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -181,17 +181,17 @@ def _require(url: str, answer: aiohttp.ClientResponse) -> None:
 
 
 def _learn(job: _Job, answer: aiohttp.ClientResponse) -> Path:
-    """Where the bytes of this answer's version of the file go."""
+    """Return the partial file for the version of this response."""
     tag, date = answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", "")
     job.validator = date if not tag or tag.startswith("W/") else tag
     return job.name_part(f"{tag}|{date}|{answer.content_length}")
 
 
 def _total(url: str, start: int, told: str) -> int | None:
-    """The size of the whole file, from the Content-Range of the rest.
+    """Return the size of the whole file in bytes, from the Content-Range header; None if it is unknown.
 
     Raises:
-        RefusedError: if it is another range than was asked for.
+        RefusedError: if the range isn't the requested one.
     """
     match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", told)
     if match is None or int(match[1]) != start:
@@ -200,10 +200,10 @@ def _total(url: str, start: int, told: str) -> int | None:
 
 
 async def _store(job: _Job, part: Path, start: int, answer: aiohttp.ClientResponse) -> None:
-    """Write what comes behind the first `start` bytes.
+    """Write the response's body after the first `start` bytes.
 
     Raises:
-        ClientPayloadError: if less or more comes than was said.
+        ClientPayloadError: if the body is shorter or longer than its header states.
     """
     have = start
     with part.open("ab" if start else "wb") as file:

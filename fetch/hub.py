@@ -1,6 +1,6 @@
-"""Files of Hugging Face's hub: address, mirror, login and checksum by its own client, bytes by ours.
+"""Downloads from Hugging Face's hub: its client finds address, login and checksum, `http` gets the bytes.
 
-Its client no longer goes on with a download of an ended process, and these take hours on a slow line.
+The hub's client no longer resumes a download of an ended process, and these take hours on a slow line.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def fetch(url: str, target: Path, progress: Progress) -> tuple[Path, str]:
     """Fetch a file of the hub, or of the mirror that HF_ENDPOINT names.
 
     Returns:
-        What came, and the sha256 that the hub states; "" where it states none.
+        The path of the download, and the sha256 that the hub states; "" if it states none.
 
     Raises:
-        RefusedError: if the hub doesn't give it.
-        ValueError: if that is no address of a file there.
+        RefusedError: if the hub refuses it.
+        ValueError: if `url` isn't the address of a file on the hub.
     """
     match = _FILE.fullmatch(url)
     if match is None:
@@ -37,7 +37,7 @@ def fetch(url: str, target: Path, progress: Progress) -> tuple[Path, str]:
         raise RefusedError(
             f"{url} needs the package huggingface_hub: python -m pip install huggingface_hub"
         ) from None
-    http_error: type[Exception] = HfHubHTTPError.__bases__[0]  # of its HTTP library, whichever it uses
+    http_error: type[Exception] = HfHubHTTPError.__bases__[0]  # of either HTTP library it may use
     repository, revision, path = match[1], unquote(match[2]), unquote(match[3])
     mirror = os.environ.get("HF_ENDPOINT") or None
     shown = hf_hub_url(repository, path, revision=revision, endpoint=mirror)

@@ -1,4 +1,4 @@
-"""What there is to fetch into a models folder: what lies there already, and what a folder of copies has."""
+"""The plan of a fetch: the files that are there, those that a folder of copies has, and the missing ones."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ BASE = "Stable Diffusion 2"
 
 @dataclass(frozen=True)
 class Item:
-    """One entry of the table, here."""
+    """One entry of the table of weights, with its state on this machine."""
 
     entry: Weights
-    there: bool  # its file lies where it belongs
-    copy: Path | None  # a copy of it in the folder of copies: a file, or a folder of diffusers
+    there: bool  # its file is in its place
+    copy: Path | None  # its copy in the folder of copies: a file, or a folder of diffusers
 
     @property
     def incoming(self) -> int:
-        """Bytes that come over the network."""
+        """The number of bytes to download."""
         return 0 if self.there or self.copy else self.entry.size or self.entry.estimate
 
     @property
     def kept(self) -> int:
-        """Bytes that it adds to the models folder."""
+        """The number of bytes that it adds to the models folder."""
         if self.there:
             return 0
         copied = sum(part.stat().st_size for part in files.parts(self.copy)) if self.copy else 0
@@ -38,11 +38,11 @@ class Item:
 
 
 def make(entries: Sequence[Weights], models: Path, copies: Path | None) -> list[Item]:
-    """One item for each entry; nothing is touched.
+    """Return one item for each entry; nothing is written.
 
     Raises:
-        NotADirectoryError: if one of the folders isn't there.
-        FileExistsError: if something else lies where a file belongs.
+        NotADirectoryError: if one of the folders is missing.
+        FileExistsError: if another file is in the place of one of the entries.
     """
     for folder in filter(None, (models, copies)):
         if not folder.is_dir():
@@ -52,11 +52,11 @@ def make(entries: Sequence[Weights], models: Path, copies: Path | None) -> list[
 
 
 def is_there(entry: Weights, models: Path, known: Mapping[str, record.Known]) -> bool:
-    """Whether the entry's file lies where it belongs.
+    """Return True if the entry's file is in its place.
 
     Raises:
-        FileExistsError: if something else does: other content than was written down, or than the table says;
-            where neither is known, content of another kind.
+        FileExistsError: if another file is there: its content differs from the record or the table, or, where
+            neither states a checksum, it is of another kind.
     """
     target = models / entry.target
     if not os.path.lexists(target):
@@ -81,16 +81,16 @@ def is_there(entry: Weights, models: Path, known: Mapping[str, record.Known]) ->
 
 
 def begun(entry: Weights, models: Path) -> int:
-    """Bytes of its file that an earlier run left."""
+    """Return the number of bytes of its file that an earlier run downloaded."""
     target = models / entry.target
     return sum(part.stat().st_size for part in target.parent.glob(f".{target.name}.????????.part"))
 
 
 def check(path: Path, entry: Weights) -> None:
-    """Refuse a .safetensors file that isn't what the entry says.
+    """Refuse a .safetensors file of another kind than the entry's.
 
     Raises:
-        UnsupportedWeightsError: saying what it is instead.
+        UnsupportedWeightsError: if it is; the message says what the file holds.
     """
     name = PurePath(entry.target).name
     files.check(path, name)
@@ -106,7 +106,7 @@ def check(path: Path, entry: Weights) -> None:
 
 
 def find_copy(entry: Weights, copies: Path | None) -> Path | None:
-    """Where a folder of copies has it: as `fetch` left it in a models folder, or as it is published."""
+    """Return the entry's path in a folder of copies, as `fetch` stores it or as published; else None."""
     if copies is None:
         return None
     return next((path for path in _candidates(entry, copies) if path.exists()), None)
@@ -126,7 +126,7 @@ def _candidates(entry: Weights, copies: Path) -> Iterator[Path]:
 
 
 def _weights_in(folder: Path) -> Iterator[Path]:
-    """A folder of diffusers; or its only file of weights, which Google Drive may have called NAME-001."""
+    """Yield the folder, or its only file of weights if that has another name (Google Drive adds -001)."""
     found = [path for path in sorted(folder.glob(f"{files.STEM}*")) if not path.name.endswith(files.INDEX)]
     standard = {f"{files.STEM}{ending}" for ending in (files.SAFE, ".bin")}
     indexed = any(folder.glob(f"{files.STEM}*{files.INDEX}"))
@@ -137,7 +137,7 @@ def _weights_in(folder: Path) -> Iterator[Path]:
 
 
 def checksum(entry: Weights, known: Mapping[str, record.Known]) -> str:
-    """Of the entry's file, where it is known; else empty."""
+    """Return the sha256 of the entry's file; "" if it is unknown."""
     if entry.target in known:
         return known[entry.target].sha256
     checksums = (source.sha256 for source in entry.sources if entry.takes_as_is(source))

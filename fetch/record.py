@@ -1,4 +1,4 @@
-"""What was fetched, with checksums: one file beside the models, to compare with later and elsewhere."""
+"""The record of fetched files with their checksums, one JSON file beside the models, for later comparison."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ NAME = "ugc_sr_weights.json"
 
 @dataclass(frozen=True)
 class Known:
-    """One file of ours."""
+    """The record of one fetched file."""
 
     sha256: str
-    source: str  # an address, or that it was found there
-    published: dict[str, str]  # names of the files that it was made of -> their sha256
+    source: str  # its address, or a note that it was there before
+    published: dict[str, str]  # published file that it was made from -> sha256
     date: str
 
 
 def read(folder: Path) -> dict[str, Known]:
-    """What the folder's record says, by path below the folder; nothing if it has none.
+    """Return path below the folder -> record; empty if the folder has no record.
 
     Raises:
-        ValueError: if it is no record.
+        ValueError: if the file isn't a record.
     """
     path = folder / NAME
     if not path.is_file():
@@ -40,7 +40,7 @@ def read(folder: Path) -> dict[str, Known]:
 
 
 def add(folder: Path, target: str, sha256: str, source: str, published: dict[str, str]) -> None:
-    """Write one file down."""
+    """Add one file to the folder's record."""
     known = read(folder)
     known[target] = Known(sha256, source, published, date.today().isoformat())
     content = {name: asdict(entry) for name, entry in sorted(known.items())}

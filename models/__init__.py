@@ -1,1 +1,1 @@
-"""Networks, their weights, and what they say about an image."""
+"""The networks, the files of their weights, and the semantic tokens of a photo."""

@@ -1,4 +1,4 @@
-"""`python -m ugc_sr.models`: what published weights are, and how they become files that the nodes load."""
+"""`python -m ugc_sr.models`: commands that list, fetch, convert and check files of weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands.
 
     Returns:
-        The exit status: that of the command, or 2 after one line that says what is wrong.
+        The exit status of the command, or 2 after a message of one line on stderr.
     """
     keep_printing()
     options = _parser().parse_args(arguments)
@@ -113,10 +113,10 @@ def _list(_: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Say what a file is.
+    """Print the kind, the data types and the shape of a file of weights, and the node that loads it.
 
     Raises:
-        UnsupportedWeightsError: if no loader node of ours takes it.
+        UnsupportedWeightsError: if no loader node of this extension loads the file.
     """
     source: Path = options.file.resolve()
     state_dict = repack.read(source)
@@ -138,7 +138,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _shape(state_dict: Mapping[str, Tensor], kind: str) -> list[str]:
-    """How wide and where the image attentions are."""
+    """Return lines with the token width and the places of the image attentions."""
     if kind == "encoder":
         return [f"width  {state_dict['image_encoder.trunk.patch_embed.proj.weight'].shape[0]}"]
     if kind == "adapter":

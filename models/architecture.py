@@ -1,4 +1,4 @@
-"""Sizes of a network in the host's layout, read back from the shapes of its weights."""
+"""The sizes of a network in the host's layout, derived from the shapes of its weights."""
 
 import re
 from collections import defaultdict
@@ -17,19 +17,19 @@ Block = dict[str, Tensor]
 
 
 class ImageAttentionSize(NamedTuple):
-    """What tells one image attention from another."""
+    """The sizes of one image attention."""
 
     channels: int
     token_dim: int
     depth: int
-    linear: bool  # projected in and out by a matrix, not by a convolution
+    linear: bool  # True: matrices project in and out; False: convolutions of 1x1
 
 
 def image_attention(state_dict: Mapping[str, Tensor], site: str) -> ImageAttentionSize:
-    """The size of the image attention at a place such as "input_4", in the host's layout.
+    """Return the sizes of the image attention at a place such as "input_4", in the host's layout.
 
     Raises:
-        UnsupportedWeightsError: if weights that tell it are missing, or its heads are of another width.
+        UnsupportedWeightsError: if weights that define a size are missing, or its heads have another width.
     """
     blocks = f"{site}.transformer_blocks."
     for key in (f"{site}.norm.weight", f"{site}.proj_in.weight", f"{blocks}0.attn2.to_k.weight"):
@@ -52,10 +52,10 @@ def image_attention(state_dict: Mapping[str, Tensor], site: str) -> ImageAttenti
 
 
 def infer(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of the host's UNetModel or ControlNet that fit a state dict of its layout (no prefix).
+    """Return constructor arguments of the host's UNetModel or ControlNet for a state dict without prefix.
 
     Raises:
-        UnsupportedWeightsError: if weights that tell a size are missing.
+        UnsupportedWeightsError: if weights that define a size are missing.
     """
     try:
         return _infer(state_dict)
@@ -70,7 +70,7 @@ def _infer(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     levels = _levels(inputs)
     model_channels, in_channels = inputs[0]["0.weight"].shape[:2]
     arguments = {
-        "image_size": 32,  # the host's constructors ask for it and don't use it
+        "image_size": 32,  # required by the host's constructors, which don't use it
         "in_channels": in_channels,
         "model_channels": model_channels,
         "num_res_blocks": [len(level) for level in levels],
@@ -89,7 +89,7 @@ def _infer(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _blocks(state_dict: Mapping[str, Tensor]) -> tuple[dict[int, Block], dict[int, Block], Block]:
-    """Weights of the input blocks, of the output blocks, and of the middle block."""
+    """Return the weights of the input blocks, of the output blocks, and of the middle block."""
     sides: dict[str, dict[int, Block]] = {
         "input_blocks": defaultdict(dict),
         "output_blocks": defaultdict(dict),
@@ -105,7 +105,7 @@ def _blocks(state_dict: Mapping[str, Tensor]) -> tuple[dict[int, Block], dict[in
 
 
 def _levels(inputs: dict[int, Block]) -> list[list[Block]]:
-    """Residual blocks of each resolution; a downsampler ends a level."""
+    """Return the residual blocks of each resolution; a downsampler ends a level."""
     levels: list[list[Block]] = [[]]
     for _, block in sorted(inputs.items())[1:]:
         if "0.op.weight" in block:

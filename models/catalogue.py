@@ -1,8 +1,8 @@
-"""The published weights that the nodes are made for: where to get each, its size, licence and checksum.
+"""The table of published weights that the nodes support: sources, size, licence and checksum of each.
 
-A wrong or moved address is one line here: sources stand in the order in which they are tried. Checksums and
-sizes are those that the hubs state and that several projects pin; nothing was downloaded to check them or the
-addresses. What is known from nowhere is `UNKNOWN`; what an address rests on stands beside it.
+To mend a wrong or moved address, change its line here; sources are tried in the order of the table. Checksums
+and sizes are those that the hubs state and that several projects pin; nothing was downloaded to check them or
+the addresses. A value that no source states is `UNKNOWN`; each source's note says where its address is from.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from .entry import DRIVE, HUB, UNKNOWN, Source, Weights
 from .files import SAFE, STEM
 
 _PACKAGE = Path(__file__).parents[1]
-# What to type in custom_nodes. The folder's name there is the installer's choice.
+# The command, typed in custom_nodes. The installer chooses the folder's name there.
 PROGRAM = f"python -m {_PACKAGE.name if _PACKAGE.parent.name == 'custom_nodes' else 'ugc_sr'}.models"
 
-# What `fetch` takes in one go.
+# The sets that `fetch` accepts as names.
 SETS = {
     "srlab": "SRlab's networks, for the presets wild and synthetic",
     "seesr": "SeeSR's networks, for the presets seesr, balanced and fast",
@@ -41,7 +41,7 @@ PRESETS = {
     "fast": ("seesr",),
     "turbo": ("turbo",),
 }
-# How `fetch` stores a kind: what python -m ugc_sr.models convert is told.
+# The options of python -m ugc_sr.models convert with which `fetch` stores each kind.
 CONVERSIONS: dict[str, dict[str, bool]] = {
     "encoder": {},
     "adapter": {"adapter_only": True, "half": True},
@@ -50,7 +50,7 @@ CONVERSIONS: dict[str, dict[str, bool]] = {
 
 
 class _Part(TypedDict):
-    """What SeeSR's and SRlab's networks share."""
+    """The fields that SeeSR's and SRlab's networks have in common."""
 
     kind: str
     folder: str
@@ -243,10 +243,10 @@ WEIGHTS = (
 
 
 def find(names: Iterable[str]) -> list[Weights]:
-    """The entries of sets, workflows, presets and single files, each once, in the order of the table.
+    """Return the entries of sets, workflows, presets and single files, each once, in the table's order.
 
     Raises:
-        ValueError: naming the first name that is not known, and those that are.
+        ValueError: if a name is unknown; the message lists the known ones.
     """
     wanted: set[str] = set()
     for name in names:
@@ -260,17 +260,17 @@ def find(names: Iterable[str]) -> list[Weights]:
 
 
 def command(*names: str) -> str:
-    """What to type to get them."""
+    """Return the shell command that fetches these names."""
     return " ".join((PROGRAM, "fetch", *names))
 
 
 def recognise(sha256: str) -> Weights | None:
-    """The entry of that checksum."""
+    """Return the entry with that checksum, or None if there is none."""
     return next((entry for entry in WEIGHTS if entry.sha256 == sha256 != UNKNOWN), None)
 
 
 def table() -> str:
-    """The entries as a Markdown table."""
+    """Return the entries as a Markdown table."""
     head = ("file", "for", "get it from, in this order", "into models/", "size", "licence", "sha256")
     rows = [head, ("---",) * len(head)]
     for entry in WEIGHTS:
@@ -281,7 +281,7 @@ def table() -> str:
 
 
 def size_of(entry: Weights) -> str:
-    """The size of what is published, for a person."""
+    """Return the size of the published file as text, such as "156.0 MB", "about 5.2 GB" or "unknown"."""
     if entry.size is not None:
         return f"{entry.size:,} bytes"
     return f"unknown; about {entry.estimate / 1e9:.1f} GB by its shapes in float32"

@@ -1,7 +1,7 @@
-"""Weights in the layout of SeeSR's and SRlab's files (diffusers) -> the host's layout. Pure dict -> dict.
+"""Conversion of state dicts from the layout of SeeSR's and SRlab's files (diffusers) to the host's layout.
 
-What the host lacks, SeeSR's image attentions, is keyed by the place in the host's UNet after whose
-text attention it acts: `input_4`, `middle_0`, `output_3`.
+The host has no image attentions. Their keys begin with the place in the host's UNet after whose text
+attention they act: `input_4`, `middle_0`, `output_3`.
 """
 
 import re
@@ -36,7 +36,7 @@ _RESNET = {
     "conv2": "out_layers.3",
     "conv_shortcut": "skip_connection",
 }
-_N = r"(0|[1-9][0-9]?)"  # no network has a hundred of anything: more would only keep us busy
+_N = r"(0|[1-9][0-9]?)"  # upper limit of a number in a key; a hostile file could name any
 _LAYER = re.compile(rf"(down_blocks|up_blocks)\.{_N}\.([a-z_]+)\.{_N}\.(.+)")
 _MIDDLE = re.compile(rf"mid_block\.([a-z_]+)\.{_N}\.(.+)")
 _HINT = re.compile(rf"controlnet_cond_embedding\.blocks\.{_N}(\..+)?")
@@ -52,11 +52,11 @@ _TOKEN_PROJECTION = re.compile(
 def unet_from_diffusers(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, StateDict]:
     """Split a UNet file into the host's base ("input_blocks.1.0...") and the adapter ("input_4...").
 
-    A file of image attentions alone is fine: the base is then empty, and every level is taken to
-    have as many layers as those with attention.
+    A file may hold image attentions alone: the base is then empty, and every level is assumed to have as
+    many layers as those with attention.
 
     Raises:
-        UnsupportedWeightsError: naming the first key that has no place in the host's UNet.
+        UnsupportedWeightsError: if a key has no place in the host's UNet; the message names the first.
     """
     for key in state_dict:
         if key.startswith("controlnet_"):
@@ -68,19 +68,19 @@ def unet_from_diffusers(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, St
 
 
 def controlnet_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """A ControlNet file in the host's layout, its image attentions under "image_attentions.input_4...".
+    """Return a ControlNet in the host's layout, its image attentions under "image_attentions.input_4...".
 
     Raises:
-        UnsupportedWeightsError: naming the first key that has no place in the host's ControlNet.
+        UnsupportedWeightsError: if a key has no place in the host's ControlNet; the message names the first.
     """
     return _convert(state_dict)
 
 
 def fold_tokens(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """Let image attentions made for a photo's 256 channels given twice take them once.
+    """Return the weights with the halves of 512 wide token projections added, for 256 wide tokens.
 
-    W [f; f] = (W[:, :256] + W[:, 256:]) f, exactly; summed in float32. Only 512 wide key and value
-    projections of image attentions change, whichever layout they are in.
+    SRlab's image attentions take every feature f twice: W [f; f] = (W[:, :256] + W[:, 256:]) f, exactly;
+    the sum is in float32. Only key and value projections of image attentions change, in either layout.
     """
     return {
         key: _fold(weight) if _TOKEN_PROJECTION.fullmatch(key) and weight.shape[1] == DUPLICATED else weight
@@ -106,11 +106,11 @@ def _convert(state_dict: Mapping[str, Tensor]) -> StateDict:
 
 
 class _Structure(NamedTuple):
-    """What one key can't say about where it goes."""
+    """The structure of the whole network that the mapping of a single key depends on."""
 
-    first: dict[tuple[str, int], int]  # (side, level) -> the host's number for its first layer
+    first: dict[tuple[str, int], int]  # (side, level) -> number of its first layer in the host
     layers: dict[tuple[str, int], int]
-    text: set[tuple[str, int, int]]  # (side, level, layer) that have a text attention
+    text: set[tuple[str, int, int]]  # (side, level, layer) of every text attention
     hint_blocks: int
 
 
@@ -138,7 +138,7 @@ def _structure(keys: Iterable[str]) -> _Structure:
 
 
 def _host_name(module: str, structure: _Structure) -> str | None:
-    """The host's name of one module, None if it has none."""
+    """Return the host's name of one module, or None if the host has no such module."""
     if match := _LAYER.fullmatch(module):
         return _layer_name(match[1], int(match[2]), match[3], int(match[4]), match[5], structure)
     if match := _MIDDLE.fullmatch(module):

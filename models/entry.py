@@ -1,4 +1,4 @@
-"""What is known of one file of published weights, and of each place to get it from."""
+"""Records of the table of weights: one published file, and the sources it can be downloaded from."""
 
 from __future__ import annotations
 
@@ -13,88 +13,88 @@ DRIVE = "https://drive.google.com/drive/folders/"
 
 @dataclass(frozen=True)
 class Source:
-    """One place to get a file from: its own address, or a folder of Google Drive that it lies in."""
+    """One source of a file: the file's own address, or the address of a Google Drive folder that holds it."""
 
     url: str
-    inside: str = ""  # of a folder of Google Drive: the folder in it with the network
+    inside: str = ""  # Google Drive only: the sub-folder that holds the network
     size: int | None = None  # bytes; None where it is not known
     sha256: str = UNKNOWN
     note: str = ""
 
     @property
     def file(self) -> str:
-        """The name of the file; empty where a folder has to be listed first."""
+        """The name of the file; empty for a folder, which must be listed first."""
         return "" if self.url.startswith(DRIVE) else self.url.rsplit("/", 1)[1]
 
     @property
     def page(self) -> str:
-        """What to open in a browser."""
+        """The address of the page to open in a browser."""
         return self.url.partition("/resolve/")[0] if self.url.startswith(HUB) else self.url
 
 
 @dataclass(frozen=True)
 class Weights:
-    """One file, or one folder of diffusers, to get."""
+    """One published file, or one folder in diffusers' layout."""
 
     name: str  # as published
-    kind: str  # of models.weights.KINDS, or "clip vision"
+    kind: str  # one of models.weights.KINDS, or "clip vision"
     purpose: str
-    page: str  # for a person to read or to get it from
+    page: str  # shown in tables and reports, with the page of the publisher
     folder: str  # below ComfyUI's models/
-    saved: str  # what it is called there, and in the loader's list
+    saved: str  # its name in that folder, and in the loader's list
     licence: str
     sources: tuple[Source, ...]  # in the order in which they are tried
-    sets: tuple[str, ...] = ()  # that it belongs to
-    estimate: int = 0  # bytes where no source states them: float32 weights of the network's shapes
-    kept: int = 0  # bytes after the conversion, where that leaves something out: of the shapes, in float16
+    sets: tuple[str, ...] = ()  # the sets it belongs to
+    estimate: int = 0  # bytes of float32 weights of the network's shapes, where no source states a size
+    kept: int = 0  # bytes of the float16 weights that remain, where a conversion leaves some out
 
     @property
     def target(self) -> str:
-        """The file that `fetch` writes, below models/."""
+        """The path of the file that `fetch` writes, relative to models/."""
         inner = "" if self.saved.endswith(SAFE) else f"/{STEM}{SAFE}"
         return f"{self.folder}/{self.saved}{inner}"
 
     @property
     def asked_for(self) -> str:
-        """What to tell `fetch`: its set, with all that it is used with; or its own name."""
+        """The name to give to `fetch`: the first set of the file, or its own name if it is in none."""
         return self.sets[0] if self.sets else self.saved
 
     def takes_as_is(self, source: Source) -> bool:
-        """Whether the source's file is stored unchanged; others are converted."""
+        """Return True if the source's file is stored unchanged, False if it has to be converted."""
         return source.file.endswith(SAFE) and self.saved.endswith(SAFE)
 
     @property
     def url(self) -> str | None:
-        """Of the file itself; None where there is only a page with a button."""
+        """The address of the file itself; None if there is only a page to download it from."""
         return self.sources[0].url if self.sources[0].file else None
 
     @property
     def size(self) -> int | None:
-        """Of the published file in bytes; None where it is not known."""
+        """The size of the published file in bytes; None if it is unknown."""
         return next((source.size for source in self.sources if source.size), None)
 
     @property
     def sha256(self) -> str:
-        """Of the published file."""
+        """The sha256 of the published file, in hexadecimal digits; `UNKNOWN` if no source states it."""
         return next((source.sha256 for source in self.sources if source.sha256 != UNKNOWN), UNKNOWN)
 
     @property
     def note(self) -> str:
-        """What is to be said of where it comes from first."""
+        """The remark on its first source."""
         return self.sources[0].note
 
     @property
     def repacked(self) -> str | None:
-        """The same as .safetensors, by a third party, where a pickle is published."""
+        """The address of a .safetensors version by a third party where a pickle is published; else None."""
         safe = (source.url for source in self.sources if source.file.endswith(SAFE))
         return None if self.sources[0].file.endswith(SAFE) else next(safe, None)
 
     @property
     def download(self) -> dict[str, str] | None:
-        """What a workflow's `properties.models` says; None where the host's dialog can't fetch it.
+        """The entry for a workflow's `properties.models`; None if the host's dialog can't download the file.
 
-        The dialog fetches from hubs such as Hugging Face alone, and into no folder of diffusers; our loaders
-        open .safetensors alone.
+        The dialog downloads only from hubs such as Hugging Face, and never a folder in diffusers' layout; the
+        loaders of this extension open .safetensors only.
         """
         url = next((s.url for s in self.sources if s.url.startswith(HUB) and s.file.endswith(SAFE)), None)
         if url is None or not self.saved.endswith(SAFE):

@@ -1,4 +1,4 @@
-"""Weights as they are published: one safetensors file, parts with an index, or a folder of diffusers."""
+"""Readers of published weights: one safetensors file, parts with an index, or a folder of diffusers."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..files import brief, parse_json, portable, read_text
 from .architecture import HEAD_DIM
 from .weights import UnsupportedWeightsError
 
-STEM = "diffusion_pytorch_model"  # what diffusers calls the weights in a folder
+STEM = "diffusion_pytorch_model"  # name of the weights in a folder in diffusers' layout
 SAFE = ".safetensors"
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 INDEX = ".index.json"
 
 
 def parts(source: Path) -> list[Path]:
-    """The files with the tensors of `source`: a file, the index of several, or a folder of diffusers.
+    """Return the files with the tensors of `source`: a file, an index of parts, or a folder of diffusers.
 
     Raises:
-        FileNotFoundError: if there is nothing, or a part is missing.
-        UnsupportedWeightsError: if it is a folder of something else, or its heads are of another width.
+        FileNotFoundError: if the source or one of its parts is missing.
+        UnsupportedWeightsError: if the folder holds something else, or heads of another width.
     """
     if source.is_dir():
         return parts(_of_folder(source))
@@ -35,10 +35,10 @@ def parts(source: Path) -> list[Path]:
 
 
 def read(source: Path) -> dict[str, Tensor]:
-    """The tensors of safetensors parts, which stay in the files until they are used.
+    """Return the tensors of safetensors parts; they are mapped from the files, not read into memory.
 
     Raises:
-        UnsupportedWeightsError: if a part is no whole safetensors file, or none holds a tensor.
+        UnsupportedWeightsError: if a part isn't a whole safetensors file, or no part holds a tensor.
     """
     tensors: dict[str, Tensor] = {}
     for part in parts(source):
@@ -49,10 +49,10 @@ def read(source: Path) -> dict[str, Tensor]:
 
 
 def check(path: Path, name: str | None = None) -> None:
-    """Refuse what isn't a whole safetensors file with tensors in it; `name` is for the message.
+    """Refuse a file that isn't a whole safetensors file with tensors; messages call it `name`.
 
     Raises:
-        UnsupportedWeightsError: saying what the file is instead.
+        UnsupportedWeightsError: if it isn't; the message says what the file seems to be.
     """
     name = path.name if name is None else name
     try:
@@ -65,10 +65,10 @@ def check(path: Path, name: str | None = None) -> None:
 
 
 def check_index(folder_or_index: Path, state_dict: Mapping[str, Tensor]) -> None:
-    """Refuse parts that lack a tensor that their index promises.
+    """Refuse parts that lack a tensor that their index lists.
 
     Raises:
-        UnsupportedWeightsError: naming the first one.
+        UnsupportedWeightsError: if a tensor is missing; the message names the first.
     """
     index = _of_folder(folder_or_index) if folder_or_index.is_dir() else folder_or_index
     if not index.name.endswith(INDEX):
@@ -104,11 +104,11 @@ def _damage(path: Path) -> str:
 
 
 def _of_folder(folder: Path) -> Path:
-    """The file or index in a folder of diffusers; safetensors before pickles.
+    """Return the file or index in a folder in diffusers' layout; safetensors before pickles.
 
     Raises:
-        FileNotFoundError: if the folder has a config.json alone.
-        UnsupportedWeightsError: if it is another kind of folder.
+        FileNotFoundError: if the folder has a config.json without weights.
+        UnsupportedWeightsError: if the folder has another layout.
     """
     for name in (f"{STEM}{SAFE}", f"{STEM}{SAFE}{INDEX}", f"{STEM}.bin", f"{STEM}.bin{INDEX}"):
         if (folder / name).is_file():
@@ -160,16 +160,16 @@ def _json(path: Path) -> dict:
 
 
 def _check_heads(folder: Path) -> None:
-    """Refuse heads of another width than ours: no key or shape would show them.
+    """Refuse heads of another width than this extension uses; only config.json states the width.
 
     Raises:
-        UnsupportedWeightsError: naming the first level.
+        UnsupportedWeightsError: if a level has another width; the message names the first.
     """
     if not (folder / "config.json").is_file():
         return
     config = _json(folder / "config.json")
     widths = config.get("block_out_channels")
-    # diffusers' attention_head_dim is the number of heads, unless num_attention_heads says it
+    # attention_head_dim holds the number of heads in diffusers, unless num_attention_heads is set
     heads = config.get("num_attention_heads") or config.get("attention_head_dim")
     if not isinstance(widths, list) or not heads:
         return

@@ -1,4 +1,4 @@
-"""Keys and shapes that a whole network has in the host's layout, told from a few of its own weights."""
+"""The keys and shapes of a whole network in the host's layout, derived from a few of its weights."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ _HINT = "input_hint_block."
 
 
 def check(state_dict: Mapping[str, Tensor], kind: str, node: str, name: str) -> None:
-    """Refuse an adapter or ControlNet that isn't whole, before a network of its sizes is made.
+    """Refuse an incomplete adapter or ControlNet before a network of its sizes is built.
 
     Args:
         state_dict: in the host's layout.
@@ -24,7 +24,7 @@ def check(state_dict: Mapping[str, Tensor], kind: str, node: str, name: str) -> 
         name: of the file.
 
     Raises:
-        UnsupportedWeightsError: naming the first key that doesn't fit.
+        UnsupportedWeightsError: if a key or shape doesn't fit; the message names the first.
     """
     with weights.naming(node, name):
         expected = _expected(state_dict, kind)
@@ -39,10 +39,10 @@ def _expected(state_dict: Mapping[str, Tensor], kind: str) -> Shapes:
 
 
 def adapter(state_dict: Mapping[str, Tensor]) -> Shapes:
-    """Of the image attentions ("input_4.norm.weight"...) that `state_dict` has a part of.
+    """Return the keys and shapes of every image attention ("input_4...") that `state_dict` has a key of.
 
     Raises:
-        UnsupportedWeightsError: if weights that tell a size are missing, or heads are of another width.
+        UnsupportedWeightsError: if weights that define a size are missing, or heads have another width.
     """
     shapes: Shapes = {}
     token_dim = None  # one for all
@@ -54,16 +54,16 @@ def adapter(state_dict: Mapping[str, Tensor]) -> Shapes:
 
 
 def controlnet(state_dict: Mapping[str, Tensor]) -> Shapes:
-    """Of a ControlNet with image attentions.
+    """Return the keys and shapes of a ControlNet with image attentions.
 
     Raises:
-        UnsupportedWeightsError: if weights that tell a size are missing, or heads are of another width.
+        UnsupportedWeightsError: if weights that define a size are missing, or heads have another width.
     """
     sizes = infer(state_dict)
     base = sizes["model_channels"]
     context, linear = sizes["context_dim"], sizes["use_linear_in_transformer"]
     depths = iter(sizes["transformer_depth"])
-    channels, widths = base, [base]  # of the latest block, of every block
+    channels, widths = base, [base]  # channels of the current block; channels of every block so far
     shapes = _conv("input_blocks.0.0", sizes["in_channels"], base, 3) | _hint(state_dict, base)
     shapes |= _linear("time_embed.0", base, 4 * base) | _linear("time_embed.2", 4 * base, 4 * base)
     for level, count in enumerate(sizes["num_res_blocks"]):
@@ -89,7 +89,7 @@ def controlnet(state_dict: Mapping[str, Tensor]) -> Shapes:
 
 
 def _hint(state_dict: Mapping[str, Tensor], out: int) -> Shapes:
-    """The embedding of the hint: a chain of convolutions of any widths, with a step between each two."""
+    """Return the keys and shapes of the hint embedding, a chain of convolutions of any widths."""
     last = max((int(key.split(".")[1]) for key in state_dict if key.startswith(_HINT)), default=0)
     shapes, channels = {}, 3
     for number in range(0, last + 1, 2):

@@ -1,8 +1,8 @@
 """The architecture of the bundled model: small members of the same families as the published networks.
 
-The latent is the picture itself, folded 4x4 into 48 channels, after a small convolutional branch
-has removed what it can (the degradation-removing encoder of StableSR and SUPIR). Sampling works on
-the residual to that anchor, so a switched-off sampler gives the anchor, a plain regression.
+The latent is the picture itself, folded 4x4 into 48 channels, after a small convolutional branch has removed
+part of the degradation (as the degradation-removing encoders of StableSR and SUPIR do). This latent is the
+anchor. Sampling works on the residual to it, so without a sampler the result is the anchor, a regression.
 """
 
 import math
@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MODEL = "ugc_sr nano v2"  # in the head of the file of weights
+MODEL = "ugc_sr nano v2"  # key in the header of the weights file
 FOLD = 4  # pixels of a latent cell's side
 LATENT_CHANNELS = 3 * FOLD**2
 LATENT_SCALE = 8.0  # brings residuals to about unit variance
 TOKEN_DIM = 96
 TEXT_DIM = 64
 TEXT_TOKENS = 4
-_WAVES = (1, 2, 4, 8)  # half periods across a photo
+_WAVES = (1, 2, 4, 8)  # frequencies, in half periods across a photo
 PLACE_CHANNELS = 2 * len(_WAVES)
 
 UNET = {
@@ -27,7 +27,7 @@ UNET = {
     "out_channels": LATENT_CHANNELS,
     "block_out_channels": (32, 32, 64, 128),
     "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D",) * 4,  # attention in the middle alone, where cells are few
+    "down_block_types": ("DownBlock2D",) * 4,  # attention in the middle block only, with the fewest cells
     "up_block_types": ("UpBlock2D",) * 4,
     "attention_head_dim": (1, 1, 1, 2),  # diffusers' name for the number of heads; each is 64 wide
     "cross_attention_dim": TEXT_DIM,
@@ -50,15 +50,15 @@ CONTROLNET = {
 
 
 _NEIGHBOURHOOD = 5  # latent cells
-_WEAKEST = 1e-3  # energy of detail of what counts as flat
+_WEAKEST = 1e-3  # energy of detail up to which an area counts as flat
 _DEVIATION_GAIN = 4.0  # deviations inside a cell are about a quarter of those between cells
 
 
 def detail(anchor: Tensor) -> Tensor:
-    """What the UNet sees of a scaled anchor (B, 48, h, w): its structure, free of the local colour.
+    """Return the UNet's input for a scaled anchor (B, 48, h, w): its structure without the local colour.
 
-    Each cell's mean against its neighbourhood's, and its pixels against that mean, at about unit
-    variance. On the plain anchor, whose channels are nearly equal, training hardly starts.
+    The channels hold each cell's mean less its neighbourhood's, and its pixels less the cell's mean, at about
+    unit variance. The channels of the plain anchor are nearly equal, so training on it hardly starts.
     """
     pixels = anchor.unflatten(1, (3, FOLD**2))
     cells = pixels.mean(2)
@@ -69,10 +69,11 @@ def detail(anchor: Tensor) -> Tensor:
 
 
 def residual(answer: Tensor, anchor: Tensor) -> Tensor:
-    """The residual (B, 48, h, w) to a scaled anchor, from what the UNet answers, of the same shape.
+    """Return the residual (B, 48, h, w) to a scaled anchor from the UNet's output of the same shape.
 
-    The UNet's norms take away how strong a picture's detail is. So each cell's answer is multiplied by the
-    strength of the detail around it, damped, as blurred detail is weak where much has to be added.
+    The UNet's normalization removes the strength of the picture's detail. Each cell's output is therefore
+    multiplied by the strength of the detail around it. The factor is damped, because blurred detail is weak
+    where much has to be added.
     """
     energy = detail(anchor).square().mean(1, keepdim=True)
     around = F.avg_pool2d(
@@ -82,9 +83,9 @@ def residual(answer: Tensor, anchor: Tensor) -> Tensor:
 
 
 def place(y: Tensor, x: Tensor) -> Tensor:
-    """Where cells lie in their photo, as waves: (B, h) and (B, w) in [0, 1] -> (B, 8, h, w) in [-1, 1].
+    """Return the positions of cells, (B, h) and (B, w) in [0, 1], as waves (B, 8, h, w) in [-1, 1].
 
-    Attention has no sense of order: only through these does the UNet find the tokens of its own place.
+    Attention ignores the order of tokens. These channels let the UNet find the tokens at a cell's position.
     """
     waves = math.pi * torch.tensor(_WAVES, device=y.device)[:, None]
     rows, columns = (torch.cos(waves * along[:, None]) for along in (y, x))
@@ -93,12 +94,12 @@ def place(y: Tensor, x: Tensor) -> Tensor:
 
 
 def centres(count: int, device: torch.device | None = None) -> Tensor:
-    """(1, count) middles of as many equal cells from 0 to 1."""
+    """Return the centres (1, count) of `count` equal cells that divide the range [0, 1]."""
     return (torch.arange(count, device=device)[None] + 0.5) / count
 
 
 class Autoencoder(nn.Module):
-    """Picture <-> latent; decoding is lossless, encoding also removes noise, blocking and blur."""
+    """Converts pictures to latents and back: encoding removes noise and blur, decoding is lossless."""
 
     def __init__(self, width: int = 64, depth: int = 5) -> None:
         super().__init__()
@@ -114,7 +115,7 @@ class Autoencoder(nn.Module):
             nn.init.zeros_(parameter)
 
     def encode(self, picture: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> latent (B, 48, H/4, W/4); H and W are multiples of 4."""
+        """Return the latent (B, 48, H/4, W/4) of (B, 3, H, W) in [-1, 1]; H and W are multiples of 4."""
         folded = F.pixel_unshuffle(picture, FOLD)
         first = features = self.head(folded)
         for block in self.body:
@@ -122,5 +123,5 @@ class Autoencoder(nn.Module):
         return folded + self.tail(features + first) / LATENT_SCALE
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Latent (B, 48, h, w) -> (B, 3, 4h, 4w) in about [-1, 1], not clamped."""
+        """Return the picture (B, 3, 4h, 4w) of a latent (B, 48, h, w), in about [-1, 1], not clamped."""
         return F.pixel_shuffle(latent, FOLD)

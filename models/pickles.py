@@ -1,4 +1,4 @@
-"""PyTorch's own files, opened without running the code that a pickle may hold. No node comes here."""
+"""Reader of PyTorch's own files that never runs the code in a pickle. No node uses it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from .weights import UnsupportedWeightsError
 
-# What training scripts wrap a state dict in; the smoothed weights, where there are some, come first.
+# Keys under which training scripts store a state dict; averaged weights (EMA) come first.
 WRAPPERS = ("params_ema", "state_dict", "model_state_dict", "model", "params", "module")
 PREFIXES = ("module.", "_orig_mod.")
 _DEPTH = 4
-# All that a broken or hostile file was seen to raise inside torch.load.
+# The exceptions that torch.load was observed to raise for broken and hostile files.
 _BROKEN = (
     *(RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError),
     *(AssertionError, MemoryError, struct.error),
@@ -26,12 +26,12 @@ _BROKEN = (
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .pt, .pth, .bin or .ckpt file, which stay in the file until they are used.
+    """Return the tensors of a .pt, .pth, .bin or .ckpt file; they are mapped from it, not read into memory.
 
     Files in the format from before PyTorch 1.6 are read into memory whole.
 
     Raises:
-        UnsupportedWeightsError: if it wants to run code, is damaged, or holds no state dict.
+        UnsupportedWeightsError: if the file needs code to be run, is damaged, or holds no state dict.
     """
     if path.stat().st_size == 0:
         raise UnsupportedWeightsError(f"'{path.name}' is an empty file. Download it again.")
@@ -45,10 +45,10 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def _require_stored(path: Path) -> None:
-    """Refuse an archive with packed entries, which PyTorch never writes: a small one may unpack to anything.
+    """Refuse an archive with compressed entries: PyTorch writes none, and a small one may unpack to any size.
 
     Raises:
-        ValueError: naming one.
+        ValueError: if there is one; the message names it.
     """
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
@@ -57,10 +57,10 @@ def _require_stored(path: Path) -> None:
 
 
 def unwrap(content: object, name: str) -> dict[str, Tensor]:
-    """The state dict inside of what a training script saved, without the prefixes of its wrappers.
+    """Return the state dict in a training script's checkpoint, without the prefixes of wrappers.
 
     Raises:
-        UnsupportedWeightsError: if there is none, or it holds other things than tensors.
+        UnsupportedWeightsError: if there is none, or it holds other values than tensors.
     """
     for _ in range(_DEPTH):
         if not isinstance(content, Mapping):
@@ -92,14 +92,14 @@ def _tensors(content: Mapping, name: str) -> dict[str, Tensor]:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether every number lies in the file once: a view can repeat one of them without end."""
+    """Return True if the file holds each element once; an expanded view could have any size."""
     if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         return False
     return tensor.numel() * tensor.itemsize <= tensor.untyped_storage().nbytes()
 
 
 def strip(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefixes that wrappers of a network leave on every key."""
+    """Return the state dict without the prefixes that wrappers of a network put in front of every key."""
     for prefix in PREFIXES:
         if state_dict and all(key.startswith(prefix) for key in state_dict):
             return strip({key.removeprefix(prefix): value for key, value in state_dict.items()})
@@ -107,7 +107,7 @@ def strip(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _refusal(name: str, reason: str) -> str:
-    # PyTorch's own words go on to say how to run the code nevertheless.
+    # PyTorch's message goes on with how to run the code nevertheless, so it is cut.
     if wanted := re.search(r"GLOBAL ([\w.]+)", reason):
         return (
             f"'{name}' is a pickle that would run code when opened, so it was not: it wants '{wanted[1]}'. "

@@ -1,4 +1,4 @@
-"""Published weights -> one safetensors file that the loader nodes read, checked as they would check it."""
+"""Conversion of published weights to one safetensors file, with the checks that the loader nodes make."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BeyondHalfError(ValueError):
 
 @dataclass(frozen=True)
 class Written:
-    """What a conversion left."""
+    """The outcome of a conversion."""
 
     path: Path
     kind: str
@@ -53,10 +53,10 @@ class Written:
 
 
 def read(source: Path) -> dict[str, Tensor]:
-    """The tensors of a published file or folder, kept in the file until they are used.
+    """Return the tensors of a published file or folder; they are mapped from it, not read into memory.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if it is missing.
         UnsupportedWeightsError: if it can't be read without running code, or is damaged.
     """
     tensors: dict[str, Tensor] = {}
@@ -68,10 +68,10 @@ def read(source: Path) -> dict[str, Tensor]:
 
 
 def check(state_dict: Mapping[str, Tensor], kind: str, name: str) -> None:
-    """Refuse what the loader node of that kind would refuse: another kind, something missing or left over.
+    """Refuse what the loader node of that kind refuses: another kind, missing or unexpected keys.
 
     Raises:
-        UnsupportedWeightsError: in the node's words.
+        UnsupportedWeightsError: with the node's message.
     """
     node = NODES[kind]
     weights.require(state_dict, kind, node, name)
@@ -97,25 +97,25 @@ def convert(
     adapter_only: bool = False,
     force: bool = False,
 ) -> Written:
-    """Write `source` as one safetensors file; nothing is written unless all of it is right.
+    """Write `source` as one safetensors file; nothing is written unless every check passes.
 
-    Tensors stay in the source and pass through memory one at a time, but for a SAM2.1 encoder, of which
-    one is built to check it, and for files in the format from before PyTorch 1.6.
+    One tensor is in memory at a time. Two exceptions: a SAM2.1 encoder is built once to check it, and files
+    in the format from before PyTorch 1.6 are read whole.
 
     Args:
         source: a file of PyTorch or safetensors, the index of its parts, or a folder of diffusers.
         target: a .safetensors file.
-        kind: "adapter", "controlnet" or "encoder"; "auto" tells by the keys.
+        kind: "adapter", "controlnet" or "encoder"; "auto" detects it from the keys.
         half: store float16.
-        fold: let image attentions made for SAM2's 256 channels given twice take them once.
-        adapter_only: keep a UNet's image attentions and leave its copy of the base model out.
+        fold: halve the token projections of image attentions that take SAM2's 256 channels twice.
+        adapter_only: write a UNet's image attentions without its copy of the base model.
         force: write over an existing file.
 
     Raises:
-        FileNotFoundError: if there is no source, or no folder to write into.
-        FileExistsError: if there is a target.
-        ValueError: if the options don't belong together, or float16 can't hold a value.
-        UnsupportedWeightsError: if the source isn't what a node of ours loads.
+        FileNotFoundError: if the source, or the folder of the target, is missing.
+        FileExistsError: if the target exists and `force` is off.
+        ValueError: if the options contradict each other, or float16 can't hold a value.
+        UnsupportedWeightsError: if no node of this extension loads the source.
     """
     _check_target(source, target, force)
     state_dict = read(source)
@@ -150,9 +150,9 @@ def convert(
 def write(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype | None = None
 ) -> str:
-    """Write a safetensors file whole or not at all, one tensor in memory at a time; its sha256.
+    """Write a safetensors file atomically, with one tensor in memory at a time, and return its sha256.
 
-    `dtype` None keeps each tensor's own. The format: huggingface.co/docs/safetensors.
+    `dtype` None keeps each tensor's own type. Source of the format: huggingface.co/docs/safetensors.
     """
     digest = hashlib.sha256()
     with atomic_write(path) as temporary, temporary.open("xb") as file:
@@ -163,7 +163,7 @@ def write(
 
 
 def sha256(path: Path, progress: Callable[[int], object] | None = None) -> str:
-    """The checksum of a file, in hexadecimal digits; `progress` is told of the bytes as they are read."""
+    """Return the checksum of a file in hexadecimal digits; `progress` gets each number of bytes read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -197,12 +197,12 @@ def _pieces(
 
 
 def _check_target(source: Path, target: Path, force: bool) -> None:
-    """Refuse to write there.
+    """Refuse a target that can't be written.
 
     Raises:
-        ValueError: if it is no .safetensors file, or the source itself.
-        FileNotFoundError: if there is no such folder.
-        FileExistsError: if something is there and `force` is off.
+        ValueError: if its suffix isn't .safetensors, or it is the source itself.
+        FileNotFoundError: if its folder is missing.
+        FileExistsError: if it exists and `force` is off.
     """
     if target.suffix.lower() != files.SAFE or target.is_dir():
         raise ValueError(f"DST must be a file that ends in {files.SAFE}; got '{target}'.")
@@ -217,10 +217,10 @@ def _check_target(source: Path, target: Path, force: bool) -> None:
 
 
 def _image_attentions(state_dict: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """The adapter alone.
+    """Return the image attentions of a UNet.
 
     Raises:
-        ValueError: if it is no UNet.
+        ValueError: if the weights are of another kind.
     """
     if kind != "adapter":
         raise ValueError(f"--adapter-only is for a UNet; this is {weights.KINDS[kind].what}.")
@@ -228,10 +228,10 @@ def _image_attentions(state_dict: Mapping[str, Tensor], kind: str) -> dict[str, 
 
 
 def _folded(state_dict: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """With half as wide token projections.
+    """Return the weights with token projections of half the width.
 
     Raises:
-        ValueError: if none is as wide as the duplicated tokens.
+        ValueError: if no projection has the width of duplicated tokens.
     """
     if kind == "encoder":
         raise ValueError("--fold is for a UNet or ControlNet; an encoder has no token projections.")
@@ -245,11 +245,11 @@ def _folded(state_dict: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
 
 
 def _check_values(state_dict: Mapping[str, Tensor], half: bool) -> None:
-    """Refuse what would be stored wrongly.
+    """Refuse values that can't be stored.
 
     Raises:
-        ValueError: naming the tensor and its value.
-        BeyondHalfError: the same, for a value that float32 holds.
+        ValueError: if a tensor isn't floating-point, or a value isn't finite; the message names the tensor.
+        BeyondHalfError: if a value is finite but too large for float16.
     """
     for key, weight in state_dict.items():
         if weight.dtype not in DTYPES:

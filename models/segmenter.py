@@ -1,4 +1,4 @@
-"""SAM2's image encoder as a module of its own: photo in, semantic tokens out."""
+"""SAM2's image encoder as a separate module: it turns a photo into semantic tokens."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PREFIX = "image_encoder."
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Shape of one encoder: a Hiera trunk (arXiv 2306.00989) and the FPN neck of SAM2 (arXiv 2408.00714)."""
+    """The sizes of an encoder: a Hiera trunk (arXiv 2306.00989) and SAM2's FPN neck (arXiv 2408.00714)."""
 
     name: str
-    image_size: int  # the photo is squashed to this square
+    image_size: int  # the photo is resized to a square of this side
     embed_dim: int
     num_heads: int
     stages: tuple[int, ...]
@@ -35,12 +35,12 @@ class EncoderConfig:
 
     @property
     def channels(self) -> list[int]:
-        """Widths of the trunk's levels, coarsest first."""
+        """The widths of the trunk's levels, coarsest first."""
         return [self.embed_dim * 2**level for level in reversed(range(len(self.stages)))]
 
 
-# The numbers of configs/sam2.1/sam2.1_hiera_{t,s,b+,l}.yaml of the sam2 package; those that a file leaves
-# out are the defaults of its Hiera.
+# Source: configs/sam2.1/sam2.1_hiera_{t,s,b+,l}.yaml of the sam2 package. Values that a file leaves out are
+# the defaults of its Hiera.
 CONFIGS = {
     config.name: config
     for config in (
@@ -54,7 +54,7 @@ CONFIGS = {
 
 
 class ImageEncoder(nn.Module):
-    """Reads one token for every 16x16 cell of the photo squashed to a square.
+    """Computes one token for every 16x16 cell of the photo, which is resized to a square.
 
     The keys of its state dict are those of a SAM2 checkpoint: `image_encoder.*` and `no_mem_embed`.
     """
@@ -66,20 +66,21 @@ class ImageEncoder(nn.Module):
         self.name = config.name
         self.image_size = config.image_size
         self.token_dim = config.token_dim
-        # The peak measured 20 float32 maps of the first stage (tiny, one photo, CPU); a fifth more is kept.
+        # The measured peak is 20 float32 maps of the first stage (tiny, one photo, CPU); a fifth is added.
         self.activation_bytes = 24 * 4 * config.embed_dim * (config.image_size // 4) ** 2
         self.image_encoder = _backbone(config)
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, config.token_dim))
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(rows, columns) of the tokens."""
+        """The grid of the tokens, (rows, columns)."""
         return self.image_size // self.stride, self.image_size // self.stride
 
     def forward(self, images: Tensor) -> Tensor:
-        """Tokens (B, N, token_dim) of photos (B, 3, H, W) in [0, 1], in row-major order, float32.
+        """Return tokens (B, N, token_dim) of photos (B, 3, H, W) in [0, 1], in row-major order, float32.
 
-        As `SAM2ImagePredictor.set_image` does: the map of stride 16 plus the embedding for "no memory".
+        The tokens are the map of stride 16 plus the embedding for "no memory", as in
+        `SAM2ImagePredictor.set_image`.
         """
         x = resize(images, self.image_size, self.image_size, mode="bilinear")
         mean, std = (x.new_tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
@@ -88,14 +89,14 @@ class ImageEncoder(nn.Module):
 
 
 def build_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> ImageEncoder:
-    """The encoder that these weights belong to, with the weights in it, float32, in evaluation mode.
+    """Return the encoder that these weights belong to, with the weights loaded, float32, in evaluation mode.
 
     Args:
         state_dict: a SAM2.1 checkpoint, whole or only its `image_encoder.*` and `no_mem_embed`.
-        file: where they come from, for messages.
+        file: name of their file, for messages.
 
     Raises:
-        UnsupportedWeightsError: if they are not the weights of an encoder in `CONFIGS`.
+        UnsupportedWeightsError: if they don't fit any encoder in `CONFIGS`.
     """
     encoder = ImageEncoder(_detect(state_dict, file))
     ours = {key: w for key, w in state_dict.items() if key.startswith(PREFIX) or key == "no_mem_embed"}
@@ -104,7 +105,7 @@ def build_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> I
 
 
 def nano_encoder() -> ImageEncoder:
-    """The small encoder of the bundled model with fresh weights: (B, 64, 96) tokens on a grid of 8x8."""
+    """Return the bundled model's encoder with initial weights; it gives tokens (B, 64, 96), a grid of 8x8."""
     return ImageEncoder(CONFIGS["nano"])
 
 
@@ -126,7 +127,7 @@ def _backbone(config: EncoderConfig) -> nn.Module:
         window_spec=config.window_spec,
     )
     neck = image_encoder.FpnNeck(
-        # Tokens carry no position, and SAM2's sine embedding would keep maps of all levels on the device.
+        # Tokens need no position embedding; SAM2's would keep maps of all levels on the device.
         position_encoding=nn.Identity(),
         d_model=config.token_dim,
         backbone_channel_list=config.channels,

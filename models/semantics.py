@@ -1,4 +1,4 @@
-"""What an image encoder read from a photo: tokens and where they lie."""
+"""The semantic tokens of a photo and their grid."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# What a tile attends to: tokens of the whole photo, of its own part of it, or both.
+# The tokens that a tile attends to: those of the whole photo, of its own part of it, or both.
 VIEWS = ("global", "tile", "both")
 
 
 class TileReader(Protocol):
-    """Reads what single tiles of a restored photo show, while it is being sampled."""
+    """Computes the tokens of single tiles of a photo during sampling."""
 
     def read(self, boxes: Sequence[tuple[int, int, int, int]], full: tuple[int, int]) -> list[Tensor]:
-        """Tokens (B, N, D) of each box (top, left, height, width) of a latent of `full` (rows, columns)."""
+        """Return tokens (B, N, D) of boxes (top, left, height, width) of a latent of `full` cells (h, w)."""
         ...
 
     def clear(self) -> None:
-        """Forget what was read."""
+        """Discard all cached tokens."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Semantics:
-    """Tokens of a whole photo, in row-major order of an even grid laid over it.
+    """The tokens of a whole photo, in row-major order of an even grid over it.
 
     Attributes:
-        tokens: (B, N, D), N = rows * columns; one item a photo.
+        tokens: (B, N, D), N = rows * columns; one item per photo.
         grid: (rows, columns).
         image_size: (height, width) in pixels of the photo that was read.
-        encoder: which encoder read it, for example "sam2.1_tiny" or "nano".
-        view: one of `VIEWS`. Without tiles the whole photo is the only tile, and all are one.
-        reader: reads the tiles, where `view` asks for them.
-        runs: where samplers that these tokens guide note what they did; None if nobody asks.
+        encoder: name of the encoder, for example "sam2.1_tiny" or "nano".
+        view: one of `VIEWS`. Without tiles the whole photo is the only tile, and the views are equal.
+        reader: computes the tokens of single tiles, if `view` needs them.
+        runs: dict to which the samplers that these tokens guide add their reports; None for no reports.
     """
 
     tokens: Tensor
@@ -74,18 +74,18 @@ class Semantics:
             )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Semantics:
-        """The same semantics with the tokens elsewhere or in another float type."""
+        """Return the same semantics with the tokens on another device or in another float type."""
         return replace(self, tokens=self.tokens.to(device=device, dtype=dtype))
 
     def pooled(self, factor: int) -> Semantics:
-        """Tokens averaged over squares of factor x factor, which overlap where the grid is no multiple."""
+        """Return tokens averaged over factor x factor squares; they overlap if the grid is no multiple."""
         rows, columns = (-(-side // factor) for side in self.grid)
         squares = self.tokens.transpose(1, 2).unflatten(2, self.grid)
         means = F.adaptive_avg_pool2d(squares, (rows, columns)).flatten(2).transpose(1, 2)
         return replace(self, tokens=means, grid=(rows, columns))
 
     def can_become(self, size: tuple[int, int], padding: int = 0) -> bool:
-        """Whether the photo, scaled and then padded by `padding` pixels a side at most, can be so large."""
+        """Return True if scaling, then padding by at most `padding` px a side, can give this size."""
         sides = list(zip(self.image_size, size, strict=True))
         smallest = max((side - padding - 0.5) / photo for photo, side in sides)
         largest = min((side + 0.5) / photo for photo, side in sides)

@@ -1,8 +1,8 @@
 """The diffusers twins of the host's networks, in SeeSR's layout: for training, and as an oracle in tests.
 
 SeeSR (arXiv 2311.16518) adds an `image_attentions` transformer after every text transformer of
-Stable Diffusion's UNet and ControlNet. Here it hangs on a forward hook of the text transformer, so
-that every parameter keeps SeeSR's name.
+Stable Diffusion's UNet and ControlNet. Here a forward hook of the text transformer calls it, so that every
+parameter keeps SeeSR's name.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class SemanticUNet(UNet2DConditionModel):
     def restore(
         self, x: Tensor, timestep: Tensor, text: Tensor, tokens: Tensor, control: "Residuals"
     ) -> Tensor:
-        """Predict from x (B, C, h, w), text (B, L, D), tokens (B, N, token_dim) and ControlNet residuals."""
+        """Return the prediction for x (B, C, h, w) with text (B, L, D), tokens (B, N, D) and residuals."""
         with _attending(self._tokens, tokens):
             return self(
                 x,
@@ -56,7 +56,7 @@ class SemanticControlNet(ControlNetModel):
         return self
 
     def control(self, x: Tensor, timestep: Tensor, text: Tensor, tokens: Tensor, hint: Tensor) -> "Residuals":
-        """Residuals for the UNet's skips and middle, from the hint (B, 3, H, W) in [0, 1]."""
+        """Return residuals for the UNet's skips and middle block from the hint (B, 3, H, W) in [0, 1]."""
         with _attending(self._tokens, tokens):
             return self(x, timestep, text, hint, return_dict=False)
 
@@ -102,7 +102,7 @@ def _image_attention(attention: Any, token_dim: int, holder: _Tokens) -> Transfo
 
 @dataclass(eq=False)
 class _Attend:
-    """What follows a text attention. An object, not a closure: a copied network gets its own."""
+    """Applies the image attention after a text attention; an object, so that a copied network has its own."""
 
     image_attention: Transformer2DModel
     tokens: _Tokens

@@ -1,4 +1,4 @@
-"""What a weights file holds, read from its keys and shapes, and refusals in words."""
+"""Detection of the kind of a weights file from its keys and shapes, and errors for files that don't fit."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 Shapes = Mapping[str, "torch.Size | tuple[int, ...]"]
 
 
-_LONGEST = 1000  # letters of a refusal: names of tensors may be of any length
+_LONGEST = 1000  # characters of a message: names of tensors may be of any length
 
 
 class UnsupportedWeightsError(ValueError):
-    """The file is not a kind of weights that we can use; the message says what it seems to be."""
+    """The file is of a kind that this extension can't use; the message says what it seems to be."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message if len(message) <= _LONGEST else f"{message[:_LONGEST]} ...")
 
 
 class Kind(NamedTuple):
-    """A kind of weights file, for a person: what it is, and what to do with it."""
+    """The description of a kind of weights file in messages: what it is, and which node loads it."""
 
     what: str
     advice: str
@@ -48,9 +48,9 @@ KINDS = {
 }
 
 
-FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "SDXL"}  # by the width of the text
+FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "SDXL"}  # by text width
 
-# Of the rest, by how keys begin.
+# The other kinds, by the beginnings of their keys.
 _BEGINNINGS = {
     "checkpoint": ("model.diffusion_model.",),
     "clip vision": ("vision_model.encoder.",),
@@ -61,7 +61,7 @@ _ATTENTION = re.compile(r"(.+\.)(attentions|image_attentions)\.(\d{1,2})\..+")
 
 
 def detect(state_dict: Mapping[str, Tensor]) -> str:
-    """The kind of a file, one of `KINDS`, from its keys; file names don't matter."""
+    """Return the kind of a file, one of `KINDS`, from its keys; file names don't matter."""
     keys = list(state_dict)
     image_attentions = any(".image_attentions." in key for key in keys)
     if _any_starts(keys, "controlnet_cond_embedding."):
@@ -78,7 +78,7 @@ def detect(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def family(state_dict: Mapping[str, Tensor]) -> str | None:
-    """The base model that a UNet, ControlNet or checkpoint belongs to, by the width of its text; or None."""
+    """Return the base model of a UNet, ControlNet or checkpoint by its text width; None if it is unknown."""
     widths = {
         weight.shape[1]
         for key, weight in state_dict.items()
@@ -88,16 +88,17 @@ def family(state_dict: Mapping[str, Tensor]) -> str | None:
 
 
 def describe(state_dict: Mapping[str, Tensor]) -> str:
-    """What a file is, in words: "a whole checkpoint of SDXL"."""
+    """Return a description of a file, such as "a whole checkpoint of SDXL"."""
     what, base = KINDS[detect(state_dict)].what, family(state_dict)
     return f"{what} of {base}" if base else what
 
 
 def require(state_dict: Mapping[str, Tensor], kind: str, node: str, name: str) -> None:
-    """Refuse a file that isn't of `kind`, or only half of one, in the name of `node`.
+    """Refuse a file that isn't of `kind`, or is incomplete; `node` and `name` are for the message.
 
     Raises:
-        UnsupportedWeightsError: saying what `name` holds instead, and where that belongs; or what it lacks.
+        UnsupportedWeightsError: if it is; the message says what `name` holds and which node loads that, or
+            what it lacks.
     """
     found = detect(state_dict)
     if found != kind:
@@ -120,16 +121,16 @@ def require(state_dict: Mapping[str, Tensor], kind: str, node: str, name: str) -
 def _segmenter(keys: list[str]) -> str:
     if any("image_encoder.patch_embed." in key for key in keys):
         return "sam1"
-    # SAM2.1 differs from SAM2 by what its memory has learned besides
+    # SAM2.1 differs from SAM2 by additional weights of its memory
     memory = any("memory_encoder." in key for key in keys)
     return "sam2" if memory and not any("no_obj_embed_spatial" in key for key in keys) else "encoder"
 
 
 def _require_numbers(state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
-    """Refuse tensors of other things than floating-point numbers, and empty ones: both are no weights.
+    """Refuse tensors that are empty or hold other values than floating-point numbers.
 
     Raises:
-        UnsupportedWeightsError: naming the first one.
+        UnsupportedWeightsError: if there is one; the message names the first.
     """
     for key, weight in state_dict.items():
         if not weight.is_floating_point() or not weight.numel():
@@ -144,13 +145,13 @@ def _require_pairs(state_dict: Mapping[str, Tensor], node: str, name: str) -> No
     """Refuse a network in which a text attention has no image attention, or the other way round.
 
     Raises:
-        UnsupportedWeightsError: naming what is missing.
+        UnsupportedWeightsError: if there is one; the message names the missing attention.
     """
     places: dict[str, set[tuple[str, int]]] = {"attentions": set(), "image_attentions": set()}
     for key in state_dict:
         if match := _ATTENTION.fullmatch(key):
             places[match[2]].add((match[1], int(match[3])))
-    if not places["attentions"]:  # image attentions alone
+    if not places["attentions"]:  # a file of image attentions without a base
         return
     for block, number in sorted(places["attentions"] ^ places["image_attentions"]):
         lost = next(kind for kind, found in places.items() if (block, number) not in found)
@@ -163,7 +164,7 @@ def _require_one_width(state_dict: Mapping[str, Tensor], node: str, name: str) -
     """Refuse image attentions that take tokens of different widths, or no tokens at all.
 
     Raises:
-        UnsupportedWeightsError: naming the first that differs.
+        UnsupportedWeightsError: if a width differs; the message names the first.
     """
     projections = {key: weight for key, weight in state_dict.items() if _TOKENS.fullmatch(key)}
     for key, weight in projections.items():
@@ -184,10 +185,10 @@ def _require_one_width(state_dict: Mapping[str, Tensor], node: str, name: str) -
 
 @contextmanager
 def naming(node: str, name: str) -> Iterator[None]:
-    """Let every refusal inside tell which file it is about, in the name of `node`.
+    """Add the names of node and file to every UnsupportedWeightsError inside that doesn't name the file.
 
     Raises:
-        UnsupportedWeightsError: the refusal.
+        UnsupportedWeightsError: with both names in front of the message.
     """
     try:
         yield
@@ -198,23 +199,23 @@ def naming(node: str, name: str) -> Iterator[None]:
 
 
 def load(module: nn.Module, state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
-    """Load every tensor into a `module` of torch's layers; none may be missing, left over or misshapen.
+    """Load every tensor into a `module` of torch's layers; keys and shapes must be exactly the module's.
 
     For ComfyUI's layers call `compare` with the shapes of `layout`, then `load_state_dict`: under DynamicVRAM
-    they hold no weights, so no shapes, until they are loaded.
+    they have no weights, and so no shapes, until they are loaded.
 
     Raises:
-        UnsupportedWeightsError: naming the first key that doesn't fit.
+        UnsupportedWeightsError: if a key doesn't fit; the message names the first one.
     """
     compare({key: weight.shape for key, weight in module.state_dict().items()}, state_dict, node, name)
     module.load_state_dict(state_dict)
 
 
 def compare(expected: Shapes, state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
-    """Refuse a file that isn't exactly of these keys and shapes.
+    """Refuse a file whose keys and shapes differ from the expected ones.
 
     Raises:
-        UnsupportedWeightsError: naming the first key that doesn't fit.
+        UnsupportedWeightsError: if a key or shape differs; the message names the first.
     """
     for key in expected:
         if key not in state_dict:

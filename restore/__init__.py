@@ -1,1 +1,1 @@
-"""A client that runs ComfyUI as a process of its own and restores photos through its HTTP interface."""
+"""Clients of ComfyUI: they start it as a child process if needed, and restore photos through its HTTP API."""

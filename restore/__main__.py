@@ -1,4 +1,4 @@
-"""python -m ugc_sr.restore IN OUT: a folder of photos through ComfyUI."""
+"""`python -m ugc_sr.restore IN OUT`: restores a folder of photos through ComfyUI."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from .server import find_host
 from .weights import checksums
 from .workflow import AUTO, AUTO_VALUE, adjust, find, fitting
 
-IN_FLIGHT = 2  # the host restores one photo while another travels
+IN_FLIGHT = 2  # requests per host: one photo is uploaded while another is restored
 EPILOG = """The exit status is 0 if every photo has its result; 1 if some have not; 2 if nothing could start;
 130 after Ctrl-C. --resume goes on after any of them: what is finished is not done again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check all that can be checked, then restore.
+    """Check the arguments, the folders and the workflow, then restore.
 
     Returns:
-        The exit status.
+        The exit status: 0, 1 if photos failed, 2 if nothing could start, 130 after Ctrl-C.
     """
     keep_printing()
     options = _parser().parse_args(arguments)
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a host of ours ends with us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends a host that was started here, too
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")  # of broken EXIF, which is left behind
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # about broken EXIF, which is left out
             return _restore(options, stop)
     except (ValueError, OSError, RuntimeError) as error:
         _tell(str(error))
@@ -147,7 +147,7 @@ def _restore(options: argparse.Namespace, stop: threading.Event) -> int:
 
 @contextmanager
 def _engine(options: argparse.Namespace, stop: threading.Event) -> Iterator[tuple[Sequence[Restorer], str]]:
-    """What restores, and the version of its ComfyUI."""
+    """Yield the restorers, and the version of their ComfyUI."""
     if options.engine == "ray":
         with ray_workers(options.workers, stop) as workers:
             yield workers
@@ -168,7 +168,7 @@ def _engine(options: argparse.Namespace, stop: threading.Event) -> Iterator[tupl
 
 
 def positive(text: str) -> float:
-    """Return the number above 0 that an option was given.
+    """Return an option's value as a number above 0.
 
     Raises:
         argparse.ArgumentTypeError: for anything else.
@@ -183,7 +183,7 @@ def positive(text: str) -> float:
 
 
 def scale_option(text: str) -> float:
-    """Return the scale that an option was given, 0 for `auto`, as Prepare Photo has it.
+    """Return an option's value as a scale; `auto` is 0, as in Prepare Photo.
 
     Raises:
         argparse.ArgumentTypeError: for anything else.

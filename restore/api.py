@@ -1,4 +1,4 @@
-"""What a client needs of ComfyUI's HTTP interface: upload, queue and follow a graph, fetch its pictures."""
+"""A client of ComfyUI's HTTP API: it uploads photos, queues and follows graphs, and downloads pictures."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import aiohttp
 from .connection import AnswerError, Connection, ServerLostError, finish
 
 Graph = dict[str, dict[str, Any]]  # API format: node id -> class_type, inputs, _meta
-Progress = Callable[[str, float], None]  # title of the node that runs, share of it that is done
+Progress = Callable[[str, float], None]  # title of the running node, its progress in [0, 1]
 
-SILENCE_LIMIT_S = 1800  # between two messages of the host; one node may work long on two cores
+SILENCE_LIMIT_S = 1800  # limit between two messages; one node may take minutes on two cores
 
 
 class RefusedError(RuntimeError):
@@ -28,25 +28,25 @@ class RefusedError(RuntimeError):
 
 
 class Client:
-    """Talks to one host.
+    """A client of one host.
 
     Its methods raise ServerLostError, AccessError and AnswerError as `Connection` does.
 
     Args:
-        address: of the host.
-        token: as of `Connection`.
+        address: address of the host.
+        token: as for `Connection`.
     """
 
     def __init__(self, address: str, token: str | None = None) -> None:
         self._connection = Connection(address, token)
-        self.address = self._connection.address  # without the login
+        self.address = self._connection.address  # without name and password
 
     def upload(self, photo: Path) -> str:
-        """Put a picture into the host's input folder; gives the name for Load Image."""
+        """Upload a picture to the host's input folder; return its name for Load Image."""
         return self.upload_as(photo.name, photo.read_bytes())
 
     def upload_as(self, name: str, content: bytes) -> str:
-        """The same for a file's content; if another file has that name, it gets a number behind it."""
+        """Upload a file's content; return its name, with a number added if another file has that name."""
         boundary = uuid.uuid4().hex
         quoted = name.translate({ord(letter): f"%{ord(letter):02X}" for letter in '"\r\n'})
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{quoted}"'
@@ -55,15 +55,15 @@ class Client:
         return self._connection.json("/upload/image", body, form)["name"]
 
     def node_definitions(self) -> dict[str, Any]:
-        """Every node that the host knows, by id."""
+        """Return node id -> definition, for every node of the host."""
         return self._connection.json("/object_info")
 
     def version(self) -> str:
-        """The host's version; a trial of its address.
+        """Return the version of ComfyUI; this also checks the address.
 
         Raises:
             ServerLostError: if it does not answer.
-            ValueError: if something else answers.
+            ValueError: if another kind of server answers.
         """
         try:
             return self._connection.json("/system_stats")["system"]["comfyui_version"]
@@ -81,16 +81,16 @@ class Client:
         """Queue a graph and follow it to its end.
 
         Returns:
-            What its output nodes saved or showed, by node id.
+            Node id -> output, for each node that saved or displayed something.
 
         Raises:
-            RuntimeError: if the host refuses the graph, a node fails, or the host goes away; in the words of
-                the node.
+            RuntimeError: if the host refuses the graph, a node fails (with its message), or the connection is
+                lost.
         """
         return finish(self._run(graph, progress))
 
     def fetch(self, picture: dict[str, str]) -> bytes:
-        """A picture that `run` told of, as a file's content."""
+        """Download a picture that `run` returned; return the file's content."""
         return self._connection.request("/view?" + urllib.parse.urlencode(picture))
 
     def queue(
@@ -101,12 +101,12 @@ class Client:
         Args:
             graph: what to run.
             prompt: the id to find it by, a UUID.
-            client: id of the channel that is told of its progress.
-            editor: the graph in the editor's format, which pictures that it saves then carry.
+            client: id of the websocket that receives the progress.
+            editor: the graph in the editor's format, which is stored in the saved pictures.
 
         Raises:
-            RefusedError: if the host does not take it.
-            AnswerError: if it fails otherwise.
+            RefusedError: if the host refuses it.
+            AnswerError: if the request fails otherwise.
         """
         order: dict[str, Any] = {"prompt": graph, "prompt_id": prompt}
         if client:
@@ -118,19 +118,19 @@ class Client:
         except AnswerError as error:
             if error.status != HTTPStatus.BAD_REQUEST:
                 raise
-            with suppress(ValueError):  # not ComfyUI's own answer
+            with suppress(ValueError):  # the answer isn't ComfyUI's own
                 raise RefusedError(_refusal(json.loads(error.content), graph)) from error
             raise
 
     def job(self, prompt: str) -> dict[str, Any] | None:
-        """What became of a queued graph; None if the host knows nothing of it, as after a restart.
+        """Return the state of a queued graph; None if the host doesn't know it, as after a restart.
 
         Returns:
             `status`: pending, in_progress, completed, failed or cancelled; `outputs` by node id;
             `execution_error`.
 
         Raises:
-            AnswerError: if the host fails, or is too old to know of jobs.
+            AnswerError: if the host fails, or is too old to have this API.
         """
         try:
             return self._connection.json(f"/api/jobs/{prompt}")
@@ -146,7 +146,7 @@ class Client:
             return None
 
     def cancel(self, prompt: str) -> None:
-        """End a queued graph, whether it runs or waits."""
+        """Cancel a queued graph, running or waiting."""
         self._connection.request(f"/api/jobs/{prompt}/cancel", b"")
 
     async def _run(self, graph: Graph, progress: Progress | None) -> dict[str, dict[str, Any]]:
@@ -157,7 +157,7 @@ class Client:
                 self._connection.session() as session,
                 session.ws_connect(channel, max_msg_size=0) as socket,
             ):
-                # Queued while we listen already: no event of this graph is missed.
+                # Queued after the websocket is open, so that no event of this graph is missed.
                 await asyncio.to_thread(self.queue, graph, prompt, client)
                 await self._follow(socket, graph, prompt, progress)
         except aiohttp.ClientError as error:
@@ -177,16 +177,19 @@ class Client:
                 _report(data, graph, progress)
             if data.get("prompt_id") == prompt:
                 _raise_failure(event, data, graph)
-                # The host says that no node runs once the outputs are in its history.
+                # The host reports "no node runs" after the outputs are in its history.
                 if event == "executing" and data["node"] is None:
                     return
         raise RuntimeError("ComfyUI ended before the graph was done. Its log tells why.")
 
 
 def anew(graph: Graph, node: str) -> Graph:
-    """The graph with that node changed for the host's cache alone, which forgets when a file is deleted."""
+    """Return the graph with a change that only invalidates the host's cache of that node.
+
+    The cache doesn't notice that a saved file was deleted.
+    """
     changed = copy.deepcopy(graph)
-    changed[node]["inputs"]["anew"] = uuid.uuid4().hex  # no input of any node, so the host passes it over
+    changed[node]["inputs"]["anew"] = uuid.uuid4().hex  # not an input of any node, so the host ignores it
     return changed
 
 
@@ -194,7 +197,7 @@ async def _events(socket: aiohttp.ClientWebSocketResponse[bool]) -> AsyncIterato
     while True:
         try:
             message = await socket.receive(timeout=SILENCE_LIMIT_S)
-        except asyncio.TimeoutError:  # which is another class than TimeoutError in Python 3.10
+        except asyncio.TimeoutError:  # another class than TimeoutError in Python 3.10
             raise RuntimeError(
                 f"ComfyUI has said nothing for {SILENCE_LIMIT_S // 60} minutes. Look at its log."
             ) from None
@@ -219,7 +222,7 @@ def _raise_failure(event: str, data: dict[str, Any], graph: Graph) -> None:
 
 
 def failure(data: dict[str, Any], graph: Graph) -> str:
-    """What a node that failed said, with its title in front."""
+    """Return the message of a failed node, with the node's title in front."""
     title, message = _title(graph, data["node_id"]), data["exception_message"].strip()
     if not message:
         kind = data.get("exception_type") or "an error"
@@ -228,7 +231,7 @@ def failure(data: dict[str, Any], graph: Graph) -> str:
 
 
 def _refusal(answer: dict[str, Any], graph: Graph) -> str:
-    """Every reason why the host did not queue the graph."""
+    """Return every reason for which the host did not queue the graph."""
     reasons = [
         f"{_title(graph, node)}: {problem['message']}: {problem['details']}"
         for node, problems in answer["node_errors"].items()

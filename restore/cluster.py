@@ -1,4 +1,4 @@
-"""A ComfyUI on each worker of a Ray cluster, or, where there is none, of this machine."""
+"""One ComfyUI on each worker of a Ray cluster; without a cluster, the workers run on this machine."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .remote import ATTEMPTS, Server, StoppedError
 from .workflow import Workflow
 
 POLL_S = 0.5
-PATIENCE_S = 60.0  # a host that does not answer while its process runs
+PATIENCE_S = 60.0  # limit for a host that does not answer while its process runs
 START_LIMIT_S, STOP_LIMIT_S = 600, 30
 
 
 class HostActor:
-    """What runs on a worker: a host, and all that it takes to keep it at work."""
+    """The Ray actor on a worker: it runs a host, and starts it again if it ends."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
@@ -34,31 +34,31 @@ class HostActor:
         )
 
     def version(self) -> str:
-        """The host's version."""
+        """Return the version of the host's ComfyUI."""
         return self.server.version()
 
     def restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
-        """As `Server.restore`."""
+        """Return the result of a photo, as `Server.restore` does."""
         return self.server.restore(name, png, workflow)
 
     def close(self) -> None:
-        """End the host; what it works at raises StoppedError."""
+        """End the host; a call of `restore` in progress raises StoppedError."""
         self.stop.set()
         self.own.__exit__(None, None, None)
 
 
 class Worker:
-    """The near end of a `HostActor`."""
+    """The local proxy of a `HostActor`."""
 
     def __init__(self, actor: Any, stop: threading.Event) -> None:
         self.actor = actor
         self.stop = stop
 
     def restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
-        """As `Server.restore`.
+        """Return the result of a photo, as `Server.restore` does.
 
         Raises:
-            RuntimeError: besides what that raises, if the worker was lost and could not be replaced.
+            RuntimeError: as `Server.restore`, and if the worker was lost and could not be replaced.
             StoppedError: if `stop` was set.
         """
         import ray
@@ -79,14 +79,14 @@ class Worker:
 
 @contextmanager
 def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list[Worker], str]]:
-    """Start a host on each of `count` workers; gives them and the version of ComfyUI.
+    """Start a host on each of `count` workers; yield the workers and the version of ComfyUI.
 
-    Each worker gets a GPU where the cluster has any. Photos and results travel through Ray: the machines need
-    no common disk, but this package, ComfyUI and its models.
+    Each worker gets a GPU if the cluster has any. Ray transfers photos and results, so the machines need no
+    shared disk; each needs this package, ComfyUI and its models.
 
     Args:
-        count: None for one a GPU, or one a machine where there is no GPU.
-        stop: ends what is at work.
+        count: number of workers; None for one per GPU, or one per machine without GPUs.
+        stop: cancels the work once it is set.
 
     Raises:
         RuntimeError: if a worker can't be started.
@@ -102,7 +102,7 @@ def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list
         remote = ray.remote(HostActor).options(
             num_cpus=1,
             num_gpus=1 if gpus else 0,
-            max_concurrency=2,  # `close` must get through while `restore` works
+            max_concurrency=2,  # `close` must be able to run during `restore`
             max_restarts=ATTEMPTS,
             max_task_retries=ATTEMPTS,
             scheduling_strategy="SPREAD",
@@ -126,7 +126,7 @@ def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list
 
 
 def _cause(error: Any) -> Exception:
-    """What a worker raised, as our own errors are; anything else in the words of Ray."""
+    """Return the error that a worker raised if it is one of this package's; others with Ray's message."""
     if isinstance(error.cause, (RuntimeError, ValueError, OSError, StoppedError)):
         return error.cause
     return RuntimeError(f"Ray: {_last_line(error)}")

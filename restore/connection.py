@@ -1,4 +1,4 @@
-"""HTTP to one ComfyUI: its address, its login, the proxies between, and every failure in words."""
+"""HTTP requests to one ComfyUI: address, login, proxies, and readable errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 
 LOGIN_VARIABLE = "COMFYUI_TOKEN"
-SILENCE_LIMIT_S = 60  # of a connection
+SILENCE_LIMIT_S = 60  # limit without data on a connection
 BUSY = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
@@ -30,10 +30,10 @@ _Result = TypeVar("_Result")
 
 
 class ServerLostError(ConnectionError):
-    """The server doesn't answer, or says that it can't now: asking again may help.
+    """The server doesn't answer, or is temporarily unavailable; a retry may succeed.
 
     Attributes:
-        reason: in a few words.
+        reason: a short reason.
     """
 
     def __init__(self, message: str, reason: str = "") -> None:
@@ -42,15 +42,15 @@ class ServerLostError(ConnectionError):
 
 
 class AccessError(OSError):
-    """The server lets this client not in: only a person can help, for all requests alike."""
+    """The server refuses access to all requests of this client; the user has to log in or change settings."""
 
 
 class AnswerError(RuntimeError):
     """The server answered one request with an error.
 
     Attributes:
-        status: of HTTP.
-        content: of the answer.
+        status: the HTTP status.
+        content: the body of the answer.
     """
 
     def __init__(self, message: str, status: int = 0, content: bytes = b"") -> None:
@@ -60,18 +60,17 @@ class AnswerError(RuntimeError):
 
 
 class Connection:
-    """Requests to one server, each on its own.
+    """Independent requests to one server.
 
-    Nothing of the login is kept in `address` or told in an error. A server on this machine is never asked
-    through a proxy; others are if http_proxy, https_proxy and no_proxy say so. No redirect is followed, since
-    the login would follow it.
+    Neither `address` nor any error contains the login. Requests to this machine use no proxy; others obey
+    http_proxy, https_proxy and no_proxy. Redirects aren't followed, since they would pass the login on.
 
     Args:
-        address: as a person gives it, maybe with user:password@ in front of the host.
-        token: for "Authorization: Bearer", where the address has no login.
+        address: the address as typed, optionally with user:password@ in front of the host.
+        token: sent as "Authorization: Bearer" if the address has no login.
 
     Raises:
-        ValueError: if that is no address.
+        ValueError: if `address` isn't an address.
     """
 
     def __init__(self, address: str, token: str | None = None) -> None:
@@ -79,27 +78,27 @@ class Connection:
         self._headers = {"Authorization": login} if login else {}
         if token and not login:
             self._headers["Authorization"] = f"Bearer {token.strip()}"
-        self.is_here = _is_here(urlsplit(self.address).hostname or "")  # on this machine
+        self.is_here = _is_here(urlsplit(self.address).hostname or "")  # True for a server on this machine
         self._proxies = not self.is_here
 
     def request(
         self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> bytes:
-        """What the server answers to a GET, or to a POST of `body`.
+        """Return the body of the answer to a GET, or to a POST of `body`.
 
         Raises:
-            ServerLostError: if it doesn't answer.
-            AccessError: if it lets this client not in.
+            ServerLostError: if the server doesn't answer.
+            AccessError: if it refuses access.
             AnswerError: if it answers with another error.
         """
         return finish(self._request(path, body, headers or {}))
 
     def json(self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
-        """The same, as JSON.
+        """Return the decoded JSON of the answer to a GET, or to a POST of `body`.
 
         Raises:
-            ServerLostError: if it doesn't answer.
-            AccessError: if it lets this client not in, and if it answers with a web page, such as a login.
+            ServerLostError: if the server doesn't answer.
+            AccessError: if it refuses access, or answers with a web page, such as a login.
             AnswerError: if it answers with another error, or with something that isn't JSON.
         """
         content = self.request(path, body, headers)
@@ -118,17 +117,17 @@ class Connection:
             ) from None
 
     def session(self) -> aiohttp.ClientSession:
-        """A session with the login and the proxies of this connection, for use in a coroutine."""
+        """Return an aiohttp session with this connection's login and proxies, for use in a coroutine."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=SILENCE_LIMIT_S, sock_read=SILENCE_LIMIT_S)
         return aiohttp.ClientSession(headers=self._headers, trust_env=self._proxies, timeout=limits)
 
     def fail(self, error: BaseException) -> NoReturn:
-        """Raise an error of aiohttp or of the system in our own words.
+        """Raise an error of aiohttp or of the operating system as a readable one.
 
         Raises:
             ServerLostError: if the server doesn't answer.
-            AccessError: if TLS or a proxy stands between.
-            AnswerError: if something answers that doesn't speak HTTP.
+            AccessError: if TLS or a proxy prevents the connection.
+            AnswerError: if the answer isn't HTTP.
         """
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             raise AccessError(
@@ -203,7 +202,7 @@ class Connection:
 
 
 def finish(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """What a coroutine returns, also in a thread that has an event loop, as a notebook's."""
+    """Run a coroutine and return its result, also in a thread with a running event loop, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -213,15 +212,15 @@ def finish(work: Coroutine[Any, Any, _Result]) -> _Result:
 
 
 def _parse(text: str) -> tuple[str, str | None]:
-    """An address without its login, and what the login is as a header.
+    """Return the address without its login, and the login as an Authorization header or None.
 
     Raises:
-        ValueError: if it is no address; without the login.
+        ValueError: if it isn't an address; the message leaves the login out.
     """
     whole = text.rstrip("/") if "://" in text else f"http://{text.rstrip('/')}"
     try:
         parts = urlsplit(whole)
-        host, _ = parts.hostname, parts.port  # a port may be no number
+        host, _ = parts.hostname, parts.port  # the port may not be a number
         encoded = (host or "").encode("idna")
     except ValueError:
         parts, host, encoded = urlsplit(""), None, b""
@@ -251,7 +250,7 @@ def _is_here(host: str) -> bool:
 
 
 def _too_large(address: str, content: bytes, sent: int) -> str:
-    limit = re.search(rb"size (\d+) exceeded", content)  # in the words of aiohttp, ComfyUI's server
+    limit = re.search(rb"size (\d+) exceeded", content)  # the message of aiohttp, ComfyUI's server
     told = f"{int(limit[1]) / MIB:.4g} MB" if limit else "an amount that it does not tell (ComfyUI: 100 MB)"
     return (
         f"{address} was sent {sent / MIB:.4g} MB, but takes at most {told} at once (413). Start that ComfyUI "

@@ -1,4 +1,4 @@
-"""`python -m ugc_sr.restore.demo --photo P --out DIR`: restore a photo through the real host and show it."""
+"""`python -m ugc_sr.restore.demo --photo P --out DIR`: restores a photo through ComfyUI and shows both."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from .server import CHECKOUT, Host, accelerator, find_host, running_host
 
 WORKFLOW = Path(__file__).with_name("quickstart.api.json")
 PRESET = "nano"
-SCORES = {"lr": ("lr_consistency",), "gt": ("psnr_y", "ssim_y")}  # reference -> metrics that it allows
+SCORES = {"lr": ("lr_consistency",), "gt": ("psnr_y", "ssim_y")}  # reference -> metrics that need it
 SAMPLE, SAMPLE_GT = CHECKOUT / "demo" / "photo.png", CHECKOUT / "demo" / "photo_gt.jpg"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write sr.png, compare.png and report.json."""
+    """Restore a photo and write sr.png, compare.png and report.json."""
     keep_printing()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the host ends with us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the host is ended too
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.restore.demo", description=__doc__)
     parser.add_argument("--photo", type=Path, help="the photo to restore; a sample of ours if not given")
     parser.add_argument("--gt", type=Path, help="the undamaged original, of the size of the result")
@@ -56,12 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None = None) -> dict[str, Any]:
     """Restore `photo` with the quick-start workflow, write the three files into `out`, return the report.
 
-    Without a scale, or with 0, it is that of `scale_for`. What it will be and about how long it takes is said
-    before.
+    Without a scale, or with 0, `scale_for` chooses it. The result's size and the expected time are printed
+    first.
 
     Raises:
-        FileNotFoundError: if there is no host.
-        ValueError: if there is no photo, a file is none, or `gt` has another size than the result.
+        FileNotFoundError: if there is no ComfyUI.
+        ValueError: if a file is missing or isn't a photo, or `gt` has another size than the result.
         RuntimeError: if the host or one of its nodes fails.
     """
     lr = Image.fromarray(open_photo(photo).rgb(deep=False))
@@ -104,7 +104,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None 
 
 
 def scaled(graph: Graph, photo: tuple[int, int], scale: float | None) -> tuple[int, int]:
-    """Set the graph to that scale, or to the one for a photo of that size; the size of its result."""
+    """Set the graph's scale, by default the one for a photo of this size, and return the result's (w, h)."""
     chosen = scale or scale_for(*photo)
     _one(graph, "UGCSR_PrepareImage")["scale"] = chosen
     return result_size(*photo, chosen)
@@ -112,7 +112,7 @@ def scaled(graph: Graph, photo: tuple[int, int], scale: float | None) -> tuple[i
 
 def _run(host: Host, graph: Graph, lr: Image.Image, folder: Path) -> Image.Image:
     client = Client(host.address)
-    # Uploaded upright and as pixels, so that the host and the report mean the same photo.
+    # Uploaded as upright pixels, so that the host and the report use the same photo.
     upright = folder / "photo.png"
     lr.save(upright)
     _one(graph, "LoadImage")["image"] = client.upload(upright)
@@ -142,7 +142,7 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def _plan(photo: tuple[int, int], result: tuple[int, int], scale: float) -> str:
-    """What will be made and, on a CPU, about how long it takes after ComfyUI has started."""
+    """Return a line with the result's size and, on a CPU, the expected time after the start of ComfyUI."""
     size = f"{photo[0]}x{photo[1]} -> {result[0]}x{result[1]} px, scale {scale:g}"
     if device := accelerator():
         how_long = f"how long {device} takes isn't known before"
@@ -152,7 +152,7 @@ def _plan(photo: tuple[int, int], result: tuple[int, int], scale: float) -> str:
 
 
 def _one(graph: Graph, class_type: str) -> dict[str, Any]:
-    """The inputs of the only node of that type."""
+    """Return the inputs of the only node of that type."""
     (inputs,) = (node["inputs"] for node in graph.values() if node["class_type"] == class_type)
     return inputs
 
@@ -171,7 +171,7 @@ def _metrics(sr: Path, folder: Path, *, with_gt: bool) -> dict[str, dict[str, fl
 
 
 def _summary(report: dict[str, Any], out: Path) -> str:
-    """What a person wants to know, in a few lines."""
+    """Return a summary of the report in a few lines."""
     (w, h), (sr_w, sr_h) = report["size"]["lr"], report["size"]["sr"]
     seconds = report["seconds"]
     lines = [

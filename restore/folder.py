@@ -1,4 +1,4 @@
-"""Which photos a folder holds, where each one's result goes, and which results are there already."""
+"""The photos of a folder, the paths of their results, and a check of the results that exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from ..photos.listing import Listing, TakenNames, folded, list_photos
 from .photo import story_of
 
-LONGEST = 255  # bytes of a name on most file systems
+LONGEST = 255  # longest file name in bytes on most file systems
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Job:
     """A photo to restore.
 
     Attributes:
-        photo: its file.
-        name: its path below the folder, with slashes.
-        result: where the result goes, a .png.
+        photo: path of the photo.
+        name: its path relative to the folder, with forward slashes.
+        result: path of the result, a .png.
     """
 
     photo: Path
@@ -34,9 +34,9 @@ class Job:
 
 
 def find_jobs(where: Path, out: Path) -> tuple[list[Job], Listing]:
-    """The jobs of a photo, a list, or a folder with its sub-folders; and what was passed over.
+    """Return the jobs of a photo, a list, or a folder with its sub-folders, and the list of skipped files.
 
-    'a/b.jpg' becomes 'a/b.png'; where 'a/b.webp' stands beside it, they become 'a/b.jpg.png' and
+    The result of 'a/b.jpg' is 'a/b.png'; if 'a/b.webp' is beside it, the results are 'a/b.jpg.png' and
     'a/b.webp.png'. For a single photo `out` may be a .png.
 
     Raises:
@@ -49,7 +49,7 @@ def find_jobs(where: Path, out: Path) -> tuple[list[Job], Listing]:
     else:
         paths = [PurePosixPath(name) for name in found.photos]
         stems = Counter(folded(str(path.with_suffix(""))) for path in paths)
-        # A folder 'a.png' leaves no room for a file of that name.
+        # A folder may have the name of a result, such as 'a.png'.
         taken = TakenNames(str(parent) for path in paths for parent in path.parents)
         jobs = []
         for path, (name, file) in zip(paths, found.photos.items(), strict=True):
@@ -62,7 +62,7 @@ def find_jobs(where: Path, out: Path) -> tuple[list[Job], Listing]:
 
 
 def _results(path: PurePosixPath, *, alone: bool) -> Iterator[str]:
-    """What the result of a photo may be called, best first."""
+    """Yield the possible names of a photo's result, best first."""
     if alone:
         yield _short(path.with_suffix(".png"))
     yield _short(path.with_name(f"{path.name}.png"))
@@ -70,7 +70,7 @@ def _results(path: PurePosixPath, *, alone: bool) -> Iterator[str]:
 
 
 def _short(path: PurePosixPath) -> str:
-    """A path whose name is cut, with a hash of it behind, if it is too long for a file."""
+    """Return the path; a name that is too long for a file is cut and a hash of it is added."""
     name = os.fsencode(path.name)
     if len(name) > LONGEST:
         cut = name[: LONGEST - 24].decode("utf-8", "ignore")
@@ -79,10 +79,10 @@ def _short(path: PurePosixPath) -> str:
 
 
 def lacking(jobs: Sequence[Job], settings: dict[str, Any], *, resume: bool) -> list[Job]:
-    """The jobs whose result is not there yet, or is that of a photo that has changed since.
+    """Return the jobs whose result is missing, or was made from a photo that has changed since.
 
     Raises:
-        ValueError: if there are results and they shall not be resumed, or are not of these settings.
+        ValueError: if there are results, and `resume` is off or they were made with other settings.
     """
     there = [job for job in jobs if job.result.exists()]
     if there and not resume:
@@ -95,10 +95,10 @@ def lacking(jobs: Sequence[Job], settings: dict[str, Any], *, resume: bool) -> l
 
 
 def check_writable(out: Path) -> None:
-    """Make the folder of the results, and a file in it that is gone at once.
+    """Create the folder of the results, and check with a temporary file that it is writable.
 
     Raises:
-        OSError: if that is not possible.
+        OSError: if it isn't.
     """
     folder = out.parent if out.suffix.lower() == ".png" and not out.is_dir() else out
     try:

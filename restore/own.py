@@ -1,4 +1,4 @@
-"""A ComfyUI of our own for the time of the work, started again if it ends."""
+"""A ComfyUI that is started for the duration of the work, and started again if it ends."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .server import Host, find_host, running_host
 
 
 class OwnHost:
-    """Runs a host while in a `with` statement, on the folders of models that its ComfyUI has.
+    """Runs a host inside a `with` statement, with the models folders of its ComfyUI.
 
-    Its photos and results lie in a temporary folder, which survives the host and not us.
+    Its photos and results are in a temporary folder, which outlives a host that ends but not this object.
 
     Args:
-        comfyui: its folder; as `find_host` finds it if not given.
-        models: where its weights lie; in ComfyUI's models/ if not given.
+        comfyui: ComfyUI's folder; that of `find_host` if not given.
+        models: the models folder; ComfyUI's models/ if not given.
     """
 
     def __init__(self, comfyui: Path | None = None, models: Path | None = None) -> None:
@@ -48,11 +48,11 @@ class OwnHost:
 
     @property
     def process(self) -> int:
-        """The id of the one that runs."""
+        """The process id of the running host."""
         return self._host.process.pid
 
     def address(self) -> str:
-        """Where it answers; starts it anew if it has ended.
+        """Return the address of the host, which is started again if it has ended.
 
         Raises:
             RuntimeError: if it can't be started.

@@ -1,4 +1,4 @@
-"""A photo as the host gets it, and its result as a person keeps it."""
+"""Conversion of a photo file to the PNG for the host, and of the host's PNG to the result file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ..photos.formats import PhotoError
 from ..photos.png import AFTER_HEADER, SIGNATURE, TEXTS, chunk, chunks, text_of
 from ..photos.reader import open_photo
 
-KEY = "ugc_sr"  # of our entry in a result; the host's own are `prompt` and `workflow`
-HEAD = 1 << 22  # bytes of a result in which its story lies, which is written before the pixels
+KEY = "ugc_sr"  # name of this package's PNG entry; the host's own are `prompt` and `workflow`
+HEAD = 1 << 22  # bytes at the start of a result that hold this entry, which precedes the pixels
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Photo:
     """A photo that was read.
 
     Attributes:
-        png: its pixels, upright, sRGB of 8 bits.
-        alpha: its transparency, which Load Image would make a mask that no result has.
-        icc: its colour profile, if that is one of sRGB.
-        exif: its notes, less the orientation and the size.
-        sha256: of the file.
-        note: what of the file is not used, for a person.
+        png: its pixels as a PNG, upright, sRGB, 8 bits.
+        alpha: its transparency; Load Image would turn it into a mask, which is missing in results.
+        icc: its colour profile, if that is sRGB.
+        exif: its EXIF entries without orientation and size.
+        sha256: checksum of the file.
+        note: a message on the parts of the file that aren't used.
     """
 
     png: bytes
@@ -46,7 +46,7 @@ def read(file: Path) -> Photo:
     """Read a photo.
 
     Raises:
-        ValueError: if it is none, or can't be read; without its name.
+        ValueError: if it isn't a photo, or can't be read; the message doesn't name the file.
     """
     try:
         content = file.read_bytes() if file.is_file() else None
@@ -62,10 +62,10 @@ def read(file: Path) -> Photo:
 
 
 def finish(result: bytes, photo: Photo, story: dict[str, Any]) -> bytes:
-    """The host's PNG with the photo's transparency, profile and notes, and `story` as JSON.
+    """Return the host's PNG with the photo's transparency, profile and EXIF, and with `story` as JSON.
 
     Raises:
-        ValueError: if the result is no PNG, or one that is broken.
+        ValueError: if the result isn't a PNG, or is damaged.
     """
     if not result.startswith(SIGNATURE):
         raise ValueError("the workflow saves another format than PNG. End it with Save Image.")
@@ -85,7 +85,7 @@ def finish(result: bytes, photo: Photo, story: dict[str, Any]) -> bytes:
 
 
 def story_of(result: Path) -> dict[str, Any] | None:
-    """What `finish` wrote into a file; None if it wrote nothing into this one."""
+    """Return the `story` that `finish` wrote into a file; None if there is none."""
     try:
         with result.open("rb") as file:
             text = text_of(file.read(HEAD), KEY)
@@ -95,7 +95,7 @@ def story_of(result: Path) -> dict[str, Any] | None:
 
 
 def _joined(result: bytes, alpha: Image.Image) -> bytes:
-    """A PNG with this transparency, enlarged; one that has its own stays as it is."""
+    """Return the PNG with this transparency, enlarged; a PNG with its own transparency stays unchanged."""
     picture = open_photo(Path("result.png"), result)
     if picture.alpha:
         return result

@@ -1,4 +1,4 @@
-"""One photo through one ComfyUI, whatever becomes of the connection or of the process meanwhile."""
+"""Restoration of one photo by one ComfyUI, with retries if the connection or the process ends."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from .api import Client, Graph, anew, failure
 from .connection import AccessError, AnswerError, ServerLostError
 from .workflow import Workflow
 
-ATTEMPTS = 3  # a photo that ends its host is not tried for ever
+ATTEMPTS = 3  # attempts, so that a photo that crashes its host is given up
 FIRST_POLL_S, LAST_POLL_S = 0.05, 1.0
 FIRST_WAIT_S, LAST_WAIT_S = 0.5, 10.0
 Answer = TypeVar("Answer")
 
 
 class Restorer(Protocol):
-    """What turns a photo into its result."""
+    """The interface of an object that restores photos."""
 
     def restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
-        """The result of a photo, called `name` on the host."""
+        """Return the result of a photo, a PNG; the host stores the photo under `name`."""
         ...
 
 
 class StoppedError(Exception):
-    """A person ended the work."""
+    """The user stopped the work."""
 
 
 class Server:
-    """A ComfyUI that may go away and come back.
+    """A ComfyUI whose connection may be lost and restored.
 
     Args:
-        address: where it answers.
-        token: as of `Client`.
-        patience_s: how long to ask again when it does not.
-        tell: gets a line when it goes away, and one when it is back.
-        stop: once set, what is at work is cancelled.
-        revive: asked before each further try for where it answers now; None where others look after it.
+        address: address of the server.
+        token: as for `Client`.
+        patience_s: seconds for which requests are repeated if it does not answer.
+        tell: called with a line when the connection is lost, and when it is restored.
+        stop: once it is set, work in progress is cancelled.
+        revive: restarts the server and returns its address before each retry; None if others run the server.
     """
 
     def __init__(
@@ -62,22 +62,22 @@ class Server:
         self.revive = revive
 
     def version(self) -> str:
-        """Ask for its version, once.
+        """Return the version of ComfyUI, without retries.
 
         Raises:
             ServerLostError: if it does not answer.
-            ValueError: if something else answers.
+            ValueError: if another kind of server answers.
         """
         return self.client.version()
 
     def restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
-        """The file that the workflow saves for a photo.
+        """Return the content of the file that the workflow saves for a photo.
 
         Raises:
-            RefusedError: if the host does not take the workflow.
-            RuntimeError: if a node fails, or the host ends or loses the result three times over.
-            AccessError: if it lets this client not in any more.
-            ServerLostError: if the host does not come back.
+            RefusedError: if the host refuses the workflow.
+            RuntimeError: if a node fails, or the host ends or loses the result three times.
+            AccessError: if it refuses access.
+            ServerLostError: if the host does not answer for `patience_s`.
             StoppedError: if `stop` was set.
         """
         try:
@@ -90,7 +90,7 @@ class Server:
 
     def _restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
         forgotten = "ended"
-        deleted = None  # the node whose file was gone
+        deleted = None  # the node whose file was missing
         for _ in range(ATTEMPTS):
             uploaded = self._ask(Client.upload_as, name, png)
             graph, editor = workflow.for_photo(uploaded)
@@ -111,7 +111,7 @@ class Server:
         raise RuntimeError(f"ComfyUI {forgotten} {ATTEMPTS} times over this photo. Its log tells why.")
 
     def _follow(self, prompt: str) -> dict[str, Any] | None:
-        # The job once it has ended; None if the host has forgotten it.
+        # Returns the job once it has ended; None if the host no longer knows it.
         pause = FIRST_POLL_S
         while True:
             job = self._ask(Client.job, prompt)
@@ -124,7 +124,7 @@ class Server:
             pause = min(pause * 1.3, LAST_POLL_S)
 
     def _ask(self, request: Callable[..., Answer], *details: Any) -> Answer:
-        # For requests that may be made again.
+        # Only for requests that can be repeated safely.
         since: float | None = None
         for pause in _pauses():
             try:
@@ -142,7 +142,7 @@ class Server:
         raise AssertionError("the pauses never end")
 
     def _note(self, error: ServerLostError, since: float | None) -> float:
-        # Since when nothing answers; not for ever.
+        # Returns the time since which the server doesn't answer; raises after patience_s.
         now = time.monotonic()
         if since is None:
             self.tell(f"{self.client.address} does not answer ({error.reason}); trying again.")
@@ -163,13 +163,13 @@ def _pauses() -> Iterator[float]:
 
 
 def _queue_once(client: Client, graph: Graph, prompt: str, editor: dict[str, Any] | None) -> None:
-    # The host may have taken it before the connection broke.
+    # The host may have queued it before the connection was lost.
     if client.job(prompt) is None:
         client.queue(graph, prompt, editor=editor)
 
 
 def _saved(job: dict[str, Any], graph: Graph) -> tuple[str, dict[str, str]]:
-    # The node that saved, and the one picture of the job.
+    # Returns the node that saved, and the only picture of the job.
     if job["status"] == "failed":
         raise RuntimeError(failure(job["execution_error"], graph))
     if job["status"] != "completed":

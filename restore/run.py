@@ -1,4 +1,4 @@
-"""A list of photos restored side by side; each result is written whole or not at all."""
+"""Concurrent restoration of a list of photos; each result is written atomically."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from .workflow import Workflow
 
 @dataclass
 class Summary:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
-        made: results.
-        failed: names of photos without one.
-        fatal: what ended the run early, if it wasn't a person.
-        refused: whether that was the workflow, which no photo can mend.
+        made: number of results.
+        failed: names of the photos without a result.
+        fatal: the error that ended the run early; None if there is none, or the user stopped it.
+        refused: True if the host refused the workflow, so that every photo would fail.
     """
 
     made: int = 0
@@ -51,15 +51,15 @@ def restore_all(
 ) -> Summary:
     """Restore the photos of `jobs`, with a progress bar on a terminal.
 
-    A photo that can't be restored gets one line on stderr, and the rest goes on.
+    A photo that can't be restored is reported in one line on stderr; the others are still restored.
 
     Args:
-        jobs: what is lacking.
-        total: photos in all, for the bar.
-        restorers: each works on one photo at a time.
-        workflow: what they run.
-        story: goes into each result, with the photo's name and checksum.
-        stop: set when this returns or raises, so that nothing goes on behind it.
+        jobs: the photos to restore.
+        total: number of all photos, for the progress bar.
+        restorers: each restores one photo at a time.
+        workflow: the workflow to run.
+        story: stored in each result, with the photo's name and checksum added.
+        stop: set when this function ends, so that no work continues.
     """
     summary = Summary()
     begun = total - len(jobs)
@@ -74,7 +74,7 @@ def restore_all(
                 bar.update()
     except RefusedError as error:
         summary.fatal, summary.refused = str(error), True
-    except OSError as error:  # of the disk, or of the connection; a photo's are its own problem
+    except OSError as error:  # errors of the disk or of the connection, which end the run
         summary.fatal = f"{error.filename or 'OUT'}: {error.strerror}" if error.errno else str(error)
     finally:
         bar.close()
@@ -88,7 +88,7 @@ def _work(
     story: dict[str, Any],
     stop: threading.Event,
 ) -> Generator[tuple[str, str | None, str | None]]:
-    """The name of each photo, what is wrong with it, and what of it was not used, as they end."""
+    """Yield (name, error or None, note or None) of each photo when it is done."""
     free: SimpleQueue[Restorer] = SimpleQueue()
     for restorer in restorers:
         free.put(restorer)
@@ -130,12 +130,12 @@ def _one(
 
 
 def _size(png: bytes) -> tuple[int, int]:
-    """Width and height, from the header."""
+    """Return (width, height) from a PNG's header."""
     width, height = struct.unpack(">II", png[16:24])
     return width, height
 
 
 def _upload_name(name: str, sha256: str) -> str:
-    """A name that every host takes, and that no other photo has."""
+    """Return a name that every host accepts and that is unique to the photo."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", PurePosixPath(name).stem)[:60]
     return f"{stem}-{sha256[:12]}.png"

@@ -1,4 +1,4 @@
-"""ComfyUI as a child process: started on a free port, watched until it answers, ended with all it started."""
+"""ComfyUI as a child process: it is started on a free port, and ended with all its own child processes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..processes import ENDS_WITH_US
 from .connection import AccessError, AnswerError, Connection, ServerLostError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-# Nothing is looked up online, opened in a browser or kept in a database. An upload may have 1 GiB: 3 bytes
-# for each of 256 megapixels, and what PNG adds.
+# ComfyUI makes no online requests, opens no browser and keeps no database. The upload limit is 1 GiB: 3 bytes
+# for each of 256 megapixels, and PNG's overhead.
 FLAGS = ("--disable-api-nodes", "--disable-auto-launch", "--database-url", "sqlite:///:memory:")
 FLAGS += ("--max-upload-size", "1024")
-BOOT_LIMIT_S = 180  # a cold boot takes 8 to 14 s on two cores
+BOOT_LIMIT_S = 180  # a first start takes 8 to 14 s on two cores
 STOP_LIMIT_S = 10
 LOG_TAIL_LINES = 25
 
@@ -36,14 +36,14 @@ class Host:
 
 
 def find_host(given: Path | None = None) -> Path:
-    """The ComfyUI folder that is given, or the first there is of three.
+    """Return the given ComfyUI folder, or the first that exists of three.
 
-    They are the one that COMFYUI_PATH names, the one that this package lies in, and that of `make setup`.
+    The three are the one that COMFYUI_PATH names, the one around this package, and that of `make setup`.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if there is no ComfyUI.
     """
-    around = Path(__file__).absolute().parents[3]  # of custom_nodes/ugc_sr/restore, not past a link
+    around = Path(__file__).absolute().parents[3]  # above custom_nodes/ugc_sr/restore; follows no link
     own = around if (around / "main.py").is_file() else CHECKOUT / ".host" / "ComfyUI"
     folder = Path(given or os.environ.get("COMFYUI_PATH") or own).absolute()
     if not (folder / "main.py").is_file():
@@ -52,10 +52,10 @@ def find_host(given: Path | None = None) -> Path:
 
 
 def accelerator() -> str | None:
-    """Name of what ComfyUI computes on here, such as a graphics card; None where that is the CPU."""
-    import torch  # takes seconds
+    """Return the name of the device that ComfyUI uses here, such as a graphics card; None for the CPU."""
+    import torch  # importing it takes seconds
 
-    for kind in ("cuda", "xpu", "npu", "mlu"):  # ROCm calls itself cuda
+    for kind in ("cuda", "xpu", "npu", "mlu"):  # ROCm's device type is cuda, too
         device = getattr(torch, kind, None)
         if device is not None and device.is_available():
             return device.get_device_name()
@@ -72,19 +72,19 @@ def running_host(
     environment: Mapping[str, str] | None = None,
     flags: Sequence[str] = (),
 ) -> Iterator[Host]:
-    """Start a host, yield it when it answers, end it.
+    """Start a host, yield it when it answers, and end it afterwards.
 
     Args:
         host: the ComfyUI folder.
         base: empty folder for its input, output, models and log.
-        cpu: compute on the CPU; if not given, where there is no GPU.
-        extensions: custom nodes by name; this checkout alone if not given.
-        environment: variables that it gets on top of ours.
-        flags: of its command line, besides ours.
+        cpu: compute on the CPU; if None, only on machines without a GPU.
+        extensions: name -> folder of custom nodes; only this checkout if not given.
+        environment: additional environment variables.
+        flags: additional command-line options.
 
     Raises:
-        OSError: what the work with it raises.
-        RuntimeError: the same; and if it ends, or doesn't answer in time, with the end of its log.
+        OSError: if the `with` block raises it.
+        RuntimeError: if the host ends, or doesn't answer in time; the message has the end of its log.
     """
     nodes = base / "custom_nodes"
     nodes.mkdir(parents=True)

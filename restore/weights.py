@@ -1,4 +1,4 @@
-"""Which weights a workflow works with: their names, and checksums of those that can be seen from here."""
+"""The weights that a workflow uses: their names, and the checksums of those that this machine can read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .workflow import weights_named
 
 BUNDLED = CHECKOUT / "models" / "bundled" / "nano.safetensors"
 BLOCK = 1 << 20
-# Input of a loader, or of one class of loaders alone -> folders of models/ that it reads.
+# Input of a loader, or of one class of loaders only -> folders of models/ that it reads.
 FOLDERS = {
     "adapter_name": ("model_patches",),
     "encoder_name": ("sam2",),
@@ -28,11 +28,11 @@ FOLDERS = {
 
 
 def checksums(graph: Graph, models: Path | None) -> dict[str, str | None]:
-    """The sha256 of each file of weights by its name; None for those that can't be told from here.
+    """Return name -> sha256 of each file of weights; None for a file that can't be identified.
 
-    Those are not below `models`, or are named by a loader whose folder isn't known here while several folders
-    hold different files of that name. A name that stands for a folder gives the .safetensors files in it. A
-    name that loaders read from several folders has the folder in front.
+    That is a file that isn't below `models`, or whose loader isn't known here while several folders hold
+    different files of that name. The name of a folder gives the .safetensors files in it. A name that loaders
+    read from several folders has the folder in front.
     """
     found: dict[str, str | None] = {}
     if any(node["class_type"] == "UGCSR_LoadNanoModel" for node in graph.values()):

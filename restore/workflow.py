@@ -1,4 +1,4 @@
-"""A workflow that takes one photo and saves one: found by name or file, and set as a person asks."""
+"""A workflow that loads one photo and saves one: found by name or file, with the user's settings applied."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .server import CHECKOUT
 SUFFIX = ".api.json"
 SHIPPED = {file.name.removesuffix(SUFFIX): file for file in sorted(Path(__file__).parent.rglob(f"*{SUFFIX}"))}
 ENDS = {"LoadImage": "Load Image", "SaveImage": "Save Image"}
-AUTO, AUTO_VALUE = "auto", 0.0  # a scale by each photo's size: to a person, and in Prepare Photo
-SEEDS = ("seed", "noise_seed")  # what the editor follows with a menu of its own, but on subgraphs
-COMPARE, COMPARISON = "ImageCompare", "IMAGECOMPARE"  # a slider for the eye, and its widget, never saved
+AUTO, AUTO_VALUE = "auto", 0.0  # a scale by each photo's size: as an option, and in Prepare Photo
+SEEDS = ("seed", "noise_seed")  # inputs after which the editor adds a menu, except on subgraphs
+COMPARE, COMPARISON = "ImageCompare", "IMAGECOMPARE"  # a display-only slider, and its widget
 
 
 @dataclass(frozen=True, eq=False)
 class Workflow:
-    """A graph in API format, and the same in the editor's where it is known.
+    """A graph in API format and, if known, in the editor's format.
 
     Attributes:
-        name: of the shipped one, or of the file.
-        graph: as the host takes it.
-        editor: as the editor shows it, with the same node ids; None if not known.
+        name: name of the shipped workflow, or of the file.
+        graph: the graph in API format.
+        editor: the graph in the editor's format, with the same node ids; None if unknown.
     """
 
     name: str
@@ -38,28 +38,28 @@ class Workflow:
     editor: dict[str, Any] | None = None
 
     def for_size(self, width: int, height: int) -> Workflow:
-        """The same with the scale for a photo of that size where it is left to the photo."""
-        from ..sample.frame import scale_for  # and with it torch, which takes seconds
+        """Return the workflow with the scale for a photo of this size in pixels, if it is set to auto."""
+        from ..sample.frame import scale_for  # imports torch, which takes seconds
 
         if self.settings()["scale"] != AUTO:
             return self
         return adjust(self, preset=None, scale=scale_for(width, height), seed=None)
 
     def for_photo(self, name: str) -> tuple[Graph, dict[str, Any] | None]:
-        """Both, for an uploaded photo."""
+        """Return (graph, editor) for an uploaded photo of that name."""
         graph = copy.deepcopy(self.graph)
         for node in _all(graph, "LoadImage"):
             node["inputs"]["image"] = name
         return graph, _follow(self.editor, graph) if self.editor else None
 
     def sha256(self) -> str:
-        """Of all that decides about the result, but for the photo."""
+        """The checksum of everything that determines the result, except the photo."""
         graph, _ = self.for_photo("")
         deciding = {node: (entry["class_type"], entry["inputs"]) for node, entry in graph.items()}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def settings(self) -> dict[str, Any]:
-        """The preset, scale and seed that it works with; None for those that it has no input for."""
+        """The preset, scale and seed of the workflow; None for those that it has no input for."""
         scale = _first(self.graph, "UGCSR_PrepareImage", "scale")
         return {
             "preset": _first(self.graph, "UGCSR_RestorationPreset", "preset") or _own_preset(self.graph),
@@ -71,17 +71,17 @@ class Workflow:
 
 
 def fitting() -> list[str]:
-    """Names of the shipped workflows that take one photo and save one."""
+    """Return the names of the shipped workflows that load one photo and save one."""
     graphs = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in SHIPPED.items()}
     return [name for name, graph in graphs.items() if all(len(_all(graph, kind)) == 1 for kind in ENDS)]
 
 
 def find(name: str) -> Workflow:
-    """A shipped workflow by name, or any by its file.
+    """Return a shipped workflow by name, or any workflow by its file.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: if it is no workflow in API format that loads one photo and saves one.
+        ValueError: if it isn't a workflow in API format that loads one photo and saves one.
     """
     file = SHIPPED.get(name, Path(name))
     if not file.is_file():
@@ -98,7 +98,7 @@ def find(name: str) -> Workflow:
 
 
 def read_graph(file: Path) -> Graph:
-    """A graph in API format, with one Load Image and one Save Image, and without sliders.
+    """Return a graph in API format with one Load Image and one Save Image; its sliders are removed.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -127,12 +127,12 @@ def read_graph(file: Path) -> Graph:
 
 
 def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed: int | None) -> Workflow:
-    """The workflow with what a person asked for; what is None stays as it is, or as a file of theirs has it.
+    """Return the workflow with these settings; None keeps the workflow's own value.
 
-    Of a shipped workflow no person has chosen the scale: None leaves it to each photo.
+    The scale of a shipped workflow isn't a choice of the user's, so None sets it to auto there.
 
     Raises:
-        ValueError: if it has no input for one of them.
+        ValueError: if it has no input for one of the settings.
     """
     graph = copy.deepcopy(workflow.graph)
     changed = Workflow(workflow.name, graph, workflow.editor)
@@ -156,7 +156,7 @@ def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed:
 
 
 def weights_named(graph: Graph) -> list[tuple[str, str, str]]:
-    """The weights that its loaders name: (name, the loader's class, the input)."""
+    """Return (name, class of the loader, input) of all weights that the graph's loaders name."""
     names = {
         (value, node["class_type"], name)
         for node in graph.values()
@@ -179,7 +179,7 @@ def _set(
 
 
 def _places(graph: Graph, kind: str | None, name: str) -> list[tuple[dict[str, Any], str]]:
-    """The inputs of that name that hold a value and no link."""
+    """Return the inputs of that name that hold a value instead of a link."""
     return [
         (node["inputs"], name)
         for node in graph.values()
@@ -192,7 +192,7 @@ def _first(graph: Graph, kind: str | None, name: str) -> Any:
 
 
 def _own_preset(graph: Graph) -> str | None:
-    """The bundled model has one way to work, which is a preset of its name."""
+    """Return the preset of the bundled model, if the graph loads it; it has only one."""
     return "nano" if _all(graph, "UGCSR_LoadNanoModel") else None
 
 
@@ -201,14 +201,14 @@ def _all(graph: Graph, kind: str) -> list[dict[str, Any]]:
 
 
 def _follow(editor: Mapping[str, Any], graph: Graph) -> dict[str, Any] | None:
-    """The editor's file with the graph's values, which it keeps by position; None if it can't be sure."""
+    """Return the editor's file with the graph's values, stored by position; None if that is ambiguous."""
     followed = copy.deepcopy(dict(editor))
     subgraphs = {one["id"]: one for one in followed.get("definitions", {}).get("subgraphs", ())}
     seen: set[int] = set()
     for prefix, node, inputs in _editor_nodes(followed["nodes"], "", subgraphs, graph):
         before = node.get("widgets_values") or []
         values = _widget_values(node, inputs, subgraph=node["type"] in subgraphs)
-        again = id(node) in seen  # a node of a subgraph that stands in the graph more than once
+        again = id(node) in seen  # a node of a subgraph that is used more than once
         if len(values) != len(before) or (again and values != before):
             return None
         node["widgets_values"] = values
@@ -220,7 +220,7 @@ def _follow(editor: Mapping[str, Any], graph: Graph) -> dict[str, Any] | None:
 def _editor_nodes(
     nodes: Sequence[dict[str, Any]], prefix: str, subgraphs: Mapping[str, Any], graph: Graph
 ) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Nodes of the editor's file that the graph has, with what the graph sets on them."""
+    """Yield the nodes of the editor's file that the graph contains, with the graph's values for them."""
     for node in nodes:
         key = f"{prefix}{node['id']}"
         if definition := subgraphs.get(node["type"]):
@@ -231,7 +231,7 @@ def _editor_nodes(
 
 
 def _promoted(definition: Mapping[str, Any], prefix: str, graph: Graph) -> Iterator[tuple[str, Any]]:
-    """What the graph sets on the inputs of a subgraph: on the first node that each leads to."""
+    """Yield the graph's values for the inputs of a subgraph, from the first node that each is linked to."""
     nodes = {node["id"]: node for node in definition["nodes"]}
     targets = {link["id"]: (link["target_id"], link["target_slot"]) for link in definition["links"]}
     for one in definition["inputs"]:
@@ -242,7 +242,7 @@ def _promoted(definition: Mapping[str, Any], prefix: str, graph: Graph) -> Itera
 
 
 def _widget_values(node: Mapping[str, Any], inputs: Mapping[str, Any], *, subgraph: bool) -> list[Any]:
-    """A value for each widget: the graph's, or the saved one where a link sets it."""
+    """Return a value for each widget: the graph's, or the saved one if a link sets it."""
     values: list[Any] = []
     kept = iter(node.get("widgets_values") or [])
     for socket in node.get("inputs", []):

@@ -1,4 +1,4 @@
-"""Draw the registry's icon and banner: python scripts/artwork.py RESTORED.png (what `make demo` left)."""
+"""Draws the registry's icon and banner: python scripts/artwork.py RESTORED.png (from `make demo`)."""
 
 import sys
 from pathlib import Path
@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 ICON_PX = 400
 BANNER_PX = (1260, 540)  # 21:9
-SHARPER = 4  # drawn larger, then averaged down
-BLOCK_PX = 40  # of the icon's coarse half
+SHARPER = 4  # supersampling factor
+BLOCK_PX = 40  # block size of the icon's coarse half
 INK, PAPER, SKY, SUN, FAR, NEAR = "#101820", "#f4f1ea", "#7fb2d9", "#ffd166", "#3c6e8f", "#1f4257"
 
 
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def icon() -> Image.Image:
-    """A landscape, coarse on the left of a diagonal and sharp on the right."""
+    """Return the icon: a landscape, coarse on the left of a diagonal and sharp on the right."""
     sharp = _landscape(ICON_PX * SHARPER).resize((ICON_PX, ICON_PX), Image.Resampling.BOX)
     cells = ICON_PX // BLOCK_PX
     coarse = sharp.resize((cells, cells), Image.Resampling.BOX).resize(sharp.size, Image.Resampling.NEAREST)
@@ -44,7 +44,7 @@ def icon() -> Image.Image:
 
 
 def banner(lr: Image.Image, restored: Image.Image) -> Image.Image:
-    """The name beside the demo's photo, before and after."""
+    """Return the banner: the name beside the demo's photo, before and after."""
     width, height = BANNER_PX
     picture = Image.new("RGB", BANNER_PX, INK)
     size = height // 2, height

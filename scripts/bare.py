@@ -1,7 +1,7 @@
-"""Run a command as on a bare machine: `python scripts/bare.py make quick`.
+"""Runs a command without system fonts and network: `python scripts/bare.py make quick`.
 
-No font of the system can be found, and no address but this machine's own can be reached. Where namespaces
-can't be made (other systems, some containers), only the variables that lead to fonts are changed.
+The command finds no font of the system, and reaches no address but this machine's own. On systems without
+namespaces (other systems than Linux, some containers) only the variables that lead to fonts are changed.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ SET_FLAGS, UP_AND_RUNNING = 0x8914, 0x41  # SIOCSIFFLAGS, IFF_UP | IFF_RUNNING
 
 
 def main() -> int:
-    """Run it and end with its status."""
+    """Run the command and return its exit status."""
     command = sys.argv[1:]
     if command[:1] == [INSIDE]:
         hide_fonts()
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def namespaces() -> list[str]:
-    """The command that runs another in namespaces of its own; empty where none can."""
+    """Return the command prefix that creates new namespaces; empty if the system doesn't allow it."""
     for own in ([], ["--map-root-user"]):
         command = ["unshare", *own, "--mount", "--net"]
         try:
@@ -49,14 +49,14 @@ def namespaces() -> list[str]:
 
 
 def hide_fonts() -> None:
-    """Lay an empty folder over each that has fonts; the namespace's end takes it away."""
+    """Mount an empty folder over each folder of fonts; the mounts end with the namespace."""
     for folder in FONTS:
         if Path(folder).is_dir():
             subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
 
 
 def start_loopback() -> None:
-    """A new network namespace has 127.0.0.1, but turned off."""
+    """Switch on the loopback device, which is off in a new network namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sh", b"lo", UP_AND_RUNNING))
 

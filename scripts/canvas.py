@@ -1,4 +1,4 @@
-"""Draws a graph as the editor's file: columns of nodes, links, notes, and the app in front of them."""
+"""Writes a graph in the editor's format: columns of nodes, links, notes, and the app."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .graph import EDGE, HOME, IN, OUT, PACKAGE, SLOT, App, Graph, Json, Node, S
 VERSION = "0.1.0"
 CORE, CORE_VERSION = "comfy-core", "0.30.0"
 
-# Pixels of the editor's canvas.
+# Lengths in pixels of the editor's canvas.
 LEFT, TOP, GAP, MARGIN, TITLE = 40, 140, 50, 20, 30
 HEAD, NOTE_WIDTH, NOTE_LINE, NOTE_LETTERS = 80, 420, 16, 68
 COLORS = ("#3f789e", "#8A8", "#b58b2a", "#a1309b")
 
-# What an app says while a node of that type runs; without it, "Running" or what the type's name suggests.
+# Text that an app shows while a node of that type runs; the default is "Running" or the type's name.
 STAGES = {
     "UGCSR_LoadNanoModel": "Loading the model",
     "UGCSR_PrepareImage": "Enlarging the photo",
@@ -35,16 +35,16 @@ STAGES = {
 
 
 def drawn(graph: Graph) -> Json:
-    """What the editor saves of the graph."""
+    """Return the graph in the editor's format."""
     return _Sheet(graph).file()
 
 
 class _Sheet:
-    """Lays a graph out and writes it down."""
+    """The layout of one graph."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.links: list[tuple[Socket, int, int]] = []  # from, to node, to slot
+        self.links: list[tuple[Socket, int, int]] = []  # source, target node, target slot
         self.notes: list[Json] = []
         self.groups = list(self._place())
         self.sockets = {node.id: self._sockets(node) for node in graph.nodes}
@@ -53,7 +53,7 @@ class _Sheet:
         self.nodes = [self._node(order, node) for order, node in enumerate(graph.nodes)]
 
     def file(self) -> Json:
-        """What the editor saves."""
+        """Return the content of a workflow file."""
         graph = self.graph
         if graph.note:
             self._note(graph.note, (LEFT - NOTE_WIDTH - 2 * GAP, TOP - HEAD), NOTE_WIDTH, "Read me")
@@ -80,7 +80,7 @@ class _Sheet:
         }
 
     def subgraph(self) -> Json:
-        """The same as a definition inside another file."""
+        """Return the graph as the definition of a subgraph inside another file."""
         graph = self.graph
         right = max(node.pos[0] + node.width for node in graph.nodes) + 2 * GAP
         inputs = [(one.name, one.type) for one in graph.outer_inputs]
@@ -121,7 +121,7 @@ class _Sheet:
         }
 
     def _end(self, side: int, slot: int, name: str, type_: str, left: int) -> Json:
-        """An input or output of a subgraph."""
+        """Return the entry of an input or output of a subgraph."""
         linked = [
             number
             for number, (socket, node, target) in self._numbered()
@@ -137,7 +137,7 @@ class _Sheet:
         }
 
     def _place(self) -> Iterator[Json]:
-        """Give every node its place, and every column its group."""
+        """Set the position of every node, and yield the group of every column."""
         left = LEFT
         for number, (title, column) in enumerate(self.graph.columns.items()):
             begin = top = TOP + column.down
@@ -168,12 +168,12 @@ class _Sheet:
         return self.graph.first + len(self.links) - 1
 
     def _numbered(self) -> Iterator[tuple[int, tuple[Socket, int, int]]]:
-        """Links by their ids, which like those of nodes are a file's own."""
+        """Yield (id, link); the ids are unique in a file, as those of nodes are."""
         return enumerate(self.links, self.graph.first)
 
     def _sockets(self, node: Node) -> list[Json]:
         sockets: list[Json] = []
-        # Plain ones come first, as the editor writes them.
+        # Inputs without widgets come first, as in the editor's files.
         for one in sorted(node.inputs, key=lambda one: one.widget):
             value = node.values.get(one.name)
             sockets.append(
@@ -228,7 +228,7 @@ class _Sheet:
         }
 
     def _from(self, node: int, slot: int) -> list[int]:
-        """The links that leave a socket."""
+        """Return the ids of the links from an output."""
         return [
             number
             for number, (socket, _, _) in self._numbered()
@@ -236,7 +236,7 @@ class _Sheet:
         ]
 
     def _note(self, text: str, pos: tuple[int, int], width: int, title: str = "") -> Json:
-        """A note as wide as that and as tall as its words need."""
+        """Return a note of that width, and of the height that its text needs."""
         letters = NOTE_LETTERS * width // NOTE_WIDTH
         lines = sum(1 + len(line) // letters for line in text.splitlines())
         number = len(self.graph.nodes) + len(self.notes)
@@ -261,12 +261,12 @@ class _Sheet:
 
 
 def _link_type(socket: Socket) -> str:
-    """The type of a link, in one word also where a node lists a menu's choices: frontend 1.58 needs it."""
+    """Return the type of a link as one word, also for a menu, as frontend 1.58 requires."""
     return socket.type if isinstance(socket.type, str) else "COMBO"
 
 
 def _app(app: App) -> Json:
-    """What the editor reads of an app."""
+    """Return an app's definition in the editor's format."""
     inputs = [
         [str(node.id), name, *([{"description": words}] if words else [])] for node, name, words in app.inputs
     ]

@@ -1,4 +1,4 @@
-"""The headless Chromium of the browser tests: an npm package brings it, so that nobody needs to be root."""
+"""The headless Chromium of the browser tests, from an npm package, so that no root rights are needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sources import reason, run, say
 PACKAGE, VERSION = "@sparticuz/chromium", "153.0.0"
 ARCHIVE_SHA256 = "20e5656fcdcf4118ede85edfb9d6bb9cc1bbb7ffb8b75622fffbcf36a835c3c0"
 
-# Packed by Brotli, which Node unpacks. The libraries are those that a machine without a desktop lacks.
+# Compressed by Brotli, which Node.js unpacks. The libraries are those that machines without a desktop lack.
 BINARY = "bin/chromium.br"
 TARS = ("bin/al2023.tar.br", "bin/fonts.tar.br", "bin/swiftshader.tar.br")
 UNPACK = """
@@ -23,16 +23,16 @@ const { createReadStream, createWriteStream } = require("fs")
 const [packed, unpacked] = process.argv.slice(1)
 createReadStream(packed).pipe(require("zlib").createBrotliDecompress()).pipe(createWriteStream(unpacked))
 """
-# In place of the package's own, which names folders of a cloud's machines.
+# Replaces the package's own configuration, which names folders of a cloud's machines.
 FONTS = '<?xml version="1.0"?>\n<fontconfig><dir prefix="relative">fonts</dir></fontconfig>\n'
 
 
 def get_chromium(target: Path, python: Path) -> None:
-    """Fill the folder with Chromium, its libraries and fonts; where it can't be had, it stays empty.
+    """Fill a folder with Chromium, its libraries and fonts; it stays empty if the download fails.
 
     Args:
         target: a new folder.
-        python: of the environment that Node.js is in.
+        python: Python of the environment with Node.js.
     """
     target.mkdir()
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
@@ -47,10 +47,10 @@ def get_chromium(target: Path, python: Path) -> None:
 
 
 def _archive(folder: Path, python: Path) -> Path:
-    """The package, unpacked in the folder; none of its code is run.
+    """Return the unpacked package inside the folder; none of its code is run.
 
     Raises:
-        ValueError: if it has another hash.
+        ValueError: if the archive has another hash.
     """
     npm = _node(python).parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     command = [_node(python), npm, "pack", "--silent", "--cache", folder / "cache"]
@@ -73,7 +73,7 @@ def _unpack(package: Path, target: Path, python: Path) -> None:
     (target / "fonts.conf").write_text(FONTS)
     run(_node(python), "-e", UNPACK, package / BINARY, package / "chromium")
     (package / "chromium").chmod(0o755)
-    (package / "chromium").rename(target / "chromium")  # last, for it is what others look for
+    (package / "chromium").rename(target / "chromium")  # last: it marks the folder complete
 
 
 def _node(python: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Write the nodes' own words into locales/en, as the editor looks them up: python scripts/english.py."""
+"""Writes the nodes' English texts into locales/en, with the editor's keys: python scripts/english.py."""
 
 import json
 import tempfile
@@ -11,13 +11,13 @@ from ugc_sr.restore.server import CHECKOUT, find_host, running_host
 
 PREFIX = "UGCSR_"
 WORDS = CHECKOUT / "locales" / "en" / "nodeDefs.json"
-# Their tooltips add what lies in the models folder and can't be listed; a translation would hide that.
+# Their tooltips also name files in the models folder that can't be listed; a translation would hide that.
 TOLD_BY_THE_NODE = ("encoder_name", "adapter_name", "control_net_name")
 SEED = "control_after_generate"
 
 
 def main() -> None:
-    """Ask a ComfyUI for the nodes, and write their words."""
+    """Get the node definitions from a ComfyUI, and write their texts."""
     with tempfile.TemporaryDirectory() as base, running_host(find_host(), Path(base), cpu=True) as host:
         words = english(Client(host.address).node_definitions())
     replace_file(WORDS, (json.dumps(words, ensure_ascii=False, indent=2) + "\n").encode())
@@ -25,15 +25,15 @@ def main() -> None:
 
 
 def english(definitions: dict[str, Any]) -> dict[str, Any]:
-    """The words of our nodes in the form of nodeDefs.json, from the answer to /object_info."""
+    """Return the texts of this extension's nodes as in nodeDefs.json, from the answer to /object_info."""
     return {name: _node(node) for name, node in definitions.items() if name.startswith(PREFIX)}
 
 
 def inputs(node: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The options of every input that a person sees, by the name that the editor looks it up by.
+    """Return the editor's lookup name -> options of every visible input.
 
-    Sockets that appear one after the other are looked up as GROUP_PREFIX0, GROUP_PREFIX1 and so on, and a
-    seed's second widget by a name that the schema doesn't hold.
+    The lookup names of growing inputs are GROUP_PREFIX0, GROUP_PREFIX1 and so on. The second widget of a seed
+    has a name that the schema doesn't contain.
     """
     found: dict[str, dict[str, Any]] = {}
     for group in ("required", "optional"):

@@ -1,4 +1,4 @@
-"""Describes graphs of ComfyUI: `canvas` draws one for the editor, `Graph.to_api` gives its API format."""
+"""Descriptions of ComfyUI graphs; `canvas` writes the editor's format, `Graph.to_api` the API format."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 Json = dict[str, Any]
 
 PACKAGE = "ugc-super-resolution"
-HOME = uuid.uuid5(uuid.NAMESPACE_DNS, PACKAGE)  # ids of files and subgraphs, the same every time
+HOME = uuid.uuid5(uuid.NAMESPACE_DNS, PACKAGE)  # namespace of the reproducible ids of files and subgraphs
 
-COMPARISON = "IMAGECOMPARE"  # the slider of Image Compare
+COMPARISON = "IMAGECOMPARE"  # type of Image Compare's slider
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", COMPARISON)
-IN, OUT = -10, -20  # the nodes that stand for a subgraph's inputs and outputs
+IN, OUT = -10, -20  # ids of the nodes for a subgraph's inputs and outputs
 
-# Pixels of the editor's canvas that a node takes.
+# Heights of a node's parts in pixels of the editor's canvas.
 SLOT, WIDGET, TEXT, COMPARED, EDGE = 20, 24, 90, 350, 16
 
 
@@ -27,12 +27,12 @@ class Socket:
     node: int
     slot: int
     type: str
-    value: Any = None  # what an input of the subgraph begins with, if it is a widget
+    value: Any = None  # default of a subgraph's input, if it is a widget
 
 
 @dataclass(frozen=True)
 class Input:
-    """An input as a node declares it."""
+    """The declaration of a node's input."""
 
     name: str
     type: str
@@ -42,32 +42,32 @@ class Input:
 
     @property
     def widget(self) -> bool:
-        """Whether the editor draws a widget for it."""
+        """True if the editor draws a widget for it."""
         return self.type.split(",")[0] in WIDGETS
 
     @property
     def seed(self) -> bool:
-        """Whether the editor keeps behind it what it does after each run."""
+        """True if the editor adds the menu 'control after generate' after it."""
         return bool(self.options.get("control_after_generate"))
 
     @property
     def upload(self) -> bool:
-        """Whether the editor puts a button behind it."""
+        """True if the editor adds an upload button after it."""
         return bool(self.options.get("image_upload"))
 
     @property
     def height(self) -> int:
-        """Pixels that its widget takes."""
+        """The height of its widget in pixels."""
         if self.options.get("multiline"):
             return TEXT
         return COMPARED if self.type == COMPARISON else WIDGET * (1 + self.seed + self.upload)
 
     def default(self) -> Any:
-        """What the widget begins with."""
+        """The default value of the widget."""
         if "default" in self.options:
             return self.options["default"]
         if self.type == COMPARISON:
-            return {"__value__": ["", ""]}  # how the editor writes a list that is no link
+            return {"__value__": ["", ""]}  # the editor's form of a list that isn't a link
         return "" if self.type == "STRING" else self.options["options"][0]
 
 
@@ -82,9 +82,9 @@ class Node:
     title: str
     models: Sequence[Json]
     width: int
-    picture: int  # pixels of height for what it shows
-    after: str  # what the seed does after each run
-    labels: dict[str, str] = field(default_factory=dict)  # words in place of an input's name
+    picture: int  # height in pixels of the node's preview
+    after: str  # value of 'control after generate'
+    labels: dict[str, str] = field(default_factory=dict)  # label instead of an input's name
     pos: tuple[int, int] = (0, 0)
 
     def __getitem__(self, output: str) -> Socket:
@@ -93,22 +93,22 @@ class Node:
 
     @property
     def inputs(self) -> list[Input]:
-        """In the order in which the node declares them."""
+        """The inputs in the order of the node's declaration."""
         return list(_inputs(self.definition, self.values))
 
     @property
     def height(self) -> int:
-        """What the editor needs to draw it."""
+        """The height in pixels that the editor needs for it."""
         rows = max(sum(not one.widget for one in self.inputs), len(self.definition["output"]))
         widgets = sum(one.height for one in self.inputs if one.widget)
         return EDGE + SLOT * rows + widgets + self.picture
 
     def api(self) -> Json:
-        """Values and sockets of all inputs that have one, as the editor exports them."""
+        """Return the values and links of all inputs that have one, in API format."""
         return {one.name: self._value(one) for one in self.inputs if one.widget or one.name in self.values}
 
     def widget_values(self) -> list[Any]:
-        """What the editor saves: a value for each widget, by position, also where a link sets it."""
+        """Return the value of each widget by position, as the editor saves it, also for linked ones."""
         values = []
         for one in self.inputs:
             if one.widget:
@@ -116,7 +116,7 @@ class Node:
                 if isinstance(value, Socket):
                     value = one.default() if value.value is None else value.value
                 if one.type == COMPARISON:
-                    continue  # the editor fills it and saves nothing
+                    continue  # the editor sets it and saves nothing
                 values.append(value)
                 if one.seed:
                     values.append(self.after)
@@ -130,7 +130,7 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """Nodes below each other, a group of the editor if framed; what its note says; where it begins."""
+    """A column of nodes, an editor's group if framed, with the text of its note and its position."""
 
     width: int
     says: str
@@ -141,12 +141,12 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class App:
-    """What the editor's app shows of a graph.
+    """The editor's app of a graph.
 
     Attributes:
-        inputs: (node, input, words about it), in their order.
+        inputs: (node, input, description), in the order of the form.
         outputs: the nodes whose results it shows.
-        first: whether the graph opens as its app.
+        first: True if the graph opens as its app.
     """
 
     inputs: Sequence[tuple[Node, str, str]]
@@ -158,15 +158,15 @@ class App:
 class Graph:
     """A graph, or a subgraph where it has inputs and outputs.
 
-    Nodes stand below each other in columns, each of which is a group of the editor.
+    Nodes are arranged in columns; each column is a group of the editor.
     """
 
     name: str
-    definitions: Mapping[str, Json]  # of all nodes, as the host's /object_info tells
+    definitions: Mapping[str, Json]  # node definitions from the host's /object_info
     description: str = ""
     category: str = ""
     note: str = ""
-    first: int = 1  # id of the first node; no two nodes of a file share one, in subgraphs neither
+    first: int = 1  # id of the first node; ids are unique in a file, including its subgraphs
     nodes: list[Node] = field(default_factory=list)
     columns: dict[str, Column] = field(default_factory=dict)
     current: str = ""
@@ -177,13 +177,13 @@ class Graph:
 
     @property
     def id(self) -> str:
-        """The same every time."""
+        """The id of the file or subgraph; it is reproducible."""
         return str(uuid.uuid5(HOME, self.name))
 
     def column(
         self, title: str, width: int = 320, says: str = "", *, down: int = 0, framed: bool = True
     ) -> None:
-        """Begin a column, so many pixels down, or go back to one; nodes that are added stand in it."""
+        """Begin a column `down` pixels below the top, or return to one; added nodes are placed in it."""
         self.current = title
         self.columns.setdefault(title, Column(width, says, down, framed))
 
@@ -220,21 +220,21 @@ class Graph:
         return node
 
     def input(self, name: str, type_: str, like: str = "", **options: Any) -> Socket:
-        """Let the subgraph have an input: of a type, or like an input of a node type with other options."""
+        """Add an input to the subgraph, of a type or like a node type's input, and return its socket."""
         if like:
             (found,) = (one for one in _inputs(self.definitions[type_], {}) if one.name == like)
-            # The editor keeps no 'control after generate' for a widget of a subgraph.
+            # The editor has no 'control after generate' for a widget of a subgraph.
             type_, options = found.type, found.options | {"control_after_generate": False} | options
         made = Input(name, type_, optional=False, options=options)
         self.outer_inputs.append(made)
         return Socket(IN, len(self.outer_inputs) - 1, type_, made.default() if made.widget else None)
 
     def output(self, name: str, socket: Socket) -> None:
-        """Let the subgraph give what a socket gives."""
+        """Add an output to the subgraph, which returns the value of a socket."""
         self.outer_outputs.append((name, socket))
 
     def as_node(self) -> Json:
-        """What `definitions` would say of the subgraph as a node."""
+        """Return the subgraph as a node definition, as in `definitions`."""
         return {
             "display_name": self.name,
             "input": {"required": {one.name: [one.type, one.options] for one in self.outer_inputs}},
@@ -243,7 +243,7 @@ class Graph:
         }
 
     def to_api(self) -> dict[str, Json]:
-        """The graph in API format; nodes of a subgraph are called outer:inner."""
+        """Return the graph in API format; ids of nodes in a subgraph are outer:inner."""
         return dict(self._flat("", {}))
 
     def _flat(self, prefix: str, given: Json) -> Iterator[tuple[str, Json]]:
@@ -261,7 +261,7 @@ class Graph:
                 yield f"{prefix}{node.id}", entry
 
     def _open(self, value: Any, given: Json) -> bool:
-        """Whether it is an input of the subgraph that nothing is connected to."""
+        """Return True if the value is an unconnected input of the subgraph."""
         inner = isinstance(value, Socket) and value.node == IN
         return inner and self.outer_inputs[value.slot].name not in given
 
@@ -289,7 +289,7 @@ def _inputs(definition: Json, values: Json) -> Iterator[Input]:
 
 
 def _grown(name: str, template: Json, values: Json) -> Iterator[Input]:
-    """As many inputs as are connected, and an empty one to connect next."""
+    """Yield the connected inputs of a growing list, and one free input."""
     ((kind, *_),) = template["input"]["required"].values()
     connected = sum(key.startswith(f"{name}.") for key in values)
     for number in range(connected + 1):

@@ -1,4 +1,4 @@
-"""Draw the pictures of the help pages from real results: python scripts/help_pictures.py (some minutes)."""
+"""Draws the pictures of the help pages from real results: python scripts/help_pictures.py (some minutes)."""
 
 import io
 import json
@@ -30,11 +30,11 @@ PHOTO, ORIGINAL = CHECKOUT / "demo" / "photo.png", CHECKOUT / "demo" / "photo_gt
 PANEL_PX, GAP_PX, LABEL_PX = 300, 6, 26
 LIMIT_BYTES = 60_000
 INK, PAPER, MARK = (238, 238, 238), (24, 24, 26), (255, 196, 0)
-FACE = (300, 360, 600, 660)  # of the original, in pixels
+FACE = (300, 360, 600, 660)  # box in the original, in pixels
 
 
 def main() -> None:
-    """Write web/docs/pictures."""
+    """Write the pictures into web/docs/pictures."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     original, photo = (Image.open(file).convert("RGB") for file in (ORIGINAL, PHOTO))
     with tempfile.TemporaryDirectory() as base, running_host(find_host(), Path(base), cpu=True) as host:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def restore(client: Client, photo: str) -> Image.Image:
-    """What the quick start makes of an uploaded photo."""
+    """Return the quick start's result for an uploaded photo."""
     graph: Graph = json.loads((CHECKOUT / "restore" / "quickstart.api.json").read_text())
     graph["1"]["inputs"]["image"] = photo
     (saved,) = (shown["images"][0] for shown in client.run(graph).values() if "images" in shown)
@@ -59,7 +59,7 @@ def restore(client: Client, photo: str) -> Image.Image:
 
 
 def damaged(original: Image.Image) -> None:
-    """What recipes do to one photo, a grid of seeds, and one damage done to two photos."""
+    """Draw one photo under several recipes, a grid of seeds, and one degradation of two photos."""
     clean = pixels(original)
     panels = {"clean": original.crop(FACE)}
     for name in ("upload", "ugc", "real_esrgan_x4"):
@@ -75,7 +75,7 @@ def damaged(original: Image.Image) -> None:
 
 
 def prepared(photo: Image.Image) -> None:
-    """The canvas of a photo whose sides are no multiples of 64."""
+    """Draw the padded canvas of a photo whose sides aren't multiples of 64."""
     hint, frame = fit(pixels(photo.crop((60, 80, 210, 180))), 4.0)
     canvas = picture(hint)
     box = (0, 0, frame.width - 1, frame.height - 1)
@@ -84,7 +84,7 @@ def prepared(photo: Image.Image) -> None:
 
 
 def tiled(restored: Image.Image) -> None:
-    """Two ways to cut a photo into tiles of 768 px that share 256 px."""
+    """Draw the two grids of tiles of 768 px with an overlap of 256 px."""
     panels = {}
     for name, cut in GRIDS.items():
         shown = Image.blend(restored, Image.new("RGB", restored.size), 0.35)
@@ -100,7 +100,7 @@ def tiled(restored: Image.Image) -> None:
 
 
 def colored(restored: Image.Image, bicubic: Image.Image) -> None:
-    """A shifted result, and the three ways to give it the photo's colours."""
+    """Draw a result with shifted colours, and the three methods of Match Color."""
     shift = torch.tensor([1.12, 0.98, 0.8]).view(1, 3, 1, 1)
     shifted = (pixels(restored) * shift + 0.03).clamp(0, 1)
     panels = {"shifted": picture(shifted).crop(FACE), "reference": bicubic.crop(FACE)}
@@ -110,7 +110,7 @@ def colored(restored: Image.Image, bicubic: Image.Image) -> None:
 
 
 def regions(restored: Image.Image, bicubic: Image.Image) -> None:
-    """A region that comes back as it was."""
+    """Draw a result with a kept region."""
     mask = torch.zeros(1, 1, restored.height, restored.width)
     middle = (FACE[0] + FACE[2]) // 2
     mask[..., FACE[1] : FACE[3], middle : FACE[2]] = 1
@@ -123,7 +123,7 @@ def regions(restored: Image.Image, bicubic: Image.Image) -> None:
 
 
 def scored(restored: Image.Image, original: Image.Image, photo: Image.Image, bicubic: Image.Image) -> None:
-    """The figures of a result, and versions side by side."""
+    """Draw a result's score report, and versions side by side."""
     figures = evaluate(sr=pixels(restored), gt=pixels(original), lr=pixels(photo))
     save("score", card(summary([{"name": "photo 1", **figures}])), ending="png")
     panels = [("bicubic", bicubic), ("restored", restored), ("original", original)]
@@ -131,7 +131,7 @@ def scored(restored: Image.Image, original: Image.Image, photo: Image.Image, bic
 
 
 def row(panels: dict[str, Image.Image], columns: int = 0, *, sharp: bool = False) -> Image.Image:
-    """Pictures side by side, each with its label above; `sharp` shows small ones as squares."""
+    """Return the pictures side by side, each below its label; `sharp` enlarges small ones unsmoothed."""
     filtering = Image.Resampling.NEAREST if sharp else Image.Resampling.LANCZOS
     columns = columns or len(panels)
     size = next(iter(panels.values())).size
@@ -146,25 +146,25 @@ def row(panels: dict[str, Image.Image], columns: int = 0, *, sharp: bool = False
 
 
 def zoomed(lr: Tensor) -> Image.Image:
-    """The part FACE of a photo that was made four times smaller, its pixels as squares."""
+    """Return the part FACE of a photo that was reduced four times, enlarged without smoothing."""
     left, top, right, bottom = FACE
     small = picture(lr).crop((left // 4, top // 4, right // 4, bottom // 4))
     return small.resize((right - left, bottom - top), Image.Resampling.NEAREST)
 
 
 def pixels(shown: Image.Image) -> Tensor:
-    """A picture -> (1, 3, H, W) in [0, 1]."""
+    """Return a picture as (1, 3, H, W) in [0, 1]."""
     return torch.from_numpy(np.asarray(shown).astype(np.float32) / 255).permute(2, 0, 1)[None]
 
 
 def picture(image: Tensor) -> Image.Image:
-    """(1, 3, H, W) in [0, 1] -> a picture."""
+    """Return (1, 3, H, W) in [0, 1] as a picture."""
     levels = (image[0].clamp(0, 1) * 255).round().byte()
     return Image.fromarray(levels.permute(1, 2, 0).numpy())
 
 
 def save(name: str, shown: Image.Image, ending: str = "jpg") -> None:
-    """Write a picture, no wider than a help panel shows and no larger than a page should load."""
+    """Write a picture, limited to the width of a help panel and to the file size of a help page."""
     shown.thumbnail((640, 960), Image.Resampling.LANCZOS)
     file = PICTURES / f"{name}.{ending}"
     if ending == "png":

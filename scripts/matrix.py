@@ -1,11 +1,11 @@
-"""Test a copy of the last commit with another Python, PyTorch or ComfyUI.
+"""Tests a copy of the last commit with another Python, PyTorch or ComfyUI.
 
     python scripts/matrix.py --python python3.13
     python scripts/matrix.py --pin torch==2.5.1 --pin torchvision==0.20.1 --pin torchaudio==2.5.1
     python scripts/matrix.py --comfyui ../ComfyUI-0.27.0 -- -m comfy tests/nodes
 
-What stands after `--` goes to pytest; without it, all but slow, deep and browser tests are run. The
-copy and its environment (7 GB below TMPDIR) go away at the end, the downloads stay in uv's cache.
+Arguments after `--` are passed to pytest; by default all but slow, deep and browser tests are run. The copy
+and its environment (7 GB below TMPDIR) are deleted at the end, the downloads stay in uv's cache.
 """
 
 import argparse
@@ -24,7 +24,7 @@ TESTS = ("-m", "not slow and not deep", "--ignore", "tests/browser")
 
 
 def main() -> None:
-    """Set up the copy, run its tests, end with their status."""
+    """Set up the copy, run its tests, and exit with their status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def lock(copy: Path, python: str, pins: list[str]) -> None:
-    """Lock the copy anew, for one Python: the pins, what they need, and else what the lock had."""
+    """Lock the copy again for one Python: the pins, their requirements, the rest as in the present lock."""
     wanted, locked = copy / "requirements.in", copy / "requirements.lock"
     pinned = {name(pin) for pin in pins}
     lines = [line for line in wanted.read_text().splitlines() if name(line) not in pinned]
@@ -64,7 +64,7 @@ def lock(copy: Path, python: str, pins: list[str]) -> None:
 
 
 def name(requirement: str) -> str:
-    """What a line of requirements is about."""
+    """Return the name of the package in a line of requirements."""
     return re.split(r"[\s\[=<>~]", requirement, maxsplit=1)[0].lower()
 
 

@@ -1,4 +1,4 @@
-"""The restorations that workflows are made of: each is described once, laid open or inside a subgraph."""
+"""The restorations used by the workflows; each is described once, for use in a graph or a subgraph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..models.catalogue import UNKNOWN, WEIGHTS
 from ..sample.presets import load
 from .graph import Graph, Json, Node, Socket
 
-Parts = Mapping[str, Socket] | Node  # sockets by name
+Parts = Mapping[str, Socket] | Node  # name -> socket
 
 BASE = "512-base-ema.safetensors"
 TURBO = "sd_turbo.safetensors"
@@ -33,7 +33,7 @@ WIRES = {
     "UGCSR_MatchColor": {"method": "color_method"},
 }
 
-# What each group of a restoration does.
+# The text of each group of a restoration.
 SAYS = {
     "Model": "The bundled model comes whole: network, photo codec, and the parts that read the photo.",
     "Enlarge and read": "The photo is enlarged to its final size; what it shows is read from the small one.",
@@ -43,8 +43,8 @@ SAYS = {
 }
 
 
-# How far down a group begins, and its nodes from the top where that is not the order of their numbers: links
-# cross least so.
+# The distance of a group from the top, and the order of its nodes if it isn't that of their ids. These
+# values give the fewest crossing links.
 DOWN = {"Model": 300, "Enlarge and read": 500}
 ORDER = {
     "Enlarge and read": ("VAEEncode", "UGCSR_EncodeSemantics", "UGCSR_PrepareImage"),
@@ -53,22 +53,22 @@ ORDER = {
 
 
 def settings(preset: str, node: str) -> Json:
-    """What a preset sets on a node."""
+    """Return a preset's values for the inputs of a node."""
     keys = ((key.split("."), value) for key, value in load(preset).values.items())
     return {name: value for (owner, name), value in keys if owner == node}
 
 
 def with_nano(graph: Graph, photo: Socket, given: Json, mask: Socket | None = None) -> Node:
-    """The photo restored by the bundled model as its preset says, and kept where the mask is white.
+    """Add a restoration by the bundled model with its preset; white areas of the mask are kept.
 
     Args:
-        graph: gets the nodes.
-        photo: what to restore.
+        graph: the graph to add the nodes to.
+        photo: the photo's socket.
         given: scale, sharpness, colors and tile_size, as values or inputs of the subgraph; transparency.
-        mask: of what must stay.
+        mask: mask of the regions to keep.
 
     Returns:
-        Finish Photo.
+        The node Finish Photo.
     """
     set_by = {node: settings("nano", node) for node in WIRES}
     _group(graph, "Model")
@@ -97,15 +97,15 @@ def with_nano(graph: Graph, photo: Socket, given: Json, mask: Socket | None = No
 
 
 def with_published(graph: Graph, photo: Socket, preset: str, given: Json, *, tagged: bool = False) -> Node:
-    """The photo restored by the published networks, all set by one preset; Finish Photo.
+    """Add a restoration by the published networks with one preset; return the node Finish Photo.
 
     Args:
-        graph: gets the nodes.
-        photo: what to restore.
+        graph: the graph to add the nodes to.
+        photo: the photo's socket.
         preset: name of the preset.
         given: scale, seed and names of weights, as values or inputs of the subgraph; tags where not tagged;
             transparency.
-        tagged: whether CLIP finds words for the photo.
+        tagged: True to find tags for the photo by CLIP.
     """
     graph.column("Weights")
     weights = load_weights(graph, given)
@@ -139,7 +139,7 @@ def with_published(graph: Graph, photo: Socket, preset: str, given: Json, *, tag
 
 
 def with_turbo(graph: Graph, photo: Socket, given: Json) -> Node:
-    """The photo restored by the published networks in two steps, every number in its node; Finish Photo."""
+    """Add a restoration in two steps, with all values in the nodes; return the node Finish Photo."""
     graph.column("Weights")
     weights = load_weights(graph, given)
     graph.column("Enlarge and read")
@@ -161,7 +161,7 @@ def with_turbo(graph: Graph, photo: Socket, given: Json) -> Node:
 
 
 def with_preset(graph: Graph, given: Mapping[str, Socket]) -> Node:
-    """From loaded networks and a photo that was read to the restored photo, by the name of a preset."""
+    """Add a restoration from loaded networks and a read photo, by a preset's name; return Finish Photo."""
     graph.column("Choose", 340)
     chosen = graph.add(
         "UGCSR_RestorationPreset", model=given["model"], latent=given["latent"], preset=given["preset"]
@@ -171,7 +171,7 @@ def with_preset(graph: Graph, given: Mapping[str, Socket]) -> Node:
     set_by = _wires(chosen)
     guided, controlled = _guide(graph, given, chosen["model"], prompts, given, given["semantics"], set_by)
     graph.column("Sample")
-    tiles = settings("wild", "UGCSR_TileDiffusion")  # the same in all presets for these networks
+    tiles = settings("wild", "UGCSR_TileDiffusion")  # equal in all presets for these networks
     tiled = graph.add("UGCSR_TileDiffusion", model=guided, **tiles)["MODEL"]
     sampled = _sample(graph, tiled, controlled, chosen["latent"], set_by, given["seed"])
     graph.column("Colour and size")
@@ -179,7 +179,7 @@ def with_preset(graph: Graph, given: Mapping[str, Socket]) -> Node:
 
 
 def load_weights(graph: Graph, given: Json) -> dict[str, Socket]:
-    """Loaders of the published networks; their names, as far as they are given."""
+    """Add the loaders of the published networks, with the given file names, and return their outputs."""
     base, encoder = given.get("checkpoint", BASE), given.get("encoder", SAM2)
     models = [named_model(base.value if isinstance(base, Socket) else base)]
     checkpoint = graph.add("CheckpointLoaderSimple", ckpt_name=base, models=models)
@@ -199,16 +199,16 @@ def load_weights(graph: Graph, given: Json) -> dict[str, Socket]:
 
 
 def named_model(file: str, published: str = "") -> Json:
-    """What the host's dialog needs to fetch a file: as the catalogue has it, by the name it is saved by."""
+    """Return the catalogue's entry for the host's download dialog, by the file's name in models/."""
     (entry,) = (one for one in WEIGHTS if one.download and one.download["name"] == (published or file))
-    # A repacked file has another checksum than the published one.
+    # A repacked file has a different checksum from the published one.
     checked = entry.sha256 != UNKNOWN and not entry.repacked
     checksum = {"hash": entry.sha256, "hash_type": "SHA256"} if checked else {}
     return {**(entry.download or {}), "name": file, **checksum}
 
 
 def enlarge_and_read(graph: Graph, weights: Parts, photo: Socket, given: Json) -> tuple[Node, Socket, Socket]:
-    """(Prepare Photo, what the photo shows, its latent)."""
+    """Add nodes that enlarge and encode the photo; return (Prepare Photo, its semantics, its latent)."""
     prepared = _prepare(graph, photo, given)
     semantics = _read(graph, weights["encoder"], photo, prepared)
     return prepared, semantics, graph.add("VAEEncode", pixels=prepared["hint"], vae=weights["vae"])["LATENT"]
@@ -224,7 +224,7 @@ def _prepare(graph: Graph, photo: Socket, given: Json) -> Node:
 
 
 def _wires(chosen: Node) -> dict[str, Json]:
-    """What a preset sets, over links from Restoration Preset."""
+    """Return the links from Restoration Preset to the inputs that a preset sets."""
     return {node: {name: chosen[output] for name, output in wires.items()} for node, wires in WIRES.items()}
 
 
@@ -249,7 +249,7 @@ def _guide(
     semantics: Socket,
     set_by: Mapping[str, Json],
 ) -> tuple[Socket, Node]:
-    """(the guided model, the node with both controlled prompts)."""
+    """Return (the guided model, the node with both controlled prompts)."""
     guided = graph.add(
         "UGCSR_ApplySemanticGuidance",
         model=model,
@@ -286,7 +286,7 @@ def _sample(
 def _finish(
     graph: Graph, sampled: Node, vae: Socket, prepared: Parts, region: Json | None = None, *, method: Any
 ) -> Node:
-    """From the sampler to the photo as it goes into a file."""
+    """Add the nodes from the sampler's output to the finished photo."""
     image = graph.add("VAEDecode", samples=sampled["LATENT"], vae=vae)["IMAGE"]
     hint = prepared["hint"]
     image = graph.add("UGCSR_MatchColor", image=image, reference=hint, method=method)["IMAGE"]

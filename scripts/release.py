@@ -1,6 +1,6 @@
-"""Make pyproject.toml ready for the registry and print the notes: python scripts/release.py OWNER/NAME TAG.
+"""Prepares pyproject.toml for the registry and prints the notes: python scripts/release.py OWNER/NAME TAG.
 
-The public address is known only where the repository lives, so the release workflow writes it in.
+Only the public repository knows its own address, so the release workflow adds it.
 """
 
 import re
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Write the addresses into pyproject.toml, or say what keeps the release back."""
+    """Write the addresses into pyproject.toml, or exit with the reason why it can't be released."""
     repository, tag = sys.argv[1:]
     pyproject, changelog = ROOT / "pyproject.toml", (ROOT / "CHANGELOG.md").read_text()
     try:
@@ -25,12 +25,12 @@ def main() -> None:
 
 
 def prepare(pyproject: str, repository: str, tag: str) -> str:
-    """The text of pyproject.toml with the addresses that the registry wants.
+    """Return the text of pyproject.toml with the addresses that the registry requires.
 
     Args:
         pyproject: its text.
         repository: OWNER/NAME on GitHub.
-        tag: of the release, "v" and the version.
+        tag: the release's tag, "v" and the version.
 
     Raises:
         ValueError: if the tag is not the version's.
@@ -51,10 +51,10 @@ def prepare(pyproject: str, repository: str, tag: str) -> str:
 
 
 def notes(changelog: str, version: str) -> str:
-    """What CHANGELOG.md says of one version.
+    """Return the section of CHANGELOG.md on one version.
 
     Raises:
-        ValueError: if it has no section of that version with a date.
+        ValueError: if that version has no section with a date.
     """
     section = re.search(
         rf"^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)\n(.*?)(?=^## |\Z)", changelog, re.M | re.S

@@ -1,6 +1,6 @@
 """The bill of materials of a development environment, as CycloneDX 1.5: `scripts/sbom.py > sbom.json`.
 
-All that `make setup` downloads, with the hashes that it is held to, and the weights that lie in the checkout.
+It lists all downloads of `make setup` with their expected hashes, and the weights in the checkout.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Component = dict[str, Any]
 
 
 def bill() -> dict[str, Any]:
-    """The whole bill."""
+    """Return the bill of materials."""
     locked = [part for entry in split_lock(LOCK.read_text()).values() for part in locked_components(entry)]
     sources = [
         source_component(HOST_SDIST, HOST_SDIST_SHA256, f"brings ComfyUI {HOST_VERSION}, where git can't"),
@@ -40,27 +40,27 @@ def bill() -> dict[str, Any]:
 
 
 def locked_components(entry: str) -> list[Component]:
-    """Of one name of the lock: a version for every Python and system that it names."""
+    """Return the components of one name in the lock: its versions for all Pythons and systems."""
     found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", entry, flags=re.MULTILINE)
     hashes = sorted(set(re.findall(r"--hash=sha256:([0-9a-f]{64})", entry)))
     return [component(name, version, hashes) for name, version in dict.fromkeys(found)]
 
 
 def source_component(pin: str, sha256: str, purpose: str) -> Component:
-    """A source package of which only files are used."""
+    """Return the component of a source package of which single files are used."""
     name, _, version = pin.partition("==")
     return component(name, version, [sha256]) | {"description": purpose, "scope": "optional"}
 
 
 def browser_component() -> Component:
-    """The npm package that brings the tests' browser."""
+    """Return the component of the npm package with the tests' browser."""
     made = component(PACKAGE, VERSION, [ARCHIVE_SHA256])
     address = f"pkg:npm/{PACKAGE.replace('@', '%40')}@{VERSION}"
     return made | {"purl": address, "description": "a headless Chromium for the tests", "scope": "optional"}
 
 
 def component(name: str, version: str, hashes: list[str]) -> Component:
-    """A package of the index, with the hash of each of its files."""
+    """Return the component of a package of the index, with the hash of each of its files."""
     return {
         "type": "library",
         "name": name,
@@ -71,7 +71,7 @@ def component(name: str, version: str, hashes: list[str]) -> Component:
 
 
 def weights_component(file: Path) -> Component:
-    """Weights that lie in the checkout."""
+    """Return the component of a file of weights in the checkout."""
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return {
         "type": "machine-learning-model",
@@ -81,12 +81,12 @@ def weights_component(file: Path) -> Component:
 
 
 def is_ours(file: Path) -> bool:
-    """Whether a file is one that we ship."""
+    """Return True if the file is part of the extension."""
     return file.relative_to(ROOT).parts[0] in ("models", "score")
 
 
 def own_version() -> str:
-    """The version that pyproject.toml states."""
+    """Return the version that pyproject.toml states."""
     (found,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
     return found
 

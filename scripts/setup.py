@@ -28,15 +28,15 @@ from sources import HOST_VERSION, get_basicsr, get_host, run, say
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 
-# The few files of BasicSR that tests and benchmarks compare with, and the browser of the tests.
+# BasicSR's files for comparisons in tests and benchmarks, and the browser of the tests.
 TEST_TOOLS = ("basicsr", "chromium")
 
-# A person's own data: never copied from the cache, never replaced in a checkout.
+# The user's own data: never copied from the cache, never replaced in a checkout.
 HOST_OWN_FOLDERS = ("custom_nodes", "input", "models", "output", "temp", "user")
 
 
 def main() -> None:
-    """Build what the cache lacks, then link this checkout to it."""
+    """Build the cache entry if it is missing, then link this checkout to it."""
     if sys.version_info < (3, 10):  # noqa: UP036 - it runs on whatever python3 is here
         sys.exit(
             f"This is Python {platform.python_version()}; 3.10 or newer is needed. Set PYTHON=python3.x."
@@ -58,12 +58,12 @@ def main() -> None:
 
 
 def cache_root() -> Path:
-    """Where environments of all checkouts live."""
+    """Return the folder with the environments of all checkouts."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "ugc-sr"
 
 
 def cache_key() -> str:
-    """Changes with anything that a built environment depends on."""
+    """Return a key that changes with everything that a built environment depends on."""
     digest = hashlib.sha256(LOCK.read_bytes())
     for script in ("setup.py", "sources.py", "chromium.py"):
         digest.update(Path(__file__).with_name(script).read_bytes())
@@ -84,7 +84,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def build(entry: Path) -> None:
-    """Fill a cache entry; entry scripts hold absolute paths, so it is built in place and marked when done."""
+    """Build a cache entry in its final place, as entry scripts hold absolute paths, and mark it complete."""
     shutil.rmtree(entry, ignore_errors=True)
     entry.mkdir()
     print(f"building the environment in {entry} (some minutes, several GB)", flush=True)
@@ -110,16 +110,16 @@ def build_packages(target: Path) -> None:
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         run(*pip, "--require-hashes", "--no-deps", "-r", files["uv"])
         uv = [target / "bin" / "uv", "pip", "install", "--python", python, "--require-hashes", "--no-deps"]
-        uv += [] if sys.stderr.isatty() else ["--quiet"]  # a bar for people, nothing for logs
+        uv += [] if sys.stderr.isatty() else ["--quiet"]  # a progress bar on a terminal only
         say("installing torch, ComfyUI's requirements and ours")
         run(*uv, "-r", files["rest"])
         say("building sam2")
-        # Its optional CUDA kernel only fills holes in video masks; we use the image encoder.
+        # Its optional CUDA kernel only fills holes in video masks; this package uses the image encoder.
         run(*uv, "--no-build-isolation", "-r", files["sam2"], SAM2_BUILD_CUDA="0")
 
 
 def split_lock(text: str) -> dict[str, str]:
-    """The lock's entries by name; a name that stands there once per Python version keeps all its entries."""
+    """Return name -> entries of the lock; a name with one entry per Python version keeps all of them."""
     entries: dict[str, str] = {}
     for block in re.findall(r"^\S.*(?:\n[ \t].*)*\n?", text, flags=re.MULTILINE):
         name = re.split(r"[=\s;\[]", block, maxsplit=1)[0]
@@ -128,7 +128,7 @@ def split_lock(text: str) -> dict[str, str]:
 
 
 def link_environment(entry: Path, key: str) -> None:
-    """A thin `.venv`: the cached packages and commands, and this checkout under the name `ugc_sr`."""
+    """Create `.venv`: the cached packages and commands, and this checkout under the name `ugc_sr`."""
     target, marker = ROOT / ".venv", ROOT / ".venv" / ".ugc-sr"
     if marker.is_file() and marker.read_text() == f"{key} {ROOT}":
         return
@@ -142,7 +142,7 @@ def link_environment(entry: Path, key: str) -> None:
     packages = entry / "venv" / "lib" / version / "site-packages"
     own = target / "lib" / version / "site-packages"
     (own / "ugc_sr").symlink_to(os.path.relpath(ROOT, own), target_is_directory=True)
-    # addsitedir and not a bare path: the cached packages bring .pth files of their own.
+    # addsitedir instead of a path, since the cached packages have .pth files of their own.
     (own / "packages.pth").write_text(f"import site; site.addsitedir({str(packages)!r})\n")
     for command in (entry / "venv" / "bin").iterdir():
         if not (target / "bin" / command.name).exists():
@@ -151,7 +151,7 @@ def link_environment(entry: Path, key: str) -> None:
 
 
 def link_host(entry: Path, key: str) -> None:
-    """A copy of the host (it locates itself by its real path) with this checkout among its custom nodes."""
+    """Copy the host, which locates itself by its real path, with this checkout among its custom nodes."""
     target = ROOT / ".host" / "ComfyUI"
     marker = target / ".ugc-sr"
     if not marker.is_file() or marker.read_text() != key:
@@ -170,7 +170,7 @@ def link_host(entry: Path, key: str) -> None:
 
 
 def link_tool(entry: Path, name: str) -> None:
-    """One of `TEST_TOOLS`, empty where it could not be had."""
+    """Link one of `TEST_TOOLS`; its folder is empty if the download failed."""
     link = ROOT / ".host" / name
     if not link.is_symlink() or link.readlink() != entry / name:
         link.unlink(missing_ok=True)

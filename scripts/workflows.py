@@ -1,7 +1,7 @@
-"""`python -m ugc_sr.scripts.workflows`: write every shipped workflow, its API twin, and the blueprint.
+"""`python -m ugc_sr.scripts.workflows`: writes every shipped workflow, its API version, and the blueprint.
 
-They are described here, in `subgraphs` and in `parts`, and nowhere else. The host says what inputs its nodes
-have, so this starts one.
+Their only description is here, in `subgraphs` and in `parts`. The host's node definitions are needed, so this
+starts a host.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from .canvas import drawn
 from .graph import App, Graph, Json, Node, Socket
 from .subgraphs import NANO_TILE, restore_photo, restore_with_preset, restore_with_weights
 
-PHOTO = "example.png"  # comes with ComfyUI
-NOTES = Path(__file__).with_name("notes")  # what stands beside each graph
+PHOTO = "example.png"  # a photo that ComfyUI includes
+NOTES = Path(__file__).with_name("notes")  # the notes beside each graph
 PICTURE_PX = 300
-UNDER_PX = 80  # boxes that stand under the link from the photo to the comparison
+UNDER_PX = 80  # boxes below the link from the photo to the comparison
 
 LOW_QUALITY = """# steps[3] is the JPEG: always there, and worse
 steps[3].probability = 1
 steps[3].parameters.quality = {"uniform": [20, 40]}
 """
 
-# Words under the inputs of the apps, which have room for 32 letters.
+# Descriptions of the apps' inputs, at most 32 characters long.
 MASK_WORDS = "Paint over what must stay."
 SCALE_WORDS = "0 chooses by the photo."
 SHARPNESS_WORDS = "0 is truest, 1 sharpest."
@@ -37,7 +37,7 @@ SEED_WORDS = "Another number, other detail."
 
 
 def main() -> None:
-    """Write the files."""
+    """Write all files."""
     with (
         tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder,
         running_host(find_host(), Path(folder, "host"), cpu=True) as host,
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def files(definitions: Mapping[str, Json]) -> Iterator[tuple[Path, Json]]:
-    """Every file that is made here, with what is in it."""
+    """Yield (path, content) of every file."""
     for describe in (
         quickstart,
         ugc_wild,
@@ -72,42 +72,42 @@ def files(definitions: Mapping[str, Json]) -> Iterator[tuple[Path, Json]]:
 
 
 def text(made: Json) -> str:
-    """As it stands in a file."""
+    """Return the content as the text of a file."""
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
 def quickstart(graph: Graph) -> None:
-    """The bundled model."""
+    """Add a restoration by the bundled model."""
     words = {"scale": SCALE_WORDS, "sharpness": SHARPNESS_WORDS}
     _template(graph, restore_photo(graph.definitions), words)
 
 
 def keep_regions(graph: Graph) -> None:
-    """The bundled model, with regions that stay."""
+    """Add a restoration by the bundled model that keeps regions."""
     words = {"scale": SCALE_WORDS, "sharpness": SHARPNESS_WORDS}
     _template(graph, restore_photo(graph.definitions, masked=True), words)
 
 
 def ugc_wild(graph: Graph) -> None:
-    """The published networks as SRlab restores photos from phones."""
+    """Add a restoration by the published networks with SRlab's settings for photos from phones."""
     inner = restore_with_weights(graph.definitions, "wild", "Restore Photo, SRlab wild")
     _template(graph, inner, {"scale": SCALE_WORDS, "seed": SEED_WORDS})
 
 
 def ugc_synthetic_x4(graph: Graph) -> None:
-    """The published networks as SRlab enlarges small photos, with tags."""
+    """Add a restoration by the published networks with SRlab's settings for small photos, with tags."""
     inner = restore_with_weights(graph.definitions, "synthetic", "Enlarge Photo, SRlab synthetic", scale=4.0)
     _template(graph, inner, {"scale": SCALE_WORDS, "seed": SEED_WORDS})
 
 
 def turbo(graph: Graph) -> None:
-    """The published networks in two steps, every number in its node."""
+    """Add a restoration by the published networks in two steps, with all values in the nodes."""
     inner = restore_with_weights(graph.definitions, "turbo", "Restore Photo, two steps", base=parts.TURBO)
     _template(graph, inner, {"scale": SCALE_WORDS, "seed": SEED_WORDS})
 
 
 def anatomy(graph: Graph) -> None:
-    """What the quick start's subgraph holds, laid open."""
+    """Add the nodes of the quick start's subgraph, without the subgraph."""
     graph.column("Photo", says="A photo comes in: a screenshot, a messenger copy, an old phone shot.")
     loaded = _photo(graph)
     photo = loaded["IMAGE"]
@@ -120,7 +120,7 @@ def anatomy(graph: Graph) -> None:
 
 
 def degrade_restore_score(graph: Graph) -> None:
-    """The bundled model, measured on a photo that was damaged for it."""
+    """Add nodes that degrade a photo, restore it by the bundled model and score the result."""
     graph.column("Photo and damage")
     photo = _photo(graph, "Clean photo")
     damaged = graph.add("UGCSR_DegradeImage", image=photo["IMAGE"], recipe="upload")
@@ -149,7 +149,7 @@ def degrade_restore_score(graph: Graph) -> None:
 
 
 def make_training_pairs(graph: Graph) -> None:
-    """A data set, pair by pair."""
+    """Add nodes that write a data set of training pairs."""
     graph.column("Photo and recipe")
     loaded = _photo(graph)
     photo, chosen = loaded["IMAGE"], graph.add("UGCSR_LoadRecipe", recipe="ugc")
@@ -172,7 +172,7 @@ def make_training_pairs(graph: Graph) -> None:
 
 
 def design_degradation(graph: Graph) -> None:
-    """A recipe changed, seen, and replayed."""
+    """Add nodes that change a recipe, show its effect, and replay it."""
     graph.column("Photos")
     photo = _photo(graph, "Clean photo")["IMAGE"]
     other = _photo(graph, "Another photo")["IMAGE"]
@@ -190,7 +190,7 @@ def design_degradation(graph: Graph) -> None:
 
 
 def compare_presets(graph: Graph) -> None:
-    """Four presets of the published networks on one sheet."""
+    """Add restorations by four presets of the published networks, on one sheet."""
     graph.column("Photo and weights")
     photo = _photo(graph)["IMAGE"]
     weights = parts.load_weights(graph, {})
@@ -220,7 +220,7 @@ def compare_presets(graph: Graph) -> None:
 
 
 def blueprint(definitions: Mapping[str, Json]) -> Graph:
-    """The quick start's subgraph as a file of its own."""
+    """Return the quick start's subgraph as a separate file."""
     graph = Graph("Restore Photo, as a file", definitions)
     graph.column("", 320)
     graph.add(restore_photo(definitions))
@@ -228,7 +228,7 @@ def blueprint(definitions: Mapping[str, Json]) -> Graph:
 
 
 def _template(graph: Graph, restore: Graph, words: Mapping[str, str], *, first: bool = True) -> None:
-    """A photo through one subgraph, compared and saved, and its app with those inputs of the subgraph."""
+    """Add a photo, one subgraph, comparison and saving, and an app with these inputs of the subgraph."""
     graph.column("Photo", 340, framed=False)
     photo = _photo(graph)
     graph.column("Restore", 340, down=UNDER_PX, framed=False)
@@ -245,7 +245,7 @@ def _template(graph: Graph, restore: Graph, words: Mapping[str, str], *, first: 
 
 
 def _show(graph: Graph, photo: Socket, done: Node, said: Sequence[str] = ("", "")) -> list[Node]:
-    """Nodes that show the result: beside the photo, in a file, in words."""
+    """Add the nodes that compare the result with the photo, save it, and show its report."""
     framed = bool(said[0])
     graph.column("Result", 400, said[0], down=0 if framed else UNDER_PX, framed=framed)
     saved = _save(graph, done["IMAGE"])
