@@ -144,10 +144,15 @@ def test_json_has_the_same_and_nobodys_name(doctor, models, monkeypatch, tmp_pat
     assert str(tmp_path) not in said
 
 
-def test_a_comfyui_that_runs_tells_what_its_api_can(doctor, client):
-    status, said, _ = doctor("--server", client.address)
+def test_a_comfyui_that_runs_tells_what_its_api_can(doctor, tmp_path):
+    from ugc_sr.restore.server import running_host
+
+    with running_host(
+        find_host(), tmp_path / "host", cpu=True
+    ) as host:  # into the common one others put files
+        status, said, _ = doctor("--server", host.address)
     assert status == 0
-    assert f", {client.address}\n" in said
+    assert f", {host.address}\n" in said
     assert "presets ready: nano\n" in said
     assert "options      --base-directory" in said
     assert one_line(f"workflows ready: {', '.join(FREE)}") in one_line(said)
