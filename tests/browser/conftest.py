@@ -38,8 +38,8 @@ def pytest_runtest_makereport(item):
     return report
 
 
-# Of these tests alone: Playwright's event loop, while it runs, is in the way of others that start one.
-@pytest.fixture(scope="package")
+# Of one file: while Playwright runs, its event loop is in the way of tests that start another.
+@pytest.fixture(scope="module")
 def chromium(browser):
     with browser() as running:
         yield running
