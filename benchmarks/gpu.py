@@ -39,6 +39,7 @@ COLUMNS = {
     "compiled": "compiled",
 }
 
+SCALE = 4.0  # size of the result / size of the photo
 Row = dict[str, Any]
 
 
@@ -80,6 +81,7 @@ class Job:
     def graph(self, steps: int) -> graphs.Graph:
         """Return the shipped graph of its preset, with that number of steps."""
         chosen = {} if self.base == "nano" else {"UGCSR_RestorationPreset": {"preset": self.preset}}
+        chosen |= {"UGCSR_PrepareImage": {"scale": SCALE}}
         graph = graphs.shipped(loaded.GRAPHS[self.base], KSampler={"steps": steps}, **chosen)
         if self.compiled:
             (sampler,) = [node for node in graph.values() if node["class_type"] == "KSampler"]
@@ -239,8 +241,7 @@ def _run(session: Session, job: Job, steps: int) -> Row:
         RuntimeError: if the picture isn't finite.
     """
     models, graph, device = session.models[job.base], job.graph(steps), management.get_torch_device()
-    (scale,) = [n["inputs"]["scale"] for n in graph.values() if n["class_type"] == "UGCSR_PrepareImage"]
-    size = [max(1, round(side / scale)) for side in job.size]
+    size = [max(1, round(side / SCALE)) for side in job.size]
     photo = torch.rand(1, *size, 3, generator=torch.Generator().manual_seed(0))
     with machine.ended(session.left), machine.peaks(device) as peaks:
         done = graphs.execute(graph, photo, session.classes, models.outputs, lambda: machine.wait(device))

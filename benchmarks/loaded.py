@@ -17,8 +17,13 @@ from ugc_sr.host.encoder import load_encoder
 from . import graphs, networks, parity, true_shapes
 
 GRAPHS = {"nano": "quickstart", "sd2": "ugc_wild"}  # base of the preset -> graph
-SD2_LOADERS = {"2": "checkpoint", "3": "encoder", "4": "adapter", "5": "controlnet"}  # nodes of ugc_wild
-PROMPTS = ("10", "11")
+SD2_LOADERS = {  # class of node -> kind of weights
+    "CheckpointLoaderSimple": "checkpoint",
+    "UGCSR_LoadSAM2Encoder": "encoder",
+    "UGCSR_LoadSemanticAdapter": "adapter",
+    "UGCSR_LoadSemanticControlNet": "controlnet",
+}
+PROMPT = "CLIPTextEncode"
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,12 @@ class Loaded:
 def load(base: str, classes: Mapping[str, Any]) -> Loaded:
     """Return the models for a base of presets: "nano" or "sd2"."""
     if base == "nano":
-        return Loaded({"2": classes["UGCSR_LoadNanoModel"].execute().result}, "bundled")
-    graph = graphs.shipped(GRAPHS[base])
-    if not missing(graph):
-        kinds = {key: graph[key]["class_type"] for key in SD2_LOADERS}
-        outputs = {key: graphs.call(classes[kind], graph[key]["inputs"]) for key, kind in kinds.items()}
-        return Loaded(outputs, "real")
+        return _loaded(
+            base, {"UGCSR_LoadNanoModel": classes["UGCSR_LoadNanoModel"].execute().result}, "bundled"
+        )
+    inputs = {node["class_type"]: node["inputs"] for node in graphs.shipped(GRAPHS[base]).values()}
+    if not missing(inputs):
+        return _loaded(base, {name: graphs.call(classes[name], inputs[name]) for name in SD2_LOADERS}, "real")
     shapes = true_shapes.shapes()
     stem = "first_stage_model."
     vae = {key.removeprefix(stem): w for key, w in shapes["checkpoint"].items() if key.startswith(stem)}
@@ -57,20 +62,26 @@ def random_sd2(
     prompt = torch.randn(1, networks.TEXT_TOKENS, text_dim, generator=torch.Generator().manual_seed(0))
     base = parity.base_model(dict(unet), torch.float16 if half else torch.float32)
     outputs = {
-        "2": (base, None, comfy.sd.VAE(sd=dict(vae))),
-        "3": (load_encoder(encoder, "random"),),
-        "4": (load_adapter(dict(unet), "random"),),
-        "5": (load_controlnet(dict(controlnet), "random"),),
-        **{key: ([[prompt, {}]],) for key in PROMPTS},
+        "CheckpointLoaderSimple": (base, None, comfy.sd.VAE(sd=dict(vae))),
+        "UGCSR_LoadSAM2Encoder": (load_encoder(encoder, "random"),),
+        "UGCSR_LoadSemanticAdapter": (load_adapter(dict(unet), "random"),),
+        "UGCSR_LoadSemanticControlNet": (load_controlnet(dict(controlnet), "random"),),
+        PROMPT: ([[prompt, {}]],),
     }
-    return Loaded(outputs, "random")
+    return _loaded("sd2", outputs, "random")
 
 
-def missing(graph: graphs.Graph) -> list[str]:
-    """Return the kinds of weights that a graph's loaders name and that the models folders lack."""
+def _loaded(base: str, outputs: Mapping[str, tuple[Any, ...]], source: str) -> Loaded:
+    """Return the outputs by key in the graph of a base, from those by class of node."""
+    kinds = {key: node["class_type"] for key, node in graphs.shipped(GRAPHS[base]).items()}
+    return Loaded({key: outputs[kind] for key, kind in kinds.items() if kind in outputs}, source)
+
+
+def missing(inputs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the kinds of weights that are missing: those of the loaders' inputs, by class of node."""
     import folder_paths
 
-    names = {kind: next(iter(graph[key]["inputs"].values())) for key, kind in SD2_LOADERS.items()}
+    names = {kind: next(iter(inputs[name].values())) for name, kind in SD2_LOADERS.items()}
     checkpoint = folder_paths.get_full_path("checkpoints", names.pop("checkpoint"))
     others = [kind for kind, name in names.items() if paths.problem(kind, name)]
     return others if checkpoint else ["checkpoint", *others]
