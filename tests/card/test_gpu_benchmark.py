@@ -33,7 +33,7 @@ def models():
         vae = {name: networks.fill(name, list(like.shape)) for name, like in vae.items()}
         small = loaded.random_sd2(unet, controlnet, nano_encoder().state_dict(), vae, text_dim=96)
         # Of 256 channels, which no small encoder has.
-        small.outputs["7"] = (Semantics(torch.rand(1, 64, 256), (8, 8), (64, 64), encoder="small"),)
+        small.outputs["2:106"] = (Semantics(torch.rand(1, 64, 256), (8, 8), (64, 64), encoder="small"),)
         return {"nano": loaded.load("nano", graphs.node_classes()), "sd2": small}
 
     return make
