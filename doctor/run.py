@@ -20,7 +20,7 @@ from ..photos.reader import open_photo
 from ..restore.api import Client, Graph, anew
 from ..restore.connection import Connection
 from ..restore.demo import SAMPLE
-from ..restore.workflow import Workflow, adjust, find
+from ..restore.workflow import Workflow, adjust, find, only
 from .machine import NODES
 from .needs import BUNDLED, Need
 from .picture import checks
@@ -139,7 +139,7 @@ def _one(
     client: Client, workflow: Workflow, uploaded: str, photo: Image.Image, memory: Memory
 ) -> dict[str, Any]:
     graph, _ = workflow.for_photo(uploaded)
-    graph = anew(graph, _node(graph, "LoadImage"))
+    graph = anew(graph, only(graph, "LoadImage"))
     try:
         with memory.watched():
             started = time.monotonic()
@@ -159,19 +159,12 @@ def _one(
 
 
 def _picture(client: Client, graph: Graph) -> Image.Image:
-    outputs = client.run(graph)
-    (saved,) = (picture for node in outputs.values() for picture in node.get("images", ()))
-    return Image.open(io.BytesIO(client.fetch(saved)), formats=("PNG",)).convert("RGB")
+    saved = client.saved(client.run(graph))
+    return Image.open(io.BytesIO(saved), formats=("PNG",)).convert("RGB")
 
 
 def _without_sampler(graph: Graph) -> Graph:
     """Return the graph without its sampler: the encoded photo is decoded."""
     changed = copy.deepcopy(graph)
-    changed[_node(graph, "VAEDecode")]["inputs"]["samples"] = [_node(graph, "VAEEncode"), 0]
+    changed[only(graph, "VAEDecode")]["inputs"]["samples"] = [only(graph, "VAEEncode"), 0]
     return changed
-
-
-def _node(graph: Graph, kind: str) -> str:
-    """Return the id of the only node of that class."""
-    (found,) = (node for node, entry in graph.items() if entry["class_type"] == kind)
-    return found

@@ -70,22 +70,17 @@ def run(options: argparse.Namespace) -> None:
 
 
 def models_folder() -> Path:
-    """Return the models folder of ComfyUI.
-
-    This is the ComfyUI that COMFYUI_PATH names, the one around this extension, or that of `make setup`.
+    """Return the models folder of the ComfyUI that `find_host` finds.
 
     Raises:
         ValueError: if there is no ComfyUI.
     """
-    package = Path(__file__).absolute().parents[1]
-    host = os.environ.get("COMFYUI_PATH")
-    places = [Path(host)] if host else [package.parents[1]] if package.parent.name == "custom_nodes" else []
-    for place in (*places, package / ".host" / "ComfyUI"):
-        if (place / "models").is_dir():
-            return place / "models"
-    raise ValueError(
-        "There is no ComfyUI around this extension. Say where its models folder is: --models DIR."
-    )
+    from ..restore.server import find_host
+
+    try:
+        return find_host() / "models"
+    except FileNotFoundError as error:
+        raise ValueError(f"{error} Or say where its models folder is: --models DIR.") from None
 
 
 def _show(items: Sequence[Item], models: Path) -> bool:

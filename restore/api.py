@@ -93,6 +93,11 @@ class Client:
         """Download a picture that `run` returned; return the file's content."""
         return self._connection.request("/view?" + urllib.parse.urlencode(picture))
 
+    def saved(self, outputs: dict[str, dict[str, Any]]) -> bytes:
+        """Download the only picture among the outputs of `run`."""
+        (picture,) = (picture for node in outputs.values() for picture in node.get("images", ()))
+        return self.fetch(picture)
+
     def queue(
         self, graph: Graph, prompt: str, client: str | None = None, editor: dict[str, Any] | None = None
     ) -> None:

@@ -26,6 +26,7 @@ from ..score.sheet import compare
 from .__main__ import scale_option
 from .api import Client, Graph
 from .server import CHECKOUT, Host, accelerator, find_host, running_host
+from .workflow import only
 
 WORKFLOW = Path(__file__).with_name("quickstart.api.json")
 PRESET = "nano"
@@ -125,9 +126,8 @@ def _run(host: Host, graph: Graph, lr: Image.Image, folder: Path) -> Image.Image
             print(line, flush=True)
         shown = line
 
-    outputs = client.run(graph, progress)
-    (saved,) = (picture for node in outputs.values() for picture in node.get("images", ()))
-    return Image.open(io.BytesIO(client.fetch(saved)), formats=("PNG",)).convert("RGB")
+    saved = client.saved(client.run(graph, progress))
+    return Image.open(io.BytesIO(saved), formats=("PNG",)).convert("RGB")
 
 
 def _sheet(versions: dict[str, Image.Image]) -> Image.Image:
@@ -153,8 +153,7 @@ def _plan(photo: tuple[int, int], result: tuple[int, int], scale: float) -> str:
 
 def _one(graph: Graph, class_type: str) -> dict[str, Any]:
     """Return the inputs of the only node of that type."""
-    (inputs,) = (node["inputs"] for node in graph.values() if node["class_type"] == class_type)
-    return inputs
+    return graph[only(graph, class_type)]["inputs"]
 
 
 def _metrics(sr: Path, folder: Path, *, with_gt: bool) -> dict[str, dict[str, float]]:

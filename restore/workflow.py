@@ -196,6 +196,12 @@ def _own_preset(graph: Graph) -> str | None:
     return "nano" if _all(graph, "UGCSR_LoadNanoModel") else None
 
 
+def only(graph: Graph, kind: str) -> str:
+    """Return the id of the only node of that class."""
+    (found,) = (key for key, node in graph.items() if node["class_type"] == kind)
+    return found
+
+
 def _all(graph: Graph, kind: str) -> list[dict[str, Any]]:
     return [node for node in graph.values() if node["class_type"] == kind]
 

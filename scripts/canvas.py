@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from .graph import EDGE, HOME, IN, OUT, PACKAGE, SLOT, App, Graph, Json, Node, Socket
+from ..console import PACKAGE, version
+from .graph import EDGE, HOME, IN, OUT, SLOT, App, Graph, Json, Node, Socket
 
-VERSION = "0.1.0"
 CORE, CORE_VERSION = "comfy-core", "0.30.0"
 
 # Lengths in pixels of the editor's canvas.
@@ -195,10 +195,10 @@ class _Sheet:
     def _node(self, order: int, node: Node) -> Json:
         outputs = zip(node.definition["output_name"], node.definition["output"], strict=True)
         inner = node.type in self.graph.subgraphs
-        package, version = (
-            (PACKAGE, VERSION) if inner or node.type.startswith("UGCSR_") else (CORE, CORE_VERSION)
+        package, number = (
+            (PACKAGE, version()) if inner or node.type.startswith("UGCSR_") else (CORE, CORE_VERSION)
         )
-        properties = {"cnr_id": package, "ver": version}
+        properties = {"cnr_id": package, "ver": number}
         return {
             "id": node.id,
             "type": node.type,

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..console import PACKAGE
+
 Json = dict[str, Any]
 
-PACKAGE = "ugc-super-resolution"
 HOME = uuid.uuid5(uuid.NAMESPACE_DNS, PACKAGE)  # namespace of the reproducible ids of files and subgraphs
 
 COMPARISON = "IMAGECOMPARE"  # type of Image Compare's slider

@@ -71,6 +71,7 @@ LAYERS = {
 # The one file of a layer that owns a package, or one of our layers that nothing else of its own may see.
 OWNERS = {
     "models/__main__.py": {"doctor", "fetch"},
+    "fetch/command.py": {"restore"},  # where ComfyUI is
     "host/survey.py": {"comfy_aimdo", "comfyui_version", "utils"},
     "fetch/drive.py": {"gdown", "requests"},
     "fetch/hub.py": {"huggingface_hub"},

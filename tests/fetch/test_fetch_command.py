@@ -11,6 +11,7 @@ from safetensors.torch import load, save_file
 from ugc_sr.fetch import command
 from ugc_sr.models.__main__ import main
 from ugc_sr.models.repack import sha256
+from ugc_sr.restore import server
 
 BASE = "checkpoints/512-base-ema.safetensors"
 ADAPTER = "model_patches/srlab/unet/diffusion_pytorch_model.safetensors"
@@ -270,16 +271,21 @@ def test_a_record_that_is_none_is_one_line(fetch, models, copies):
 
 def test_the_models_folder_is_found_around_the_extension(tmp_path, monkeypatch):
     extension = tmp_path / "ComfyUI" / "custom_nodes" / "ugc_sr"
-    (extension / "fetch").mkdir(parents=True)
     monkeypatch.delenv("COMFYUI_PATH", raising=False)
-    monkeypatch.setattr(command, "__file__", str(extension / "fetch" / "command.py"))
-    with pytest.raises(ValueError, match=r"Say where its models folder is: --models DIR"):
+    monkeypatch.setattr(server, "__file__", str(extension / "restore" / "server.py"))
+    monkeypatch.setattr(server, "CHECKOUT", extension)
+    extension.mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"Or say where its models folder is: --models DIR"):
         command.models_folder()
-    (tmp_path / "ComfyUI" / "models").mkdir()
+    (tmp_path / "ComfyUI" / "main.py").touch()
     assert command.models_folder() == tmp_path / "ComfyUI" / "models"
-    (tmp_path / "mine" / "models").mkdir(parents=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "main.py").touch()
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path / "mine"))
     assert command.models_folder() == tmp_path / "mine" / "models"
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path / "gone"))  # never into another ComfyUI in its place
+    with pytest.raises(ValueError, match=r"There is no ComfyUI in '.*gone'"):
+        command.models_folder()
 
 
 def test_interrupted_it_says_so(fetch, copies, monkeypatch, capsys):
