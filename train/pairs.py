@@ -37,7 +37,7 @@ MIX = {  # recipe -> share
     "srlab_wild": 0.22,
     "real_esrgan_x4": 0.14,
 }
-SCALES = {4.0: 0.58, 3.0: 0.12, 2.0: 0.14, 1.5: 0.06, 1.0: 0.1}  # share of each enlargement
+SCALES = {4.0: 0.46, 3.0: 0.12, 2.0: 0.17, 1.5: 0.07, 1.0: 0.18}  # share of each enlargement
 SHARES = {"photo": 0.8, "leaves": 0.08, "text": 0.12}
 SIDES = ("hr", "lr", "target")
 TEACHER = "x4plus"
