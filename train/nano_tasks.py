@@ -177,7 +177,7 @@ def _export(model: Nano, folder: Path) -> list[Path]:
     return [file]
 
 
-_LEAST_ERROR = 1e-4  # squared error that is added, so that crops above 40 dB hardly count
+_LEAST_ERROR = 2e-5  # squared error that is added, so that crops above 47 dB hardly count
 _WEAVE_CELLS = 8  # side in cells of the neighbourhood that the weave loss averages over
 
 
