@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from ugc_sr.host.adapter import load_adapter
+from ugc_sr.host.controlnet import load_controlnet
 from ugc_sr.models.weights import UnsupportedWeightsError
 
 pytestmark = pytest.mark.comfy
@@ -12,8 +14,6 @@ TO_K = "transformer_blocks.0.attn2.to_k.weight"
 
 
 def test_an_adapter_of_image_attentions_alone_is_that_of_the_whole_file(tiny_adapter, unet_weights):
-    from ugc_sr.host.adapter import load_adapter
-
     alone = {key: weight for key, weight in unet_weights.items() if ".image_attentions." in key}
     loaded, whole = load_adapter(alone).patcher.model.state_dict(), tiny_adapter.patcher.model.state_dict()
     assert loaded.keys() == whole.keys()
@@ -21,9 +21,6 @@ def test_an_adapter_of_image_attentions_alone_is_that_of_the_whole_file(tiny_ada
 
 
 def test_a_lora_is_no_adapter_and_no_controlnet():
-    from ugc_sr.host.adapter import load_adapter
-    from ugc_sr.host.controlnet import load_controlnet
-
     with pytest.raises(UnsupportedWeightsError, match=r"Load Semantic Adapter: 'l' is a LoRA .* Load LoRA\."):
         load_adapter(LORA, "l")
     with pytest.raises(
@@ -33,9 +30,6 @@ def test_a_lora_is_no_adapter_and_no_controlnet():
 
 
 def test_an_adapter_and_a_controlnet_are_told_apart(unet_weights, controlnet_weights):
-    from ugc_sr.host.adapter import load_adapter
-    from ugc_sr.host.controlnet import load_controlnet
-
     with pytest.raises(
         UnsupportedWeightsError, match=r"'c' is a ControlNet with image .* Load Semantic ControlNet"
     ):
@@ -45,8 +39,6 @@ def test_an_adapter_and_a_controlnet_are_told_apart(unet_weights, controlnet_wei
 
 
 def test_a_controlnet_without_image_attentions_is_refused(controlnet_weights):
-    from ugc_sr.host.controlnet import load_controlnet
-
     plain = {key: weight for key, weight in controlnet_weights.items() if ".image_attentions." not in key}
     with pytest.raises(UnsupportedWeightsError, match=r"is a ControlNet without image attentions"):
         load_controlnet(plain)
@@ -60,8 +52,6 @@ def test_a_controlnet_without_image_attentions_is_refused(controlnet_weights):
     ],
 )
 def test_an_incomplete_adapter_is_refused(unet_weights, lost, message):
-    from ugc_sr.host.adapter import load_adapter
-
     with pytest.raises(UnsupportedWeightsError, match=message):
         load_adapter({key: weight for key, weight in unet_weights.items() if key != lost}, "u")
 
@@ -75,23 +65,17 @@ def test_an_incomplete_adapter_is_refused(unet_weights, lost, message):
     ],
 )
 def test_an_incomplete_controlnet_is_refused(controlnet_weights, lost, message):
-    from ugc_sr.host.controlnet import load_controlnet
-
     with pytest.raises(UnsupportedWeightsError, match=message):
         load_controlnet({key: weight for key, weight in controlnet_weights.items() if key != lost}, "c")
 
 
 def test_heads_of_another_width_are_refused(unet_weights):
-    from ugc_sr.host.adapter import load_adapter
-
     key = "down_blocks.1.image_attentions.0.norm.weight"
     with pytest.raises(UnsupportedWeightsError, match=r"input_4 is 80 wide; expected a multiple of 64"):
         load_adapter(unet_weights | {key: torch.ones(80)})
 
 
 def test_a_weight_of_another_shape_is_refused(unet_weights):
-    from ugc_sr.host.adapter import load_adapter
-
     key = "down_blocks.1.image_attentions.0.proj_in.bias"
     with pytest.raises(
         UnsupportedWeightsError, match=r"'input_4.proj_in.bias' of 'u' is \[7\]; expected \[64\]"

@@ -2,9 +2,20 @@
 
 from dataclasses import replace
 
+import comfy.model_base
+import comfy.model_management
+import comfy.sample
 import pytest
 import torch
+from comfy.model_management import InterruptProcessingException
+from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from torch.testing import assert_close
+
+from ugc_sr.host.attention import TokenRun
+from ugc_sr.host.controlnet import apply_controlnet
+from ugc_sr.host.guidance import apply_guidance, guidances_of
+from ugc_sr.host.tiling import tile_diffusion
+from ugc_sr.nodes.guidance import ApplySemanticControlNet, ApplySemanticGuidance
 
 pytestmark = pytest.mark.comfy
 
@@ -15,7 +26,6 @@ TILES = {"tile": 8, "overlap": 4}
 @pytest.fixture
 def guide(tiny_model, tiny_adapter, semantics):
     """The guided model, frozen after a share of the sampling."""
-    from ugc_sr.host.guidance import apply_guidance
 
     def make(freeze_after=1.0, size=LATENT):
         photo = replace(semantics, image_size=size)
@@ -37,7 +47,6 @@ def computed(tiny_adapter):
 @pytest.fixture
 def run(conditioning):
     """Samples 12x12 cells: run(model, sampler="euler", steps=4, cfg=3) -> latent."""
-    import comfy.sample
 
     def sample(model, sampler="euler", steps=4, cfg=3.0, conds=conditioning, callback=None, size=LATENT):
         noise = torch.randn(1, 4, *size, generator=torch.Generator().manual_seed(3))
@@ -86,8 +95,6 @@ def test_attentions_compute_once_after_the_share_and_then_no_more(guide, run, co
 
 
 def test_one_never_freezes_bit_for_bit(guide, run, computed, tiny_model, tiny_adapter, semantics):
-    from ugc_sr.host.guidance import apply_guidance
-
     plain = apply_guidance(tiny_model, tiny_adapter, replace(semantics, image_size=(24, 24)))
     expected = run(plain, steps=2)
     assert_close(run(guide(1.0), steps=2), expected, rtol=0, atol=0)
@@ -95,8 +102,6 @@ def test_one_never_freezes_bit_for_bit(guide, run, computed, tiny_model, tiny_ad
 
 
 def test_a_frozen_attention_repeats_its_answer_for_another_latent(tiny_adapter, semantics):
-    from ugc_sr.host.attention import TokenRun
-
     attention = tiny_adapter.patcher.model["middle_0"]
     kept, run = TokenRun(semantics), TokenRun(semantics)
     uuids = {"uuids": ["a", "b"]}
@@ -120,22 +125,16 @@ def test_a_frozen_attention_repeats_its_answer_for_another_latent(tiny_adapter, 
 
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
 def test_the_number_of_tiles_at_once_changes_nothing(guide, run, assert_agree, cfg):
-    from ugc_sr.host.tiling import tile_diffusion
-
     four, one = (run(tile_diffusion(guide(0.4), **TILES, batch=batch), steps=3, cfg=cfg) for batch in (4, 1))
     assert_agree(one, four)
 
 
 def test_each_stack_of_tiles_has_answers_of_its_own(guide, run, computed):
-    from ugc_sr.host.tiling import tile_diffusion
-
     run(tile_diffusion(guide(0.0), **TILES, batch=2), steps=3)
     assert computed == [4, 4]
 
 
 def test_cfg_halves_that_come_one_by_one_restore_as_together(guide, run, computed, monkeypatch, assert_agree):
-    import comfy.model_base
-
     together = run(guide(0.4), steps=3)
     calls = len(computed)
     monkeypatch.setattr(comfy.model_base.BaseModel, "memory_required", lambda *_, **__: 1e30)
@@ -144,8 +143,6 @@ def test_cfg_halves_that_come_one_by_one_restore_as_together(guide, run, compute
 
 
 def test_halves_that_come_apart_in_the_middle_are_computed_again(guide, run, computed, monkeypatch):
-    import comfy.model_base
-
     def short_of_memory(step, *_):
         if step == 1:
             monkeypatch.setattr(comfy.model_base.BaseModel, "memory_required", lambda *_, **__: 1e30)
@@ -155,10 +152,6 @@ def test_halves_that_come_apart_in_the_middle_are_computed_again(guide, run, com
 
 
 def test_lack_of_memory_ends_the_freezing_and_leaves_the_tiles_as_they_are(guide, run, computed, token_runs):
-    import comfy.model_management
-
-    from ugc_sr.host.tiling import tile_diffusion
-
     evaluated, sizes = [], []
     model = tile_diffusion(guide(0.0), **TILES, batch=4)
 
@@ -176,16 +169,12 @@ def test_lack_of_memory_ends_the_freezing_and_leaves_the_tiles_as_they_are(guide
 
 
 def test_perturbed_attention_has_answers_of_its_own(guide, run, computed):
-    from comfy_extras.nodes_pag import PerturbedAttentionGuidance
-
     model = PerturbedAttentionGuidance.execute(guide(0.0), 2.0).result[0]
     run(model, cfg=1.0, steps=3)
     assert computed == [1, 1]
 
 
 def test_nothing_is_kept_after_a_run_or_an_interrupt(guide, run, token_runs):
-    from comfy.model_management import InterruptProcessingException
-
     model = guide(0.0)
     sizes = []
 
@@ -206,7 +195,6 @@ def test_nothing_is_kept_after_a_run_or_an_interrupt(guide, run, token_runs):
 @pytest.fixture
 def control(tiny_controlnet, semantics, conditioning):
     """Conditioning with the semantic ControlNet, frozen after a share of the sampling."""
-    from ugc_sr.host.controlnet import apply_controlnet
 
     def make(freeze_after):
         photo = replace(semantics, image_size=(24, 24))
@@ -217,8 +205,6 @@ def control(tiny_controlnet, semantics, conditioning):
 
 
 def test_the_controlnet_freezes_on_its_own(tiny_model, tiny_controlnet, run, control, assert_agree):
-    from ugc_sr.host.tiling import tile_diffusion
-
     seen = []
     attention = tiny_controlnet.control_model.image_attentions["middle_0"].transformer_blocks[0].attn2
     hook = attention.to_q.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[0]))
@@ -239,9 +225,6 @@ def test_the_controlnet_freezes_on_its_own(tiny_model, tiny_controlnet, run, con
 def test_the_nodes_pass_the_share_on(
     tiny_model, tiny_adapter, tiny_controlnet, semantics, conditioning, hint
 ):
-    from ugc_sr.host.guidance import guidances_of
-    from ugc_sr.nodes.guidance import ApplySemanticControlNet, ApplySemanticGuidance
-
     model = ApplySemanticGuidance.execute(tiny_model, tiny_adapter, semantics, 1.0, 0.0, 1.0, 0.25).result[0]
     assert guidances_of(model)[0].freeze == 0.25
     conds = ApplySemanticControlNet.execute(

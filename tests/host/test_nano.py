@@ -4,10 +4,19 @@ import gc
 import weakref
 from contextlib import nullcontext
 
+import comfy.sample
 import pytest
 import torch
+from comfy.latent_formats import LatentFormat
 from safetensors.torch import load_file, save_file
 
+from ugc_sr.benchmarks import quickstart
+from ugc_sr.benchmarks.quickstart import zero
+from ugc_sr.host.controlnet import apply_controlnet
+from ugc_sr.host.encoder import encode_views
+from ugc_sr.host.guidance import apply_guidance
+from ugc_sr.host.nano import WEIGHTS, NanoLatent, load_nano
+from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.sample.frame import fit
 from ugc_sr.train.nano_network import Nano, restore
 
@@ -16,8 +25,6 @@ pytestmark = pytest.mark.comfy
 
 @pytest.fixture(scope="module")
 def nano():
-    from ugc_sr.host.nano import load_nano
-
     return load_nano()
 
 
@@ -30,12 +37,6 @@ def lr():
 @pytest.fixture
 def conditions():
     """Loads the model and makes all that a sampling in tiles needs of it."""
-    from ugc_sr.host.controlnet import apply_controlnet
-    from ugc_sr.host.encoder import encode_views
-    from ugc_sr.host.guidance import apply_guidance
-    from ugc_sr.host.nano import load_nano
-    from ugc_sr.host.tiling import tile_diffusion
-    from ugc_sr.sample.frame import fit
 
     def make():
         nano = load_nano()
@@ -53,15 +54,11 @@ def conditions():
 
 def sampled(nano, lr, **options):
     """The quick-start graph without Match Color, which the training code does not know."""
-    from ugc_sr.benchmarks import quickstart
-
     return quickstart.sampled(nano, lr, **options)
 
 
 @torch.inference_mode()
 def test_the_host_gives_the_training_codes_own_picture(nano, lr):
-    from ugc_sr.host.nano import WEIGHTS
-
     network = Nano().eval()
     state = {k: v.float() for k, v in load_file(WEIGHTS).items()}
     state["text"] = state.pop("text.")
@@ -88,8 +85,6 @@ def test_more_steps_refine_and_do_not_add_speckle(nano, lr):
 
 @torch.inference_mode()
 def test_the_tokens_reach_the_picture(nano, lr):
-    from ugc_sr.benchmarks.quickstart import zero
-
     assert not torch.equal(sampled(nano, lr), sampled(nano, lr, tokens=zero))
 
 
@@ -137,15 +132,11 @@ def test_the_seed_changes_nothing_but_rounding(nano, lr):
 
 
 def test_the_bundled_file_is_small_enough():
-    from ugc_sr.host.nano import WEIGHTS
-
     assert WEIGHTS.stat().st_size <= 15_000_000
 
 
 @pytest.mark.parametrize("head", [{"model": "ugc_sr nano v1"}, None])
 def test_a_file_of_another_version_is_refused(tmp_path, head):
-    from ugc_sr.host.nano import load_nano
-
     file = tmp_path / "nano.safetensors"
     save_file({"vae.head.weight": torch.zeros(1)}, file, head)
     found = head["model"] if head else "another model"
@@ -156,8 +147,6 @@ def test_a_file_of_another_version_is_refused(tmp_path, head):
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):
-    from ugc_sr.host.nano import load_nano
-
     with pytest.raises(
         FileNotFoundError, match=r"nano.safetensors is missing .* Install the extension again"
     ):
@@ -168,7 +157,6 @@ def test_a_missing_file_says_what_to_do(tmp_path):
 @pytest.mark.parametrize("fails", [False, True])
 def test_nothing_of_a_restoration_waits_for_the_garbage_collector(conditions, fails):
     """ComfyUI warns of models that only a collection ends, and then does one in front of each load."""
-    import comfy.sample
 
     def restore():
         nano, model, positive, negative, latent = conditions()
@@ -205,10 +193,6 @@ def test_nothing_of_a_restoration_waits_for_the_garbage_collector(conditions, fa
 
 
 def test_the_preview_shows_the_picture():
-    from comfy.latent_formats import LatentFormat
-
-    from ugc_sr.host.nano import NanoLatent
-
     factors = torch.tensor(NanoLatent().latent_rgb_factors)
     assert isinstance(NanoLatent(), LatentFormat)
     picture = torch.rand(1, 3, 8, 8) * 2 - 1

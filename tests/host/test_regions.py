@@ -1,8 +1,19 @@
 """Weigh Regions on the real host."""
 
+import comfy.sample
+import comfy.samplers
 import pytest
 import torch
+from comfy_extras import nodes_custom_sampler
+from comfy_extras.nodes_cfg import CFGNorm
+from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from torch.testing import assert_close
+
+from ugc_sr.host.nano import load_nano
+from ugc_sr.host.regions import weigh_regions
+from ugc_sr.host.start import lr_start
+from ugc_sr.host.tiling import tile_diffusion
+from ugc_sr.sample.frame import fit
 
 pytestmark = pytest.mark.comfy
 
@@ -15,7 +26,6 @@ def latent():
 @pytest.fixture
 def weigh(tiny_model, latent):
     """Weigh Regions: weigh(mask (B, H, W), strength) -> MODEL held to `latent`."""
-    from ugc_sr.host.regions import weigh_regions
 
     def run(mask, strength=1.0, model=tiny_model, latent=latent, frame=None):
         return weigh_regions(model, latent, mask, strength, frame)
@@ -26,7 +36,6 @@ def weigh(tiny_model, latent):
 @pytest.fixture
 def run(conditioning):
     """Sample (1, 4, 8, 8) with any sampler, guider and mask of the host."""
-    import comfy.sample
 
     def sample(model, sampler="euler", cfg=3.0, latent=None, steps=3, **options):
         noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
@@ -105,8 +114,6 @@ def test_masks_of_all_sizes_hold(weigh, run, latent, size):
 
 
 def test_a_mask_of_the_photo_finds_its_place_on_the_canvas(weigh, run):
-    from ugc_sr.sample.frame import fit
-
     canvas = torch.ones(1, 64, 64)
     canvas[..., 32:] = 0
     _, frame = fit(torch.rand(1, 3, 10, 40), 1)
@@ -119,8 +126,6 @@ def test_a_mask_of_the_photo_finds_its_place_on_the_canvas(weigh, run):
 
 @pytest.mark.parametrize("tiled_first", [True, False])
 def test_tiles_hold_as_the_whole_does(tiny_model, weigh, run, latent, tiled_first):
-    from ugc_sr.host.tiling import tile_diffusion
-
     def tile(model):
         return tile_diffusion(model, tile=4, overlap=2, batch=2)
 
@@ -134,9 +139,6 @@ def test_tiles_hold_as_the_whole_does(tiny_model, weigh, run, latent, tiled_firs
 def test_guidance_that_comes_behind_cfg_does_not_loosen_the_hold(
     tiny_model, weigh, run, latent, weighed_first
 ):
-    from comfy_extras.nodes_cfg import CFGNorm
-    from comfy_extras.nodes_pag import PerturbedAttentionGuidance
-
     def guide(model):
         return CFGNorm.execute(PerturbedAttentionGuidance.execute(model, 2.0).result[0], 0.8).result[0]
 
@@ -147,9 +149,6 @@ def test_guidance_that_comes_behind_cfg_does_not_loosen_the_hold(
 
 @pytest.mark.parametrize("kind", ["Guider_Basic", "Guider_DualCFG"])
 def test_guiders_of_other_kinds_are_held_too(weigh, conditioning, latent, kind):
-    import comfy.samplers
-    from comfy_extras import nodes_custom_sampler
-
     guider = getattr(nodes_custom_sampler, kind)(weigh(torch.ones(1, 8, 8)))
     positive, negative = conditioning
     if kind == "Guider_Basic":
@@ -166,8 +165,6 @@ def test_guiders_of_other_kinds_are_held_too(weigh, conditioning, latent, kind):
 
 
 def test_a_run_that_starts_at_the_photo_is_held_too(tiny_model, weigh, run, latent):
-    from ugc_sr.host.start import lr_start
-
     out = run(weigh(left(64, 64), model=lr_start(tiny_model)), latent=latent)
     assert_close(out[..., :3], latent[..., :3], rtol=0, atol=1e-5)
 
@@ -208,11 +205,6 @@ def test_each_photo_of_a_batch_is_held_by_its_own(weigh, sample, photos, masks):
 
 def test_a_model_of_another_kind_is_held_too(conditioning):
     """The bundled model samples a residual to the latent; what it is held to is that latent all the same."""
-    import comfy.sample
-
-    from ugc_sr.host.nano import load_nano
-    from ugc_sr.host.regions import weigh_regions
-
     nano = load_nano()
     latent = nano.vae.encode(torch.rand(1, 64, 64, 3))
     noise = comfy.sample.prepare_noise(latent, 0)

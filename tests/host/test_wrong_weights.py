@@ -2,9 +2,13 @@
 
 import json
 
+import folder_paths
 import pytest
 import torch
 from safetensors.torch import save_file
+
+from ugc_sr.nodes.guidance import LoadSemanticAdapter, LoadSemanticControlNet
+from ugc_sr.nodes.semantics import LoadSAM2Encoder
 
 pytestmark = pytest.mark.comfy
 
@@ -121,11 +125,6 @@ CASES += [(kind, what, *case) for (kind, what), case in OWN.items()]
 @pytest.fixture
 def loaders(tmp_path, monkeypatch):
     """The loader node and the folder of each kind; the folders are the test's own."""
-    import folder_paths
-
-    from ugc_sr.nodes.guidance import LoadSemanticAdapter, LoadSemanticControlNet
-    from ugc_sr.nodes.semantics import LoadSAM2Encoder
-
     places = {"adapter": "model_patches", "controlnet": "controlnet", "encoder": "detection"}
     folders = {name: ([str(tmp_path / name)], {".safetensors", ".pt", ".bin"}) for name in places.values()}
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", folders)
