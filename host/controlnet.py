@@ -16,8 +16,8 @@ from ..sample.tiles import Tile, TilePlan
 from .adapter import storage_dtype
 from .attention import TokenRun, rows
 from .control_model import SemanticControlModel
-from .fit import check_batch, check_photo, check_range, check_sites, check_tokens, reductions
-from .room import HALVES, frozen_numbers, kept_numbers
+from .fit import check_batch, check_photo, check_range, check_sites, check_tokens
+from .room import kept_numbers
 from .tile_run import noise_level, tile_plan
 
 LOADER = "Load Semantic ControlNet"
@@ -38,8 +38,6 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         super().__init__(control_model, **kwargs)
         self.name = name
         self.semantics: Semantics | None = None
-        self.freeze_after = 1.0
-        self._frozen_below = 0.0
         self._tokens: TokenRun | None = None
         self._embeddings: dict[tuple, Tensor] = {}
 
@@ -51,7 +49,6 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         c.control_model = self.control_model
         c.control_model_wrapped = self.control_model_wrapped
         c.semantics = self.semantics
-        c.freeze_after = self.freeze_after
         self.copy_to(c)
         return c
 
@@ -81,7 +78,6 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         check_sites(NODE, model.diffusion_model, self.control_model.image_attentions, self.name)
         self.clear()
         self._tokens = TokenRun(self.semantics)
-        self._frozen_below = percent_to_timestep_function(self.freeze_after)
         # The host cleans up controls only after a successful run, but patchers after any run.
         patcher, key = model.current_patcher, f"ugcsr_control_{id(self)}"
 
@@ -110,7 +106,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         return self._tokens
 
     def kept_bytes(self, cells: int | None = None, tiles: int = 1) -> float:
-        """Return the bytes of embedded hints, keys, values and frozen outputs that a run keeps in memory.
+        """Return the bytes of embedded hints, keys and values that a run keeps in memory.
 
         Args:
             cells: number of latent cells in all tiles of all photos; None if the latent is sampled whole.
@@ -124,10 +120,6 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
             numbers += network.model_channels * cells
         if self.semantics is not None:
             numbers += kept_numbers(network.image_attentions, self.semantics, tiles)
-            if self.freeze_after < 1:
-                numbers += frozen_numbers(
-                    network.image_attentions, reductions(network), HALVES * (cells or 0)
-                )
         return numbers * comfy.model_management.dtype_size(self.manual_cast_dtype or network.dtype)
 
     def inference_memory_requirements(self, dtype: torch.dtype) -> float:
@@ -156,8 +148,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         plan = tiles or _whole(x_noisy, batched_number)
         run = cast(TokenRun, self._tokens)  # set by pre_run
         check_batch(NODE, "'semantics'", run.semantics.tokens.shape[0], plan.batch)
-        run.freeze(level <= self._frozen_below)
-        run.look(tiles)
+        run.select(tiles)
         sampling = self.model_sampling_current
         control = self.control_model.control(
             x=sampling.calculate_input(t, x_noisy).to(dtype),
@@ -224,7 +215,6 @@ def apply_controlnet(
     semantics: Semantics,
     strength: float = 1.0,
     percent_range: tuple[float, float] = (0.0, 1.0),
-    freeze_after: float = 1.0,
 ) -> list[list]:
     """Return the conditionings with the control added, as the host's Apply ControlNet does.
 
@@ -237,7 +227,6 @@ def apply_controlnet(
         semantics: tokens of the photo.
         strength: factor of the residuals; with 0 the conditionings stay unchanged.
         percent_range: start and end in shares of the sampling, in [0, 1].
-        freeze_after: as for `apply_guidance`.
 
     Raises:
         ValueError: if control, hint and semantics don't belong together, or the range is empty.
@@ -250,7 +239,6 @@ def apply_controlnet(
         )
     check_photo(NODE, semantics, (hint.shape[-2], hint.shape[-1]), "the 'hint' of")
     control = control.with_semantics(semantics)
-    control.freeze_after = freeze_after
     if strength == 0:
         return list(conditionings)
     applied: dict[comfy.controlnet.ControlBase | None, SemanticControlNet] = {}

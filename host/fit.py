@@ -1,9 +1,8 @@
 """Checks that photo, semantics, weights, model and latent fit together."""
 
-from typing import Any, cast
+from typing import cast
 
 from comfy.ldm.modules.attention import BasicTransformerBlock, SpatialTransformer, SpatialVideoTransformer
-from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, Upsample
 from torch import nn
 
 from ..models.semantics import Semantics
@@ -87,19 +86,6 @@ def check_sites(node: str, unet: nn.Module, adapter: SemanticAdapter, name: str)
                 f"expected {_describe(attention)}. Connect the model that '{name}' was trained on: "
                 "Stable Diffusion 2 for SeeSR and SRlab."
             )
-
-
-def reductions(unet: Any) -> dict[str, int]:
-    """Return the downscaling factor of a UNet or ControlNet at each place, such as "input_4"."""
-    factor, places = 1, {}
-    for number, block in enumerate(getattr(unet, "input_blocks", [])):
-        factor *= 2 if any(isinstance(layer, Downsample) for layer in block) else 1
-        places[f"input_{number}"] = factor
-    places["middle_0"] = factor
-    for number, block in enumerate(getattr(unet, "output_blocks", [])):
-        places[f"output_{number}"] = factor
-        factor //= 2 if any(isinstance(layer, Upsample) for layer in block) else 1
-    return places
 
 
 def _text_attentions(unet: nn.Module) -> dict[str, SpatialTransformer]:

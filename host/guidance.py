@@ -18,9 +18,9 @@ from ..models.semantics import Semantics
 from .adapter import LoadedAdapter, SemanticAdapter
 from .attention import TokenRun
 from .clone import clone
-from .fit import check_batch, check_photo, check_range, check_sites, check_tokens, reductions
+from .fit import check_batch, check_photo, check_range, check_sites, check_tokens
 from .report import note
-from .room import HALVES, computing_size, frozen_numbers, kept_numbers, reserve
+from .room import computing_size, kept_numbers, reserve
 from .tile_run import noise_level, tile_plan, tile_run
 
 NODE = "Apply Semantic Guidance"
@@ -40,7 +40,6 @@ class Guidance:
         strength: factor of the attentions' change.
         start: share of the sampling at which it begins to act, in [0, 1].
         end: share of the sampling at which it ends.
-        freeze: share of the sampling after which cross-attentions repeat their outputs.
     """
 
     adapter: SemanticAdapter
@@ -49,7 +48,6 @@ class Guidance:
     strength: float
     start: float
     end: float
-    freeze: float
 
 
 def apply_guidance(
@@ -59,7 +57,6 @@ def apply_guidance(
     strength: float = 1.0,
     start_percent: float = 0.0,
     end_percent: float = 1.0,
-    freeze_after: float = 1.0,
 ) -> "comfy.model_patcher.ModelPatcher":
     """Return a clone of MODEL that attends to `semantics`; several guidances can be applied to one MODEL.
 
@@ -70,8 +67,6 @@ def apply_guidance(
         strength: factor of the attentions' change; with 0 `model` itself is returned.
         start_percent: share of the sampling at which the guidance begins, in [0, 1].
         end_percent: share of the sampling at which it ends, in [0, 1].
-        freeze_after: share of the sampling after which cross-attentions to tokens repeat their outputs
-            instead of computing them, as T-GATE does with those to text (arXiv 2404.02747).
 
     Raises:
         ValueError: if adapter, semantics and model don't belong together, or the range is empty.
@@ -95,7 +90,6 @@ def apply_guidance(
         strength,
         start_percent,
         end_percent,
-        freeze_after,
     )
     dispatcher = Dispatcher((*guidances_of(model), entry))
     handlers = model.model_options["transformer_options"].setdefault("patches", {}).setdefault(_PATCH, [])
@@ -194,8 +188,7 @@ class Dispatcher:
 
         def bytes_needed() -> float:
             tiles = tile_run(options)
-            cells = tiles.cells if tiles else shape[0] * shape[-2] * shape[-1]
-            return guidance_bytes(model, self.entries, cells, tiles.at_once if tiles else 1)
+            return guidance_bytes(model, self.entries, tiles.at_once if tiles else 1)
 
         real_model, _, models = execute(
             model, shape, reserve(conds, KEY, bytes_needed), model_options=model_options, **how
@@ -215,10 +208,9 @@ class Dispatcher:
             sampling.percent_to_sigma(entry.end) <= level <= sampling.percent_to_sigma(entry.start)
             for entry in self.entries
         )
-        for entry, tokens, active in zip(self.entries, run.tokens, run.active, strict=True):
-            tokens.freeze(level <= sampling.percent_to_sigma(entry.freeze))
+        for tokens, active in zip(run.tokens, run.active, strict=True):
             if active:
-                tokens.look(tile_plan(transformer_options))
+                tokens.select(tile_plan(transformer_options))
 
     @torch.compiler.disable
     def __call__(
@@ -243,21 +235,15 @@ class Dispatcher:
         return x
 
 
-def guidance_bytes(model: Any, entries: tuple[Guidance, ...], cells: int, at_once: int) -> float:
+def guidance_bytes(model: Any, entries: tuple[Guidance, ...], at_once: int) -> float:
     """Return the bytes that guidances keep in memory during a run.
 
     Args:
         model: the MODEL.
         entries: its guidances.
-        cells: number of latent cells in all tiles of all photos; overlaps count several times.
         at_once: number of tiles that are evaluated together.
     """
-    sides = reductions(model.get_model_object("diffusion_model"))
-    numbers = 0
-    for entry in entries:
-        numbers += kept_numbers(entry.adapter, entry.semantics, at_once)
-        if entry.freeze < 1:
-            numbers += frozen_numbers(entry.adapter, sides, HALVES * cells)
+    numbers = sum(kept_numbers(entry.adapter, entry.semantics, at_once) for entry in entries)
     return numbers * computing_size(model.model)
 
 

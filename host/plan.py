@@ -172,12 +172,12 @@ class _Diffusion:
         return self.model.model.memory_required([halves * count * self.photos, channels, height, width])
 
     def _kept(self, tile: int, at_once: int) -> float:
-        """Return the bytes of keys, values, frozen outputs and embedded hints that a run keeps."""
-        layout = fixed(*self.canvas, tile, self.suited)
-        height, width = (min(tile // self.ratio, side) for side in self.cells)
-        cells = self.photos * layout.count * height * width
-        kept = guidance_bytes(self.model, self.guidances, cells, at_once)
+        """Return the bytes of keys, values and embedded hints that a run keeps."""
+        kept = guidance_bytes(self.model, self.guidances, at_once)
         if isinstance(self.control, SemanticControlNet):
+            layout = fixed(*self.canvas, tile, self.suited)
+            height, width = (min(tile // self.ratio, side) for side in self.cells)
+            cells = self.photos * layout.count * height * width
             return kept + self.control.kept_bytes(cells, at_once)
         size = self.model.model_dtype()
         return kept + (0 if self.control is None else self.control.inference_memory_requirements(size))

@@ -1,4 +1,4 @@
-"""Memory of a run beyond the host's own estimate: keys and values, frozen outputs, embedded hints."""
+"""Memory of a run beyond the host's own estimate: keys and values, embedded hints."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,8 +10,6 @@ import torch
 
 from ..models.semantics import Semantics
 from .adapter import SemanticAdapter
-
-HALVES = 2  # of CFG; with cfg 1 there is one, but that isn't known before the run
 
 
 class Room(comfy.controlnet.ControlBase):
@@ -66,20 +64,6 @@ def kept_numbers(adapter: SemanticAdapter, semantics: Semantics, tiles: int) -> 
     width = sum(len(a.transformer_blocks) * a.in_channels for a in adapter.attentions.values())
     views = {"global": 1, "tile": tiles, "both": 1 + tiles}[semantics.view]
     return views * math.prod(semantics.tokens.shape[:2]) * (2 * width + semantics.tokens.shape[2])
-
-
-def frozen_numbers(adapter: SemanticAdapter, reductions: dict[str, int], cells: int) -> int:
-    """Return how many numbers the frozen outputs hold.
-
-    Args:
-        adapter: image attentions.
-        reductions: downscaling factor at each place.
-        cells: number of latent cells, over tiles, photos and halves of CFG.
-    """
-    return sum(
-        len(attention.transformer_blocks) * attention.in_channels * math.ceil(cells / reductions[site] ** 2)
-        for site, attention in adapter.attentions.items()
-    )
 
 
 def computing_size(model: "comfy.model_base.BaseModel") -> int:

@@ -13,7 +13,6 @@ from torch import Tensor
 from ..sample.tiles import GRIDS, Grid, TilePlan, blend
 from .clone import clone
 from .controlnet import SemanticControlNet
-from .guidance import RUN_KEY as GUIDANCE_RUN
 from .memory import is_out_of_memory
 from .room import controls_of, reserve
 from .tile_conds import cropped_hints, cut_cond
@@ -110,8 +109,13 @@ class Tiling:
             try:
                 return self._evaluate(run, executor, model, conds, x, timestep, options)
             except Exception as error:
-                if not is_out_of_memory(error) or not _make_room(run, conds, options):
+                if not is_out_of_memory(error) or not run.shrink():
                     raise
+            log.warning(
+                "Tile Diffusion: out of memory; going on with tiles of %d latent cells, %d at once.",
+                run.tile,
+                run.batch,
+            )
             comfy.model_management.soft_empty_cache()
 
     def _run(self, shape: Any) -> TileRun:
@@ -156,24 +160,6 @@ class Tiling:
                 yield from torch.stack(out).unflatten(1, (len(stack), -1)).unbind(1)
 
         return list(blend(boxes, cuts(), height, width, run.grid.weights).unbind(0))
-
-
-def _make_room(run: TileRun, conds: Conds, options: dict[str, Any]) -> bool:
-    """Free frozen outputs, or else shrink the tiles; return False if neither is possible."""
-    guidance = options.get("transformer_options", {}).get(GUIDANCE_RUN)
-    tokens = [*(guidance.tokens if guidance else ()), *(control.tokens for control in _semantic(conds))]
-    thawed = [run.thaw() for run in tokens if run is not None]
-    if any(thawed):
-        log.warning("Tile Diffusion: out of memory; going on without 'freeze_after'.")
-        return True
-    if not run.shrink():
-        return False
-    log.warning(
-        "Tile Diffusion: out of memory; going on with tiles of %d latent cells, %d at once.",
-        run.tile,
-        run.batch,
-    )
-    return True
 
 
 def _more_for_tiles(run: TileRun, conds: dict[str, Any]) -> float:

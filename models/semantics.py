@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 # The tokens that a tile attends to: those of the whole photo, of its own part of it, or both.
 VIEWS = ("global", "tile", "both")
@@ -76,13 +75,6 @@ class Semantics:
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Semantics:
         """Return the same semantics with the tokens on another device or in another float type."""
         return replace(self, tokens=self.tokens.to(device=device, dtype=dtype))
-
-    def pooled(self, factor: int) -> Semantics:
-        """Return tokens averaged over factor x factor squares; they overlap if the grid is no multiple."""
-        rows, columns = (-(-side // factor) for side in self.grid)
-        squares = self.tokens.transpose(1, 2).unflatten(2, self.grid)
-        means = F.adaptive_avg_pool2d(squares, (rows, columns)).flatten(2).transpose(1, 2)
-        return replace(self, tokens=means, grid=(rows, columns))
 
     def can_become(self, size: tuple[int, int], padding: int = 0) -> bool:
         """Return True if scaling, then padding by at most `padding` px a side, can give this size."""

@@ -141,7 +141,7 @@ def test_cached_keys_and_values_are_bit_for_bit_those_of_the_host(tiny_adapter, 
     with torch.inference_mode():
         expected = CrossAttention.forward(attention, x, semantics.tokens.expand(4, -1, -1))
         for _ in range(2):
-            ours = attention(x, transformer_options={"ugcsr_run": cache, "ugcsr_evaluation": None})
+            ours = attention(x, transformer_options={"ugcsr_run": cache})
             assert_close(ours, expected, rtol=0, atol=0)
     assert len(cache) == 1
 

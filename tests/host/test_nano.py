@@ -43,9 +43,9 @@ def conditions():
         lr = torch.rand(1, 3, 16, 32)
         hint, frame = fit(lr, scale=4)
         semantics = encode_views(nano.encoder, lr, "both", frame)
-        model = apply_guidance(nano.model, nano.adapter, semantics, freeze_after=0.5)
+        model = apply_guidance(nano.model, nano.adapter, semantics)
         model = tile_diffusion(apply_guidance(model, nano.adapter, semantics, 0.5), 16, 4, 2)
-        texts = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics, freeze_after=0.5)
+        texts = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics)
         latent = nano.vae.encode(hint.movedim(1, -1))
         return nano, model, *texts, latent
 

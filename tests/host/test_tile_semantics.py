@@ -1,5 +1,6 @@
 """Tokens of each tile's own part of the photo: where the parts lie, and what they do in a sampling."""
 
+import io
 from dataclasses import replace
 
 import comfy.model_management
@@ -8,6 +9,7 @@ import comfy.sample
 import comfy.sampler_helpers
 import pytest
 import torch
+from PIL import Image
 from torch.testing import assert_close
 
 from ugc_sr.host.controlnet import apply_controlnet
@@ -15,7 +17,6 @@ from ugc_sr.host.encoder import SMALLEST, PhotoReader, encode, encode_views
 from ugc_sr.host.guidance import apply_guidance
 from ugc_sr.host.nano import load_nano
 from ugc_sr.host.tiling import tile_diffusion
-from ugc_sr.nodes.guidance import ApplySemanticControlNet, ApplySemanticGuidance
 from ugc_sr.nodes.semantics import EncodeSemantics
 from ugc_sr.sample.frame import fit
 from ugc_sr.sample.tiles import Tile, split
@@ -42,9 +43,9 @@ def read_photos(nano):
     hook.remove()
 
 
-def reader_of(nano, photo, scale, pool=1):
+def reader_of(nano, photo, scale):
     """The reader of a photo that Prepare Photo enlarges by `scale`."""
-    return PhotoReader(nano.encoder, photo, fit(photo, scale)[1], pool)
+    return PhotoReader(nano.encoder, photo, fit(photo, scale)[1])
 
 
 class Tokens:
@@ -138,11 +139,11 @@ def test_a_tile_in_the_padding_reads_the_border_next_to_it(nano):
 
 def test_tokens_of_a_tile_are_those_of_its_part_alone_and_of_all_those_of_the_photo(nano):
     photo = torch.rand(2, 3, 64, 32)
-    reader = reader_of(nano, photo, scale=2, pool=2)
+    reader = reader_of(nano, photo, scale=2)
     with torch.inference_mode():
         lower, whole = reader.read([Tile(8, 0, 8, 8), Tile(0, 0, 16, 8)], (16, 8))
-        assert_close(lower, encode(nano.encoder, photo[:, :, 32:], pool=2).tokens, rtol=0, atol=0)
-        assert_close(whole, encode(nano.encoder, photo, pool=2).tokens, rtol=0, atol=0)
+        assert_close(lower, encode(nano.encoder, photo[:, :, 32:]).tokens, rtol=0, atol=0)
+        assert_close(whole, encode(nano.encoder, photo).tokens, rtol=0, atol=0)
 
 
 def test_a_tile_is_read_once_until_tiles_have_another_size(nano, read_photos):
@@ -167,28 +168,32 @@ def test_a_latent_of_another_canvas_is_refused(nano):
 # --- the node
 
 
-def test_the_node_reads_by_view_and_pool(nano):
+def test_the_node_reads_by_view(nano):
     photo = torch.rand(1, 30, 50, 3)
     _, frame = fit(photo.movedim(-1, 1), 4)
     with torch.inference_mode():
         plain = EncodeSemantics.execute(nano.encoder, photo).result[0]
-        unused = EncodeSemantics.execute(nano.encoder, photo, view="global", pool=1, frame=frame).result[0]
-        both = EncodeSemantics.execute(nano.encoder, photo, view="both", pool=2, frame=frame).result[0]
+        unused = EncodeSemantics.execute(nano.encoder, photo, view="global", frame=frame).result[0]
+        both = EncodeSemantics.execute(nano.encoder, photo, view="both", frame=frame).result[0]
     assert plain.view == unused.view == "global"
     assert torch.equal(plain.tokens, unused.tokens)
     assert (both.view, both.grid, both.image_size) == ("both", (4, 4), (30, 50))
-    assert_close(both.tokens, plain.pooled(2).tokens, rtol=0, atol=0)
+    assert torch.equal(both.tokens, plain.tokens)
 
 
-def test_graphs_from_before_the_views_still_run():
-    for node, names in (
-        (EncodeSemantics, ["view", "pool", "frame"]),
-        (ApplySemanticGuidance, ["freeze_after"]),
-        (ApplySemanticControlNet, ["freeze_after"]),
-    ):
-        inputs = node.define_schema().inputs
-        assert [field.id for field in inputs[-len(names) :]] == names
-        assert all(field.optional for field in inputs[-len(names) :])
+def test_graphs_with_inputs_that_are_gone_restore_the_same_picture(client, photo, anatomy):
+    """`pool` and `freeze_after` stood in workflows once; the host leaves out what a node doesn't take."""
+
+    def picture(gone):
+        graph = anatomy(client.upload(photo))
+        for node in graph.values():
+            node["inputs"] |= gone.get(node["class_type"], {})
+        saved = client.fetch(client.run(graph)["13"]["images"][0])
+        return Image.open(io.BytesIO(saved)).tobytes()
+
+    frozen = {"freeze_after": 0.5}
+    gone = {"UGCSR_ApplySemanticGuidance": frozen, "UGCSR_ApplySemanticControlNet": frozen}
+    assert picture(gone | {"UGCSR_EncodeSemantics": {"pool": 4}}) == picture({})
 
 
 @pytest.mark.parametrize("view", ["tile", "both"])
