@@ -41,18 +41,17 @@ def opaque(image: Tensor) -> Tensor:
     return rgb * alpha + 1 - alpha if alpha.numel() else rgb
 
 
-def check_image(image: Tensor, node: str, socket: str = "image") -> None:
+def check_image(image: Tensor, socket: str = "image") -> None:
     """Check an image that comes from a socket.
 
     Args:
         image: expected as (B, H, W, 3 or 4), floats in [0, 1].
-        node: display name of the node, for the message.
         socket: name of the node's input, for the message.
 
     Raises:
         ValueError: for other shapes, no pixels, integers, and NaN or infinite values.
     """
-    head = f"{node}: '{socket}'"
+    head = f"'{socket}'"
     if image.ndim != 4:
         raise ValueError(
             f"{head} has shape {tuple(image.shape)}; expected (batch, height, width, channels). "

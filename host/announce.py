@@ -31,7 +31,7 @@ def announce(frame: Frame, photos: int) -> None:
     if need > total:
         fitting = math.floor(100 * frame.scale * math.sqrt(total / need)) / 100
         raise ValueError(
-            f"{NODE}: {_many(photos)}{frame} takes {in_words(need)} for its pictures alone, and this machine "
+            f"{_many(photos)}{frame} takes {in_words(need)} for its pictures alone, and this machine "
             f"has {in_words(total)}. Choose a 'scale' of at most {fitting:g}, or "
             f"{'fewer photos at once' if photos > 1 else 'a smaller photo'}."
         )

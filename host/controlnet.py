@@ -17,10 +17,10 @@ from .adapter import storage_dtype
 from .attention import TokenRun, rows
 from .control_model import SemanticControlModel
 from .fit import check_batch, check_photo, check_range, check_sites, check_tokens
+from .naming import naming
 from .room import kept_numbers
 from .tile_run import noise_level, tile_plan
 
-LOADER = "Load Semantic ControlNet"
 NODE = "Apply Semantic ControlNet"
 
 
@@ -58,7 +58,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         Raises:
             ValueError: if the network was trained on tokens of another width.
         """
-        check_tokens(NODE, semantics, self.control_model.image_attentions.token_dim, self.name)
+        check_tokens(semantics, self.control_model.image_attentions.token_dim, self.name)
         c = self.copy()
         c.semantics = semantics
         return c
@@ -75,7 +75,8 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
                 f"'{self.name}' is a semantic ControlNet and needs the photo's semantics. "
                 f"Connect it to {NODE} instead of Apply ControlNet."
             )
-        check_sites(NODE, model.diffusion_model, self.control_model.image_attentions, self.name)
+        with naming(NODE):
+            check_sites(model.diffusion_model, self.control_model.image_attentions, self.name)
         self.clear()
         self._tokens = TokenRun(self.semantics)
         # The host cleans up controls only after a successful run, but patchers after any run.
@@ -147,7 +148,8 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         tiles = tile_plan(transformer_options)
         plan = tiles or _whole(x_noisy, batched_number)
         run = cast(TokenRun, self._tokens)  # set by pre_run
-        check_batch(NODE, "'semantics'", run.semantics.tokens.shape[0], plan.batch)
+        with naming(NODE):
+            check_batch("'semantics'", run.semantics.tokens.shape[0], plan.batch)
         run.select(tiles)
         sampling = self.model_sampling_current
         control = self.control_model.control(
@@ -169,8 +171,9 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         self._embeddings = {k: v for k, v in self._embeddings.items() if k[0][2:] == plan.boxes[0][2:]}
         if missing := [key for key in keys if key not in self._embeddings]:
             hint = self.cond_hint_original
-            check_batch(NODE, "'hint'", hint.shape[0], plan.batch)
-            _check_size(hint, plan.full, self.compression_ratio)
+            with naming(NODE):
+                check_batch("'hint'", hint.shape[0], plan.batch)
+                _check_size(hint, plan.full, self.compression_ratio)
             cuts = torch.cat([key[0].scaled(self.compression_ratio).of(hint) for key in missing])
             embedded = self.control_model.embed(cuts.to(device, dtype)).chunk(len(missing))
             self._embeddings.update(zip(missing, embedded, strict=True))
@@ -190,9 +193,10 @@ def load_controlnet(
     Raises:
         UnsupportedWeightsError: if the file is of another kind, or incomplete.
     """
-    weights.require(state_dict, "controlnet", LOADER, name)
-    converted = fold_tokens(controlnet_from_diffusers(state_dict))
-    layout.check(converted, "controlnet", LOADER, name)
+    weights.require(state_dict, "controlnet", name)
+    with weights.naming(name):
+        converted = fold_tokens(controlnet_from_diffusers(state_dict))
+    layout.check(converted, "controlnet", name)
     dtype = dtype or storage_dtype(converted)
     device = comfy.model_management.get_torch_device()
     model = SemanticControlModel(converted, dtype).eval().requires_grad_(False)
@@ -231,13 +235,13 @@ def apply_controlnet(
     Raises:
         ValueError: if control, hint and semantics don't belong together, or the range is empty.
     """
-    check_range(NODE, *percent_range)
+    check_range(*percent_range)
     if not isinstance(control, SemanticControlNet):
         raise ValueError(
-            f"{NODE}: 'control_net' is an ordinary {type(control).__name__}, which takes no semantics. "
-            f"Connect {LOADER}, or use Apply ControlNet."
+            f"'control_net' is an ordinary {type(control).__name__}, which takes no semantics. "
+            "Connect Load Semantic ControlNet, or use Apply ControlNet."
         )
-    check_photo(NODE, semantics, (hint.shape[-2], hint.shape[-1]), "the 'hint' of")
+    check_photo(semantics, (hint.shape[-2], hint.shape[-1]), "the 'hint' of")
     control = control.with_semantics(semantics)
     if strength == 0:
         return list(conditionings)
@@ -270,6 +274,6 @@ def _check_size(hint: Tensor, latent: tuple[int, int], compression: int) -> None
     height, width = (side * compression for side in latent)
     if (height, width) != tuple(hint.shape[-2:]):
         raise ValueError(
-            f"{NODE}: 'hint' is {hint.shape[-1]}x{hint.shape[-2]} but the sampler's latent is for "
+            f"'hint' is {hint.shape[-1]}x{hint.shape[-2]} but the sampler's latent is for "
             f"{width}x{height}. Connect the hint of Prepare Photo to both VAE Encode and this node."
         )

@@ -128,14 +128,14 @@ def encode_views(encoder: LoadedEncoder, image: Tensor, view: str, frame: Frame 
         return replace(encode(encoder, image), runs=frame.runs if frame else None)
     if frame is None:
         raise ValueError(
-            f"{NODE}: 'view' {view} needs to know where tiles lie in the photo. Connect 'frame' of the "
+            f"'view' {view} needs to know where tiles lie in the photo. Connect 'frame' of the "
             "Prepare Photo that this photo goes through, or set 'view' to global."
         )
     height, width = image.shape[-2:]
     semantics = encode(encoder, image)
     if not semantics.can_become((frame.height, frame.width)):
         raise ValueError(
-            f"{NODE}: 'frame' is of a photo restored to {frame.width}x{frame.height} px, to which the "
+            f"'frame' is of a photo restored to {frame.width}x{frame.height} px, to which the "
             f"'image' of {width}x{height} px can't be scaled. Connect the same photo to both nodes."
         )
     return replace(semantics, view=view, reader=PhotoReader(encoder, image, frame), runs=frame.runs)

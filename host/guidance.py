@@ -19,6 +19,7 @@ from .adapter import LoadedAdapter, SemanticAdapter
 from .attention import TokenRun
 from .clone import clone
 from .fit import check_batch, check_photo, check_range, check_sites, check_tokens
+from .naming import naming
 from .report import note
 from .room import computing_size, kept_numbers, reserve
 from .tile_run import noise_level, tile_plan, tile_run
@@ -71,9 +72,9 @@ def apply_guidance(
     Raises:
         ValueError: if adapter, semantics and model don't belong together, or the range is empty.
     """
-    check_range(NODE, start_percent, end_percent)
-    check_tokens(NODE, semantics, adapter.token_dim, adapter.name)
-    check_sites(NODE, model.get_model_object("diffusion_model"), adapter.patcher.model, adapter.name)
+    check_range(start_percent, end_percent)
+    check_tokens(semantics, adapter.token_dim, adapter.name)
+    check_sites(model.get_model_object("diffusion_model"), adapter.patcher.model, adapter.name)
     if strength == 0:
         return model
     if isinstance(model.get_model_object("model_sampling"), V_PREDICTION):
@@ -155,9 +156,10 @@ class Dispatcher:
         guider: Any = execute.class_obj
         cell = guider.model_patcher.get_model_object("latent_format").spacial_downscale_ratio
         height, width = (side * cell for side in noise.shape[-2:])
-        for entry in self.entries:
-            check_batch(NODE, "'semantics'", entry.semantics.tokens.shape[0], noise.shape[0])
-            check_photo(NODE, entry.semantics, (height, width), "the sampler's latent, which is for")
+        with naming(NODE):
+            for entry in self.entries:
+                check_batch("'semantics'", entry.semantics.tokens.shape[0], noise.shape[0])
+                check_photo(entry.semantics, (height, width), "the sampler's latent, which is for")
         options = guider.model_options.setdefault("transformer_options", {})
         options[RUN_KEY] = run = GuidanceRun(self.entries)
         begun = time.perf_counter()

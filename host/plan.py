@@ -32,7 +32,6 @@ from .guidance import Guidance, guidance_bytes, guidances_of
 from .nano import ResidualModel
 from .tiling import latent_ratio
 
-NODE = "Plan Restoration"
 SPARE = 1.5  # the host computes both halves of CFG at once only if 1.5 times the memory is free
 
 
@@ -193,13 +192,13 @@ def _diffusion(model: Any, hint: Tensor, control: Any, encoder: LoadedEncoder | 
     latent = model.get_model_object("latent_format")
     if latent.latent_dimensions != 2:
         raise ValueError(
-            f"{NODE}: 'model' makes latents of {latent.latent_dimensions} dimensions; expected 2, of images. "
+            f"'model' makes latents of {latent.latent_dimensions} dimensions; expected 2, of images. "
             "Connect the model that goes into Tile Diffusion."
         )
     height, width = (side // latent.spacial_downscale_ratio for side in hint.shape[-2:])
     if not height * width:
         raise ValueError(
-            f"{NODE}: 'hint' is {hint.shape[-1]}x{hint.shape[-2]} px, smaller than a latent cell of 'model', "
+            f"'hint' is {hint.shape[-1]}x{hint.shape[-2]} px, smaller than a latent cell of 'model', "
             f"{latent.spacial_downscale_ratio} px. Connect the hint of Prepare Photo, not the photo."
         )
     guidances = guidances_of(model)
@@ -207,7 +206,7 @@ def _diffusion(model: Any, hint: Tensor, control: Any, encoder: LoadedEncoder | 
         control = control.copy().set_cond_hint(hint)
         semantics = guidances[0].semantics if guidances else _unread(encoder, hint)
         if semantics is not None:
-            check_tokens(NODE, semantics, control.control_model.image_attentions.token_dim, control.name)
+            check_tokens(semantics, control.control_model.image_attentions.token_dim, control.name)
             control = control.with_semantics(semantics)
     return _Diffusion(model, control, guidances, hint.shape[0], (height, width))
 
@@ -290,6 +289,6 @@ def _check_vae(vae: Any, model: Any) -> None:
     makes = (vae.latent_channels, vae.spacial_compression_encode())
     if vae.latent_dim != 2 or makes != takes:
         raise ValueError(
-            f"{NODE}: 'vae' makes latents of {makes[0]} channels and {makes[1]} px a cell; 'model' takes "
+            f"'vae' makes latents of {makes[0]} channels and {makes[1]} px a cell; 'model' takes "
             f"{takes[0]} channels and {takes[1]} px. Connect the VAE that belongs to 'model'."
         )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..sample.start import first_timestep, from_lr, from_noise
 from .clone import clone
+from .naming import naming
 
 NODE = "LR Start"
 KEY = "ugcsr_start"
@@ -48,18 +49,19 @@ def _sample(
     """
     guider: Any = run.class_obj
     sampling = guider.model_patcher.get_model_object("model_sampling")
-    _check_model(sampling)
-    _check_schedule(sampling, sigmas)
-    if not noise.any():
-        raise ValueError(
-            f"{NODE}: the sampler adds no noise, as one that goes on from another; expected one that starts. "
-            f"Set its 'add_noise' to enable, or connect the 'model' from before {NODE}."
-        )
-    if not isinstance(sampler, KSAMPLER):
-        raise ValueError(
-            f"{NODE}: the sampler is a {type(sampler).__name__}; expected one of those that KSampler offers. "
-            f"Choose another sampler, or remove {NODE}."
-        )
+    with naming(NODE):
+        _check_model(sampling)
+        _check_schedule(sampling, sigmas)
+        if not noise.any():
+            raise ValueError(
+                "the sampler adds no noise, as one that goes on from another; expected one that starts. "
+                f"Set its 'add_noise' to enable, or connect the 'model' from before {NODE}."
+            )
+        if not isinstance(sampler, KSAMPLER):
+            raise ValueError(
+                f"the sampler is a {type(sampler).__name__}; expected one of those that KSampler offers. "
+                f"Choose another sampler, or remove {NODE}."
+            )
     sampler = copy(sampler)
     sampler.sampler_function = _starting(sampler.sampler_function, noise, float(sampling.sigma_max))
     return run(noise, latent, sampler, sigmas, *args, **kwargs)
@@ -81,7 +83,7 @@ def _check_model(sampling: Any) -> None:
     if not noised or isinstance(sampling, X0):
         kinds = ", ".join(kind.__name__ for kind in type(sampling).__bases__)
         raise ValueError(
-            f"{NODE}: 'model' is sampled by {kinds}; expected a model that predicts noise or v at the "
+            f"'model' is sampled by {kinds}; expected a model that predicts noise or v at the "
             f"noise levels of Stable Diffusion. Remove {NODE}; the bundled model needs none."
         )
 
@@ -92,6 +94,6 @@ def _check_schedule(sampling: Any, sigmas: Tensor) -> None:
     least = first_timestep(steps, timesteps=len(sampling.sigmas))
     if begun < least:
         raise ValueError(
-            f"{NODE}: the sampler begins at timestep {begun}; expected {least} or above for {steps} steps. "
+            f"the sampler begins at timestep {begun}; expected {least} or above for {steps} steps. "
             f"Set the sampler's 'denoise' to 1 and 'start_at_step' to 0, or remove {NODE}."
         )

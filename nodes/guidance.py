@@ -60,10 +60,8 @@ class LoadSemanticAdapter(Node):
     @classmethod
     def execute(cls, adapter_name: str) -> io.NodeOutput:
         from ..host.adapter import load_adapter
-        from ..models.weights import naming
 
-        with naming("Load Semantic Adapter", adapter_name):
-            return io.NodeOutput(load_adapter(paths.load_weights("adapter", adapter_name), adapter_name))
+        return io.NodeOutput(load_adapter(paths.load_weights("adapter", adapter_name), adapter_name))
 
 
 class ApplySemanticGuidance(Node):
@@ -145,11 +143,9 @@ class LoadSemanticControlNet(Node):
     @classmethod
     def execute(cls, control_net_name: str) -> io.NodeOutput:
         from ..host.controlnet import load_controlnet
-        from ..models.weights import naming
 
-        with naming("Load Semantic ControlNet", control_net_name):
-            weights = paths.load_weights("controlnet", control_net_name)
-            return io.NodeOutput(load_controlnet(weights, control_net_name))
+        weights = paths.load_weights("controlnet", control_net_name)
+        return io.NodeOutput(load_controlnet(weights, control_net_name))
 
 
 class ApplySemanticControlNet(Node):
@@ -199,7 +195,7 @@ class ApplySemanticControlNet(Node):
     ) -> io.NodeOutput:
         from ..host.controlnet import apply_controlnet
 
-        check_image(hint, node="Apply Semantic ControlNet", socket="hint")
+        check_image(hint, socket="hint")
         positive, negative = apply_controlnet(
             (positive, negative),
             control_net,

@@ -78,10 +78,10 @@ class PrepareImage(Node):
         from ..sample.regions import with_transparency
         from ..score.glance import before
 
-        check_image(image, node="Prepare Photo")
+        check_image(image)
         height, width = image.shape[1:3]
         announce(frame_for((height, width), scale), photos=len(image))
-        photo = with_transparency(from_socket(image), mask, "Prepare Photo")
+        photo = with_transparency(from_socket(image), mask)
         hint, frame = fit(photo, scale)
         enlarged = hint[:1, :, : frame.height, : frame.width]
         frame = replace(frame, before=before(photo[:1, :3], enlarged))
@@ -130,7 +130,7 @@ class FinishImage(Node):
         from ..sample.report import result_line
         from ..score.glance import after
 
-        check_image(image, node="Finish Photo")
+        check_image(image)
         photo = finish(from_socket(image), frame)
         scores = after(photo[:1, :3].clamp(0, 1), frame.photo[0])
         report = result_line(frame, len(photo), noted(frame.runs, "image"), scores)
@@ -184,8 +184,8 @@ class MatchColor(Node):
         from ..host.memory import where_it_can
         from ..sample.color import match
 
-        check_image(image, node="Match Color")
-        check_image(reference, node="Match Color", socket="reference")
+        check_image(image)
+        check_image(reference, socket="reference")
         photo, colors = from_socket(image), from_socket(reference)[:, :3]
         matched = where_it_can(lambda device: match(photo[:, :3], colors, method, device), "Match Color")
         if photo.shape[1] > 3:

@@ -101,7 +101,7 @@ class PlanRestoration(Node):
     ) -> io.NodeOutput:
         from ..host.plan import plan_restoration
 
-        check_image(hint, node="Plan Restoration", socket="hint")
+        check_image(hint, socket="hint")
         photo = from_socket(hint)[:, :3]
         plan = plan_restoration(model, photo, vae, control_net, encoder, tile_size, memory_gib)
         layout, text = plan.layout, str(plan)

@@ -133,10 +133,10 @@ class BlendRegions(Node):
         from ..host.memory import where_it_can
         from ..sample.regions import feathered, lay, put_back
 
-        check_image(sr, node="Blend Regions", socket="sr")
-        check_image(original, node="Blend Regions", socket="original")
+        check_image(sr, socket="sr")
+        check_image(original, socket="original")
         height, width = sr.shape[1:3]
-        laid = lay(mask, height, width, "Blend Regions", frame)
+        laid = lay(mask, height, width, frame)
         restored, photo = from_socket(sr), from_socket(original)[:, :3]
 
         def blend(device: torch.device) -> Tensor:

@@ -56,10 +56,8 @@ class LoadSAM2Encoder(Node):
     @classmethod
     def execute(cls, encoder_name: str) -> io.NodeOutput:
         from ..host.encoder import load_encoder
-        from ..models.weights import naming
 
-        with naming("Load SAM2 Encoder", encoder_name):
-            return io.NodeOutput(load_encoder(paths.load_weights("encoder", encoder_name), encoder_name))
+        return io.NodeOutput(load_encoder(paths.load_weights("encoder", encoder_name), encoder_name))
 
 
 class EncodeSemantics(Node):
@@ -114,5 +112,5 @@ class EncodeSemantics(Node):
     ) -> io.NodeOutput:
         from ..host.encoder import encode_views
 
-        check_image(image, node="Encode Semantics")
+        check_image(image)
         return io.NodeOutput(encode_views(encoder, from_socket(image)[:, :3], view, frame))

@@ -268,6 +268,6 @@ def test_semantics_of_another_photo_than_the_sampled_one_are_refused(
 
 def test_a_range_that_ends_before_it_starts_is_refused(tiny_model, tiny_adapter, semantics):
     with pytest.raises(
-        ValueError, match=r"Apply Semantic Guidance: 'start_percent' 0\.8 is after 'end_perce"
+        ValueError, match=r"^'start_percent' 0\.8 is after 'end_perce"
     ):
         apply_guidance(tiny_model, tiny_adapter, semantics, start_percent=0.8, end_percent=0.3)

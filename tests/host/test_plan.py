@@ -183,7 +183,7 @@ def test_the_small_photo_in_place_of_the_hint_is_refused(plan, tiny_model):
 
 
 def test_an_encoder_that_does_not_fit_the_control_net_is_refused(plan, tiny_model, tiny_controlnet, nano):
-    with pytest.raises(ValueError, match=r"^Plan Restoration: .*nano.* 96 wide; 'tiny' takes tokens 256"):
+    with pytest.raises(ValueError, match=r"nano.* 96 wide; 'tiny' takes tokens 256"):
         plan(tiny_model, control_net=tiny_controlnet, encoder=nano.encoder)
 
 
