@@ -78,22 +78,6 @@ def gone():
 
 
 @pytest.fixture
-def token_runs(monkeypatch):
-    """Every TokenRun of the guidances of the runs that a test begins, in the order of their making."""
-    from ugc_sr.host import guidance
-
-    made = []
-
-    class Watched(guidance.GuidanceRun):
-        def __init__(self, entries):
-            super().__init__(entries)
-            made.extend(self.tokens)
-
-    monkeypatch.setattr(guidance, "GuidanceRun", Watched)
-    return made
-
-
-@pytest.fixture
 def semantics():
     """What an encoder could have read from a 16x16 photo: 256 wide tokens in a grid of 4x4."""
     from ugc_sr.models.semantics import Semantics

@@ -301,12 +301,21 @@ PATCHES = {
 }
 
 
+@pytest.fixture
+def patched(nano, hosts_nodes):
+    """The MODEL of nano behind a node of the host: patched(name, options)."""
+
+    def patch(name, options):
+        kind = hosts_nodes[name]
+        made = getattr(kind(), kind.FUNCTION)(model=nano.model, **options)
+        return made.args[0] if hasattr(made, "args") else made[0]
+
+    return patch
+
+
 @pytest.mark.parametrize("name", PATCHES)
-def test_nodes_that_patch_a_model_leave_a_picture(nano, hosts_nodes, advanced, agree, latent, name):
-    kind = hosts_nodes[name]
-    made = getattr(kind(), kind.FUNCTION)(model=nano.model, **PATCHES[name])
-    patched = made.args[0] if hasattr(made, "args") else made[0]
-    assert agree(advanced(latent), advanced(latent, model=patched)) > 25
+def test_nodes_that_patch_a_model_leave_a_picture(patched, advanced, agree, latent, name):
+    assert agree(advanced(latent), advanced(latent, model=patched(name, PATCHES[name]))) > 25
 
 
 @pytest.mark.parametrize(
@@ -318,21 +327,9 @@ def test_nodes_that_patch_a_model_leave_a_picture(nano, hosts_nodes, advanced, a
             r"LazyCache leaves the noise .* Use EasyCache, or remove it",
         ),
         ("ModelSamplingDiscrete", {"sampling": "eps", "zsnr": False}, r"a ModelSampling node .* Remove that"),
+        ("ModelSamplingDiscrete", {"sampling": "x0", "zsnr": False}, r"a ModelSampling node .* Remove that"),
     ],
 )
-def test_nodes_that_would_leave_noise_are_refused(
-    nano, hosts_nodes, advanced, latent, name, options, problem
-):
-    kind = hosts_nodes[name]
-    made = getattr(kind(), kind.FUNCTION)(model=nano.model, **options)
-    patched = made.args[0] if hasattr(made, "args") else made[0]
+def test_nodes_that_would_leave_noise_are_refused(patched, advanced, latent, name, options, problem):
     with pytest.raises(ValueError, match=rf"^Load Nano Model: {problem}"):
-        advanced(latent, model=patched)
-
-
-def test_another_kind_of_prediction_is_refused(hosts_nodes, nano, advanced, latent):
-    """ModelSamplingDiscrete's x0 scales what the network sees, which this model doesn't."""
-    kind = hosts_nodes["ModelSamplingDiscrete"]
-    (other,) = kind().patch(model=nano.model, sampling="x0", zsnr=False)
-    with pytest.raises(ValueError, match="a ModelSampling node has changed how this model is sampled"):
-        advanced(latent, model=other)
+        advanced(latent, model=patched(name, options))

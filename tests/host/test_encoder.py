@@ -6,7 +6,6 @@ from safetensors.torch import save_file
 
 from ugc_sr.host.encoder import encode, load_encoder
 from ugc_sr.models.segmenter import nano_encoder
-from ugc_sr.models.weights import UnsupportedWeightsError
 from ugc_sr.nodes.semantics import EncodeSemantics, LoadSAM2Encoder
 
 pytestmark = pytest.mark.comfy
@@ -130,48 +129,3 @@ def test_nodes_read_a_file_and_a_photo(detection, weights, encoder):
 def test_transparency_is_ignored(encoder):
     photo = torch.rand(1, 20, 20, 4)
     assert same(*(EncodeSemantics.execute(encoder, x).result[0] for x in (photo, photo[..., :3])))
-
-
-def test_without_a_file_the_list_is_empty_and_running_says_where_to_put_one(detection):
-    assert LoadSAM2Encoder.define_schema().inputs[0].options == []
-    message = LoadSAM2Encoder.validate_inputs("gone.safetensors")
-    assert message.startswith(
-        "There is no file 'gone.safetensors' in models/detection or models/sam2. In a terminal in "
-        "custom_nodes, python -m ugc_sr.models fetch sam2 --models "
-    )
-    assert " gets a SAM2.1 checkpoint, for example " in message
-    assert "sam2.1_hiera_tiny.safetensors" in message
-
-
-@pytest.mark.parametrize(
-    ("tensors", "message"),
-    [
-        (
-            {"lora_unet_mid.lora_up.weight": torch.ones(1)},
-            "'x.safetensors' is not a SAM2.1 checkpoint: it is a LoRA",
-        ),
-        ({"model.diffusion_model.out.2.bias": torch.ones(1)}, "it is a whole checkpoint.* Load Checkpoint"),
-        (
-            {"no_mem_embed": torch.ones(1, 1, 256)},
-            "Load SAM2 Encoder: .* it holds 1 tensors, such as 'no_mem_embed'",
-        ),
-    ],
-)
-def test_other_weights_are_refused_in_words(detection, tensors, message):
-    save_file(tensors, detection / "x.safetensors")
-    with pytest.raises(UnsupportedWeightsError, match=message):
-        LoadSAM2Encoder.execute("x.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (torch.rand(1, 8, 8, 5), "Encode Semantics: 'image' has 5 channels"),
-        (torch.rand(8, 8, 3), "Encode Semantics: 'image' has shape"),
-        (torch.rand(0, 8, 8, 3), "Encode Semantics: 'image' is empty"),
-        (torch.full((1, 8, 8, 3), torch.nan), "Encode Semantics: 'image' holds NaN"),
-    ],
-)
-def test_images_that_cannot_be_read_are_refused(encoder, image, message):
-    with pytest.raises(ValueError, match=message):
-        EncodeSemantics.execute(encoder, image)

@@ -10,8 +10,6 @@ import pytest
 import torch
 from comfy.cli_args import args
 from comfy.ldm.modules.attention import CrossAttention, SpatialTransformer
-from comfy.model_management import InterruptProcessingException
-from comfy.patcher_extension import WrappersMP
 from torch.testing import assert_close
 
 from ugc_sr.host.adapter import load_adapter
@@ -26,42 +24,16 @@ def guided(tiny_model, tiny_adapter, semantics):
     return apply_guidance(tiny_model, tiny_adapter, semantics)
 
 
-def with_diff(model, strength=1.0):
-    """A clone with a LoRA-like change of one attention of the base."""
-    key = "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_v.weight"
-    weight = model.model.state_dict()[key]
-    diff = torch.randn(weight.shape, generator=torch.Generator().manual_seed(4))
-    model = model.clone()
-    assert model.add_patches({key: ("diff", (diff,))}, strength) == [key]
-    return model
-
-
-def test_guidance_changes_the_result_and_leaves_the_base_model_as_it_was(
-    tiny_model, tiny_adapter, semantics, sample
-):
-    before = sample(tiny_model)
-    guided = sample(apply_guidance(tiny_model, tiny_adapter, semantics))
-    assert (guided - before).abs().mean() > 0.01 * before.abs().mean()
-    assert "patches" not in tiny_model.model_options["transformer_options"]
-    assert not tiny_model.get_additional_models()
-    assert not any(tiny_model.callbacks.values())
-    assert not any(tiny_model.wrappers.values())
-    assert_close(sample(tiny_model), before, rtol=0, atol=0)
+def test_image_attentions_alone_are_the_adapter_of_the_whole_file(tiny_adapter, unet_weights):
+    alone = {key: weight for key, weight in unet_weights.items() if ".image_attentions." in key}
+    loaded, whole = load_adapter(alone).patcher.model.state_dict(), tiny_adapter.patcher.model.state_dict()
+    assert loaded.keys() == whole.keys()
+    assert all(torch.equal(loaded[key], whole[key]) for key in whole)
 
 
 def test_strength_zero_is_the_plain_model_bit_for_bit(tiny_model, tiny_adapter, semantics, sample):
     guided = apply_guidance(tiny_model, tiny_adapter, semantics, strength=0.0)
     assert_close(sample(guided), sample(tiny_model), rtol=0, atol=0)
-
-
-def test_a_lora_on_the_base_acts_with_guidance_whichever_comes_first(
-    tiny_model, tiny_adapter, semantics, guided, sample
-):
-    lora_first = sample(apply_guidance(with_diff(tiny_model), tiny_adapter, semantics))
-    lora_last = sample(with_diff(guided))
-    assert_close(lora_first, lora_last, rtol=0, atol=0)
-    assert (lora_last - sample(guided)).abs().max() > 1e-3
-    assert (lora_last - sample(with_diff(tiny_model))).abs().max() > 1e-3
 
 
 def test_two_halves_of_the_sampling_are_the_whole(tiny_model, tiny_adapter, semantics, guided, sample):
@@ -118,22 +90,6 @@ def test_the_host_loads_unloads_and_reloads_the_adapter(guided, tiny_adapter, sa
     assert_close(sample(guided), first, rtol=0, atol=0)
 
 
-def test_no_cache_is_left_after_an_interrupt(guided, sample, token_runs):
-    filled = []
-
-    def interrupt(*_):
-        filled.append(len(token_runs[-1]))
-        raise InterruptProcessingException
-
-    with pytest.raises(InterruptProcessingException):
-        sample(guided, callback=interrupt)
-    assert filled == [16]
-    assert [len(cache) for cache in token_runs] == [0]
-    expected = sample(guided)
-    assert [len(cache) for cache in token_runs] == [0, 0]
-    assert_close(sample(guided), expected, rtol=0, atol=0)
-
-
 def test_cached_keys_and_values_are_bit_for_bit_those_of_the_host(tiny_adapter, semantics):
     attention = tiny_adapter.patcher.model["input_4"].transformer_blocks[0].attn2
     x = torch.randn(4, 16, 64)
@@ -144,30 +100,6 @@ def test_cached_keys_and_values_are_bit_for_bit_those_of_the_host(tiny_adapter, 
             ours = attention(x, transformer_options={"ugcsr_run": cache})
             assert_close(ours, expected, rtol=0, atol=0)
     assert len(cache) == 1
-
-
-def test_folded_weights_agree_with_duplicated_tokens(
-    tiny_model, unet_weights, guided, semantics, sample, assert_agree
-):
-    unfolded = load_adapter(unet_weights, fold=False)
-    duplicated = replace(semantics, tokens=torch.cat([semantics.tokens, semantics.tokens], dim=-1))
-    assert unfolded.token_dim == 512
-    expected = sample(apply_guidance(tiny_model, unfolded, duplicated))
-    assert_agree(sample(guided), expected)
-
-
-@pytest.mark.parametrize(("cfg", "rows"), [(1.0, 1), (3.0, 2)])
-def test_cfg_one_makes_one_forward_and_other_cfg_one_batched_forward(guided, sample, cfg, rows):
-    batches = []
-
-    def count(run, x, *args, **kwargs):
-        batches.append(x.shape[0])
-        return run(x, *args, **kwargs)
-
-    model = guided.clone()
-    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "count", count)
-    sample(model, steps=2, cfg=cfg)
-    assert batches == [rows, rows]
 
 
 def test_latent_previews_show_every_step(guided, sample):
@@ -267,7 +199,5 @@ def test_semantics_of_another_photo_than_the_sampled_one_are_refused(
 
 
 def test_a_range_that_ends_before_it_starts_is_refused(tiny_model, tiny_adapter, semantics):
-    with pytest.raises(
-        ValueError, match=r"^'start_percent' 0\.8 is after 'end_perce"
-    ):
+    with pytest.raises(ValueError, match=r"^'start_percent' 0\.8 is after 'end_perce"):
         apply_guidance(tiny_model, tiny_adapter, semantics, start_percent=0.8, end_percent=0.3)

@@ -110,9 +110,6 @@ def test_a_picture_smaller_than_a_fold_is_refused(nano, way, height, width):
     ("shape", "words"),
     [
         ((1, 8, 8, 1), "has 1 channels; expected 3"),
-        ((0, 8, 8, 3), "is empty: 0 photos of 8x8 px"),
-        ((1, 0, 8, 3), "is empty: 1 photos of 8x0 px"),
-        ((8, 8, 3), r"has shape \(8, 8, 3\); expected"),
     ],
 )
 def test_what_is_no_picture_is_refused(nano, shape, words):
@@ -124,11 +121,6 @@ def test_what_is_no_picture_is_refused(nano, shape, words):
 def test_a_latent_of_another_model_is_refused(nano, way):
     with pytest.raises(ValueError, match=r"was given a latent of 4 channels .* expected 48, its own"):
         getattr(nano.vae, way)(torch.zeros(1, 4, 8, 8))
-
-
-@torch.inference_mode()
-def test_the_seed_changes_nothing_but_rounding(nano, lr):
-    torch.testing.assert_close(sampled(nano, lr, seed=1), sampled(nano, lr, seed=2), atol=1e-4, rtol=0)
 
 
 def test_the_bundled_file_is_small_enough():

@@ -223,14 +223,6 @@ def test_a_file_loads_as_it_was_saved(models):
     assert all(torch.equal(loaded[key], value) for key, value in weights.items())
 
 
-def test_the_fingerprint_follows_the_file(models):
-    file = put(models / "controlnet" / "x.safetensors")
-    first = paths.fingerprint("controlnet", "x.safetensors")
-    assert paths.fingerprint("controlnet", "x.safetensors") == first
-    put(file, {"w": torch.zeros(50)})
-    assert paths.fingerprint("controlnet", "x.safetensors") != first
-
-
 def whole(tmp_path):
     return put(tmp_path / "whole", {"w": torch.arange(60.0)}).read_bytes()
 

@@ -221,20 +221,18 @@ def test_a_model_of_another_kind_is_held_too(conditioning):
 
 @pytest.mark.parametrize("shape", [(1, 16, 8, 8), (1, 4, 1, 8, 8), (4, 8, 8)])
 def test_a_latent_of_another_family_is_refused(weigh, shape):
-    message = (
-        r"^'latent' has shape \(.*\); expected \(batch, 4, height, width\) for this 'model'"
-    )
+    message = r"^'latent' has shape \(.*\); expected \(batch, 4, height, width\) for this 'model'"
     with pytest.raises(ValueError, match=message):
         weigh(torch.ones(1, 8, 8), latent=torch.ones(shape))
 
 
 def test_an_empty_latent_is_refused(weigh):
-    with pytest.raises(ValueError, match="^'latent' is empty; expected the photo to hold to"):
+    with pytest.raises(ValueError, match=r"^'latent' is empty; expected the photo to hold to"):
         weigh(torch.ones(1, 8, 8), latent=torch.zeros(1, 4, 8, 8))
 
 
 def test_a_mask_of_another_aspect_is_refused_in_pixels(weigh):
-    with pytest.raises(ValueError, match="^'mask' has 90x64 px but lies on 64x64 px, another"):
+    with pytest.raises(ValueError, match=r"^'mask' has 90x64 px but lies on 64x64 px, another"):
         weigh(torch.ones(1, 64, 90))
 
 

@@ -153,11 +153,6 @@ def wide_semantics(semantics, size, batch=1):
 # --- the same picture as without tiles
 
 
-def test_a_latent_of_one_tile_is_sampled_bit_for_bit_as_without_tiles(tiny_model):
-    latent, conds = torch.randn(1, 4, 8, 12), prompts(width=96)
-    assert torch.equal(sample(tiled(tiny_model), latent, conds), sample(tiny_model, latent, conds))
-
-
 @pytest.mark.parametrize("size", [(40, 24), (17, 33), (5, 60)])
 @pytest.mark.parametrize("batch", [1, 3, 99])
 def test_a_model_that_looks_at_single_cells_does_not_notice_the_tiles(pointwise, size, batch):
@@ -283,24 +278,6 @@ def test_a_mask_keeps_what_lies_outside_it(tiny_model):
 
 
 # --- tiles among themselves
-
-
-def test_the_number_of_tiles_at_once_does_not_change_the_picture(tiny_model):
-    latent, conds = torch.randn(1, 4, 12, 12), prompts(width=96)
-    one = sample(tiled(tiny_model, **SMALL, batch=1), latent, conds, steps=1)
-    for batch in (3, 99):
-        agree(sample(tiled(tiny_model, **SMALL, batch=batch), latent, conds, steps=1), one)
-
-
-def test_an_image_of_a_batch_comes_out_as_it_would_alone(tiny_model):
-    latent, (positive, negative) = torch.randn(2, 4, 12, 12), prompts(batch=2, width=96)
-    noise = torch.randn(latent.shape)
-    model = tiled(tiny_model, **SMALL, batch=3)
-    together = sample(model, latent, (positive, negative), noise=noise, steps=1)
-    for k in range(2):
-        own = [[positive[0][0][k : k + 1], {}]]
-        alone = sample(model, latent[k : k + 1], (own, negative), noise=noise[k : k + 1], steps=1)
-        agree(together[k : k + 1], alone)
 
 
 CONTENT = {

@@ -111,6 +111,34 @@ OWN = {
         lambda u, c: u | {f"down_blocks.1.image_attentions.0.{TO_K}": torch.zeros(512)},
         r"' of 'chosen\.safetensors' is \[512\]; expected a matrix",
     ),
+    ("adapter", "no projection"): (
+        lambda u, c: without(u, f"down_blocks.1.image_attentions.0.{TO_K}"),
+        rf"image attention input_4 lacks 'input_4\.{TO_K}'",
+    ),
+    ("adapter", "no bias"): (
+        lambda u, c: without(u, "up_blocks.1.image_attentions.0.proj_out.bias"),
+        r"lacks 'output_3\.proj_out\.bias'",
+    ),
+    ("adapter", "a short bias"): (
+        lambda u, c: u | {"down_blocks.1.image_attentions.0.proj_in.bias": torch.ones(7)},
+        r"'input_4\.proj_in\.bias' of 'chosen\.safetensors' is \[7\]; expected \[64\]",
+    ),
+    ("adapter", "other heads"): (
+        lambda u, c: u | {"down_blocks.1.image_attentions.0.norm.weight": torch.ones(80)},
+        r"input_4 is 80 wide; expected a multiple of 64",
+    ),
+    ("controlnet", "no input"): (
+        lambda u, c: {key: w for key, w in c.items() if key != "conv_in.weight"},
+        r"a block of the network lacks '0\.weight'",
+    ),
+    ("controlnet", "no bias"): (
+        lambda u, c: without(c, "controlnet_mid_block.bias"),
+        r"lacks 'middle_block_out\.0\.bias'",
+    ),
+    ("controlnet", "no hint"): (
+        lambda u, c: without(c, "controlnet_cond_embedding.blocks.3.weight"),
+        r"The network lacks 'input_hint_block\.8\.weight'",
+    ),
     ("adapter", "two widths"): (
         lambda u, c: u | {f"down_blocks.1.image_attentions.0.{TO_K}": torch.zeros(64, 256)},
         r"take tokens \d+ wide, but '.*' takes \d+",
