@@ -105,27 +105,28 @@ def assert_agree():
 
 @pytest.fixture
 def sample(conditioning):
-    """Run the host's KSampler: sample(model, batch=1, ...) -> latent (B, 4, 8, 8)."""
+    """Run the host's KSampler: sample(model, batch=1, ...) -> latent (B, 4, 8, 8), or as large as `noise`."""
     import comfy.sample
 
-    def run(model, batch=1, steps=2, cfg=3.0, conditioning=conditioning, noise=None, callback=None):
-        generator = torch.Generator().manual_seed(3)
-        noise = torch.randn(batch, 4, 8, 8, generator=generator) if noise is None else noise
-        positive, negative = conditioning
+    def run(
+        model,
+        batch=1,
+        steps=2,
+        cfg=3.0,
+        sampler="euler",
+        scheduler="normal",
+        conditioning=conditioning,
+        noise=None,
+        latent=None,
+        **options,
+    ):
+        if noise is None:
+            noise = torch.randn(batch, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+        latent = torch.zeros_like(noise) if latent is None else latent
+        options |= {"disable_pbar": True, "seed": 0}
         with torch.inference_mode():
             return comfy.sample.sample(
-                model,
-                noise,
-                steps,
-                cfg,
-                "euler",
-                "normal",
-                positive,
-                negative,
-                torch.zeros_like(noise),
-                callback=callback,
-                disable_pbar=True,
-                seed=0,
+                model, noise, steps, cfg, sampler, scheduler, *conditioning, latent, **options
             )
 
     return run

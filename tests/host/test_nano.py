@@ -4,7 +4,6 @@ import gc
 import weakref
 from contextlib import nullcontext
 
-import comfy.sample
 import pytest
 import torch
 from comfy.latent_formats import LatentFormat
@@ -147,7 +146,7 @@ def test_a_missing_file_says_what_to_do(tmp_path):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("fails", [False, True])
-def test_nothing_of_a_restoration_waits_for_the_garbage_collector(conditions, fails):
+def test_nothing_of_a_restoration_waits_for_the_garbage_collector(conditions, fails, sample):
     """ComfyUI warns of models that only a collection ends, and then does one in front of each load."""
 
     def restore():
@@ -158,20 +157,8 @@ def test_nothing_of_a_restoration_waits_for_the_garbage_collector(conditions, fa
                 raise RuntimeError("in the middle")
 
         with pytest.raises(RuntimeError, match="in the middle") if fails else nullcontext():
-            comfy.sample.sample(
-                model,
-                torch.randn_like(latent),
-                3,
-                1.5,
-                "euler",
-                "simple",
-                positive,
-                negative,
-                latent,
-                disable_pbar=True,
-                callback=look,
-                seed=0,
-            )
+            given = {"conditioning": (positive, negative), "latent": latent, "callback": look}
+            sample(model, noise=torch.randn_like(latent), steps=3, cfg=1.5, scheduler="simple", **given)
         owners = nano.model, nano.vae.patcher, nano.encoder.patcher, nano.adapter.patcher
         networks = *(owner.model for owner in owners), nano.control_net.control_model
         return [weakref.ref(part) for part in (nano, model, *owners, *networks)]

@@ -34,27 +34,10 @@ def weigh(tiny_model, latent):
 
 
 @pytest.fixture
-def run(conditioning):
-    """Sample (1, 4, 8, 8) with any sampler, guider and mask of the host."""
-
-    def sample(model, sampler="euler", cfg=3.0, latent=None, steps=3, **options):
-        noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
-        with torch.inference_mode():
-            return comfy.sample.sample(
-                model,
-                noise,
-                steps,
-                cfg,
-                sampler,
-                "normal",
-                *conditioning,
-                torch.zeros_like(noise) if latent is None else latent,
-                disable_pbar=True,
-                seed=0,
-                **options,
-            )
-
-    return sample
+def run(sample):
+    return lambda model, sampler="euler", steps=3, **options: sample(
+        model, sampler=sampler, steps=steps, **options
+    )
 
 
 def left(*size):
@@ -82,9 +65,10 @@ def test_an_empty_mask_or_no_strength_changes_no_bit(tiny_model, weigh, run):
         assert torch.equal(run(weigh(mask, strength)), plain)
 
 
-def test_the_covered_half_is_the_photo_and_the_other_is_free(tiny_model, weigh, run, latent):
-    out, plain = run(weigh(left(64, 64))), run(tiny_model)
-    assert_close(out[..., :3], latent[..., :3], rtol=0, atol=1e-5)  # the fourth column mixes at its edge
+@pytest.mark.parametrize("size", [8, 50, 64, 1000])
+def test_the_covered_half_is_the_photo_and_the_other_is_free(tiny_model, weigh, run, latent, size):
+    out, plain = run(weigh(left(size, size))), run(tiny_model)
+    assert_close(out[..., :3], latent[..., :3], rtol=0, atol=1e-4)  # the fourth column mixes at its edge
     assert distance(out[..., 5:], latent[..., 5:]) > 0.5 * distance(plain[..., 5:], latent[..., 5:])
 
 
@@ -104,13 +88,6 @@ def test_more_strength_and_whiter_masks_hold_more(weigh, run, latent):
 def test_the_last_step_ends_at_the_weighted_mean(tiny_model, weigh, run, latent):
     out, plain = run(weigh(torch.ones(1, 8, 8), 0.25), steps=1), run(tiny_model, steps=1)
     assert_close(out, plain + 0.25 * (latent - plain), rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize("size", [8, 50, 256, 1000])
-def test_masks_of_all_sizes_hold(weigh, run, latent, size):
-    out = run(weigh(left(size, size)))
-    assert_close(out[..., :3], latent[..., :3], rtol=0, atol=1e-4)
-    assert distance(out[..., 5:], latent[..., 5:]) > 0.1
 
 
 def test_a_mask_of_the_photo_finds_its_place_on_the_canvas(weigh, run):
@@ -203,16 +180,14 @@ def test_each_photo_of_a_batch_is_held_by_its_own(weigh, sample, photos, masks):
         assert_close(together[k, None], alone, rtol=1e-4, atol=1e-3)
 
 
-def test_a_model_of_another_kind_is_held_too(conditioning):
+def test_a_model_of_another_kind_is_held_too(sample):
     """The bundled model samples a residual to the latent; what it is held to is that latent all the same."""
     nano = load_nano()
     latent = nano.vae.encode(torch.rand(1, 64, 64, 3))
     noise = comfy.sample.prepare_noise(latent, 0)
-    conds = [nano.conditioning] * 2
+    given = {"noise": noise, "latent": latent, "conditioning": [nano.conditioning] * 2}
     outs = [
-        comfy.sample.sample(
-            model, noise, 2, 1.0, "euler", "simple", *conds, latent, disable_pbar=True, seed=0
-        )
+        sample(model, cfg=1.0, scheduler="simple", **given)
         for model in (nano.model, weigh_regions(nano.model, latent, left(64, 64), 1.0))
     ]
     assert distance(outs[0], latent) > 1e-3

@@ -26,29 +26,13 @@ def latent():
 
 
 @pytest.fixture
-def run(conditioning, latent):
+def run(sample, latent):
     """Sample (1, 4, 8, 8), from `latent` unless told."""
 
-    def sample(
-        model, sampler="ddpm", scheduler="ddim_uniform", steps=2, latent=latent, noise=None, **options
-    ):
-        noise = fixed_noise() if noise is None else noise
-        with torch.inference_mode():
-            return comfy.sample.sample(
-                model,
-                noise,
-                steps,
-                1.0,
-                sampler,
-                scheduler,
-                *conditioning,
-                latent,
-                disable_pbar=True,
-                seed=0,
-                **options,
-            )
+    def start(model, sampler="ddpm", scheduler="ddim_uniform", **options):
+        return sample(model, sampler=sampler, scheduler=scheduler, cfg=1.0, **({"latent": latent} | options))
 
-    return sample
+    return start
 
 
 @pytest.fixture
@@ -180,13 +164,13 @@ def test_models_of_other_noise_are_refused(tiny_model, started, run):
         run(started, scheduler="simple")
 
 
-def test_the_bundled_model_is_refused():
+def test_the_bundled_model_is_refused(sample):
     nano = load_nano()
     x, conds = torch.ones(1, 48, 4, 4), [nano.conditioning, nano.conditioning]
     with pytest.raises(
         ValueError, match=r"ModelSamplingDiscrete, IMG_TO_IMG; .* the bundled model needs none"
     ):
-        comfy.sample.sample(lr_start(nano.model), x + 1, 1, 1.0, "euler", "simple", *conds, x, seed=0)
+        sample(lr_start(nano.model), noise=x + 1, latent=x, conditioning=conds)
 
 
 def test_samplers_of_another_make_are_refused(started, conditioning, latent):

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import comfy.model_management
 import comfy.model_management as management
-import comfy.sample
 import comfy.sampler_helpers
 import pytest
 import torch
@@ -71,7 +70,7 @@ class Tokens:
 
 
 @pytest.fixture
-def restore(tiny_model, tiny_adapter, tiny_controlnet, semantics, conditioning):
+def restore(tiny_model, tiny_adapter, tiny_controlnet, semantics, conditioning, sample):
     """Restores a latent of 12x12 cells in tiles: restore(view, reader, tile_batch, ...) -> latent."""
 
     def run(view, reader=None, tile_batch=4, batch=1, cfg=3.0, steps=2, wrap=lambda model: model):
@@ -83,10 +82,7 @@ def restore(tiny_model, tiny_adapter, tiny_controlnet, semantics, conditioning):
         model = wrap(apply_guidance(tiny_model, tiny_adapter, photo))
         model = model if tile_batch is None else tile_diffusion(model, **TILES, batch=tile_batch)
         conds = apply_controlnet(conditioning, tiny_controlnet, hint, photo)
-        with torch.inference_mode():
-            return comfy.sample.sample(
-                model, noise, steps, cfg, "euler", "simple", *conds, noise * 0, disable_pbar=True, seed=0
-            )
+        return sample(model, steps=steps, cfg=cfg, scheduler="simple", conditioning=conds, noise=noise)
 
     return run
 
@@ -312,7 +308,9 @@ def test_room_for_keys_and_values_is_asked_for_whichever_node_comes_first(
 
 
 @pytest.mark.parametrize("view", ["tile", "both"])
-def test_the_bundled_model_restores_by_view_and_survives_the_encoder_out_of_memory(nano, view, caplog):
+def test_the_bundled_model_restores_by_view_and_survives_the_encoder_out_of_memory(
+    nano, view, caplog, sample
+):
     photo = torch.rand(1, 3, 40, 24)
     hint, frame = fit(photo, 4)
     starved = []
@@ -332,9 +330,8 @@ def test_the_bundled_model_restores_by_view_and_survives_the_encoder_out_of_memo
             conds = [[[text, {**more, "concat_image": latent}] for text, more in cond] for cond in conds]
             noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
             starved.extend(["first", "second"] if hungry else [])
-            return comfy.sample.sample(
-                model, noise, 1, 1.0, "euler", "simple", *conds, latent, disable_pbar=True, seed=0
-            )
+            given = {"conditioning": conds, "noise": noise, "latent": latent}
+            return sample(model, steps=1, cfg=1.0, scheduler="simple", **given)
 
     hungry = False
     expected = restore()
