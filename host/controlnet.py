@@ -15,10 +15,10 @@ from ..models.semantics import Semantics
 from ..sample.tiles import Tile, TilePlan
 from .adapter import storage_dtype
 from .attention import TokenRun, rows
+from .checks import check_batch, check_photo, check_range, check_sites, check_tokens
 from .control_model import SemanticControlModel
-from .fit import check_batch, check_photo, check_range, check_sites, check_tokens
+from .memory_request import cached_numbers
 from .naming import naming
-from .room import kept_numbers
 from .tile_run import noise_level, tile_plan
 
 NODE = "Apply Semantic ControlNet"
@@ -106,7 +106,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         """Tokens of the present run; None outside of a run."""
         return self._tokens
 
-    def kept_bytes(self, cells: int | None = None, tiles: int = 1) -> float:
+    def cache_bytes(self, cells: int | None = None, tiles: int = 1) -> float:
         """Return the bytes of embedded hints, keys and values that a run keeps in memory.
 
         Args:
@@ -120,12 +120,12 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         if cells is not None:
             numbers += network.model_channels * cells
         if self.semantics is not None:
-            numbers += kept_numbers(network.image_attentions, self.semantics, tiles)
+            numbers += cached_numbers(network.image_attentions, self.semantics, tiles)
         return numbers * comfy.model_management.dtype_size(self.manual_cast_dtype or network.dtype)
 
     def inference_memory_requirements(self, dtype: torch.dtype) -> float:
         """Return the bytes of this control and those before it, for a latent that is sampled whole."""
-        return self.kept_bytes() + super().inference_memory_requirements(dtype)
+        return self.cache_bytes() + super().inference_memory_requirements(dtype)
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: Mapping, batched_number: int, transformer_options: Mapping

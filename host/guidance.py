@@ -17,11 +17,11 @@ from torch import Tensor
 from ..models.semantics import Semantics
 from .adapter import LoadedAdapter, SemanticAdapter
 from .attention import TokenRun
+from .checks import check_batch, check_photo, check_range, check_sites, check_tokens
 from .clone import clone
-from .fit import check_batch, check_photo, check_range, check_sites, check_tokens
+from .memory_request import cached_numbers, computing_size, reserve
 from .naming import naming
-from .report import note
-from .room import computing_size, kept_numbers, reserve
+from .run_records import record_run
 from .tile_run import noise_level, tile_plan, tile_run
 
 NODE = "Apply Semantic Guidance"
@@ -170,7 +170,7 @@ class Dispatcher:
             run.clear()
         for runs in (entry.semantics.runs for entry in self.entries):
             if runs is not None:
-                note(runs, options, time.perf_counter() - begun)
+                record_run(runs, options, time.perf_counter() - begun)
         return sampled
 
     def prepare_sampling(
@@ -245,7 +245,7 @@ def guidance_bytes(model: Any, entries: tuple[Guidance, ...], at_once: int) -> f
         entries: its guidances.
         at_once: number of tiles that are evaluated together.
     """
-    numbers = sum(kept_numbers(entry.adapter, entry.semantics, at_once) for entry in entries)
+    numbers = sum(cached_numbers(entry.adapter, entry.semantics, at_once) for entry in entries)
     return numbers * computing_size(model.model)
 
 

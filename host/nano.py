@@ -40,7 +40,7 @@ from .encoder import LoadedEncoder, load_encoder
 from .naming import naming
 from .ownership import cast_on_the_fly, own
 from .progress import say
-from .report import name_preset
+from .run_records import name_preset
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "bundled" / "nano.safetensors"
 

@@ -14,7 +14,7 @@ from ..sample.tiles import GRIDS, Grid, TilePlan, blend
 from .clone import clone
 from .controlnet import SemanticControlNet
 from .memory import is_out_of_memory
-from .room import controls_of, reserve
+from .memory_request import controls_of, reserve
 from .tile_conds import cropped_hints, cut_cond
 from .tile_run import LEVEL_KEY, PLAN_KEY, RUN_KEY, TileRun
 
@@ -87,8 +87,8 @@ class Tiling:
         if run.photos:
             box = run.boxes[0]
             shape = torch.Size((run.photos * run.at_once, shape[1], box.height, box.width))
-        asked = reserve(conds, KEY, lambda: _more_for_tiles(run, conds))
-        real_model, _, models = executor(model, shape, asked, model_options=model_options, **options)
+        requested = reserve(conds, KEY, lambda: _more_for_tiles(run, conds))
+        real_model, _, models = executor(model, shape, requested, model_options=model_options, **options)
         return real_model, conds, models
 
     def calc_cond_batch(
@@ -137,16 +137,16 @@ class Tiling:
         if len(boxes) == 1:
             return executor(model, conds, x, timestep, options)
         level = float(timestep.max())
-        telling = run.telling(options.get("transformer_options", {}))
+        progress = run.progress(options.get("transformer_options", {}))
 
         def cuts() -> Iterator[Tensor]:
             done = 0
             for stack in run.batches():
                 comfy.model_management.throw_exception_if_processing_interrupted()
-                telling.tell(level, done, done + len(stack), len(boxes))
+                progress.show(level, done, done + len(stack), len(boxes))
                 done += len(stack)
                 plan = TilePlan(boxes=stack, full=(height, width), batch=x.shape[0])
-                told = {**options.get("transformer_options", {}), PLAN_KEY: plan, LEVEL_KEY: level}
+                present = {**options.get("transformer_options", {}), PLAN_KEY: plan, LEVEL_KEY: level}
                 tiled = [None if cond is None else _cut_all(cond, plan, x.device) for cond in conds]
                 stacked = torch.cat([box.of(x) for box in stack])
                 with cropped_hints(conds, plan, run.encoded_hints):
@@ -155,7 +155,7 @@ class Tiling:
                         tiled,
                         stacked,
                         timestep.repeat(len(stack)),
-                        {**options, "transformer_options": told},
+                        {**options, "transformer_options": present},
                     )
                 yield from torch.stack(out).unflatten(1, (len(stack), -1)).unbind(1)
 
@@ -167,7 +167,7 @@ def _more_for_tiles(run: TileRun, conds: dict[str, Any]) -> float:
     if not run.photos:
         return 0
     return sum(
-        control.kept_bytes(run.cells, run.at_once) - control.kept_bytes()
+        control.cache_bytes(run.cells, run.at_once) - control.cache_bytes()
         for control in _semantic(conds.values())
     )
 

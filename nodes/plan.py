@@ -99,7 +99,7 @@ class PlanRestoration(Node):
         tile_size: int = 0,
         memory_gib: float = 0.0,
     ) -> io.NodeOutput:
-        from ..host.plan import plan_restoration
+        from ..host.restoration_plan import plan_restoration
 
         check_image(hint, socket="hint")
         photo = from_socket(hint)[:, :3]

@@ -114,6 +114,6 @@ class LRStart(Node):
 
     @classmethod
     def execute(cls, model: Any) -> io.NodeOutput:
-        from ..host.start import lr_start
+        from ..host.lr_start import lr_start
 
         return io.NodeOutput(lr_start(model))

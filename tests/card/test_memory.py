@@ -73,9 +73,7 @@ def restore(weights, latent, steps=2):
     return model, conds
 
 
-@pytest.mark.parametrize(
-    "size", ["512x512", "1080x1920", pytest.param("4096x4096", marks=pytest.mark.deep)]
-)
+@pytest.mark.parametrize("size", ["512x512", "1080x1920", pytest.param("4096x4096", marks=pytest.mark.deep)])
 def test_the_host_was_told_of_what_a_run_takes(size, card, weights, told):
     import comfy.model_management as management
 

@@ -20,7 +20,7 @@ from torch.testing import assert_close
 import nodes
 from ugc_sr.host.controlnet import apply_controlnet
 from ugc_sr.host.guidance import apply_guidance
-from ugc_sr.host.start import lr_start
+from ugc_sr.host.lr_start import lr_start
 from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.models import architecture
 from ugc_sr.models.convert import controlnet_from_diffusers

@@ -10,7 +10,7 @@ from ugc_sr.benchmarks.reference import Inputs, ddpm, restore
 from ugc_sr.host.adapter import load_adapter
 from ugc_sr.host.controlnet import apply_controlnet, load_controlnet
 from ugc_sr.host.guidance import apply_guidance
-from ugc_sr.host.start import lr_start
+from ugc_sr.host.lr_start import lr_start
 from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.models import twins
 from ugc_sr.models.semantics import Semantics

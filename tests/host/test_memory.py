@@ -4,7 +4,7 @@ import comfy.model_management
 import pytest
 import torch
 
-from ugc_sr.host.memory import is_out_of_memory, where_it_can
+from ugc_sr.host.memory import is_out_of_memory, on_device_or_cpu
 
 pytestmark = pytest.mark.comfy
 
@@ -88,7 +88,7 @@ def test_what_a_device_cannot_do_is_done_on_the_cpu(monkeypatch, management, cap
             raise problem
         return "done"
 
-    assert where_it_can(work, "Match Color") == "done"
+    assert on_device_or_cpu(work, "Match Color") == "done"
     assert f"Match Color: works on the CPU, for the device can't ({problem})." in caplog.text
 
 
@@ -103,5 +103,5 @@ def test_other_problems_and_those_of_the_cpu_end_the_node(monkeypatch, managemen
         raise problem
 
     with pytest.raises(RuntimeError) as caught:
-        where_it_can(work, "Match Color")
+        on_device_or_cpu(work, "Match Color")
     assert (caught.value, tries) == (problem, [kind])

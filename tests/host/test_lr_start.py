@@ -7,8 +7,8 @@ import pytest
 import torch
 from comfy.samplers import calculate_sigmas
 
+from ugc_sr.host.lr_start import _check_schedule, lr_start
 from ugc_sr.host.nano import load_nano
-from ugc_sr.host.start import _check_schedule, lr_start
 from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.nodes.sampling import LRStart
 

@@ -8,9 +8,9 @@ from comfy.supported_models import SD20
 
 from ..sample.presets import SHARPNESS, RestorationPreset
 from .clone import clone
+from .lr_start import lr_start
 from .nano import ResidualModel, sharpened
-from .report import name_preset
-from .start import lr_start
+from .run_records import name_preset
 
 TITLES = {"sd2": "Stable Diffusion 2-base", "sd_turbo": "sd-turbo", "nano": "the bundled model"}
 

@@ -9,10 +9,10 @@ from comfy_extras.nodes_cfg import CFGNorm
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from torch.testing import assert_close
 
+from ugc_sr.host.lr_start import lr_start
 from ugc_sr.host.nano import load_nano
-from ugc_sr.host.regions import weigh_regions
-from ugc_sr.host.start import lr_start
 from ugc_sr.host.tiling import tile_diffusion
+from ugc_sr.host.weigh_regions import weigh_regions
 from ugc_sr.sample.frame import fit
 
 pytestmark = pytest.mark.comfy

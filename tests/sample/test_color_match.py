@@ -5,8 +5,8 @@ from skimage.color import rgb2lab
 from torch.testing import assert_close
 
 from ugc_sr.image import resize
-from ugc_sr.sample import bands, color
-from ugc_sr.sample.color import METHODS, adain, lab, match, wavelet
+from ugc_sr.sample import bands, color_match
+from ugc_sr.sample.color_match import METHODS, adain, lab, match, wavelet
 
 
 def photo(height=96, width=128, batch=1, seed=0):
@@ -88,7 +88,7 @@ def test_lab_keeps_a_grey_image_grey_beside_a_colourful_reference():
 def test_its_lab_is_everyones_lab():
     image = torch.rand(1, 3, 40, 40) ** 2
     image[..., 0] *= 0.01  # on the linear foot
-    ours = color._rgb_to_lab(image)[0] - torch.tensor([16.0, 0, 0]).view(3, 1, 1)
+    ours = color_match._rgb_to_lab(image)[0] - torch.tensor([16.0, 0, 0]).view(3, 1, 1)
     assert_close(ours.double(), in_lab(image), rtol=0, atol=0.02)
 
 
@@ -111,11 +111,11 @@ def test_lab_takes_the_spread_of_the_chroma_and_the_mean_lightness_but_keeps_the
 def test_lab_of_a_large_photo_is_measured_on_a_part_of_it_and_made_in_bands(size, monkeypatch):
     image, reference = photo(*size, seed=0), photo(*size, seed=1)
     whole = lab(image, reference)
-    monkeypatch.setattr(color, "SAMPLES", 2000)
+    monkeypatch.setattr(color_match, "SAMPLES", 2000)
     monkeypatch.setattr(bands, "BAND_PX", 2000)
     assert (lab(image, reference) - whole).abs().mean() < 0.02
-    convert, pixels = color._rgb_to_lab, []
-    monkeypatch.setattr(color, "_rgb_to_lab", lambda x: pixels.append(x[0, 0].numel()) or convert(x))
+    convert, pixels = color_match._rgb_to_lab, []
+    monkeypatch.setattr(color_match, "_rgb_to_lab", lambda x: pixels.append(x[0, 0].numel()) or convert(x))
     lab(image, reference)
     sampled, converted = pixels[:2], pixels[2:]
     assert 500 <= min(sampled) <= max(sampled) <= 2000
@@ -127,7 +127,7 @@ def test_lab_leaves_colours_beyond_those_that_were_measured_as_far_out_as_they_w
     image = photo()
     image[0, :, 1, 1] = torch.tensor([1.0, 0.0, 0.0])
     image[0, :, 3, 3] = torch.tensor([0.0, 1.0, 1.0])
-    monkeypatch.setattr(color, "SAMPLES", image[0, 0].numel() // 4)  # every second row and column
+    monkeypatch.setattr(color_match, "SAMPLES", image[0, 0].numel() // 4)  # every second row and column
     assert_close(lab(image, image), image, rtol=0, atol=1e-4)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..models.semantics import Semantics
-from ..sample.plan import (
+from ..sample.tile_layout import (
     GIB,
     NANO,
     SD2,
@@ -21,13 +21,13 @@ from ..sample.plan import (
     Suited,
     at_once,
     fixed,
-    in_words,
     largest_square,
     lay_out,
+    readable_bytes,
 )
+from .checks import check_tokens
 from .controlnet import SemanticControlNet
 from .encoder import LoadedEncoder
-from .fit import check_tokens
 from .guidance import Guidance, guidance_bytes, guidances_of
 from .nano import ResidualModel
 from .tiling import latent_ratio
@@ -177,7 +177,7 @@ class _Diffusion:
             layout = fixed(*self.canvas, tile, self.suited)
             height, width = (min(tile // self.ratio, side) for side in self.cells)
             cells = self.photos * layout.count * height * width
-            return kept + self.control.kept_bytes(cells, at_once)
+            return kept + self.control.cache_bytes(cells, at_once)
         size = self.model.model_dtype()
         return kept + (0 if self.control is None else self.control.inference_memory_requirements(size))
 
@@ -269,8 +269,8 @@ def _vae_stages(vae: Any, canvas: tuple[int, int], budget: _Budget) -> tuple[int
     def stage(name: str, need: Callable[[int, int], float]) -> Stage:
         does, work = "whole", need(*canvas)
         if work > room:
-            does = f"in tiles of {tile} px by VAE {name} (Tiled), since the whole would take {in_words(work)}"
-            work = need(tile, tile)
+            whole, work = readable_bytes(work), need(tile, tile)
+            does = f"in tiles of {tile} px by VAE {name} (Tiled), since the whole would take {whole}"
         return budget.stage(name, does, work, vae.device, [vae.patcher])
 
     return tile, stage("Encode", encoding), stage("Decode", decoding)

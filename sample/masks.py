@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from ..image import resize
 from .bands import in_bands
-from .color import REACH, with_low
+from .color_match import REACH, with_low
 from .frame import Frame
 
 LEVELS = 2.0**24  # of a mask: the resolution of float32 near 1

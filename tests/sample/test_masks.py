@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from ugc_sr.image import resize
 from ugc_sr.sample.frame import finish, fit
-from ugc_sr.sample.regions import KEEPS, _same_aspect, feathered, lay, put_back
+from ugc_sr.sample.masks import KEEPS, _same_aspect, feathered, lay, put_back
 
 
 def spot(height, width, top, left, size, value=1.0):

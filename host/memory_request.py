@@ -12,7 +12,7 @@ from ..models.semantics import Semantics
 from .adapter import SemanticAdapter
 
 
-class Room(comfy.controlnet.ControlBase):
+class MemoryRequest(comfy.controlnet.ControlBase):
     """A control without effect that requests memory for a run.
 
     Controls are the only objects of an extension that the host asks for their memory.
@@ -26,7 +26,7 @@ class Room(comfy.controlnet.ControlBase):
         """Return no models."""
         return []
 
-    def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> "Room":
+    def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> "MemoryRequest":
         """Return the control itself, because the request is the same on every device."""
         if autoregister:
             self.multigpu_clones[load_device] = self
@@ -43,7 +43,7 @@ class Room(comfy.controlnet.ControlBase):
 
 def reserve(conds: dict, key: str, bytes_needed: Callable[[], float]) -> dict:
     """Return the conds that the host prepares a run with, plus a request for memory."""
-    return conds | {key: [{"control": Room(bytes_needed)}]}
+    return conds | {key: [{"control": MemoryRequest(bytes_needed)}]}
 
 
 def controls_of(conds: Iterable[Iterable[dict] | None]) -> list[comfy.controlnet.ControlBase]:
@@ -53,10 +53,10 @@ def controls_of(conds: Iterable[Iterable[dict] | None]) -> list[comfy.controlnet
         while control is not None:
             found |= dict.fromkeys([control, *control.multigpu_clones.values()])
             control = control.previous_controlnet
-    return [control for control in found if not isinstance(control, Room)]
+    return [control for control in found if not isinstance(control, MemoryRequest)]
 
 
-def kept_numbers(adapter: SemanticAdapter, semantics: Semantics, tiles: int) -> int:
+def cached_numbers(adapter: SemanticAdapter, semantics: Semantics, tiles: int) -> int:
     """Return how many numbers are cached for `semantics`: the tokens, and keys and values in each attention.
 
     `tiles` is the number of tiles that are evaluated at once; it counts if tiles are encoded on their own.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..image import resize
 from ..sample.frame import Frame
-from ..sample.regions import check_batch, lay
+from ..sample.masks import check_batch, lay
 from .clone import clone
 from .naming import naming
 from .tiling import latent_ratio
@@ -55,14 +55,14 @@ def weigh_regions(
     ).clamp(0, 1)
     if not weight.any():
         return model
-    held = clone(model)
-    hold = Hold(photo=form.process_in(latent), weight=weight)
-    held.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, hold.predict)
-    return held
+    pulled = clone(model)
+    pull = PhotoPull(photo=form.process_in(latent), weight=weight)
+    pulled.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, pull.predict)
+    return pulled
 
 
 @dataclass(frozen=True, eq=False)
-class Hold:
+class PhotoPull:
     """Wrapper that pulls the estimate to a photo.
 
     Attributes:
