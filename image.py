@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -89,6 +90,14 @@ def same_aspect(size: tuple[int, int], other: tuple[int, int], slack_px: float) 
     """
     (width, height), (wide, high) = size, other
     return abs(width * high - height * wide) <= slack_px * (wide + high) + 1e-9
+
+
+def is_scaled(size: Sequence[int], to: Sequence[int], padding: int = 0) -> bool:
+    """Return True if `size`, scaled, rounded and padded by at most `padding` px a side, can become `to`."""
+    sides = list(zip(size, to, strict=True))
+    smallest = max((side - padding - 0.5) / length for length, side in sides)
+    largest = min((side + 0.5) / length for length, side in sides)
+    return smallest <= largest
 
 
 def mirror_indices(size: int, start: int, stop: int, device: torch.device | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from comfy.ldm.modules.attention import CrossAttention, SpatialTransformer, opti
 from torch import Tensor, nn
 
 from ..models.architecture import HEAD_DIM
-from ..models.semantics import Semantics
+from ..models.semantics import VIEWS, Semantics
 from ..sample.tiles import TilePlan
 
 # As the host sets it for Stable Diffusion 2, whose attentions overflow in half precision on some devices.
@@ -81,10 +81,11 @@ class TokenRun:
         if plan == self._plan:
             return
         selected = [self._whole]
-        if plan is not None and self.semantics.reader is not None:
+        view = VIEWS[self.semantics.view]
+        if plan is not None and self.semantics.reader is not None and view.tile:
             read = self.semantics.reader.read(plan.boxes, plan.full)
             tiles = TokenCache(torch.cat([rows(tokens, plan.batch) for tokens in read]))
-            selected = [self._whole, tiles] if self.semantics.view == "both" else [tiles]
+            selected = [*([self._whole] if view.whole else []), tiles]
         self._plan, self._selected = plan, selected
 
     def project(self, attention: "TokenAttention", like: Tensor) -> tuple[Tensor, Tensor]:

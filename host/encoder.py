@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..models.segmenter import ImageEncoder, build_encoder
-from ..models.semantics import Semantics
+from ..models.semantics import VIEWS, Semantics
 from ..sample.frame import Frame
 from ..sample.tiles import Tile
 from .ownership import cast_on_the_fly, move_bare_parameters, own
@@ -124,7 +124,7 @@ def encode_views(encoder: LoadedEncoder, image: Tensor, view: str, frame: Frame 
         ValueError: if the frame is missing or belongs to another photo.
     """
     say("Reading what the photo shows")
-    if view == "global":
+    if not VIEWS[view].tile:
         return replace(encode(encoder, image), runs=frame.runs if frame else None)
     if frame is None:
         raise ValueError(

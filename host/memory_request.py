@@ -1,6 +1,5 @@
 """Memory of a run beyond the host's own estimate: keys and values, embedded hints."""
 
-import math
 from collections.abc import Callable, Iterable
 
 import comfy.controlnet
@@ -8,7 +7,7 @@ import comfy.model_base
 import comfy.model_management
 import torch
 
-from ..models.semantics import Semantics
+from ..models.semantics import VIEWS, Semantics
 from .adapter import SemanticAdapter
 
 
@@ -61,9 +60,10 @@ def cached_numbers(adapter: SemanticAdapter, semantics: Semantics, tiles: int) -
 
     `tiles` is the number of tiles that are evaluated at once; it counts if tiles are encoded on their own.
     """
+    batch, count, token_dim = semantics.tokens.shape
     width = sum(len(a.transformer_blocks) * a.in_channels for a in adapter.attentions.values())
-    views = {"global": 1, "tile": tiles, "both": 1 + tiles}[semantics.view]
-    return views * math.prod(semantics.tokens.shape[:2]) * (2 * width + semantics.tokens.shape[2])
+    view = VIEWS[semantics.view]
+    return (view.whole + view.tile * tiles) * batch * count * (2 * width + token_dim)
 
 
 def computing_size(model: "comfy.model_base.BaseModel") -> int:

@@ -8,7 +8,7 @@ import comfy.model_management as management
 import torch
 from torch import Tensor
 
-from ..models.semantics import Semantics
+from ..models.semantics import VIEWS, Semantics
 from ..sample.tile_layout import (
     GIB,
     NANO,
@@ -238,7 +238,8 @@ def _diffusion_stage(diffusion: _Diffusion, layout: Layout, batch: int, budget: 
 
 def _semantics_stage(encoder: LoadedEncoder, diffusion: _Diffusion, layout: Layout, budget: _Budget) -> Stage:
     module: Any = encoder.patcher.model
-    reads_tiles = layout.count > 1 and any(entry.semantics.view != "global" for entry in diffusion.guidances)
+    views = [VIEWS[entry.semantics.view] for entry in diffusion.guidances]
+    reads_tiles = layout.count > 1 and any(view.tile for view in views)
     readings = diffusion.photos * (1 + reads_tiles * layout.count)
     side = module.image_size
     return budget.stage(

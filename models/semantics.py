@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-# The tokens that a tile attends to: those of the whole photo, of its own part of it, or both.
-VIEWS = ("global", "tile", "both")
+from ..image import is_scaled
+
+
+class View(NamedTuple):
+    """The tokens that a tile attends to.
+
+    Attributes:
+        whole: True if it attends to those of the whole photo.
+        tile: True if it attends to those of its own part of the photo.
+    """
+
+    whole: bool
+    tile: bool
+
+
+VIEWS = {"global": View(True, False), "tile": View(False, True), "both": View(True, True)}
 
 
 class TileReader(Protocol):
@@ -66,7 +80,7 @@ class Semantics:
             )
         if min(self.image_size) < 1:
             raise ValueError(f"Semantics: image_size must be (height, width) >= 1, got {self.image_size}.")
-        if self.view not in VIEWS or (self.view != "global" and self.reader is None):
+        if self.view not in VIEWS or (VIEWS[self.view].tile and self.reader is None):
             raise ValueError(
                 f"Semantics: view must be one of {', '.join(VIEWS)}, and all but global need a reader of "
                 f"tiles; got {self.view} and {self.reader}."
@@ -78,7 +92,4 @@ class Semantics:
 
     def can_become(self, size: tuple[int, int], padding: int = 0) -> bool:
         """Return True if scaling, then padding by at most `padding` px a side, can give this size."""
-        sides = list(zip(self.image_size, size, strict=True))
-        smallest = max((side - padding - 0.5) / photo for photo, side in sides)
-        largest = min((side + 0.5) / photo for photo, side in sides)
-        return smallest <= largest
+        return is_scaled(self.image_size, size, padding)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..image import resize
+from ..image import is_scaled, resize
 from .bands import in_bands
 from .color_match import REACH, with_low
 from .frame import Frame
@@ -41,7 +41,7 @@ def lay(mask: Tensor, height: int, width: int, frame: Frame | None = None) -> Te
             "or none behind Finish Photo."
         )
     size, photo = mask.shape[-2:], (frame.height, frame.width) if frame else (height, width)
-    if not _same_aspect(size, photo):
+    if not is_scaled(size, photo) and not is_scaled(photo, size):
         raise ValueError(
             f"'mask' has {_px(*size)} but lies on {_px(*photo)}, another aspect. Draw it on the same "
             "photo; if that was before Prepare Photo padded it, connect 'frame' of Prepare Photo."
@@ -181,18 +181,6 @@ def _check_mask(mask: Tensor) -> None:
         raise ValueError(
             "'mask' holds NaN or infinite values; expected numbers from 0 to 1. The node before it failed."
         )
-
-
-def _same_aspect(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Return True if one (height, width) is the other, scaled and rounded to whole pixels."""
-    return _is_scaled(a, b) or _is_scaled(b, a)
-
-
-def _is_scaled(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Return True if there is a scale that takes a to lengths that round to b."""
-    least = max((to - 0.5) / length for length, to in zip(a, b, strict=True))
-    most = min((to + 0.5) / length for length, to in zip(a, b, strict=True))
-    return least <= most
 
 
 def _px(height: int, width: int) -> str:

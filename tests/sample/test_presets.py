@@ -15,7 +15,7 @@ from ugc_sr.sample.presets import (
     Comparison,
     FidelityCurve,
     Point,
-    Preset,
+    TunedPreset,
     apply,
     clean_tags,
     load,
@@ -25,7 +25,7 @@ GRAPH = {
     "1": {"class_type": "KSampler", "inputs": {"steps": 20, "cfg": 7.0, "model": ["2", 0]}},
     "2": {"class_type": "Load", "inputs": {"name": "a"}},
 }
-PRESET = Preset(
+PRESET = TunedPreset(
     name="nano",
     objective={"psnr_y": 1.0},
     values={"KSampler.steps": 4, "KSampler.cfg": 1.5, "Load.name": "b"},
@@ -156,7 +156,7 @@ def test_what_could_not_be_read_back_is_not_written():
             broken.to_json()
 
 
-@pytest.mark.parametrize(("kind", "name"), [(Preset, "nano"), (FidelityCurve, "nano_curve")])
+@pytest.mark.parametrize(("kind", "name"), [(TunedPreset, "nano"), (FidelityCurve, "nano_curve")])
 def test_a_tuned_file_is_as_it_was_written(kind, name):
     text = (TUNED / f"{name}.json").read_text()
     assert kind.from_json(text).to_json() == text
@@ -173,12 +173,12 @@ def test_a_tuned_file_is_as_it_was_written(kind, name):
 )
 def test_what_is_no_json_object_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        Preset.from_json(text)
+        TunedPreset.from_json(text)
 
 
 def test_the_tuned_preset_and_curve_fit_the_quick_start(anatomy):
     graph = anatomy("photo.png")
-    preset = Preset.from_json((TUNED / "nano.json").read_text())
+    preset = TunedPreset.from_json((TUNED / "nano.json").read_text())
     curve = FidelityCurve.from_json((TUNED / "nano_curve.json").read_text())
     for values in (preset.values, *(point.values for point in curve.points)):
         assert apply(values, graph).keys() == graph.keys()
@@ -206,7 +206,7 @@ def test_every_value_has_one_source(name):
 
 def test_nano_is_the_quick_start(anatomy):
     assert apply(load("nano").values, anatomy("photo.png")) == anatomy("photo.png")
-    tuned = Preset.from_json((TUNED / "nano.json").read_text())
+    tuned = TunedPreset.from_json((TUNED / "nano.json").read_text())
     assert not tuned.held_out.beats_default  # else nano should be the tuned one
 
 
