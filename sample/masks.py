@@ -113,8 +113,8 @@ def put_back(
     size, size_of_original = sr.shape[-2:], original.shape[-2:]
     if size != size_of_original:
         raise ValueError(
-            f"'sr' has {_px(*size)} but 'original' has {_px(*size_of_original)}. Connect "
-            "the 'hint' that the photo was restored from, and blend before the photo is cut to its final size."
+            f"'sr' has {_px(*size)} but 'original' has {_px(*size_of_original)}. Connect the 'hint' that the "
+            "photo was restored from, and blend before the photo is cut to its final size."
         )
     check_batch(sr.shape[0], {"original": original, "mask": mask})
 
