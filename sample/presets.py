@@ -150,7 +150,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Preset:
+class TunedPreset(JsonFile):
     """Values that maximised an objective in tuning."""
 
     name: str
