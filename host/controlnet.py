@@ -101,11 +101,6 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         self._tokens = None
         self._embeddings.clear()
 
-    @property
-    def tokens(self) -> TokenRun | None:
-        """Tokens of the present run; None outside of a run."""
-        return self._tokens
-
     def cache_bytes(self, cells: int | None = None, tiles: int = 1) -> float:
         """Return the bytes of embedded hints, keys and values that a run keeps in memory.
 

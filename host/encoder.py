@@ -16,6 +16,7 @@ from ..models.segmenter import ImageEncoder, build_encoder
 from ..models.semantics import VIEWS, Semantics
 from ..sample.frame import Frame
 from ..sample.tiles import Tile
+from .memory import is_out_of_memory
 from .ownership import cast_on_the_fly, move_bare_parameters, own
 from .progress import say
 
@@ -165,21 +166,18 @@ def _encode(encoder: LoadedEncoder, images: Sequence[Tensor]) -> list[Semantics]
 
 def _read(patcher: comfy.model_patcher.ModelPatcher, images: Sequence[Tensor]) -> list[Tensor]:
     """Return the tokens (B, N, D) of each image, from the device or, if it lacks memory, from the CPU."""
-    try:
-        return _read_loaded(patcher, images)
-    except Exception as error:
-        if not management.is_oom(error):
-            raise
-    log.warning("%s: out of memory; trying again without the other models.", NODE)
-    management.unload_all_models()
-    management.soft_empty_cache()
-    try:
-        return _read_loaded(patcher, images)
-    except Exception as error:
-        if not management.is_oom(error):
-            raise
-    log.warning("%s: out of memory again; reading on the CPU, which takes longer.", NODE)
-    management.unload_all_models()
+    for attempt in (
+        "out of memory; trying again without the other models.",
+        "out of memory again; reading on the CPU, which takes longer.",
+    ):
+        try:
+            return _read_loaded(patcher, images)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        log.warning("%s: %s", NODE, attempt)
+        management.unload_all_models()
+        management.soft_empty_cache()
     module = build_encoder(patcher.model.state_dict()).requires_grad_(False)
     return _read_each(module, images, torch.device("cpu"))
 

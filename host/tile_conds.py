@@ -14,6 +14,7 @@ from ..sample.tiles import TilePlan
 from .controlnet import SemanticControlNet
 from .memory_request import controls_of
 
+NODE = "Tile Diffusion"
 FUZZ = 8  # latent cells over which the host fades an area without mask (samplers.get_area_and_mult)
 
 
@@ -28,7 +29,7 @@ def cut_cond(cond: dict[str, Any], plan: TilePlan, device: torch.device) -> dict
     """
     if "gligen" in cond:
         raise ValueError(
-            "Tile Diffusion: GLIGEN boxes are positions in the whole image, which tiles can't keep. "
+            f"{NODE}: GLIGEN boxes are positions in the whole image, which tiles can't keep. "
             "Remove GLIGEN Textbox Apply or Tile Diffusion."
         )
     cut = cond.copy()
@@ -137,7 +138,7 @@ def _controls(conds: Any) -> list[Any]:
     for control in foreign:
         if not isinstance(control, (ControlNet, T2IAdapter)):
             raise ValueError(
-                f"Tile Diffusion: can't cut the hint of a {type(control).__name__} into tiles; "
+                f"{NODE}: can't cut the hint of a {type(control).__name__} into tiles; "
                 "expected a ControlNet or a T2I-Adapter. Remove that control or Tile Diffusion."
             )
     return foreign

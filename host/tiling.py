@@ -15,7 +15,8 @@ from .clone import clone
 from .controlnet import SemanticControlNet
 from .memory import is_out_of_memory
 from .memory_request import controls_of, reserve
-from .tile_conds import cropped_hints, cut_cond
+from .naming import naming
+from .tile_conds import NODE, cropped_hints, cut_cond
 from .tile_run import LEVEL_KEY, PLAN_KEY, RUN_KEY, TileRun
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Tiling:
         """
         if x.ndim != 4:
             raise ValueError(
-                f"Tile Diffusion: the latent has shape {tuple(x.shape)}; expected that of images, "
+                f"{NODE}: the latent has shape {tuple(x.shape)}; expected that of images, "
                 "(batch, channels, height, width). Remove Tile Diffusion from this graph."
             )
         run = options.get("transformer_options", {}).get(RUN_KEY) or self._run(x.shape)
@@ -112,7 +113,8 @@ class Tiling:
                 if not is_out_of_memory(error) or not run.shrink():
                     raise
             log.warning(
-                "Tile Diffusion: out of memory; going on with tiles of %d latent cells, %d at once.",
+                "%s: out of memory; going on with tiles of %d latent cells, %d at once.",
+                NODE,
                 run.tile,
                 run.batch,
             )
@@ -120,6 +122,8 @@ class Tiling:
 
     def _run(self, shape: Any) -> TileRun:
         photos, _, height, width = shape if len(shape) == 4 else (0, 0, 0, 0)
+        with naming(NODE):
+            self.grid.split(height, width, self.tile, self.overlap)  # raises for a latent too narrow for it
         return TileRun(self.tile, self.overlap, self.batch, self.grid, photos, height, width)
 
     def _evaluate(

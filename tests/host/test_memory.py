@@ -73,12 +73,6 @@ def test_the_host_s_own_word_counts_first(monkeypatch, management):
     assert is_out_of_memory(SHORTAGES["mps"])
 
 
-@pytest.mark.parametrize("error", SHORTAGES.values(), ids=SHORTAGES)
-def test_an_older_host_without_a_word_of_its_own_will_do(monkeypatch, management, error):
-    monkeypatch.delattr(management, "is_oom")
-    assert is_out_of_memory(error)
-
-
 @pytest.mark.parametrize("problem", [SHORTAGES["cuda"], SHORTAGES["mps"], NotImplementedError("no such op")])
 def test_what_a_device_cannot_do_is_done_on_the_cpu(monkeypatch, management, caplog, problem):
     monkeypatch.setattr(management, "get_torch_device", lambda: torch.device("meta"))
