@@ -21,7 +21,7 @@ from .tile_run import LEVEL_KEY, PLAN_KEY, RUN_KEY, TileRun
 
 log = logging.getLogger(__name__)
 
-KEY = "ugcsr_tile"  # of our wrappers
+KEY = "ugcsr_tiling"  # of our wrappers
 
 Conds = list[list[dict[str, Any]] | None]
 

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 import nodes
 from ugc_sr.host.controlnet import apply_controlnet
+from ugc_sr.host.tile_run import PLAN_KEY
 from ugc_sr.sample.tiles import Tile, TilePlan
 
 pytestmark = pytest.mark.comfy
@@ -148,7 +149,7 @@ def residuals(tiny_model, controlled, conditioning):
     def run(x, plan=None):
         sigma = torch.full((x.shape[0],), 2.0)
         cond = {"c_crossattn": conditioning[0][0][0].expand(x.shape[0], -1, -1)}
-        options = {} if plan is None else {"ugcsr_tile": plan}
+        options = {} if plan is None else {PLAN_KEY: plan}
         with torch.inference_mode():
             return control.get_control(x, sigma, cond, 1, options)
 

@@ -20,6 +20,7 @@ from ugc_sr.host.attention import TokenCache
 from ugc_sr.host.controlnet import SemanticControlNet, apply_controlnet
 from ugc_sr.host.guidance import apply_guidance
 from ugc_sr.host.tile_conds import cut_cond
+from ugc_sr.host.tile_run import RUN_KEY
 from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.nodes.sampling import TileDiffusion
 from ugc_sr.sample.tiles import GRIDS, Tile, TilePlan
@@ -465,14 +466,14 @@ def test_an_interrupt_in_the_middle_leaves_nothing_behind(
     assert len(forwards) == 6
     assert kept[0] > 0
     assert cached() == 0
-    assert "ugcsr_tile_run" not in model.model_options["transformer_options"]
+    assert RUN_KEY not in model.model_options["transformer_options"]
 
 
 def test_the_model_that_came_in_stays_untiled(pointwise):
     tiled(pointwise)
     sample(pointwise, torch.zeros(1, 4, 32, 32), prompts(), cfg=1.0, steps=1)
     assert pointwise.model.diffusion_model.stacks == [(1, 4, 32, 32)]
-    assert "ugcsr_tile_run" not in pointwise.model_options["transformer_options"]
+    assert RUN_KEY not in pointwise.model_options["transformer_options"]
 
 
 def test_the_last_of_two_tilings_counts(pointwise):
