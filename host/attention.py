@@ -8,7 +8,7 @@ import torch
 from comfy.ldm.modules.attention import CrossAttention, SpatialTransformer, optimized_attention
 from torch import Tensor, nn
 
-from ..models.architecture import HEAD_DIM
+from ..models.architecture import HEAD_DIM, ImageAttentionSize
 from ..models.semantics import VIEWS, Semantics
 from ..sample.tiles import TilePlan
 
@@ -124,9 +124,8 @@ def rows(x: Tensor, batch: int) -> Tensor:
 class ImageAttention(SpatialTransformer):
     """SeeSR's image attention: a transformer with self-attention and cross-attention to tokens."""
 
-    def __init__(
-        self, channels: int, token_dim: int, depth: int, use_linear: bool, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, size: ImageAttentionSize, dtype: torch.dtype) -> None:
+        channels, token_dim, depth, linear = size
         heads = channels // HEAD_DIM
         layers = {
             "dtype": dtype,
@@ -134,10 +133,10 @@ class ImageAttention(SpatialTransformer):
             "operations": comfy.ops.manual_cast,
             "attn_precision": ATTENTION_PRECISION,
         }
-        self.token_dim = token_dim
         super().__init__(
-            channels, heads, HEAD_DIM, depth=depth, context_dim=token_dim, use_linear=use_linear, **layers
+            channels, heads, HEAD_DIM, depth=depth, context_dim=token_dim, use_linear=linear, **layers
         )
+        self.token_dim = token_dim
         for block in self.transformer_blocks:
             block.attn2 = TokenAttention(channels, token_dim, heads, HEAD_DIM, **layers)
 
