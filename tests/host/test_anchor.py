@@ -140,30 +140,23 @@ def test_split_sigmas_and_disabled_noise_are_one_run(nano, agree, latent):
 def test_a_run_over_http_in_two_parts_is_one_run(client, photo_file, anatomy):
     """The quick start with its KSampler cut in two."""
 
-    def picture(cut):
-        graph = anatomy(client.upload(photo_file))
-        kept = graph["9"]["inputs"]
-        if not cut:
-            kept["steps"] = 4
-        else:
-            shared = {key: kept[key] for key in ("model", "positive", "negative")}
-            shared |= {
-                "noise_seed": 0,
-                "steps": 4,
-                "cfg": 1.0,
-                "sampler_name": "euler",
-                "scheduler": "simple",
-            }
-            first = {"add_noise": "enable", "start_at_step": 0, "end_at_step": 2}
-            second = {"add_noise": "disable", "start_at_step": 2, "end_at_step": 10_000}
-            first |= {"return_with_leftover_noise": "enable", "latent_image": kept["latent_image"]}
-            second |= {"return_with_leftover_noise": "disable", "latent_image": ["20", 0]}
-            graph["20"] = {"class_type": "KSamplerAdvanced", "inputs": shared | first}
-            graph["9"] = {"class_type": "KSamplerAdvanced", "inputs": shared | second}
+    def picture(ends):
+        """The result of one sampler after another: node -> step at which it ends."""
+        graph, start = anatomy(client.upload(photo_file)), 0
+        given = graph["9"]["inputs"]
+        shared = {key: given[key] for key in ("model", "positive", "negative")}
+        shared |= {"noise_seed": 0, "steps": 4, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple"}
+        latent = given["latent_image"]
+        for node, end in ends.items():
+            part = {"start_at_step": start, "end_at_step": end, "latent_image": latent}
+            part["add_noise"] = "disable" if start else "enable"
+            part["return_with_leftover_noise"] = "disable" if node == "9" else "enable"
+            graph[node] = {"class_type": "KSamplerAdvanced", "inputs": shared | part}
+            start, latent = end, [node, 0]
         saved = client.run(graph)["13"]["images"][0]
         return list(Image.open(io.BytesIO(client.fetch(saved))).convert("RGB").tobytes())
 
-    one, parts = picture(cut=False), picture(cut=True)
+    one, parts = picture({"9": 10_000}), picture({"20": 2, "9": 10_000})
     assert max(abs(a - b) for a, b in zip(one, parts, strict=True)) <= 1  # rounding to whole numbers
 
 
