@@ -18,12 +18,12 @@ from ..sample.tile_layout import (
     Memory,
     Plan,
     Stage,
-    Suited,
-    at_once,
+    TileSizes,
     fixed,
     largest_square,
     lay_out,
     readable_bytes,
+    tiles_at_once,
 )
 from .checks import check_tokens
 from .controlnet import SemanticControlNet
@@ -67,11 +67,11 @@ def plan_restoration(
 
     room = budget.room(model.load_device, diffusion.patchers)
     layout = (
-        fixed(height, width, tile_size, diffusion.suited)
+        fixed(height, width, tile_size, diffusion.sizes)
         if tile_size
-        else lay_out(height, width, diffusion.suited, lambda tile: diffusion.least(tile) <= room)
+        else lay_out(height, width, diffusion.sizes, lambda tile: diffusion.minimum_bytes(tile) <= room)
     )
-    batch = at_once(layout.count, lambda tiles: diffusion.ample(layout.tile, tiles) <= room)
+    batch = tiles_at_once(layout.count, lambda tiles: diffusion.batch_bytes(layout.tile, tiles) <= room)
     stages = [_diffusion_stage(diffusion, layout, batch, budget)]
     if encoder is not None:
         stages.insert(0, _semantics_stage(encoder, diffusion, layout, budget))
@@ -113,9 +113,11 @@ class _Budget:
         """Return the bytes for the activations of a stage."""
         return self.memory(device).beside(self.weights(device, own))
 
-    def stage(self, name: str, does: str, work: float, device: torch.device, own: Sequence[Any]) -> Stage:
+    def stage(
+        self, name: str, description: str, work: float, device: torch.device, own: Sequence[Any]
+    ) -> Stage:
         """Return a stage on a device; `own` are the patchers of its models."""
-        return Stage(name, does, self.weights(device, own), work, self.memory(device))
+        return Stage(name, description, self.weights(device, own), work, self.memory(device))
 
     def _measure(self, device: torch.device) -> float:
         free: Any = management.get_free_memory(device)
@@ -136,7 +138,7 @@ class _Diffusion:
     cells: tuple[int, int]
 
     @property
-    def suited(self) -> Suited:
+    def sizes(self) -> TileSizes:
         """Tile sizes that suit the model."""
         return NANO if isinstance(self.model.model, ResidualModel) else SD2
 
@@ -157,11 +159,11 @@ class _Diffusion:
         controls = [] if self.control is None else self.control.get_models()
         return [self.model, *self.model.get_nested_additional_models(), *controls]
 
-    def least(self, tile: int) -> float:
+    def minimum_bytes(self, tile: int) -> float:
         """Return the bytes for one tile and one half of CFG, the least with which the host can compute."""
         return self._work(tile, 1, halves=1) + self._kept(tile, 1)
 
-    def ample(self, tile: int, count: int) -> float:
+    def batch_bytes(self, tile: int, count: int) -> float:
         """Return the bytes with which the host computes `count` tiles and both halves of CFG at once."""
         return SPARE * self._work(tile, count, halves=2) + self._kept(tile, count)
 
@@ -174,7 +176,7 @@ class _Diffusion:
         """Return the bytes of keys, values and embedded hints that a run keeps."""
         kept = guidance_bytes(self.model, self.guidances, at_once)
         if isinstance(self.control, SemanticControlNet):
-            layout = fixed(*self.canvas, tile, self.suited)
+            layout = fixed(*self.canvas, tile, self.sizes)
             height, width = (min(tile // self.ratio, side) for side in self.cells)
             cells = self.photos * layout.count * height * width
             return kept + self.control.cache_bytes(cells, at_once)
@@ -226,11 +228,11 @@ def _diffusion_stage(diffusion: _Diffusion, layout: Layout, batch: int, budget: 
     count = layout.count * diffusion.photos
     tiles = f"{layout.rows} x {layout.columns} tiles of {width}x{height} px, {batch} at once"
     room = budget.room(diffusion.model.load_device, diffusion.patchers)
-    ample = diffusion.ample(layout.tile, batch)
+    ample = diffusion.batch_bytes(layout.tile, batch)
     return budget.stage(
         "Diffusion",
         f"{tiles if layout.count > 1 else 'whole'}; a step is {2 * count} forwards, {count} with cfg 1",
-        ample if ample <= room else diffusion.least(layout.tile),
+        ample if ample <= room else diffusion.minimum_bytes(layout.tile),
         diffusion.model.load_device,
         diffusion.patchers,
     )
@@ -268,11 +270,11 @@ def _vae_stages(vae: Any, canvas: tuple[int, int], budget: _Budget) -> tuple[int
     tile = largest_square(*canvas, lambda side: max(encoding(side, side), decoding(side, side)) <= room)
 
     def stage(name: str, need: Callable[[int, int], float]) -> Stage:
-        does, work = "whole", need(*canvas)
+        description, work = "whole", need(*canvas)
         if work > room:
             whole, work = readable_bytes(work), need(tile, tile)
-            does = f"in tiles of {tile} px by VAE {name} (Tiled), since the whole would take {whole}"
-        return budget.stage(name, does, work, vae.device, [vae.patcher])
+            description = f"in tiles of {tile} px by VAE {name} (Tiled), since the whole would take {whole}"
+        return budget.stage(name, description, work, vae.device, [vae.patcher])
 
     return tile, stage("Encode", encoding), stage("Decode", decoding)
 

@@ -128,21 +128,21 @@ def test_tiles_that_are_read_one_by_one_are_counted(plan, nano):
         model = apply_guidance(nano.model, nano.adapter, seen)
         made = plan(model, *hint.shape[-2:], encoder=nano.encoder, memory_gib=64)
         assert made.layout.count == 4
-        assert the(made, "Semantics").does == f"{readings} x 128x128 px"
+        assert the(made, "Semantics").description == f"{readings} x 128x128 px"
 
 
 def test_photos_of_a_batch_are_sampled_together_and_need_as_much_more(nano_plan):
     one, four = (nano_plan(1024, 1024, photos, memory_gib=64) for photos in (1, 4))
     assert the(four, "Diffusion").work > 3 * the(one, "Diffusion").work
-    assert "8 forwards, 4 with cfg 1" in the(four, "Diffusion").does
+    assert "8 forwards, 4 with cfg 1" in the(four, "Diffusion").description
     assert the(four, "Decode").work == the(one, "Decode").work
 
 
 def test_a_photo_too_large_for_the_vae_is_encoded_in_the_largest_tiles_that_fit(nano_plan, nano):
     made = nano_plan(4096, 4096, memory_gib=1)
     encode, decode = the(made, "Encode"), the(made, "Decode")
-    assert f"in tiles of {made.vae_tile} px by VAE Encode (Tiled)" in encode.does
-    assert decode.does == "whole"
+    assert f"in tiles of {made.vae_tile} px by VAE Encode (Tiled)" in encode.description
+    assert decode.description == "whole"
     larger = made.vae_tile + 64
     assert encode.weights + encode.work <= 2**30
     assert encode.weights + nano.vae.memory_used_encode((1, 3, larger, larger), torch.float32) > 2**30
