@@ -47,7 +47,7 @@ class PhotoReader:
     encoder: LoadedEncoder
     photo: Tensor
     frame: Frame
-    _known: dict[Tile, Tensor] = field(default_factory=dict, repr=False)
+    _cached: dict[Tile, Tensor] = field(default_factory=dict, repr=False)
 
     def read(self, boxes: Sequence[tuple[int, int, int, int]], full: tuple[int, int]) -> list[Tensor]:
         """Return the tokens (B, N, D) of each box of a latent of `full` (height, width) cells.
@@ -59,21 +59,21 @@ class PhotoReader:
             ValueError: if the latent isn't of the frame's canvas.
         """
         tiles = [Tile(*box) for box in boxes]
-        for stale in [tile for tile in self._known if tile[2:] != tiles[0][2:]]:
-            del self._known[stale]
-        if missing := [tile for tile in tiles if tile not in self._known]:
+        for stale in [tile for tile in self._cached if tile[2:] != tiles[0][2:]]:
+            del self._cached[stale]
+        if missing := [tile for tile in tiles if tile not in self._cached]:
             # The host lists None for a deleted MODEL whose network still exists.
             in_use = [patcher for patcher in management.loaded_models(only_currently_used=True) if patcher]
             say(f"Reading what {len(missing)} tiles show")
             parts = [self.part(tile, full).of(self.photo) for tile in missing]
             for tile, semantics in zip(missing, _encode(self.encoder, parts), strict=True):
-                self._known[tile] = semantics.tokens
+                self._cached[tile] = semantics.tokens
             management.load_models_gpu(in_use)
-        return [self._known[tile] for tile in tiles]
+        return [self._cached[tile] for tile in tiles]
 
     def clear(self) -> None:
         """Free all cached tokens."""
-        self._known.clear()
+        self._cached.clear()
 
     def part(self, tile: Tile, full: tuple[int, int]) -> Tile:
         """Return the part of the small photo, in its pixels, under a tile of a latent of `full` cells.
