@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from ..models.segmenter import ImageEncoder, build_encoder
-from ..models.semantics import Semantics
+from ..models.semantics import VIEWS, Semantics
 from ..sample.frame import Frame
 from ..sample.tiles import Tile
+from .memory import is_out_of_memory
 from .ownership import cast_on_the_fly, move_bare_parameters, own
 from .progress import say
 
@@ -41,14 +42,12 @@ class PhotoReader:
         encoder: encoder of the tokens.
         photo: the small photo, (B, 3, h, w) in [0, 1].
         frame: frame of the restored photo in the sampled canvas.
-        pool: as for `encode`.
     """
 
     encoder: LoadedEncoder
     photo: Tensor
     frame: Frame
-    pool: int = 1
-    _known: dict[Tile, Tensor] = field(default_factory=dict, repr=False)
+    _cached: dict[Tile, Tensor] = field(default_factory=dict, repr=False)
 
     def read(self, boxes: Sequence[tuple[int, int, int, int]], full: tuple[int, int]) -> list[Tensor]:
         """Return the tokens (B, N, D) of each box of a latent of `full` (height, width) cells.
@@ -60,21 +59,21 @@ class PhotoReader:
             ValueError: if the latent isn't of the frame's canvas.
         """
         tiles = [Tile(*box) for box in boxes]
-        for stale in [tile for tile in self._known if tile[2:] != tiles[0][2:]]:
-            del self._known[stale]
-        if missing := [tile for tile in tiles if tile not in self._known]:
+        for stale in [tile for tile in self._cached if tile[2:] != tiles[0][2:]]:
+            del self._cached[stale]
+        if missing := [tile for tile in tiles if tile not in self._cached]:
             # The host lists None for a deleted MODEL whose network still exists.
             in_use = [patcher for patcher in management.loaded_models(only_currently_used=True) if patcher]
             say(f"Reading what {len(missing)} tiles show")
             parts = [self.part(tile, full).of(self.photo) for tile in missing]
-            for tile, semantics in zip(missing, _encode(self.encoder, parts, self.pool), strict=True):
-                self._known[tile] = semantics.tokens
+            for tile, semantics in zip(missing, _encode(self.encoder, parts), strict=True):
+                self._cached[tile] = semantics.tokens
             management.load_models_gpu(in_use)
-        return [self._known[tile] for tile in tiles]
+        return [self._cached[tile] for tile in tiles]
 
     def clear(self) -> None:
         """Free all cached tokens."""
-        self._known.clear()
+        self._cached.clear()
 
     def part(self, tile: Tile, full: tuple[int, int]) -> Tile:
         """Return the part of the small photo, in its pixels, under a tile of a latent of `full` cells.
@@ -103,20 +102,17 @@ def load_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> Lo
     return LoadedEncoder(own(cast_on_the_fly(module)), module.name)
 
 
-def encode(encoder: LoadedEncoder, image: Tensor, pool: int = 1) -> Semantics:
+def encode(encoder: LoadedEncoder, image: Tensor) -> Semantics:
     """Return the semantics of photos (B, 3, H, W) in [0, 1], encoded one by one.
 
-    The result of a photo therefore doesn't depend on its batch. Each square of `pool` x `pool` tokens is
-    averaged to one. If memory runs out, the host's other models are unloaded first; if it still doesn't
-    suffice, the photos are encoded on the CPU.
+    The result of a photo therefore doesn't depend on its batch. If memory runs out, the host's other models
+    are unloaded first; if it still doesn't suffice, the photos are encoded on the CPU.
     """
-    (semantics,) = _encode(encoder, [image], pool)
+    (semantics,) = _encode(encoder, [image])
     return semantics
 
 
-def encode_views(
-    encoder: LoadedEncoder, image: Tensor, view: str, frame: Frame | None, pool: int = 1
-) -> Semantics:
+def encode_views(encoder: LoadedEncoder, image: Tensor, view: str, frame: Frame | None) -> Semantics:
     """Return the semantics of photos (B, 3, H, W) in [0, 1] for a view of the tiles.
 
     Args:
@@ -124,27 +120,26 @@ def encode_views(
         image: the small photos.
         view: tokens that a tile attends to: "global", of the whole photo; "tile", of its own part; or "both".
         frame: frame of the photo; required unless the view is "global".
-        pool: as for `encode`.
 
     Raises:
         ValueError: if the frame is missing or belongs to another photo.
     """
     say("Reading what the photo shows")
-    if view == "global":
-        return replace(encode(encoder, image, pool), runs=frame.runs if frame else None)
+    if not VIEWS[view].tile:
+        return replace(encode(encoder, image), runs=frame.runs if frame else None)
     if frame is None:
         raise ValueError(
-            f"{NODE}: 'view' {view} needs to know where tiles lie in the photo. Connect 'frame' of the "
+            f"'view' {view} needs to know where tiles lie in the photo. Connect 'frame' of the "
             "Prepare Photo that this photo goes through, or set 'view' to global."
         )
     height, width = image.shape[-2:]
-    semantics = encode(encoder, image, pool)
+    semantics = encode(encoder, image)
     if not semantics.can_become((frame.height, frame.width)):
         raise ValueError(
-            f"{NODE}: 'frame' is of a photo restored to {frame.width}x{frame.height} px, to which the "
+            f"'frame' is of a photo restored to {frame.width}x{frame.height} px, to which the "
             f"'image' of {width}x{height} px can't be scaled. Connect the same photo to both nodes."
         )
-    return replace(semantics, view=view, reader=PhotoReader(encoder, image, frame, pool), runs=frame.runs)
+    return replace(semantics, view=view, reader=PhotoReader(encoder, image, frame), runs=frame.runs)
 
 
 def _span(start: int, size: int, cell: float, restored: int, length: int) -> tuple[int, int]:
@@ -159,34 +154,30 @@ def _span(start: int, size: int, cell: float, restored: int, length: int) -> tup
     return first, size
 
 
-def _encode(encoder: LoadedEncoder, images: Sequence[Tensor], pool: int) -> list[Semantics]:
+def _encode(encoder: LoadedEncoder, images: Sequence[Tensor]) -> list[Semantics]:
     """Return the semantics of each of `images`; the encoder is loaded once for all."""
     module: ImageEncoder = encoder.patcher.model
     read = []
     for image, tokens in zip(images, _read(encoder.patcher, images), strict=True):
         height, width = image.shape[-2:]
-        semantics = Semantics(tokens, module.grid, (height, width), encoder.name)
-        read.append(semantics if pool == 1 else semantics.pooled(pool))
+        read.append(Semantics(tokens, module.grid, (height, width), encoder.name))
     return read
 
 
 def _read(patcher: comfy.model_patcher.ModelPatcher, images: Sequence[Tensor]) -> list[Tensor]:
     """Return the tokens (B, N, D) of each image, from the device or, if it lacks memory, from the CPU."""
-    try:
-        return _read_loaded(patcher, images)
-    except Exception as error:
-        if not management.is_oom(error):
-            raise
-    log.warning("%s: out of memory; trying again without the other models.", NODE)
-    management.unload_all_models()
-    management.soft_empty_cache()
-    try:
-        return _read_loaded(patcher, images)
-    except Exception as error:
-        if not management.is_oom(error):
-            raise
-    log.warning("%s: out of memory again; reading on the CPU, which takes longer.", NODE)
-    management.unload_all_models()
+    for attempt in (
+        "out of memory; trying again without the other models.",
+        "out of memory again; reading on the CPU, which takes longer.",
+    ):
+        try:
+            return _read_loaded(patcher, images)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        log.warning("%s: %s", NODE, attempt)
+        management.unload_all_models()
+        management.soft_empty_cache()
     module = build_encoder(patcher.model.state_dict()).requires_grad_(False)
     return _read_each(module, images, torch.device("cpu"))
 

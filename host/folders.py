@@ -60,7 +60,7 @@ def dataset_folder(name: str) -> Path:
     if not plain or root.resolve() not in target.resolve().parents:  # past links
         raise ValueError(
             f"'folder' must name a folder inside {root}, such as 'my_pairs' or 'pets/first'; "
-            f"got {_brief(name)}."
+            f"got {brief(name)}."
         )
     return target
 
@@ -74,13 +74,9 @@ def check_name(name: str, widget: str) -> str:
     if not _NAME.fullmatch(name) or not portable(name):
         raise ValueError(
             f"'{widget}' must be a plain name of letters, digits, spaces and _ . ( ) + -, such as "
-            f"'my_recipe'; got {_brief(name)}."
+            f"'my_recipe'; got {brief(name)}."
         )
     return name
-
-
-def _brief(name: str) -> str:
-    return repr(name) if len(name) <= 100 else f"{name[:100]!r} and {len(name) - 100} letters more"
 
 
 def _datasets() -> Path:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 # Messages of allocators whose errors have no type of their own.
-_SAYS_SO = re.compile(
+_MESSAGES = re.compile(
     r"out of memory"  # CUDA, HIP, MPS, XPU and NPU; CUDA's driver
     r"|Invalid buffer size"  # MPS, above what Metal allows for one tensor
     r"|not enough (GPU video )?memory"  # DirectML; the CPU on Windows
@@ -29,20 +29,16 @@ _SAYS_SO = re.compile(
 def is_out_of_memory(error: BaseException) -> bool:
     """Return True if `error` means that a device or the machine has no memory left.
 
-    The host's own check is called first where this version of the host has one: it covers only CUDA, but also
-    clears CUDA's error state.
+    The host's own check is called first: it covers only CUDA, but also clears CUDA's error state.
     """
     if not isinstance(error, RuntimeError | MemoryError):
         return False
-    hosts = getattr(comfy.model_management, "is_oom", None)
-    if hosts is not None and hosts(error):
+    if comfy.model_management.is_oom(error) or isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
-        return True
-    return _SAYS_SO.search(str(error)) is not None
+    return _MESSAGES.search(str(error)) is not None
 
 
-def where_it_can(work: Callable[[torch.device], T], node: str) -> T:
+def on_device_or_cpu(work: Callable[[torch.device], T], node: str) -> T:
     """Return work(device) for the host's device, or for the CPU if that device lacks memory or an operation.
 
     Args:

@@ -16,11 +16,10 @@ from ..sample.presets import clean_tags
 from ..sample.tiles import split
 from .progress import progress
 
-ENCODE, TAG = "Encode Tags", "Tag Photo"
 SHIPPED = Path(__file__).with_name("tags.txt")
 TEMPLATES = ("a photo of {}", "a blurry photo of {}", "a photo that shows {}")  # assumed; not measured
 AT_ONCE = 32  # tags in one batch of the text tower; their activations take some hundred MB
-SHARPNESS = 100  # factor of CLIP's cosines before the softmax, as at the end of its training
+LOGIT_SCALE = 100  # factor of CLIP's cosines before the softmax, as at the end of its training
 ONE_CLIP = (
     "Take both towers from one CLIP. For Stable Diffusion 2: 'clip' of its checkpoint "
     "512-base-ema.safetensors and CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors in models/clip_vision."
@@ -78,10 +77,11 @@ def tag_photos(clip_vision: Any, tags: Tags, image: Tensor, count: int, threshol
     """
     if clip_vision.model_type != "clip_vision_model":
         raise ValueError(
-            f"{TAG}: 'clip_vision' is a {clip_vision.model_type}, which has no text tower in ComfyUI. "
-            + ONE_CLIP
+            f"'clip_vision' is a {clip_vision.model_type}, which has no text tower in ComfyUI. " + ONE_CLIP
         )
-    return [_tag(_look(clip_vision, photo), tags, count, threshold) for photo in image.split(1)]
+    return [
+        _best_tags(_image_embedding(clip_vision, photo), tags, count, threshold) for photo in image.split(1)
+    ]
 
 
 def _embed(clip: Any, texts: Sequence[str]) -> Tensor:
@@ -98,41 +98,37 @@ def _embed(clip: Any, texts: Sequence[str]) -> Tensor:
     parts = {tower: [each[tower][0] for each in tokens] for tower in tokens[0]}
     made: list[Tensor] = []
     towers = [module for module in clip.cond_stage_model.modules() if isinstance(module, SDClipModel)]
-    watches = [
-        tower.register_forward_hook(lambda _module, _args, out: made.append(out[1])) for tower in towers
-    ]
+    hooks = [tower.register_forward_hook(lambda _module, _args, out: made.append(out[1])) for tower in towers]
     try:
-        first = _whole(clip.encode_from_tokens(parts, return_pooled=True)[1])
+        first = _checked(clip.encode_from_tokens(parts, return_pooled=True)[1])
     finally:
-        for watch in watches:
-            watch.remove()
+        for hook in hooks:
+            hook.remove()
     for pooled in made:
         if pooled is not None and torch.equal(pooled[:1].to(first), first):
-            return _whole(pooled[: len(texts)].to(first.device))
+            return _checked(pooled[: len(texts)].to(first.device))
     # The host has concatenated the embeddings of several towers.
-    return torch.cat([_whole(clip.encode_from_tokens(each, return_pooled=True)[1]) for each in tokens])
+    return torch.cat([_checked(clip.encode_from_tokens(each, return_pooled=True)[1]) for each in tokens])
 
 
-def _whole(pooled: Tensor | None) -> Tensor:
+def _checked(pooled: Tensor | None) -> Tensor:
     """Return the pooled embeddings (N, D) of the host in float32.
 
     Raises:
         ValueError: as `encode_tags`.
     """
     if pooled is None:
-        raise ValueError(
-            f"{ENCODE}: 'clip' has no embedding for a text as a whole, so it is no CLIP. {ONE_CLIP}"
-        )
+        raise ValueError(f"'clip' has no embedding for a text as a whole, so it is no CLIP. {ONE_CLIP}")
     # Weights that a file lacks are left uninitialised by the host, mostly zeros.
     if not pooled.isfinite().all() or not pooled.any(dim=1).all():
         raise ValueError(
-            f"{ENCODE}: the text tower in 'clip' lacks its projection, as those of diffusers folders do; "
+            f"the text tower in 'clip' lacks its projection, as those of diffusers folders do; "
             f"without it texts don't lie beside images. {ONE_CLIP}"
         )
     return pooled.float()
 
 
-def _look(clip_vision: Any, photo: Tensor) -> Tensor:
+def _image_embedding(clip_vision: Any, photo: Tensor) -> Tensor:
     """Return the image embedding (D,) of a photo (1, H, W, C), of length 1.
 
     It is the mean over the fewest squares that cover the photo.
@@ -140,22 +136,22 @@ def _look(clip_vision: Any, photo: Tensor) -> Tensor:
     height, width = photo.shape[1:3]
     squares = split(height, width, tile=min(height, width), overlap=0)
     views = [square.of(photo.movedim(-1, 1)).movedim(1, -1) for square in squares]
-    seen = torch.cat([clip_vision.encode_image(view)["image_embeds"].float() for view in views])
-    return F.normalize(F.normalize(seen, dim=1).mean(dim=0), dim=0)
+    embedding = torch.cat([clip_vision.encode_image(view)["image_embeds"].float() for view in views])
+    return F.normalize(F.normalize(embedding, dim=1).mean(dim=0), dim=0)
 
 
-def _tag(seen: Tensor, tags: Tags, count: int, threshold: float) -> str:
-    """Return the tags of a photo with the image embedding `seen` (D,), joined by commas.
+def _best_tags(embedding: Tensor, tags: Tags, count: int, threshold: float) -> str:
+    """Return the best tags for an image embedding (D,), the most probable first, joined by commas.
 
     Raises:
         ValueError: if the tags have another width.
     """
-    if len(seen) != tags.embeddings.shape[1]:
+    if len(embedding) != tags.embeddings.shape[1]:
         raise ValueError(
-            f"{TAG}: 'tags' are {tags.embeddings.shape[1]} wide, but 'clip_vision' gives {len(seen)}. "
+            f"'tags' are {tags.embeddings.shape[1]} wide, but 'clip_vision' gives {len(embedding)}. "
             + ONE_CLIP
         )
-    chances = (SHARPNESS * tags.embeddings.to(seen) @ seen).softmax(dim=0)
-    best, order = chances.sort(descending=True, stable=True)
-    enough = int((best >= threshold * best[0]).sum())
-    return ", ".join(tags.names[index] for index in order[: min(count, enough)])
+    probabilities = (LOGIT_SCALE * tags.embeddings.to(embedding) @ embedding).softmax(dim=0)
+    best, order = probabilities.sort(descending=True, stable=True)
+    above = int((best >= threshold * best[0]).sum())
+    return ", ".join(tags.names[index] for index in order[: min(count, above)])

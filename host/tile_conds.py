@@ -1,6 +1,6 @@
 """Conditioning of a stack of tiles: cropped masks, areas, concatenated latents and control hints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..sample.tiles import TilePlan
 from .controlnet import SemanticControlNet
-from .room import controls_of
+from .memory_request import controls_of
 
+NODE = "Tile Diffusion"
 FUZZ = 8  # latent cells over which the host fades an area without mask (samplers.get_area_and_mult)
 
 
@@ -28,19 +29,17 @@ def cut_cond(cond: dict[str, Any], plan: TilePlan, device: torch.device) -> dict
     """
     if "gligen" in cond:
         raise ValueError(
-            "Tile Diffusion: GLIGEN boxes are positions in the whole image, which tiles can't keep. "
+            f"{NODE}: GLIGEN boxes are positions in the whole image, which tiles can't keep. "
             "Remove GLIGEN Textbox Apply or Tile Diffusion."
         )
     cut = cond.copy()
     cut["model_conds"] = {name: _cut_model_cond(c, plan) for name, c in cond["model_conds"].items()}
     mask = cond.get("mask")
     if "area" in cond:
-        area = _clip(cut.pop("area"), plan.full)
-        if not any(_meet(area, box) for box in plan.boxes):
+        weights = _area_weights(cut.pop("area"), plan.full, faded=mask is None)
+        if not any(box.of(weights).any() for box in plan.boxes):
             return None
-        mask = (
-            _faded(area, plan.full).to(device) if mask is None else mask * _inside(area, plan.full).to(mask)
-        )
+        mask = weights.to(device) if mask is None else mask * weights.to(mask)
     if mask is not None:
         cut["mask"] = _cut(mask, plan)
     return cut
@@ -88,43 +87,26 @@ def _cut_model_cond(cond: Any, plan: TilePlan) -> Any:
     return cond.process_cond(batch_size=plan.batch, area=None)
 
 
-def _clip(area: Any, full: tuple[int, int]) -> tuple[int, int, int, int]:
-    height, width, top, left = area
-    return min(full[0] - top, height), min(full[1] - left, width), top, left
+def _area_weights(area: Sequence[int], full: tuple[int, int], faded: bool) -> Tensor:
+    """Return the host's weights (1, H, W) of an area (height, width, top, left) of a latent of `full` cells.
+
+    They are 1 inside; `faded` ones, of an area without mask, fall towards sides inside the image.
+    """
+    rows, columns = (_side_weights(area[i], area[i + 2], full[i], FUZZ if faded else 0) for i in range(2))
+    return torch.outer(rows, columns)[None]
 
 
-def _meet(area: tuple[int, int, int, int], box: Any) -> bool:
-    height, width, top, left = area
-    rows = min(top + height, box.top + box.height) - max(top, box.top)
-    columns = min(left + width, box.left + box.width) - max(left, box.left)
-    return rows > 0 and columns > 0
-
-
-def _inside(area: tuple[int, int, int, int], full: tuple[int, int]) -> Tensor:
-    height, width, top, left = area
-    mask = torch.zeros(1, *full)
-    mask[:, top : top + height, left : left + width] = 1
-    return mask
-
-
-def _faded(area: tuple[int, int, int, int], full: tuple[int, int]) -> Tensor:
-    """Return the host's weights of an area without mask, which fade towards sides inside the image."""
-    height, width, top, left = area
-    rows, columns = _fade(height, top, full[0]), _fade(width, left, full[1])
-    mask = _inside(area, full)
-    mask[:, top : top + height, left : left + width] = torch.outer(rows, columns)
-    return mask
-
-
-def _fade(length: int, start: int, full: int) -> Tensor:
-    weight = torch.ones(length)
-    steps = min(FUZZ, length // 4)
+def _side_weights(length: int, start: int, full: int, fuzz: int) -> Tensor:
+    weights = torch.zeros(full)
+    inside = weights[start : start + length]
+    inside.fill_(1)
+    steps = min(fuzz, len(inside) // 4)
     ramp = torch.arange(1, steps + 1) / max(steps, 1)
     if start:
-        weight[:steps] *= ramp
+        inside[:steps] *= ramp
     if start + length < full:
-        weight[length - steps :] *= ramp.flip(0)
-    return weight
+        inside[len(inside) - steps :] *= ramp.flip(0)
+    return weights
 
 
 def _controls(conds: Any) -> list[Any]:
@@ -137,7 +119,7 @@ def _controls(conds: Any) -> list[Any]:
     for control in foreign:
         if not isinstance(control, (ControlNet, T2IAdapter)):
             raise ValueError(
-                f"Tile Diffusion: can't cut the hint of a {type(control).__name__} into tiles; "
+                f"{NODE}: can't cut the hint of a {type(control).__name__} into tiles; "
                 "expected a ControlNet or a T2I-Adapter. Remove that control or Tile Diffusion."
             )
     return foreign

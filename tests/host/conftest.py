@@ -1,10 +1,21 @@
 """Small networks of the host's own classes, with the shapes and weights of the parity fixture."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from ugc_sr.restore.server import find_host
+
+try:  # the modules of this folder import the host, so it comes before they are collected
+    sys.path.insert(0, str(find_host()))
+except FileNotFoundError as error:
+    pytest.exit(str(error), returncode=3)
+import comfy.cli_args
+
+comfy.cli_args.args.cpu = True
 
 SPEC = Path(__file__).parents[1] / "data" / "seesr_parity" / "spec.json"
 
@@ -53,6 +64,22 @@ def tiny_controlnet(controlnet_weights):
 
 
 @pytest.fixture
+def models(tmp_path, monkeypatch):
+    """The host's folders are the test's own; what it registers is forgotten after it."""
+    import folder_paths
+
+    folders = {
+        name: ([str(tmp_path / name)], set(folder_paths.supported_pt_extensions))
+        for name in ("detection", "model_patches", "controlnet")
+    }
+    folders["datasets"] = ([str(tmp_path / "datasets")], set())
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", folders)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
 def gone():
     """The host knows of a MODEL that is gone while its network isn't, as it does behind a node's error."""
     import comfy.model_management
@@ -64,22 +91,6 @@ def gone():
     assert None in comfy.model_management.loaded_models()
     yield
     del network
-
-
-@pytest.fixture
-def token_runs(monkeypatch):
-    """Every TokenRun of the guidances of the runs that a test begins, in the order of their making."""
-    from ugc_sr.host import guidance
-
-    made = []
-
-    class Watched(guidance.GuidanceRun):
-        def __init__(self, entries):
-            super().__init__(entries)
-            made.extend(self.tokens)
-
-    monkeypatch.setattr(guidance, "GuidanceRun", Watched)
-    return made
 
 
 @pytest.fixture
@@ -110,27 +121,28 @@ def assert_agree():
 
 @pytest.fixture
 def sample(conditioning):
-    """Run the host's KSampler: sample(model, batch=1, ...) -> latent (B, 4, 8, 8)."""
+    """Run the host's KSampler: sample(model, batch=1, ...) -> latent (B, 4, 8, 8), or as large as `noise`."""
     import comfy.sample
 
-    def run(model, batch=1, steps=2, cfg=3.0, conditioning=conditioning, noise=None, callback=None):
-        generator = torch.Generator().manual_seed(3)
-        noise = torch.randn(batch, 4, 8, 8, generator=generator) if noise is None else noise
-        positive, negative = conditioning
+    def run(
+        model,
+        batch=1,
+        steps=2,
+        cfg=3.0,
+        sampler="euler",
+        scheduler="normal",
+        conditioning=conditioning,
+        noise=None,
+        latent=None,
+        **options,
+    ):
+        if noise is None:
+            noise = torch.randn(batch, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+        latent = torch.zeros_like(noise) if latent is None else latent
+        options |= {"disable_pbar": True, "seed": 0}
         with torch.inference_mode():
             return comfy.sample.sample(
-                model,
-                noise,
-                steps,
-                cfg,
-                "euler",
-                "normal",
-                positive,
-                negative,
-                torch.zeros_like(noise),
-                callback=callback,
-                disable_pbar=True,
-                seed=0,
+                model, noise, steps, cfg, sampler, scheduler, *conditioning, latent, **options
             )
 
     return run

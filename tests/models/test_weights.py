@@ -75,7 +75,7 @@ def test_image_attentions_for_another_base_are_refused_with_its_name(width, base
     with pytest.raises(
         UnsupportedWeightsError, match=f"'x' was made for {base}\\. Get the weights of SeeSR or SRlab"
     ):
-        weights.require(state_dict, "adapter", "Node", "x")
+        weights.require(state_dict, "adapter", "x")
 
 
 @pytest.mark.parametrize("lost", ["attentions", "image_attentions"])
@@ -88,9 +88,9 @@ def test_a_network_with_half_of_its_attentions_is_refused(lost):
     ]
     keys.remove(f"down_blocks.1.{lost}.1.norm.weight")
     with pytest.raises(
-        UnsupportedWeightsError, match=rf"Node: 'x' lacks 'down_blocks\.1\.{lost}\.1'\. The file is inc"
+        UnsupportedWeightsError, match=rf"'x' lacks 'down_blocks\.1\.{lost}\.1'\. The file is inc"
     ):
-        weights.require({key: torch.zeros(1) for key in keys}, "adapter", "Node", "x")
+        weights.require({key: torch.zeros(1) for key in keys}, "adapter", "x")
 
 
 def test_tokens_of_two_widths_are_refused():
@@ -99,7 +99,7 @@ def test_tokens_of_two_widths_are_refused():
     with pytest.raises(
         UnsupportedWeightsError, match=r"'x' take tokens 512 wide, but '.*1.transformer.*' takes 256"
     ):
-        weights.require(state_dict, "adapter", "Node", "x")
+        weights.require(state_dict, "adapter", "x")
 
 
 def test_every_kind_has_words():
@@ -119,8 +119,8 @@ def test_every_kind_has_words():
     ],
 )
 def test_another_kind_is_refused_in_words(kind, message):
-    with pytest.raises(UnsupportedWeightsError, match=f"^Load Semantic Adapter: .*{message}"):
-        weights.require(file(kind), "adapter", "Load Semantic Adapter", "x.safetensors")
+    with pytest.raises(UnsupportedWeightsError, match=message):
+        weights.require(file(kind), "adapter", "x.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,10 @@ def test_a_file_that_does_not_fit_is_refused_with_the_first_key(change, message)
     network = torch.nn.Linear(3, 2)
     state_dict = network.state_dict() | change
     state_dict = {key: weight for key, weight in state_dict.items() if weight is not None}
-    with pytest.raises(UnsupportedWeightsError, match=f"^Node: {message}"):
-        weights.load(network, state_dict, "Node", "x")
+    with pytest.raises(UnsupportedWeightsError, match=f"^{message}"):
+        weights.load(network, state_dict, "x")
 
 
-def test_a_refusal_that_does_not_name_its_file_gets_the_name_and_others_stay():
-    with (
-        pytest.raises(UnsupportedWeightsError, match=r"^Node: 'x': half of it\.$"),
-        weights.naming("Node", "x"),
-    ):
+def test_a_refusal_gets_the_name_of_its_file():
+    with pytest.raises(UnsupportedWeightsError, match=r"^'x': half of it\.$"), weights.naming("x"):
         raise UnsupportedWeightsError("half of it.")
-    with pytest.raises(UnsupportedWeightsError, match=r"^'x' is half\.$"), weights.naming("Node", "x"):
-        raise UnsupportedWeightsError("'x' is half.")

@@ -10,11 +10,11 @@ from .tiles import split
 GIB = 1024**3
 STEP = 64  # pixels; tile sides are multiples of it
 SMALLEST, LARGEST = 256, 4096  # pixels; limits of the tile side in the nodes that work in tiles
-AT_ONCE = 64  # upper limit of Tile Diffusion's number of tiles at once
+AT_ONCE = 64  # largest number of tiles that are sampled at once
 VAE_DEFAULT = 512  # pixels; default tile side of the host's tiled VAE nodes
 
 
-class Suited(NamedTuple):
+class TileSizes(NamedTuple):
     """Tile sizes that suit a model, in pixels of the restored photo.
 
     Attributes:
@@ -30,8 +30,8 @@ class Suited(NamedTuple):
 
 # SeeSR and SRlab use tiles of 768 px that overlap by a third; Stable Diffusion 2-base was trained at 512 px.
 # An overlap of a quarter needs six tiles for 1920x1080 px instead of eight, and an even grid widens it.
-SD2 = Suited(largest=768, smallest=512, share=4)
-NANO = Suited(largest=1024, smallest=512, share=8)  # as the quick start; 512 is assumed
+SD2 = TileSizes(largest=768, smallest=512, share=4)
+NANO = TileSizes(largest=1024, smallest=512, share=8)  # as the quick start; 512 is assumed
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ class Stage:
 
     Attributes:
         name: name of the stage.
-        does: short description of its work, for the report.
+        description: short description of its work, for the report.
         weights: bytes of its weights.
         work: bytes of its activations.
         memory: memory of the device that it runs on.
     """
 
     name: str
-    does: str
+    description: str
     weights: float
     work: float
     memory: Memory
@@ -89,12 +89,13 @@ class Stage:
 
     def __str__(self) -> str:
         missing = self.weights + self.work - self.memory.size
-        line = f"{self.name}: {self.does}; {in_words(self.work)} and {in_words(self.weights)} of weights."
+        work, weights = readable_bytes(self.work), readable_bytes(self.weights)
+        line = f"{self.name}: {self.description}; {work} and {weights} of weights."
         if missing <= 0:
             return line
         if self.memory.offloads and missing <= self.weights:
-            return f"{line} {in_words(missing)} of the weights wait in RAM, which takes longer."
-        return f"{line} {in_words(missing)} more than there is: close other programs, or lower 'scale'."
+            return f"{line} {readable_bytes(missing)} of the weights wait in RAM, which takes longer."
+        return f"{line} {readable_bytes(missing)} more than there is: close other programs, or lower 'scale'."
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Plan:
 
     Attributes:
         canvas: (photos, height, width), in pixels.
-        layout: tiles of Tile Diffusion.
+        layout: tiles of the sampling.
         tile_batch: number of tiles that are sampled at once.
         vae_tile: side of a tile of the VAE, in pixels.
         stages: stages in the order in which they run.
@@ -121,35 +122,35 @@ class Plan:
         lines = [
             f"{photos} x {width}x{height} px, {photos * height * width / 1e6:.1f} megapixels.",
             *map(str, self.stages),
-            f"{most.name} sets the limit: {100 * most.share:.0f} % of {in_words(most.memory.size)}.",
+            f"{most.name} sets the limit: {100 * most.share:.0f} % of {readable_bytes(most.memory.size)}.",
         ]
         return "\n".join(lines)
 
 
-def lay_out(height: int, width: int, suited: Suited, fits: Callable[[int], bool]) -> Layout:
+def lay_out(height: int, width: int, sizes: TileSizes, fits: Callable[[int], bool]) -> Layout:
     """Return the layout with the fewest tiles, and among those the one with the smallest tiles.
 
     Args:
         height: height of the canvas, in pixels.
         width: width of the canvas, in pixels.
-        suited: sizes that suit the model; tiles are no larger than the canvas.
+        sizes: sizes that suit the model; tiles are no larger than the canvas.
         fits: function that returns True if a tile with that side, in pixels, fits into memory. Tiles become
-            smaller than `suited` only if larger ones don't fit; if none fits, the smallest size is used.
+            smaller than `sizes` only if larger ones don't fit; if none fits, the smallest size is used.
     """
-    largest = min(suited.largest, max(_up(max(height, width), STEP), SMALLEST))
+    largest = min(sizes.largest, max(_up(max(height, width), STEP), SMALLEST))
     largest = next((tile for tile in range(largest, SMALLEST, -STEP) if fits(tile)), SMALLEST)
-    fewest = _layout(height, width, largest, suited.share)
-    smaller = range(min(suited.smallest, largest), largest, STEP)
-    layouts = (_layout(height, width, tile, suited.share) for tile in smaller)
+    fewest = _layout(height, width, largest, sizes.share)
+    smaller = range(min(sizes.smallest, largest), largest, STEP)
+    layouts = (_layout(height, width, tile, sizes.share) for tile in smaller)
     return next((layout for layout in layouts if layout.count == fewest.count), fewest)
 
 
-def fixed(height: int, width: int, tile: int, suited: Suited) -> Layout:
+def fixed(height: int, width: int, tile: int, sizes: TileSizes) -> Layout:
     """Return the layout for tiles of a given side, in pixels, which is limited to the canvas."""
-    return _layout(height, width, _within(tile // STEP * STEP, height, width), suited.share)
+    return _layout(height, width, _within(tile // STEP * STEP, height, width), sizes.share)
 
 
-def at_once(count: int, fits: Callable[[int], bool]) -> int:
+def tiles_at_once(count: int, fits: Callable[[int], bool]) -> int:
     """Return the number of tiles, out of `count`, to compute at once.
 
     It is the smallest number that needs no more rounds than the largest number for which `fits` is true.
@@ -167,7 +168,7 @@ def largest_square(height: int, width: int, fits: Callable[[int], bool]) -> int:
     return next((tile for tile in range(largest, SMALLEST, -STEP) if fits(tile)), SMALLEST)
 
 
-def in_words(size: float) -> str:
+def readable_bytes(size: float) -> str:
     """Return a number of bytes as text, such as "1.5 GiB" or "300 MiB"."""
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / GIB * 1024:.0f} MiB"
 

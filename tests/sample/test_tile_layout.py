@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ugc_sr.sample.plan import (
+from ugc_sr.sample.tile_layout import (
     AT_ONCE,
     GIB,
     LARGEST,
@@ -19,15 +19,15 @@ from ugc_sr.sample.plan import (
     Memory,
     Plan,
     Stage,
-    at_once,
     fixed,
-    in_words,
     largest_square,
     lay_out,
+    readable_bytes,
+    tiles_at_once,
 )
 from ugc_sr.sample.tiles import split, split_seesr
 
-SUITED = (SD2, NANO)
+SIZES = (SD2, NANO)
 
 
 def anything(_):
@@ -51,30 +51,30 @@ def boxes(canvas, layout, ratio):
     return split(height, width, layout.tile // ratio, layout.overlap // ratio)
 
 
-@pytest.mark.parametrize("suited", SUITED)
+@pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("ratio", [4, 8, 16])
-def test_tile_diffusion_takes_every_layout_and_covers_the_canvas_with_as_many_tiles(suited, ratio):
+def test_tile_diffusion_takes_every_layout_and_covers_the_canvas_with_as_many_tiles(sizes, ratio):
     for number, canvas in enumerate(canvases(100)):
         limit = 128 + 64 * (number % 16)
-        layout = lay_out(*canvas, suited, lambda tile, limit=limit: tile <= limit)
-        assert 256 <= layout.tile <= max(256, min(limit, suited.largest))
+        layout = lay_out(*canvas, sizes, lambda tile, limit=limit: tile <= limit)
+        assert 256 <= layout.tile <= max(256, min(limit, sizes.largest))
         assert layout.tile % 64 == layout.overlap % 32 == 0
         assert isinstance(layout.overlap, int)
-        assert layout.tile // suited.share <= layout.overlap < layout.tile
+        assert layout.tile // sizes.share <= layout.overlap < layout.tile
         tiles = boxes(canvas, layout, ratio)
         assert len(tiles) == layout.rows * layout.columns == layout.count
         assert max(tile.top + tile.height for tile in tiles) == canvas[0] // ratio
         assert max(tile.left + tile.width for tile in tiles) == canvas[1] // ratio
 
 
-@pytest.mark.parametrize("suited", SUITED)
-def test_no_other_tile_that_suits_the_model_needs_fewer_or_as_few_smaller_ones(suited):
+@pytest.mark.parametrize("sizes", SIZES)
+def test_no_other_tile_that_suits_the_model_needs_fewer_or_as_few_smaller_ones(sizes):
     for canvas in canvases(60, seed=1):
-        layout = lay_out(*canvas, suited, anything)
-        for tile in range(256, min(suited.largest, max(*canvas, 256)) + 1, 64):
-            other = fixed(*canvas, tile, suited)
+        layout = lay_out(*canvas, sizes, anything)
+        for tile in range(256, min(sizes.largest, max(*canvas, 256)) + 1, 64):
+            other = fixed(*canvas, tile, sizes)
             assert other.count >= layout.count
-            assert other.count > layout.count or tile >= layout.tile or tile < suited.smallest
+            assert other.count > layout.count or tile >= layout.tile or tile < sizes.smallest
 
 
 def test_a_tile_is_no_larger_than_the_photo():
@@ -100,10 +100,10 @@ def test_a_tile_that_was_asked_for_stays_within_what_the_nodes_take():
 def test_tiles_go_in_as_few_rounds_as_fit_and_in_even_ones():
     for count in (1, 2, 6, 9, 25, 100):
         for most in (1, 2, 4, 7, 64, 1000):
-            batch = at_once(count, lambda n, most=most: n <= most)
+            batch = tiles_at_once(count, lambda n, most=most: n <= most)
             assert 1 <= batch <= min(most, count, AT_ONCE)
             assert math.ceil(count / batch) == math.ceil(count / min(most, AT_ONCE))
-    assert at_once(9, lambda n: n <= 8) == 5
+    assert tiles_at_once(9, lambda n: n <= 8) == 5
 
 
 @pytest.mark.comfy
@@ -118,7 +118,7 @@ def test_tiles_are_within_what_the_node_takes():
 
 def test_where_nothing_fits_the_smallest_tiles_go_one_by_one():
     assert lay_out(4096, 4096, SD2, lambda _: False).tile == 256
-    assert at_once(9, lambda _: False) == 1
+    assert tiles_at_once(9, lambda _: False) == 1
     assert largest_square(4096, 4096, lambda _: False) == 256
 
 
@@ -174,10 +174,10 @@ def test_the_plan_names_the_stage_that_sets_the_limit():
 
 
 def test_bytes_are_told_in_the_unit_that_shows_them():
-    assert in_words(3 * 2**20) == "3 MiB"
-    assert in_words(1000 * 2**20) == "1000 MiB"
-    assert in_words(2**30) == "1.0 GiB"
-    assert in_words(1000 * 2**30) == "1000.0 GiB"
+    assert readable_bytes(3 * 2**20) == "3 MiB"
+    assert readable_bytes(1000 * 2**20) == "1000 MiB"
+    assert readable_bytes(2**30) == "1.0 GiB"
+    assert readable_bytes(1000 * 2**30) == "1000.0 GiB"
 
 
 def test_the_table_of_layouts_in_the_docs_is_what_is_chosen():
@@ -188,5 +188,5 @@ def test_the_table_of_layouts_in_the_docs_is_what_is_chosen():
         cells = (-(-int(side) // 8) for side in (height, width))
         assert len(split_seesr(*cells, 96, 32)) == int(reference)
         canvas = [-(-int(side) // 64) * 64 for side in (height, width)]
-        layouts = [lay_out(*canvas, suited, anything) for suited in SUITED]
+        layouts = [lay_out(*canvas, sizes, anything) for sizes in SIZES]
         assert [f"{made.rows} x {made.columns} of {made.tile}" for made in layouts] == ours
