@@ -1,13 +1,12 @@
 """The table of all effects, by the name that recipes use."""
 
-from collections.abc import Callable
-
-from torch import Tensor
+from typing import Any
 
 from .avif import avif
 from .blur import defocus_blur, gaussian_blur, generalized_blur, motion_blur, plateau_blur, sinc_blur
 from .chroma import chroma_subsample
 from .denoise import denoise
+from .effect import Effect
 from .filter import color_filter
 from .jpeg import jpeg
 from .mosaic import demosaic
@@ -19,9 +18,9 @@ from .sharpen import sharpen, usm
 from .video import video
 from .webp import webp
 
-EFFECTS: dict[str, Callable[..., Tensor]] = {
-    function.__name__: function
-    for function in (
+EFFECTS: dict[str, Effect[Any]] = {
+    effect.name: effect
+    for effect in (
         gaussian_blur,
         generalized_blur,
         plateau_blur,

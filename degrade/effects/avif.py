@@ -10,7 +10,7 @@ from .effect import Range, effect
 from .picture import round_trip, save
 
 
-@effect
+@effect(lambda p: ((100 - p["quality"]) / 50, f"AVIF {p['quality']}"), in_torch=False)
 def avif(
     image: Tensor, quality: Annotated[int, Range(1, 100)], speed: Annotated[int, Range(0, 10)] = 8
 ) -> Tensor:

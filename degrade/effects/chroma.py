@@ -12,7 +12,7 @@ from .resize import resize
 LAYOUTS = ("4:2:0", "4:2:2")  # half resolution both ways; horizontally
 
 
-@effect
+@effect(lambda p: (0.15, f"chroma {p['layout']}"))
 def chroma_subsample(image: Tensor, layout: Annotated[str, OneOf(LAYOUTS)]) -> Tensor:
     """Average the chroma of (B, 3, H, W) over pairs of pixels and enlarge it bilinearly; luma is unchanged.
 

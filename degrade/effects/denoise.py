@@ -13,7 +13,7 @@ from .resize import resize
 _TEXTURE = 0.05  # contrast below which strength 1 treats texture as noise; assumed
 
 
-@effect
+@effect(lambda p: (p["strength"] / 2, f"smoothed {p['strength']:.1f}"), smooths=True)
 def denoise(
     image: Tensor, strength: Annotated[float, Range(0, 1)], radius: Annotated[int, Range(1, 15)]
 ) -> Tensor:

@@ -12,7 +12,7 @@ from .picture import round_trip, save
 SUBSAMPLING = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
 
 
-@effect
+@effect(lambda p: ((100 - p["quality"]) / 50, f"JPEG {p['quality']}"))
 def jpeg(
     image: Tensor,
     quality: Annotated[int, Range(1, 100)],

@@ -18,7 +18,7 @@ _ROW = ((0, 0, 0.5, 0, 0), (0, -1, 0, -1, 0), (-1, 4, 5, 4, -1), (0, -1, 0, -1, 
 _CROSS = ((0, 0, -1.5, 0, 0), (0, 2, 0, 2, 0), (-1.5, 0, 6, 0, -1.5), (0, 2, 0, 2, 0), (0, 0, -1.5, 0, 0))
 
 
-@effect
+@effect(lambda _: (0.2, "Bayer mosaic"))
 def demosaic(image: Tensor, pattern: Annotated[str, OneOf(PATTERNS)]) -> Tensor:
     """Keep one colour per pixel of (B, 3, H, W) and interpolate the others along gradients.
 

@@ -5,7 +5,8 @@ photo alone.
 """
 
 import math
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -21,13 +22,17 @@ Levels = Annotated[float, Range(0, 100)]
 GREY = (0.2989, 0.587, 0.114)  # BT.601 as rounded in torchvision and BasicSR
 
 
-@effect
+def _label(p: Mapping[str, Any]) -> tuple[float, str]:
+    return p["sigma"] / 15, f"{'grey ' if p['grey'] else ''}noise {p['sigma']:.0f}"
+
+
+@effect(_label)
 def gaussian_noise(image: Tensor, sigma: Levels, grey: bool, generator: torch.Generator) -> Tensor:
     """Add white noise of standard deviation `sigma` levels of 255; `grey` adds the same to all channels."""
     return torch.add(image, _normal(image, 1 if grey else 3, generator), alpha=sigma / 255)
 
 
-@effect
+@effect(_label)
 def shot_noise(image: Tensor, sigma: Levels, grey: bool, generator: torch.Generator) -> Tensor:
     """Add noise that grows with the square root of the signal, `sigma` levels of 255 at white.
 
@@ -36,7 +41,7 @@ def shot_noise(image: Tensor, sigma: Levels, grey: bool, generator: torch.Genera
     return image + _normal(image, 1 if grey else 3, generator) * image.clamp(0, 1).sqrt() * (sigma / 255)
 
 
-@effect
+@effect(lambda p: (p["sigma"] / 15, f"coloured noise {p['sigma']:.0f}"))
 def correlated_noise(image: Tensor, sigma: Levels, generator: torch.Generator) -> Tensor:
     """Add noise of a random colour to (B, 3, H, W), as in BSRGAN (arXiv 2103.14006).
 
@@ -50,7 +55,7 @@ def correlated_noise(image: Tensor, sigma: Levels, generator: torch.Generator) -
     return image + torch.einsum("ij,bjhw->bihw", mixing, _normal(image, 3, generator))
 
 
-@effect
+@effect(lambda p: (p["scale"], f"photon noise {p['scale']:.1f}"))
 def poisson_noise(
     image: Tensor, scale: Annotated[float, Range(0, 5)], grey: bool, generator: torch.Generator
 ) -> Tensor:
@@ -67,7 +72,7 @@ def poisson_noise(
     return torch.add(image, noise, alpha=scale)
 
 
-@effect
+@effect(lambda p: (20 * p["shot"] + 40 * p["read"], "sensor noise"))
 def sensor_noise(
     image: Tensor,
     shot: Annotated[float, Range(0, 1)],

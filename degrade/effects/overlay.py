@@ -14,7 +14,7 @@ from .shapes import SHAPES, drawn
 _MARGIN = 0.04  # of the shorter side that stays free around captions and stickers
 
 
-@effect
+@effect(lambda _: (0.5, "caption"), in_torch=False)
 def caption(
     image: Tensor,
     text: str,
@@ -38,7 +38,7 @@ def caption(
     return image if layer is None else _laid(image, layer, (y, x), margin, opacity)
 
 
-@effect
+@effect(lambda p: (0.5, f"{p['kind']} sticker"), in_torch=False)
 def sticker(
     image: Tensor,
     kind: Annotated[str, OneOf(tuple(SHAPES))],

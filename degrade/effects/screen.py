@@ -10,7 +10,7 @@ from .picture import from_batch
 from .resize import bilinear
 
 
-@effect
+@effect(lambda p: (0.4, f"screenshot at {p['factor']:.0%}"))
 def screenshot(
     image: Tensor, factor: Annotated[float, Range(0.3, 3)], shift: Annotated[float, Range(0, 1)]
 ) -> Tensor:

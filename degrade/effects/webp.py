@@ -9,7 +9,7 @@ from .effect import Range, effect
 from .picture import round_trip, save
 
 
-@effect
+@effect(lambda p: ((100 - p["quality"]) / 50, f"WebP {p['quality']}"), in_torch=False)
 def webp(image: Tensor, quality: Annotated[int, Range(1, 100)]) -> Tensor:
     """Encode as lossy WebP (VP8, always 4:2:0) and decode, which smears fine texture.
 

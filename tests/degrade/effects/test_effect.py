@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ugc_sr.degrade.effects import EFFECTS
-from ugc_sr.degrade.effects.effect import OneOf, Range, effect, parameters
+from ugc_sr.degrade.effects.effect import OneOf, Range, effect
 
 
-@effect
+@effect(lambda p: (p["amount"], "tint"))
 def tint(
     image: Tensor,
     amount: Annotated[float, Range(0, 2)],
@@ -47,15 +46,6 @@ def test_what_is_out_of_range_is_refused_by_name(arguments, message):
 
 
 def test_the_signature_tells_the_parameters():
-    found = parameters(tint)
+    found = tint.parameters
     assert list(found) == ["amount", "steps", "hue", "both"]
     assert [parameter.default for parameter in found.values()] == [None, None, "red", False]
-
-
-@pytest.mark.parametrize("name", EFFECTS)
-def test_every_number_of_an_effect_has_a_range_and_every_default_is_in_it(name):
-    for parameter in parameters(EFFECTS[name]).values():
-        if parameter.kind in (int, float):
-            assert parameter.allowed is not None
-        if parameter.default is not None:
-            assert parameter.problem(parameter.default) is None

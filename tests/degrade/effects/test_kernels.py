@@ -24,37 +24,6 @@ def test_a_kernel_is_square_and_odd_sums_to_one_and_looks_the_same_upside_down(k
     torch.testing.assert_close(kernel, kernel.flip(0, 1), atol=1e-7, rtol=0)
 
 
-def test_a_gaussian_has_the_deviations_it_was_given():
-    kernel = kernels.gaussian(kernels.spanning(2.0, 1.0), 2.0, 1.0, 0.0)
-    axis = torch.arange(kernel.shape[0]) - kernel.shape[0] // 2
-    assert (kernel.sum(0) * axis**2).sum().item() == pytest.approx(4, rel=0.06)
-    assert (kernel.sum(1) * axis**2).sum().item() == pytest.approx(1, rel=0.06)
-
-
-def test_a_quarter_turn_swaps_the_deviations():
-    turned = kernels.gaussian(13, 2.0, 1.0, math.pi / 2)
-    torch.testing.assert_close(turned, kernels.gaussian(13, 2.0, 1.0, 0.0).T, atol=1e-6, rtol=0)
-
-
-def test_a_generalized_gaussian_with_a_beta_of_one_is_the_gaussian():
-    same = kernels.generalized_gaussian(13, 2.0, 1.0, 0.3, beta=1)
-    torch.testing.assert_close(same, kernels.gaussian(13, 2.0, 1.0, 0.3))
-
-
-def test_a_plateau_is_flatter_than_a_gaussian_and_falls_more_slowly():
-    flat, round_ = kernels.plateau(21, 2.0, 2.0, 0.0, 1.0), kernels.gaussian(21, 2.0, 2.0, 0.0)
-    assert flat[10, 18] > round_[10, 18]
-    assert flat.max() < round_.max()
-
-
-def test_a_sinc_passes_what_lies_below_its_cutoff_and_stops_what_lies_above():
-    kernel = kernels.sinc(51, cutoff=1.0)
-    x = torch.arange(51) - 25.0
-    passed, stopped = ((kernel * torch.cos(frequency * x)).sum().item() for frequency in (0.6, 1.4))
-    assert passed == pytest.approx(1, abs=0.1)  # it rings
-    assert stopped == pytest.approx(0, abs=0.1)
-
-
 @pytest.mark.parametrize(("radius", "area"), [(4.0, 50.3), (6.5, 132.7)])
 def test_a_disc_covers_its_area(radius, area):
     assert 1 / kernels.disc(radius).max().item() == pytest.approx(area, rel=0.03)
