@@ -23,7 +23,6 @@ from .seams import Borders, seam_score
 from .weave import LEAST_PX as GRID_LEAST_SIDE
 from .weave import weave
 
-BYTES = "uint8 images, float64 arithmetic"
 BORDER = 4  # pixels, as in the challenge
 LEAST_SIDE = 16  # pixels: below, windows and borders leave too little to measure
 # Of the five scales of MS-SSIM, finest first (Wang 2003, section 3.2).

@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +120,7 @@ def summary(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "interval": {name: found for name, found in intervals.items() if found},
         "no_mean": [name for name, column in values.items() if 0 < len(column) < len(images)],
         "challenge": {"score": score if len(missing) < len(CHALLENGE) else None, "missing": list(missing)},
-        "protocol": {name: _protocol(known[name]) for name, column in values.items() if column},
+        "protocol": {name: known[name].data() for name, column in values.items() if column},
     }
 
 
@@ -258,10 +257,6 @@ def _borders(sr: Tensor, tiles: tuple[int, int] | None) -> tuple[Borders, ...] |
         with suppress(ValueError):  # this one is one tile
             return tile_borders(sr.shape[-2], sr.shape[-1], *tiles)
     return None
-
-
-def _protocol(metric: Any) -> dict[str, Any]:
-    return {name: value for name, value in asdict(metric).items() if not callable(value)}
 
 
 def _figure(value: float | None) -> str:

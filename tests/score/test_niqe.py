@@ -81,11 +81,6 @@ def test_what_is_beyond_the_last_whole_patch_does_not_count(photo):
     assert_close(niqe(F.pad(whole, (0, 30, 0, 90), value=0.9)), niqe(whole))
 
 
-def test_each_picture_of_a_batch_has_its_own_score(photo):
-    both = torch.cat([photo, blur(photo, 2)])
-    assert_close(niqe(both), torch.cat([niqe(x[None]) for x in both]))
-
-
 def test_flat_patches_do_not_count(photo):
     """As a letterbox has them: the score is that of the rest."""
     bars = torch.cat([torch.zeros_like(photo[..., :96, :]), photo[..., :192, :]], dim=-2)

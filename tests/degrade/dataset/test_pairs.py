@@ -1,15 +1,12 @@
 import hashlib
-import io
 import json
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from ugc_sr.degrade.dataset.pairs import PairFolder
 from ugc_sr.degrade.dataset.photo import load_photo
-from ugc_sr.degrade.dataset.record import Record, encode_png
+from ugc_sr.degrade.dataset.record import Record
 from ugc_sr.degrade.degradation import Degradation, Pair
 from ugc_sr.files import replace_file
 
@@ -90,12 +87,6 @@ def test_settings_that_are_not_json_are_refused(tmp_path, content):
     (tmp_path / "dataset.json").write_text(content)
     with pytest.raises(ValueError, match=r"dataset\.json: expected settings in JSON\. Fix or delete it"):
         PairFolder(tmp_path)
-
-
-def test_a_png_holds_the_pixels(tmp_path):
-    photo = torch.arange(3 * 16 * 16).remainder(256).view(1, 3, 16, 16) / 255
-    shown = np.asarray(Image.open(io.BytesIO(encode_png(photo))))
-    assert np.array_equal(shown, (photo[0].permute(1, 2, 0) * 255).round().byte().numpy())
 
 
 def test_a_file_that_can_not_be_replaced_stays_whole(tmp_path):
