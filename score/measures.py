@@ -163,8 +163,11 @@ def grid(sr: Tensor) -> Tensor:
     return weave(_luma(_large_enough(stored(sr), GRID_LEAST_SIDE)))
 
 
-def niqe(sr: Tensor) -> Tensor:
-    """Return NIQE with our own parameters; NaN if fewer than two patches have texture."""
+def own_niqe(sr: Tensor) -> Tensor:
+    """Return NIQE with parameters of our own; NaN if fewer than two patches have texture.
+
+    Values compare with no other NIQE.
+    """
     return unnaturalness(rounded_luma(_large_enough(sr, NIQE_LEAST_SIDE)), shipped())
 
 

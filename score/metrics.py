@@ -163,10 +163,10 @@ METRICS = {
         shows=("weave",),
         least_side=measures.GRID_LEAST_SIDE,
     ),
-    "niqe": Metric(
-        measure=measures.niqe,
-        title="NIQE (own)",
-        meaning="Distance of local statistics from those of clean photos; own parameters.",
+    "own_niqe": Metric(
+        measure=measures.own_niqe,
+        title="NIQE, own parameters",
+        meaning="Distance of local statistics from those of clean photos.",
         reference="nothing",
         better="lower",
         space="BT.601 studio luma, rounded",
@@ -197,7 +197,8 @@ def evaluate(
 
     Returns:
         {metric: value}; the PSNR of equal images is infinite. Metrics without a value for one of the images
-        are left out: those that need larger images, NIQE of flat images, old blocks at a fractional scale.
+        are left out: those that need larger images, `own_niqe` of flat images, and `lr_blockiness` at a
+        fractional scale.
 
     Raises:
         ValueError: if the images are too small to measure, or don't belong together.

@@ -23,7 +23,7 @@ from .sheet import cut, interest, places
 
 WORST = 6  # pictures that are shown
 CROP_PX, WHOLE_PX = 128, 256
-FIDELITY, PERCEPTION = "psnr_y", "niqe"  # axes of the scatter plot
+FIDELITY, PERCEPTION = "psnr_y", "own_niqe"  # axes of the scatter plot
 ROLES = {"sr": "result", "gt": "original", "lr": "small photo"}
 BETTER = {"higher": "↑ higher is better", "lower": "↓ lower is better", "near 1": "near 1 is best"}
 

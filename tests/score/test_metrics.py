@@ -21,7 +21,7 @@ from ugc_sr.score.measures import (
     lr_blockiness,
     lr_consistency,
     ms_ssim_y,
-    niqe,
+    own_niqe,
     psnr_rgb,
     psnr_y,
 )
@@ -168,10 +168,10 @@ def test_ms_ssim_needs_room_for_its_window_at_the_fifth_scale():
 def test_without_a_reference_a_picture_is_measured_on_its_own(photo):
     assert evaluate(photo) == {"blockiness": blockiness(photo).item()}
     large = F.interpolate(photo, scale_factor=2)
-    assert evaluate(large).keys() == {"blockiness", "grid", "niqe"}
+    assert evaluate(large).keys() == {"blockiness", "grid", "own_niqe"}
 
 
-@pytest.mark.parametrize(("measure", "least"), [(blockiness, 32), (grid, 128), (niqe, 192)])
+@pytest.mark.parametrize(("measure", "least"), [(blockiness, 32), (grid, 128), (own_niqe, 192)])
 def test_a_picture_too_small_for_a_metric_is_refused_by_it(measure, least):
     with pytest.raises(ValueError, match=f"are {least}x{least - 1} px; expected at least {least} px"):
         measure(torch.rand(1, 3, least - 1, least))

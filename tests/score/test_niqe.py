@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from ugc_sr.score import fit_niqe
-from ugc_sr.score.measures import niqe, rounded_luma
+from ugc_sr.score.measures import own_niqe, rounded_luma
 from ugc_sr.score.metrics import evaluate
 from ugc_sr.score.niqe import (
     SHIPPED,
@@ -52,7 +52,7 @@ def jpeg(photo, quality):
     ("damage", "amounts"), [(blur, (1.5, 2.5, 5)), (noise, (0.02, 0.08, 0.2)), (jpeg, (20, 8, 4))]
 )
 def test_visible_damage_scores_worse_the_more_there_is(photo, damage, amounts):
-    scores = [niqe(x).item() for x in (photo, *(damage(photo, amount) for amount in amounts))]
+    scores = [own_niqe(x).item() for x in (photo, *(damage(photo, amount) for amount in amounts))]
     assert scores == sorted(scores)
     assert scores[-1] > 1.5 * scores[0]
 
@@ -78,7 +78,7 @@ def test_pictures_like_the_clean_ones_are_near_and_others_far():
 
 def test_what_is_beyond_the_last_whole_patch_does_not_count(photo):
     whole = photo[..., :288, :]
-    assert_close(niqe(F.pad(whole, (0, 30, 0, 90), value=0.9)), niqe(whole))
+    assert_close(own_niqe(F.pad(whole, (0, 30, 0, 90), value=0.9)), own_niqe(whole))
 
 
 def test_flat_patches_do_not_count(photo):
@@ -89,13 +89,13 @@ def test_flat_patches_do_not_count(photo):
     flat = features.isnan().any(dim=-1)[0]
     assert flat.view(3, 4)[0].all()
     assert not flat.view(3, 4)[1:].any()
-    assert niqe(bars).isfinite().all()
+    assert own_niqe(bars).isfinite().all()
 
 
 def test_a_flat_picture_has_no_score():
     flat = torch.full((1, 3, 200, 200), 0.5)
-    assert math.isnan(niqe(flat).item())
-    assert "niqe" not in evaluate(flat)
+    assert math.isnan(own_niqe(flat).item())
+    assert "own_niqe" not in evaluate(flat)
 
 
 def test_the_shipped_gaussian_is_one_and_says_what_it_was_fitted_to():
