@@ -51,6 +51,17 @@ def shortened(text: str, one: FreeTypeFont, width: float) -> str:
     return f"{line[:kept]}..."
 
 
+def wrapped(text: str, one: FreeTypeFont, width: float) -> list[str]:
+    """Return lines of at most `width` px, broken greedily at spaces; a longer word stays whole."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and one.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
 @lru_cache(maxsize=4096)
 def _is_missing(one: FreeTypeFont, letter: str) -> bool:
     return _drawn(one, letter) == _drawn(one, _NO_CHARACTER)

@@ -51,8 +51,7 @@ class SaveTrainingPairs(Node):
     def execute(
         cls, hr: Tensor, lr: Tensor, degradation: tuple["Degradation", ...], folder: str, name: str
     ) -> io.NodeOutput:
-        from ..degrade.dataset.pairs import PairFolder
-        from ..degrade.dataset.record import Record
+        from ..degrade.dataset.pair_folder import PairFolder, Record
         from ..degrade.degradation import Pair
 
         check_image(hr, node="Save Training Pairs", socket="hr")

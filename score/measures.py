@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ..color import lab, luma
 from ..image import same_aspect
-from .blur import blur, gaussian
 from .ciede2000 import ciede2000
 from .damage import LEAST_PX, grey_levels, grid_steps
+from .gaussian import blur, gaussian
 from .niqe import PATCH_PX, shipped, unnaturalness
 from .seams import Borders, seam_score
 from .weave import LEAST_PX as GRID_LEAST_SIDE

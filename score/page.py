@@ -16,7 +16,7 @@ from ..photos.listing import list_photos
 from .card import GROUPS
 from .extras import EXTRAS
 from .metrics import METRICS, badness
-from .picture import to_picture
+from .pil_image import to_picture
 from .plots import distribution, scatter
 from .scoring import AGAINST, left_out, load, matched
 from .sheet import cut, interest, places
@@ -38,7 +38,6 @@ def page(scores: dict[str, Any], sr: Path, gt: Path | None = None, lr: Path | No
         lr: the small photo or photos, if given.
 
     Raises:
-        RuntimeError: if matplotlib is missing.
         ValueError: if a picture has become unreadable.
     """
     from jinja2 import Environment, StrictUndefined

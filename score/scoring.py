@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from ..console import columns
 from ..files import printable
 from ..image import from_levels
 from ..photos import listing
@@ -149,7 +150,7 @@ def table(scores: dict[str, Any]) -> str:
     for name, how in protocol.items():
         low_high = " to ".join(map(_figure, scores["interval"].get(name, ()))) or "-"
         figures.append((name, _figure(mean.get(name)), low_high, how["better"], AGAINST[how["reference"]]))
-    text = (_columns(rows) + "\n" if len(images) > 1 else "") + _columns(figures)
+    text = (columns(rows) + "\n" if len(images) > 1 else "") + columns(figures)
     challenge = scores["challenge"]
     if challenge["score"] is not None:
         without = ", ".join(challenge["missing"])
@@ -261,11 +262,3 @@ def _borders(sr: Tensor, tiles: tuple[int, int] | None) -> tuple[Borders, ...] |
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "".join(
-        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]) + "\n"
-        for cells in rows
-    )

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..color import luma
 from ..fonts import font_for, shortened
 from ..image import same_aspect
-from .picture import from_picture
+from .pil_image import from_picture
 
 Panel = tuple[str, Image.Image]  # label, picture
 Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the sides

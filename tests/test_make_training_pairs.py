@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ugc_sr.degrade.dataset.photo import load_photo
+from ugc_sr.degrade.dataset.whole_photo import load_photo
 from ugc_sr.degrade.degradation import Degradation, apply
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.restore.server import CHECKOUT

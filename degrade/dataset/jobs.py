@@ -20,8 +20,8 @@ from ...photos.reader import Photo, open_photo
 from ..degradation import Pair, apply
 from ..recipe import Recipe
 from .join import load_joined
-from .photo import check_whole
-from .record import Record, write_pair
+from .pair_folder import Record, write_pair
+from .whole_photo import check_whole
 
 SAMPLES_PER_JOB = 16  # of one photo, which is opened once per job
 

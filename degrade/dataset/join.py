@@ -9,7 +9,7 @@ from ...photos.formats import PhotoError
 from ...photos.listing import list_photos, partners
 from ..degradation import Pair
 from .align import measure_offset
-from .photo import load_photo
+from .whole_photo import load_photo
 
 HR_FOLDERS = ("hr", "gt", "hq")
 LR_FOLDERS = ("lr", "lq")

@@ -4,16 +4,16 @@ from typing import Any
 
 from .avif import avif
 from .blur import defocus_blur, gaussian_blur, generalized_blur, motion_blur, plateau_blur, sinc_blur
-from .chroma import chroma_subsample
+from .chroma_subsample import chroma_subsample
+from .color_filter import color_filter
+from .demosaic import demosaic
 from .denoise import denoise
 from .effect import Effect
-from .filter import color_filter
 from .jpeg import jpeg
-from .mosaic import demosaic
 from .noise import correlated_noise, gaussian_noise, poisson_noise, sensor_noise, shot_noise
 from .overlay import caption, sticker
 from .resize import fake_hd, rescale, shrink
-from .screen import screenshot
+from .screenshot import screenshot
 from .sharpen import sharpen, usm
 from .video import video
 from .webp import webp

@@ -7,7 +7,7 @@ from PIL import features
 from torch import Tensor
 
 from .effect import Range, effect
-from .picture import round_trip, save
+from .round_trip import round_trip, save
 
 
 @effect(lambda p: ((100 - p["quality"]) / 50, f"AVIF {p['quality']}"), in_torch=False)

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from .effect import OneOf, Range, effect
-from .picture import round_trip, save
+from .round_trip import round_trip, save
 
 SUBSAMPLING = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
 

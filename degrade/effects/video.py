@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from ...image import to_levels
 from .effect import OneOf, Range, effect
-from .picture import from_batch
+from .round_trip import from_batch
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext

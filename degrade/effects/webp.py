@@ -6,7 +6,7 @@ from typing import Annotated
 from torch import Tensor
 
 from .effect import Range, effect
-from .picture import round_trip, save
+from .round_trip import round_trip, save
 
 
 @effect(lambda p: ((100 - p["quality"]) / 50, f"WebP {p['quality']}"), in_torch=False)

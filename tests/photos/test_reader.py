@@ -9,7 +9,7 @@ import tifffile
 import torch
 from PIL import Image, ImageCms
 
-from ugc_sr.degrade.dataset.photo import load_photo
+from ugc_sr.degrade.dataset.whole_photo import load_photo
 from ugc_sr.photos.formats import PhotoError
 from ugc_sr.photos.png import SIGNATURE, chunk
 from ugc_sr.photos.reader import open_photo

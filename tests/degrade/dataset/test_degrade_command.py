@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from ugc_sr.degrade.__main__ import main
-from ugc_sr.degrade.dataset.photo import load_photo
+from ugc_sr.degrade.dataset.whole_photo import load_photo
 from ugc_sr.degrade.degradation import Degradation, apply
 from ugc_sr.degrade.recipes import RECIPES
 

@@ -4,9 +4,8 @@ import json
 import pytest
 import torch
 
-from ugc_sr.degrade.dataset.pairs import PairFolder
-from ugc_sr.degrade.dataset.photo import load_photo
-from ugc_sr.degrade.dataset.record import Record
+from ugc_sr.degrade.dataset.pair_folder import PairFolder, Record
+from ugc_sr.degrade.dataset.whole_photo import load_photo
 from ugc_sr.degrade.degradation import Degradation, Pair
 from ugc_sr.files import replace_file
 

@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from ugc_sr.color import grey
-from ugc_sr.degrade.effects.chroma import chroma_subsample
+from ugc_sr.degrade.effects.chroma_subsample import chroma_subsample
+from ugc_sr.degrade.effects.color_filter import color_filter
+from ugc_sr.degrade.effects.demosaic import PATTERNS, demosaic
 from ugc_sr.degrade.effects.denoise import denoise
-from ugc_sr.degrade.effects.filter import color_filter
-from ugc_sr.degrade.effects.mosaic import PATTERNS, demosaic
-from ugc_sr.degrade.effects.screen import screenshot
+from ugc_sr.degrade.effects.screenshot import screenshot
 
 
 def noise(*shape, seed=0):

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ugc_sr.degrade.effects import EFFECTS
+from ugc_sr.degrade.effects.demosaic import PATTERNS
 from ugc_sr.degrade.effects.effect import Range
 from ugc_sr.degrade.effects.lettering import STYLES
-from ugc_sr.degrade.effects.mosaic import PATTERNS
 from ugc_sr.degrade.effects.resize import MODES
 from ugc_sr.degrade.effects.shapes import SHAPES
 from ugc_sr.degrade.effects.video import CODECS

@@ -13,9 +13,9 @@ from ..photos.listing import list_photos, listed
 from ..processes import check_ray
 from .dataset.jobs import Engine, PairPlan, list_jobs
 from .dataset.join import ExistingPairs, find_pairs
-from .dataset.pool import local
+from .dataset.local_engine import local
+from .dataset.make_pairs import Summary, check_folder, make_pairs
 from .dataset.ray_engine import ray_data
-from .dataset.run import Summary, check_folder, make_pairs
 from .recipe import MAX_SCALE, Recipe
 from .recipes import RECIPES
 

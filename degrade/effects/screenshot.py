@@ -6,8 +6,8 @@ from torch import Tensor
 
 from ...image import to_levels
 from .effect import Range, effect
-from .picture import from_batch
 from .resize import bilinear
+from .round_trip import from_batch
 
 
 @effect(lambda p: (0.4, f"screenshot at {p['factor']:.0%}"))
