@@ -28,6 +28,7 @@ class Extra(Protocol):
     load: Callable[[], Network]
     package: str
     licence: str
+    space: str = "RGB"
     dtype: str = BYTES.replace("float64", "float32")
     option: str = ""  # our optional dependency; named like the package if empty
     complete: bool = False

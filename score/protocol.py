@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 BYTES = "uint8 images, float64 arithmetic"
+STUDIO_LUMA = "BT.601 studio luma, not rounded"
 SHOWN_ONLY = ("title", "unit", "meaning")
 
 
@@ -32,7 +33,7 @@ class Protocol:
     unit: str = ""
     meaning: str
     source: str = "own"
-    space: str = "RGB"
+    space: str = STUDIO_LUMA
     crop: int = 0
     dtype: str = BYTES
     least_side: int = 1

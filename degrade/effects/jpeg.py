@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Annotated
 
-from PIL import Image
 from torch import Tensor
 
 from .effect import OneOf, Range, effect
@@ -29,7 +28,8 @@ def jpeg(
         ValueError: for kornia with another subsampling.
     """
     if codec == "libjpeg":
-        return round_trip(image, partial(encode, quality=quality, subsampling=subsampling))
+        encode = partial(save, kind="JPEG", quality=quality, subsampling=SUBSAMPLING[subsampling])
+        return round_trip(image, encode)
     if subsampling != "4:2:0":
         raise ValueError(
             f"jpeg: codec kornia knows subsampling 4:2:0 only, got {subsampling}. Use codec libjpeg."
@@ -37,8 +37,3 @@ def jpeg(
     from kornia.enhance import jpeg_codec_differentiable
 
     return jpeg_codec_differentiable(image.clamp(0, 1), image.new_tensor([quality]))
-
-
-def encode(picture: Image.Image, quality: int, subsampling: str) -> bytes:
-    """Return the JPEG file of an RGB picture."""
-    return save(picture, "JPEG", quality=quality, subsampling=SUBSAMPLING[subsampling])

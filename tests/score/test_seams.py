@@ -60,11 +60,6 @@ def test_rows_and_columns_are_treated_alike(photo):
     assert_close(seam_score(photo, borders), seam_score(photo.mT, turned))
 
 
-def test_a_tile_plan_brings_the_score_into_the_table(photo):
-    assert "seams" in evaluate(photo / 255, borders=Borders(rows=(100,)))
-    assert "seams" not in evaluate(photo / 255)
-
-
 @pytest.mark.parametrize(
     ("borders", "message"),
     [

@@ -83,6 +83,7 @@ def test_a_photo_comes_out_the_same_alone_and_in_a_batch_and_is_not_changed_itse
     torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=0)
     assert torch.equal(run(op, parameters, batch[1:2]), alone)
     assert torch.equal(batch, before)
+    assert run(op, parameters, batch.double()).dtype == torch.float64
 
 
 @cases()

@@ -40,9 +40,3 @@ def test_a_line_is_as_long_as_asked_and_points_where_it_was_turned():
 def test_a_disc_and_a_line_of_next_to_nothing_leave_a_point():
     assert kernels.disc(0.4).max() == 1
     assert kernels.line(1, 0.0).max() == 1
-
-
-@pytest.mark.parametrize("make", [lambda: kernels.gaussian(8, 1, 1, 0), lambda: kernels.sinc(8, 1.0)])
-def test_an_even_size_is_refused(make):
-    with pytest.raises(ValueError, match=r"blur: size must be odd, got 8"):
-        make()

@@ -34,12 +34,6 @@ def ramp(rows):
     return (torch.arange(256) / 255).expand(1, 3, rows, 256).contiguous()
 
 
-def test_gaussian_noise_has_the_deviation_it_was_given():
-    noise = gaussian_noise(grey(0.5), 8.0, False, generator()) - 0.5
-    assert noise.std().item() * 255 == pytest.approx(8, rel=0.02)
-    assert noise.mean().abs().item() * 255 < 0.1
-
-
 @pytest.mark.parametrize("noise", GREY_OR_NOT)
 def test_grey_noise_is_the_same_in_all_channels_and_coloured_noise_is_not(noise):
     photo = grey(0.5, 32)
@@ -78,18 +72,6 @@ def test_counts_grow_with_the_normal_number_and_with_the_light():
     counts = poisson_counts(levels[:, None].expand(256, 81), 1.0, normal.expand(256, 81))
     assert (counts.diff(dim=0) >= 0).all()
     assert (counts.diff(dim=1) >= 0).all()
-
-
-def test_poisson_noise_has_the_mean_and_variance_of_photons_at_every_level():
-    photo = ramp(rows=6000)
-    noise = poisson_noise(photo, 2.0, False, generator()) - photo
-    level = torch.arange(1, 256) / 255
-    spread = noise.var(dim=(0, 1, 2))[1:] / (4 * level / 256)
-    assert noise[..., 0].abs().max() == 0
-    assert noise.mean(dim=(0, 1, 2)).abs().max() < 0.005
-    assert (spread - 1).abs().max() < 0.06  # of one level, out of 18,000 pixels: four deviations
-    for few in spread.split(32):
-        assert few.mean().item() == pytest.approx(1, abs=0.03)
 
 
 def test_poisson_noise_counts_whole_photons():
