@@ -7,7 +7,7 @@ from pathlib import Path
 from ..files import replace_file
 from ..score.pil_image import to_picture
 from .dataset.whole_photo import load_photo
-from .effects.round_trip import save
+from .effects.codecs import save
 from .grid import CELL_PX, grid
 from .pairs_command import find_recipe
 

@@ -11,7 +11,6 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +19,31 @@ from torch import Tensor
 from ...files import TEMPORARY, brief, parse_json, read_text, refuse_link, replace_file
 from ...score.pil_image import to_picture
 from ..degradation import Degradation, Pair
-from ..effects.round_trip import save
+from ..effects.codecs import save
 
 SIDES = ("hr", "lr")
 
 
-@dataclass(frozen=True)
-class Record:
-    """The line of a pair in the manifest, without the hashes.
+def write_pair(
+    folder: Path,
+    name: str,
+    pair: Pair,
+    source: str,
+    *,
+    origin: str = "recipe",
+    crop: tuple[int, int, int, int] | None = None,
+    degradation: Degradation | None = None,
+) -> str:
+    """Write both photos of a pair (1, 3, H, W) as PNG files.
 
     Args:
+        folder: the data set.
         name: name of both files, with the suffix.
+        pair: the photos.
         source: the photo that it was made from, relative to the input folder.
         origin: 'recipe', or 'joined' for an existing pair that was added.
         crop: top, left, height and width of the part that was used; None for the whole photo.
         degradation: how the damaged photo was made; None for a joined pair.
-    """
-
-    name: str
-    source: str
-    origin: str = "recipe"
-    crop: tuple[int, int, int, int] | None = None
-    degradation: Degradation | None = None
-
-
-def write_pair(folder: Path, record: Record, pair: Pair) -> str:
-    """Write both photos of a pair (1, 3, H, W) as PNG files.
 
     Returns:
         The pair's line of the manifest.
@@ -56,20 +54,19 @@ def write_pair(folder: Path, record: Record, pair: Pair) -> str:
     files = {side: encode_png(photo) for side, photo in zip(SIDES, pair, strict=True)}
     try:
         for side, content in files.items():
-            replace_file(folder / side / record.name, content)
+            replace_file(folder / side / name, content)
     except OSError:
-        remove_pair(folder, record.name)
+        remove_pair(folder, name)
         raise
-    made = record.degradation
     line = {
-        "name": record.name,
+        "name": name,
         **{f"{side}_sha256": hashlib.sha256(content).hexdigest() for side, content in files.items()},
-        "source": record.source,
-        "origin": record.origin,
-        "crop": record.crop,
-        "recipe": made and made.recipe,
-        "seed": made and made.seed,
-        "degradation": made and json.loads(made.to_json()),
+        "source": source,
+        "origin": origin,
+        "crop": crop,
+        "recipe": degradation and degradation.recipe,
+        "seed": degradation and degradation.seed,
+        "degradation": degradation and json.loads(degradation.to_json()),
     }
     return json.dumps(line) + "\n"
 
@@ -123,13 +120,13 @@ class PairFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def add(self, record: Record, pair: Pair) -> None:
-        """Write a pair and its line.
+    def add(self, name: str, pair: Pair, source: str, **how: Any) -> None:
+        """Write a pair, by the arguments of `write_pair`, and its line.
 
         Raises:
             OSError: if the disk is full; the manifest is unchanged then.
         """
-        self.append(write_pair(self.folder, record, pair))
+        self.append(write_pair(self.folder, name, pair, source, **how))
 
     def append(self, line: str) -> None:
         """Add the line of a pair whose files are already written.

@@ -2,21 +2,17 @@
 
 from typing import Any
 
-from .avif import avif
 from .blur import defocus_blur, gaussian_blur, generalized_blur, motion_blur, plateau_blur, sinc_blur
-from .chroma_subsample import chroma_subsample
+from .camera import chroma_subsample, demosaic, denoise
+from .codecs import avif, jpeg, webp
 from .color_filter import color_filter
-from .demosaic import demosaic
-from .denoise import denoise
 from .effect import Effect
-from .jpeg import jpeg
 from .noise import correlated_noise, gaussian_noise, poisson_noise, sensor_noise, shot_noise
 from .overlay import caption, sticker
 from .resize import fake_hd, rescale, shrink
 from .screenshot import screenshot
 from .sharpen import sharpen, usm
 from .video import video
-from .webp import webp
 
 EFFECTS: dict[str, Effect[Any]] = {
     effect.name: effect

@@ -5,9 +5,9 @@ from typing import Annotated
 from torch import Tensor
 
 from ...image import to_levels
+from .codecs import from_batch
 from .effect import Range, effect
 from .resize import bilinear
-from .round_trip import from_batch
 
 
 @effect(lambda p: (0.4, f"screenshot at {p['factor']:.0%}"))

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ...image import to_levels
+from .codecs import from_batch
 from .effect import OneOf, Range, effect
-from .round_trip import from_batch
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext

@@ -218,29 +218,21 @@ def test_the_challenge_score_refuses_what_is_not_a_number():
 @pytest.mark.parametrize(
     ("sr", "references", "message"),
     [
-        (
-            torch.rand(1, 3, 32, 32),
-            {"gt": torch.rand(1, 3, 32, 30)},
-            "32x32 px and the original 30x32 px; expected equal",
-        ),
-        (
-            torch.rand(1, 3, 15, 64),
-            {"gt": torch.rand(1, 3, 15, 64)},
-            "are 64x15 px; expected at least 16 px",
-        ),
-        (torch.rand(1, 4, 32, 32), {"gt": torch.rand(1, 4, 32, 32)}, r"RGB images .* got \(1, 4, 32, 32\)"),
-        (torch.rand(2, 3, 32, 32), {"gt": torch.rand(1, 3, 32, 32)}, "result is 32x32 px in a batch of 2"),
-        (torch.rand(3, 32, 32), {"gt": torch.rand(3, 32, 32)}, r"RGB images .* got \(3, 32, 32\)"),
-        (torch.full((1, 3, 32, 32), math.nan), {"gt": torch.rand(1, 3, 32, 32)}, "finite RGB"),
-        (torch.full((1, 3, 32, 32), math.nan), {}, "finite RGB"),
-        (torch.rand(1, 3, 31, 40), {}, "40x31 px is too small to be measured without an original; .* 32 px"),
-        (
-            torch.rand(1, 3, 32, 32),
-            {"lr": torch.rand(1, 3, 8, 16)},
-            "32x32 px.*not an enlargement .* 16x8 px",
-        ),
+        ((1, 3, 32, 32), {"gt": (1, 3, 32, 30)}, "32x32 px and the original 30x32 px; expected equal"),
+        ((1, 3, 15, 64), {"gt": (1, 3, 15, 64)}, "are 64x15 px; expected at least 16 px"),
+        ((1, 4, 32, 32), {"gt": (1, 4, 32, 32)}, r"RGB images .* got \(1, 4, 32, 32\)"),
+        ((2, 3, 32, 32), {"gt": (1, 3, 32, 32)}, "result is 32x32 px in a batch of 2"),
+        ((3, 32, 32), {"gt": (3, 32, 32)}, r"RGB images .* got \(3, 32, 32\)"),
+        ((1, 3, 31, 40), {}, "40x31 px is too small to be measured without an original; .* 32 px"),
+        ((1, 3, 32, 32), {"lr": (1, 3, 8, 16)}, "32x32 px.*not an enlargement .* 16x8 px"),
     ],
 )
 def test_images_that_cannot_be_compared_are_refused(sr, references, message):
     with pytest.raises(ValueError, match=message):
-        evaluate(sr, **references)
+        evaluate(torch.rand(sr), **{role: torch.rand(size) for role, size in references.items()})
+
+
+@pytest.mark.parametrize("references", [{}, {"gt": torch.rand(1, 3, 32, 32)}])
+def test_images_with_nan_are_refused(references):
+    with pytest.raises(ValueError, match="finite RGB"):
+        evaluate(torch.full((1, 3, 32, 32), math.nan), **references)

@@ -396,7 +396,7 @@ WRITERS = {
     },
     "its caller, or who fits the bundled statistics": {"files.py", "score/fit_niqe.py"},
     "nobody: it writes into memory": {
-        *("degrade/effects/jpeg.py", "degrade/effects/round_trip.py", "restore/photo.py", "score/plots.py"),
+        *("degrade/effects/codecs.py", "restore/photo.py", "score/plots.py"),
         *("score/page.py", "tune/plot.py"),
     },
     "the table of weights; of what a server names, a last part that the table expects; see tests/fetch": {

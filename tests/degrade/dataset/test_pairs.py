@@ -4,7 +4,7 @@ import json
 import pytest
 import torch
 
-from ugc_sr.degrade.dataset.pair_folder import PairFolder, Record
+from ugc_sr.degrade.dataset.pair_folder import PairFolder
 from ugc_sr.degrade.dataset.whole_photo import load_photo
 from ugc_sr.degrade.degradation import Degradation, Pair
 from ugc_sr.files import replace_file
@@ -19,7 +19,7 @@ def lines(folder):
 
 def test_a_pair_comes_back_and_its_line_tells_the_hashes_of_its_files(tmp_path):
     with PairFolder(tmp_path / "new") as data:
-        data.add(Record("a.png", "a.jpg", crop=(1, 2, 8, 8), degradation=DEGRADATION), PAIR)
+        data.add("a.png", PAIR, "a.jpg", crop=(1, 2, 8, 8), degradation=DEGRADATION)
     [line] = lines(tmp_path / "new")
     for side, photo in PAIR._asdict().items():
         file = tmp_path / "new" / side / "a.png"
@@ -32,10 +32,10 @@ def test_a_pair_comes_back_and_its_line_tells_the_hashes_of_its_files(tmp_path):
 
 def test_the_mix_of_origins_is_noted(tmp_path):
     with PairFolder(tmp_path, {"seed": 3}) as data:
-        data.add(Record("a.png", "a.jpg", degradation=DEGRADATION), PAIR)
-        data.add(Record("b.png", "b.jpg", origin="joined"), PAIR)
+        data.add("a.png", PAIR, "a.jpg", degradation=DEGRADATION)
+        data.add("b.png", PAIR, "b.jpg", origin="joined")
     with PairFolder(tmp_path) as data:
-        data.add(Record("c.png", "c.jpg", origin="joined"), PAIR)
+        data.add("c.png", PAIR, "c.jpg", origin="joined")
     assert json.loads((tmp_path / "dataset.json").read_text()) == {
         "seed": 3,
         "mix": {"joined": 2, "recipe": 1},
@@ -46,7 +46,7 @@ def test_the_mix_of_origins_is_noted(tmp_path):
 def test_what_a_killed_run_left_is_cleared_away(tmp_path):
     with PairFolder(tmp_path) as data:
         for name in ("a", "b", "c"):
-            data.add(Record(f"{name}.png", "x.jpg"), PAIR)
+            data.add(f"{name}.png", PAIR, "x.jpg")
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_bytes(manifest.read_bytes()[:-9])
     (tmp_path / "hr" / ".d.png.123.part").write_bytes(b"half")
@@ -60,7 +60,7 @@ def test_what_a_killed_run_left_is_cleared_away(tmp_path):
 def test_a_data_set_of_other_settings_is_refused_by_the_name_of_the_setting(tmp_path):
     recipe = {"name": "mine", "steps": []}
     with PairFolder(tmp_path, {"seed": 3, "recipe": recipe}) as data:
-        data.add(Record("a.png", "a.jpg"), PAIR)
+        data.add("a.png", PAIR, "a.jpg")
     with pytest.raises(ValueError, match=r"were made with seed 3, these would be with 4\. Use the same"):
         PairFolder(tmp_path, {"seed": 4, "recipe": recipe})
     with pytest.raises(ValueError, match=r"were made with recipe 'mine', .* a changed one of that name"):

@@ -2,10 +2,8 @@ import pytest
 import torch
 
 from ugc_sr.color import grey
-from ugc_sr.degrade.effects.chroma_subsample import chroma_subsample
+from ugc_sr.degrade.effects.camera import PATTERNS, chroma_subsample, demosaic, denoise
 from ugc_sr.degrade.effects.color_filter import color_filter
-from ugc_sr.degrade.effects.demosaic import PATTERNS, demosaic
-from ugc_sr.degrade.effects.denoise import denoise
 from ugc_sr.degrade.effects.screenshot import screenshot
 
 

@@ -5,10 +5,8 @@ import sys
 import pytest
 import torch
 
-from ugc_sr.degrade.effects.avif import avif
-from ugc_sr.degrade.effects.jpeg import SUBSAMPLING, jpeg
+from ugc_sr.degrade.effects.codecs import SUBSAMPLING, avif, jpeg, webp
 from ugc_sr.degrade.effects.video import CODECS, _context, _drifted, video
-from ugc_sr.degrade.effects.webp import webp
 
 # name -> an effect with one number that sets the damage, from little to much
 LADDERS = {

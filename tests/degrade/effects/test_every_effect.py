@@ -1,11 +1,14 @@
 """What holds for every effect: a new one needs a line in CASES, and tests of its own physics elsewhere."""
 
+from typing import Annotated
+
 import pytest
 import torch
+from torch import Tensor
 
 from ugc_sr.degrade.effects import EFFECTS
-from ugc_sr.degrade.effects.demosaic import PATTERNS
-from ugc_sr.degrade.effects.effect import Range
+from ugc_sr.degrade.effects.camera import PATTERNS
+from ugc_sr.degrade.effects.effect import OneOf, Range, effect
 from ugc_sr.degrade.effects.lettering import STYLES
 from ugc_sr.degrade.effects.resize import MODES
 from ugc_sr.degrade.effects.shapes import SHAPES
@@ -134,6 +137,50 @@ def test_every_number_has_a_range_that_holds_its_default_and_others_are_refused_
                 ValueError, match=rf"^{name}: {parameter_name} must be .*, got '?{beyond}'?\.$"
             ):
                 run(name, {**given, parameter_name: beyond}, torch.rand(1, 3, 4, 4))
+
+
+@effect(lambda p: (p["amount"], "tint"))
+def tint(
+    image: Tensor,
+    amount: Annotated[float, Range(0, 2)],
+    steps: Annotated[int, Range(1, 9)],
+    hue: Annotated[str, OneOf(("red", "blue"))] = "red",
+    both: bool = False,
+) -> Tensor:
+    return image * amount * steps
+
+
+IMAGE = torch.ones(1, 3, 2, 2)
+
+
+def test_what_is_in_range_reaches_the_effect():
+    assert tint(IMAGE, 2, 9, hue="blue", both=True).max() == 18
+    assert tint(IMAGE, amount=0.5, steps=1).max() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"amount": 2.1, "steps": 1}, r"tint: amount must be a number in 0..2, got 2.1"),
+        ({"amount": float("nan"), "steps": 1}, r"tint: amount must be a number in 0..2, got nan"),
+        ({"amount": "1", "steps": 1}, r"tint: amount must be a number in 0..2, got '1'"),
+        ({"amount": True, "steps": 1}, r"tint: amount must be a number in 0..2, got True"),
+        ({"amount": 1, "steps": 1.5}, r"tint: steps must be a whole number in 1..9, got 1.5"),
+        ({"amount": 1, "steps": 0}, r"tint: steps must be a whole number in 1..9, got 0"),
+        ({"amount": 1, "steps": 1, "hue": "green"}, r"tint: hue must be one of red, blue, got 'green'"),
+        ({"amount": 1, "steps": 1, "hue": ["red"]}, r"tint: hue must be one of red, blue, got \['red'\]"),
+        ({"amount": 1, "steps": 1, "both": 1}, r"tint: both must be true or false, got 1"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_by_name(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tint(IMAGE, **arguments)
+
+
+def test_the_signature_tells_the_parameters():
+    found = tint.parameters
+    assert list(found) == ["amount", "steps", "hue", "both"]
+    assert [parameter.default for parameter in found.values()] == [None, None, "red", False]
 
 
 @pytest.mark.gpu

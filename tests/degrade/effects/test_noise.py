@@ -8,11 +8,11 @@ from ugc_sr.color import linear_to_srgb, srgb_to_linear
 from ugc_sr.degrade.effects.noise import (
     correlated_noise,
     gaussian_noise,
+    poisson_counts,
     poisson_noise,
     sensor_noise,
     shot_noise,
 )
-from ugc_sr.degrade.effects.poisson import poisson_counts
 
 GREY_OR_NOT = [
     partial(gaussian_noise, sigma=8.0),
