@@ -70,9 +70,9 @@ def measure_all(path: Path, problems: list[str]) -> list[Figures]:
     Raises:
         ValueError: if no photo is left.
     """
-    measured, found = [], list_photos(path)
-    sys.stderr.writelines(f"{path}: {line}\n" for line in found.passed_over())
-    for name, file in found.photos.items():
+    measured, listing = [], list_photos(path)
+    sys.stderr.writelines(f"{path}: {line}\n" for line in listing.passed_over())
+    for name, file in listing.photos.items():
         try:
             measured.append({"name": name, **measure(load_photo(file))})
         except PhotoError as error:

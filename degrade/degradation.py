@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -57,15 +57,6 @@ class Degradation:
             data = parse_json(text)
         except ValueError as error:
             raise ValueError(f"degradation: not JSON: {error}.") from None
-        return cls.from_data(data)
-
-    @classmethod
-    def from_data(cls, data: Any) -> "Degradation":
-        """Return a degradation from parsed JSON.
-
-        Raises:
-            ValueError: naming the error, if the data is not a degradation.
-        """
         if not isinstance(data, dict):
             raise ValueError(f"degradation: expected a JSON object, got {type(data).__name__}.")
         try:

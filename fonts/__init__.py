@@ -47,8 +47,8 @@ def shortened(text: str, one: FreeTypeFont, width: float) -> str:
     line = " ".join(text.split())
     if one.getlength(line) <= width:
         return line
-    kept = bisect(range(1, len(line)), width, key=lambda letters: one.getlength(f"{line[:letters]}..."))
-    return f"{line[:kept]}..."
+    count = bisect(range(1, len(line)), width, key=lambda letters: one.getlength(f"{line[:letters]}..."))
+    return f"{line[:count]}..."
 
 
 def wrapped(text: str, one: FreeTypeFont, width: float) -> list[str]:

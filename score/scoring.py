@@ -59,12 +59,12 @@ def report(
         raise ValueError(f"{', '.join(needy)} compares with the original; give it, or leave it out.")
     networks = Extras(extras)
     places = {"sr": sr, "gt": gt, "lr": lr}
-    found = {role: list_photos(place) for role, place in places.items() if place is not None}
+    listings = {role: list_photos(place) for role, place in places.items() if place is not None}
     if tiles:
         width, height = max((size for file in pairs if (size := _size(file))), key=max, default=(0, 0))
         tile_borders(height, width, *tiles)  # raises if even the largest is one tile
     images, failed = [], {}
-    names = {file: printable(name) for name, file in found["sr"].photos.items()}
+    names = {file: printable(name) for name, file in listings["sr"].photos.items()}
     for result, files in tqdm(pairs.items(), unit=" photos", disable=None if len(pairs) > 1 else True):
         name = names[result]
         try:
@@ -74,16 +74,17 @@ def report(
             failed[name] = f"'{name}'{against}: {error}"
     if not images:
         raise ValueError("\n".join(failed.values()))
-    return {**summary(images), "failed": failed, **_unused(found, pairs)}
+    return {**summary(images), "failed": failed, **_unused(listings, pairs)}
 
 
-def _unused(found: dict[str, Listing], pairs: dict[Path, dict[str, Path]]) -> dict[str, list[str]]:
+def _unused(listings: dict[str, Listing], pairs: dict[Path, dict[str, Path]]) -> dict[str, list[str]]:
     """Return the names of originals without a result, and lines about other files that were not used."""
     used = {file for files in pairs.values() for file in files.values()}
     unused = {
-        role: [name for name, file in side.photos.items() if file not in used] for role, side in found.items()
+        role: [name for name, file in side.photos.items() if file not in used]
+        for role, side in listings.items()
     }
-    lines = [f"{role}: {line}" for role, side in found.items() for line in side.passed_over()]
+    lines = [f"{role}: {line}" for role, side in listings.items() for line in side.passed_over()]
     lines += [f"lr: without a result: {listed(unused['lr'])}"] if unused.get("lr") else []
     return {"unscored": [printable(name) for name in unused.get("gt", ())], "passed_over": lines}
 
@@ -208,19 +209,19 @@ def partners(results: Path, references: Path) -> dict[Path, Path]:
     if results.is_file() and references.is_file():
         return {results: references}
     left, right = list_photos(results).photos, list_photos(references).photos
-    found = listing.partners(left, right)
-    if not any(found.values()):
+    candidates = listing.partners(left, right)
+    if not any(candidates.values()):
         raise ValueError(
             f"No picture of '{results}' is named like one of '{references}'; expected pairs of the same name."
         )
-    for name, matches in found.items():
+    for name, matches in candidates.items():
         if len(matches) != 1:
             several = f": {', '.join(map(printable, matches))}" if matches else ""
             raise ValueError(
                 f"'{printable(name)}' has {len(matches)} partners of that name in '{references}'{several}; "
                 "expected one."
             )
-    return {left[name]: right[match] for name, (match,) in found.items()}
+    return {left[name]: right[match] for name, (match,) in candidates.items()}
 
 
 def matched(sr: Path, gt: Path | None = None, lr: Path | None = None) -> dict[Path, dict[str, Path]]:
@@ -230,9 +231,9 @@ def matched(sr: Path, gt: Path | None = None, lr: Path | None = None) -> dict[Pa
         ValueError: if a result has no partner, or an original has another size.
         FileNotFoundError: if a path does not exist.
     """
-    found = {role: partners(sr, path) for role, path in (("gt", gt), ("lr", lr)) if path is not None}
+    partner_of = {role: partners(sr, path) for role, path in (("gt", gt), ("lr", lr)) if path is not None}
     results = list_photos(sr).photos.values()
-    pairs = {result: {role: files[result] for role, files in found.items()} for result in results}
+    pairs = {result: {role: files[result] for role, files in partner_of.items()} for result in results}
     for result, files in pairs.items():
         for role, file in files.items():
             # As stored: which side is up, `evaluate` sees.

@@ -96,8 +96,8 @@ def _draw_column(
     draw = ImageDraw.Draw(sheet)
     font = font_for(label, FONT_PX)
     size = f"{picture.width}x{picture.height}"
-    room = PANEL_PX - GAP_PX - font.getlength(size)
-    draw.text((left, top + GAP_PX), shortened(label, font, room), fill=INK, font=font)
+    space = PANEL_PX - GAP_PX - font.getlength(size)
+    draw.text((left, top + GAP_PX), shortened(label, font, space), fill=INK, font=font)
     draw.text((left + PANEL_PX, top + GAP_PX), size, fill=FAINT, font=font_for(size, FONT_PX), anchor="ra")
     top += LABEL_PX + GAP_PX
     middle = left + (PANEL_PX - shown[0]) // 2

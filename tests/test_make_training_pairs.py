@@ -51,7 +51,7 @@ def test_each_run_adds_a_pair_that_its_manifest_replays(client, graph, host_serv
         for side in ("hr", "lr"):
             content = (place / side / line["name"]).read_bytes()
             assert hashlib.sha256(content).hexdigest() == line[f"{side}_sha256"]
-        pair = apply(Degradation.from_data(line["degradation"]), load_photo(photo))
+        pair = apply(Degradation.from_json(json.dumps(line["degradation"])), load_photo(photo))
         for side in ("hr", "lr"):
             assert torch.equal(getattr(pair, side), load_photo(place / side / line["name"]))
 

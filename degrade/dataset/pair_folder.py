@@ -89,7 +89,7 @@ class PairFolder:
 
     Args:
         folder: created if missing. Remains of an interrupted run are removed.
-        settings: settings common to all pairs, kept in dataset.json; None if they differ from pair to pair.
+        settings: settings common to all pairs, stored in dataset.json; None if they differ from pair to pair.
 
     Raises:
         ValueError: if its pairs have other settings, its files are not ours, or one is a symbolic link.
@@ -108,8 +108,8 @@ class PairFolder:
         self._open_manifest()
         try:
             self._recover()
-            self._settings = self._agree(settings)
-            self._note()
+            self._settings = self._checked_settings(settings)
+            self._write_settings()
         except BaseException:
             self._manifest.close()
             raise
@@ -140,7 +140,7 @@ class PairFolder:
     def close(self) -> None:
         """Write the number of pairs of each origin, and release the lock."""
         try:
-            self._note()
+            self._write_settings()
         finally:
             self._manifest.close()
 
@@ -173,20 +173,20 @@ class PairFolder:
             for temporary in (self.folder / place).glob(TEMPORARY):
                 temporary.unlink(missing_ok=True)
         both = set.intersection(*({file.name for file in os.scandir(self.folder / side)} for side in SIDES))
-        kept = []
+        complete = []
         self._manifest.seek(0)
         content = self._manifest.read()
         whole = content[: content.rfind(b"\n") + 1]
         for number, line in enumerate(whole.splitlines(keepends=True), start=1):
             entry = self._parse(line, number)
             if entry["name"] in both:
-                kept.append(line)
+                complete.append(line)
                 self._count(entry)
         if len(whole) < len(content):
             self._manifest.truncate(len(whole))
-        if sum(map(len, kept)) < len(whole):
+        if sum(map(len, complete)) < len(whole):
             self._manifest.truncate(0)
-            self._write(b"".join(kept))
+            self._write(b"".join(complete))
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:
@@ -202,22 +202,22 @@ class PairFolder:
         self.pairs[line["name"]] = (line.get("source"), line.get("seed"))
         self.mix[line.get("origin", "recipe")] += 1
 
-    def _agree(self, wanted: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _checked_settings(self, wanted: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the settings to keep: those of the existing pairs, else the wanted ones.
 
         Raises:
             ValueError: if both are there and differ.
         """
         try:
-            found = parse_json(read_text(self._dataset)) if self._dataset.exists() else {}
-            found.pop("mix", None)
+            stored = parse_json(read_text(self._dataset)) if self._dataset.exists() else {}
+            stored.pop("mix", None)
         except (ValueError, AttributeError, TypeError):
             raise ValueError(f"{self._dataset}: expected settings in JSON. Fix or delete it.") from None
         if wanted is None:
-            return found
+            return stored
         for name, value in wanted.items():
-            if self.pairs and found.get(name) != value:
-                was, now = _brief(found.get(name)), _brief(value)
+            if self.pairs and stored.get(name) != value:
+                was, now = _brief(stored.get(name)), _brief(value)
                 raise ValueError(
                     f"{self.folder}: its pairs were made with {name} {was}, these would be with "
                     f"{now if now != was else 'a changed one of that name'}. "
@@ -225,7 +225,7 @@ class PairFolder:
                 )
         return dict(wanted)
 
-    def _note(self) -> None:
+    def _write_settings(self) -> None:
         text = json.dumps({**self._settings, "mix": dict(sorted(self.mix.items()))}, indent=2) + "\n"
         if not self._dataset.exists() or self._dataset.read_bytes() != text.encode():
             replace_file(self._dataset, text.encode())

@@ -35,8 +35,8 @@ def color_filter(
     matrix = saturation * torch.eye(3) + (1 - saturation) * torch.tensor([BT601] * 3)
     matrix = torch.tensor([1 + 0.3 * warmth, 1.0, 1 - 0.3 * warmth])[:, None] * contrast * matrix
     offset = 0.5 - 0.5 * contrast + brightness
-    kept = 1 - 0.6 * fade
-    matrix, offset = kept * matrix, kept * offset + 0.25 * fade
+    share = 1 - 0.6 * fade
+    matrix, offset = share * matrix, share * offset + 0.25 * fade
     toned = torch.einsum("oc,bchw->bohw", matrix.to(image), image).add_(offset)
     return toned * _vignette(image, vignette) if vignette else toned
 

@@ -50,18 +50,18 @@ def check_letters(text: str) -> None:
         )
 
 
-def lettered(text: str, size: int, room: tuple[int, int], style: str, hue: float) -> np.ndarray | None:
-    """Return `text` as a layer that fits into `room` (height, width) px; None if no size fits.
+def lettered(text: str, size: int, space: tuple[int, int], style: str, hue: float) -> np.ndarray | None:
+    """Return `text` as a layer that fits into `space` (height, width) px; None if no size fits.
 
     Raises:
         ValueError: for characters that the font lacks.
     """
     check_letters(text)
     while text.strip() and size >= 1:
-        lines = wrapped(text, font(size), room[1] - 2 * _pad(size))
+        lines = wrapped(text, font(size), space[1] - 2 * _pad(size))
         height = round(_LINE * size * len(lines)) + 2 * _pad(size)
         width = round(max(font(size).getlength(line) for line in lines)) + 2 * _pad(size)
-        if height <= room[0] and width <= room[1]:
+        if height <= space[0] and width <= space[1]:
             return _layer(lines, size, (width, height), style, hue)
         size = min(size - 1, round(0.92 * size))
     return None

@@ -33,8 +33,8 @@ def caption(
     """
     height, width = image.shape[2:]
     margin = round(_MARGIN * min(height, width))
-    room = height - 2 * margin, width - 2 * margin
-    layer = lettered(text, round(size * min(height, width)), room, style, hue)
+    space = height - 2 * margin, width - 2 * margin
+    layer = lettered(text, round(size * min(height, width)), space, style, hue)
     return image if layer is None else _laid(image, layer, (y, x), margin, opacity)
 
 

@@ -31,8 +31,8 @@ def photo():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_200_degradations_replay_to_the_same_bytes_from_their_json(name, photo):
-    for seed in range(200):
+def test_50_degradations_replay_to_the_same_bytes_from_their_json(name, photo):
+    for seed in range(50):
         drawn = RECIPES[name].draw(seed)
         replayed = Degradation.from_json(drawn.to_json())
         assert replayed == drawn
@@ -223,6 +223,10 @@ def data(*steps, **fields):
     return {"name": "mine", "scale": 4, "source": "assumed", "steps": list(steps)} | fields
 
 
+def quality(value):
+    return data({"op": "jpeg", "parameters": {"quality": value}})
+
+
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
@@ -240,26 +244,14 @@ def data(*steps, **fields):
         (data(STEP, {"op": "melt"}), r"recipe 'mine': steps\[1\].op: unknown step 'melt'"),
         (data({"op": ["jpeg"]}), r"steps\[0\].op must be the name of a step"),
         (data({"op": "jpeg"}), r"steps\[0\].parameters.quality: jpeg needs it and it is missing"),
-        (data({"op": "jpeg", "parameters": {"quality": 0}}), r"must be a whole number in 1..100, got 0"),
-        (
-            data({"op": "jpeg", "parameters": {"quality": {"uniform": [0, 90]}}}),
-            r"steps\[0\].parameters.quality must be a whole number in 1..100, got 0",
-        ),
-        (
-            data({"op": "jpeg", "parameters": {"quality": {"uniform": [90, 30]}}}),
-            r"steps\[0\].parameters.quality must be a range \[low, high\], low <= high, got \[90, 30\]",
-        ),
-        (data({"op": "jpeg", "parameters": {"quality": [1, 2]}}), r"quality must be a value, \{\"uniform\""),
-        (data({"op": "jpeg", "parameters": {"quality": {"uniform": [1]}}}), r"uniform must be a range \[low"),
-        (data({"op": "jpeg", "parameters": {"quality": {"choice": []}}}), r"must offer something to choose"),
-        (
-            data({"op": "jpeg", "parameters": {"quality": {"choice": [50, 0]}}}),
-            r"quality.choice\[1\] must be a whole number in 1..100, got 0",
-        ),
-        (
-            data({"op": "jpeg", "parameters": {"quality": {"choice": [50, 60], "weights": [1]}}}),
-            r"needs 2 weights >= 0, not all 0, got \[1\]",
-        ),
+        (quality(0), r"must be a whole number in 1..100, got 0"),
+        (quality({"uniform": [0, 90]}), r"steps\[0\].parameters.quality must be a whole number .*, got 0"),
+        (quality({"uniform": [90, 30]}), r"quality must be a range \[low, high\], .*, got \[90, 30\]"),
+        (quality([1, 2]), r"quality must be a value, \{\"uniform\""),
+        (quality({"uniform": [1]}), r"uniform must be a range \[low"),
+        (quality({"choice": []}), r"must offer something to choose"),
+        (quality({"choice": [50, 0]}), r"quality.choice\[1\] must be a whole number in 1..100, got 0"),
+        (quality({"choice": [50, 60], "weights": [1]}), r"needs 2 weights >= 0, not all 0, got \[1\]"),
         (data(STEP | {"probability": 1.5}), r"steps\[0\].probability must be in 0..1, got 1.5"),
         (data({"op": "jpeg", "parameters": {"qulity": 50}}), r"jpeg has no such parameter; it has quality"),
         (data({"either": []}), r"steps\[0\].either must offer something"),
@@ -271,7 +263,7 @@ def data(*steps, **fields):
             data({"op": "rescale", "parameters": {"factor": {"uniform": [0, 1], "power": -1}}}),
             r"factor.power must be a number, of a range of positive numbers",
         ),
-        (data({"op": "jpeg", "parameters": {"quality": {"words": "caption"}}}), r"quality takes no words"),
+        (quality({"words": "caption"}), r"quality takes no words"),
         (data({"op": "caption", "parameters": {"text": {"words": "poem"}}}), r"words must be one of caption"),
     ],
 )

@@ -354,7 +354,7 @@ def test_jpeg_by_kornia_is_recorded_and_replays(photos, tmp_path):
         jpegs = [draw for draw in line["degradation"]["draws"] if draw["op"] == "jpeg"]
         assert {draw["parameters"]["codec"] for draw in jpegs} == {"kornia"}
         hr, lr = (load_photo(tmp_path / "out" / side / line["name"]) for side in ("hr", "lr"))
-        assert torch.equal(apply(Degradation.from_data(line["degradation"]), hr).lr, lr)
+        assert torch.equal(apply(Degradation.from_json(json.dumps(line["degradation"])), hr).lr, lr)
 
 
 def test_jpeg_by_kornia_is_refused_for_recipes_with_other_codecs(photos, tmp_path, capsys):
