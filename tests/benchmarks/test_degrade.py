@@ -5,7 +5,7 @@ from ugc_sr.benchmarks.degrade import PARAMETERS
 from ugc_sr.degrade.effects import EFFECTS
 
 
-@pytest.mark.parametrize("name", EFFECTS)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_every_effect_is_measured_at_settings_that_it_takes(name):
     EFFECTS[name].check(PARAMETERS[name])
 
