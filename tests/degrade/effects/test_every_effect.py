@@ -1,5 +1,7 @@
 """What holds for every effect: a new one needs a line in CASES, and tests of its own physics elsewhere."""
 
+import re
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -76,6 +78,12 @@ def test_every_effect_has_a_case_and_a_description():
         visibility, words = EFFECTS[op].label(defaults | given)
         assert visibility >= 0 or op == "video"
         assert words
+
+
+def test_the_documentation_lists_every_effect():
+    text = (Path(__file__).parents[3] / "docs" / "degradation.md").read_text(encoding="utf-8")
+    section = text[text.index("## Effects") : text.index("## How `ugc` was fitted")]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(EFFECTS)
 
 
 @cases()
