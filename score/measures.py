@@ -144,7 +144,7 @@ def blockiness(sr: Tensor) -> Tensor:
 
 
 def lr_blockiness(sr: Tensor, lr: Tensor) -> Tensor:
-    """Return the same for what remains of the small photo's own blocks: 1 if nothing does.
+    """Return the blockiness that remains of the small photo's own blocks: 1 if nothing does.
 
     Steps are those between means of scale x scale px of the result, on the grid of 8 * scale px where the
     small photo has its blocks. NaN if the scale is not an integer or a side of the small photo is shorter

@@ -130,7 +130,7 @@ def poisson_counts(levels: Tensor, photons: float, normal: Tensor) -> Tensor:
 
 
 def _few(levels: Tensor, photons: float, normal: Tensor) -> Tensor:
-    """Return the same from the exact distribution, for means below FEW."""
+    """Return Poisson numbers from the exact distribution, for means below FEW."""
     counts = torch.zeros_like(normal)
     for level in torch.bincount(levels.to(torch.uint8)).nonzero().flatten().cpu().tolist():
         where = (levels == level).nonzero().squeeze(1)
