@@ -5,20 +5,21 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from . import perceptual
 from .measures import stored, stored_pair
-from .protocol import BYTES, Protocol
+from .protocol import BYTES, MetricProtocol
 
 # Takes (B, 3, H, W) RGB in [0, 1]: the result and, if it needs one, the original.
 Network = Callable[..., Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extra(Protocol):
+class Extra(MetricProtocol):
     """A metric whose network comes with another package.
 
     `complete` packages include the weights, and are measured wherever they are installed; the others download
@@ -49,22 +50,6 @@ def _st_lpips(net: str) -> Network:
     return lambda sr, gt: perceptual.in_tiles(network, sr, gt)
 
 
-def _st_lpips_extra(net: str, layout: str, title: str, meaning: str, *, complete: bool) -> Extra:
-    return Extra(
-        load=lambda: _st_lpips(net),
-        title=title,
-        meaning=meaning,
-        package=perceptual.PACKAGE,
-        licence="BSD-2-Clause",
-        reference="gt",
-        better="lower",
-        source=f"arXiv 2207.13686; {layout}, version 0.0; above {perceptual.TILE_PX} px a side in tiles",
-        option="perceptual",
-        complete=complete,
-        least_side=perceptual.LEAST_SIDE,
-    )
-
-
 def _lpips() -> Network:
     import lpips
 
@@ -72,38 +57,39 @@ def _lpips() -> Network:
     return lambda sr, gt: network(2 * sr - 1, 2 * gt - 1)
 
 
-def _pyiqa(name: str, title: str, meaning: str, source: str) -> Extra:
-    def load() -> Network:
-        import pyiqa  # pyright: ignore[reportMissingImports]
+def _pyiqa(name: str) -> Network:
+    import pyiqa  # pyright: ignore[reportMissingImports]
 
-        return pyiqa.create_metric(name, device="cpu")
+    return pyiqa.create_metric(name, device="cpu")
 
-    return Extra(
-        load=load,
-        title=title,
-        meaning=meaning,
-        package="pyiqa",
-        licence="PolyForm Noncommercial 1.0.0",
-        reference="nothing",
-        better="higher",
-        source=source,
-    )
 
+_ST_LPIPS = partial(
+    Extra,
+    package=perceptual.PACKAGE,
+    option="perceptual",
+    licence="BSD-2-Clause",
+    reference="gt",
+    better="lower",
+    least_side=perceptual.LEAST_SIDE,
+)
+_ST_LPIPS_SOURCE = f"version 0.0; above {perceptual.TILE_PX} px a side in tiles"
+_PYIQA = partial(
+    Extra, package="pyiqa", licence="PolyForm Noncommercial 1.0.0", reference="nothing", better="higher"
+)
 
 EXTRAS = {
-    "st_lpips": _st_lpips_extra(
-        "alex",
-        "AlexNet",
-        "ST-LPIPS",
-        "Difference by a network (AlexNet), tolerant to small shifts; 0 is equal.",
+    "st_lpips": _ST_LPIPS(
+        load=partial(_st_lpips, "alex"),
+        title="ST-LPIPS",
+        meaning="Difference by a network (AlexNet), tolerant to small shifts; 0 is equal.",
+        source=f"arXiv 2207.13686; AlexNet, {_ST_LPIPS_SOURCE}",
         complete=True,
     ),
-    "st_lpips_vgg": _st_lpips_extra(
-        "vgg",
-        "VGG-16",
-        "ST-LPIPS (VGG)",
-        "The same by a larger network (VGG-16); 0 is equal.",
-        complete=False,
+    "st_lpips_vgg": _ST_LPIPS(
+        load=partial(_st_lpips, "vgg"),
+        title="ST-LPIPS (VGG)",
+        meaning="The same by a larger network (VGG-16); 0 is equal.",
+        source=f"arXiv 2207.13686; VGG-16, {_ST_LPIPS_SOURCE}",
     ),
     "lpips": Extra(
         load=_lpips,
@@ -115,23 +101,23 @@ EXTRAS = {
         better="lower",
         source="arXiv 1801.03924; AlexNet, version 0.1",
     ),
-    "musiq": _pyiqa(
-        "musiq",
-        "MUSIQ",
-        "Human rating predicted by a network, of about 100.",
-        "arXiv 2108.05997; trained on KonIQ-10k",
+    "musiq": _PYIQA(
+        load=partial(_pyiqa, "musiq"),
+        title="MUSIQ",
+        meaning="Human rating predicted by a network, of about 100.",
+        source="arXiv 2108.05997; trained on KonIQ-10k",
     ),
-    "maniqa": _pyiqa(
-        "maniqa",
-        "MANIQA",
-        "Human rating predicted by a network, of about 1.",
-        "arXiv 2204.08958; trained on KonIQ-10k",
+    "maniqa": _PYIQA(
+        load=partial(_pyiqa, "maniqa"),
+        title="MANIQA",
+        meaning="Human rating predicted by a network, of about 1.",
+        source="arXiv 2204.08958; trained on KonIQ-10k",
     ),
-    "clipiqa": _pyiqa(
-        "clipiqa",
-        "CLIP-IQA",
-        "Similarity to a good rather than a bad photo for CLIP; up to 1.",
-        "arXiv 2207.12396; CLIP RN50",
+    "clipiqa": _PYIQA(
+        load=partial(_pyiqa, "clipiqa"),
+        title="CLIP-IQA",
+        meaning="Similarity to a good rather than a bad photo for CLIP; up to 1.",
+        source="arXiv 2207.12396; CLIP RN50",
     ),
 }
 

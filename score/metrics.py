@@ -10,14 +10,14 @@ from torch import Tensor
 
 from . import measures
 from .extras import EXTRAS
-from .protocol import Protocol
+from .protocol import MetricProtocol
 from .seams import Borders
 
 CHALLENGE_SOURCE = "score_release.py of the NTIRE 2025 short-form UGC challenge"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric(Protocol):
+class Metric(MetricProtocol):
     """One column of a report.
 
     Attributes:

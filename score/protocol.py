@@ -11,7 +11,7 @@ SHOWN_ONLY = ("title", "unit", "meaning")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class MetricProtocol:
     """The protocol of a metric.
 
     Attributes:
