@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -90,6 +91,13 @@ class StopSignals:
             os.write(2, self._notice.encode())
         elif time.monotonic() - self._at >= self._echo_s:
             raise KeyboardInterrupt
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as text: the first column is aligned to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
+    return "".join("  ".join(cells) + "\n" for cells in lines)
 
 
 def version() -> str:

@@ -78,7 +78,7 @@ def run(rounds: int) -> Iterator[dict[str, Any]]:
     with ProcessPoolExecutor(**workers) as pool:
         for name in RECIPES:
             yield {"name": f"degrade-{name}", **_recipe(name, pool, rounds), "unit": "images/s", **machine}
-    for name in EFFECTS:
+    for name in PARAMETERS:
         yield {"name": f"degrade-effect-{name}", **_effect(name), "unit": "ms", **machine, "cores": 1}
     yield _gpu()
 

@@ -20,7 +20,7 @@ from ugc_sr.image import resize
 from ugc_sr.sample.frame import finish, fit
 from ugc_sr.score.extras import Extras
 from ugc_sr.score.metrics import METRICS
-from ugc_sr.score.picture import to_picture
+from ugc_sr.score.pil_image import to_picture
 from ugc_sr.score.sheet import compare
 from ugc_sr.train import realesrgan
 

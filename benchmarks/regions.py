@@ -19,7 +19,7 @@ from ugc_sr.image import to_socket
 from ugc_sr.sample.frame import finish, fit
 from ugc_sr.sample.masks import feathered, put_back
 from ugc_sr.score.measures import psnr_y, ssim_y
-from ugc_sr.score.picture import from_picture, to_picture
+from ugc_sr.score.pil_image import from_picture, to_picture
 from ugc_sr.train.photos import HELD_OUT
 
 from .quickstart import restore

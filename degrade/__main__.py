@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from ..console import keep_printing
-from . import command, compare, look
+from . import compare_command, grid_command, pairs_command
 from .recipes import RECIPES
 
 OTHERS = """other commands:
@@ -31,14 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "name", nargs="?", choices=tuple(RECIPES), metavar="NAME", help=", ".join(RECIPES)
         )
         return _show(parser.parse_args(arguments[1:]).name)
-    if arguments[:1] == ["grid"]:
-        parser = argparse.ArgumentParser(prog="python -m ugc_sr.degrade grid", description=look.__doc__)
-        look.add_arguments(parser)
-        return look.main(parser.parse_args(arguments[1:]))
-    if arguments[:1] == ["compare"]:
-        parser = argparse.ArgumentParser(prog="python -m ugc_sr.degrade compare", description=compare.__doc__)
-        compare.add_arguments(parser)
-        return compare.main(parser.parse_args(arguments[1:]))
+    for name, command in (("grid", grid_command), ("compare", compare_command)):
+        if arguments[:1] == [name]:
+            parser = argparse.ArgumentParser(f"python -m ugc_sr.degrade {name}", description=command.__doc__)
+            command.add_arguments(parser)
+            return command.main(parser.parse_args(arguments[1:]))
     parser = argparse.ArgumentParser(
         prog="python -m ugc_sr.degrade",
         description="Clean photos in, training pairs out: OUT/hr, OUT/lr and OUT/manifest.jsonl, which tells "
@@ -46,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=OTHERS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_arguments(parser)
-    return command.main(parser.parse_args(arguments))
+    pairs_command.add_arguments(parser)
+    return pairs_command.main(parser.parse_args(arguments))
 
 
 def _show(name: str | None) -> int:

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..files import brief, parse_json
 from .effects import EFFECTS
-from .effects.effect import Value, check, context
+from .effects.effect import Value
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,6 @@ class Degradation:
             data = parse_json(text)
         except ValueError as error:
             raise ValueError(f"degradation: not JSON: {error}.") from None
-        return cls.from_data(data)
-
-    @classmethod
-    def from_data(cls, data: Any) -> "Degradation":
-        """Return a degradation from parsed JSON.
-
-        Raises:
-            ValueError: naming the error, if the data is not a degradation.
-        """
         if not isinstance(data, dict):
             raise ValueError(f"degradation: expected a JSON object, got {type(data).__name__}.")
         try:
@@ -96,7 +87,7 @@ class Degradation:
                         f"{where}: seed must be a whole number in 0..2^64-1, got {brief(draw.seed)}."
                     )
                 try:
-                    check(EFFECTS[draw.op], draw.parameters)
+                    EFFECTS[draw.op].check(draw.parameters)
                 except ValueError as error:
                     raise ValueError(f"{where}: {error}") from None
 
@@ -145,14 +136,11 @@ def _apply(degradation: Degradation, photo: Tensor, lr_size: tuple[int, int]) ->
 
 def _run(draws: tuple[Draw, ...], image: Tensor, lr_size: tuple[int, int]) -> Tensor:
     for draw in draws:
-        function = EFFECTS[draw.op]
-        given: dict[str, Any] = {}
-        if "generator" in context(function):
-            # On the CPU, so that the noise is the same for every device.
-            given["generator"] = torch.Generator().manual_seed(draw.seed)
-        if "lr_size" in context(function):
-            given["lr_size"] = lr_size
-        image = function(image, **given, **draw.parameters)
+        effect = EFFECTS[draw.op]
+        # The generator is on the CPU, so that the noise is the same for every device.
+        context = {"generator": torch.Generator().manual_seed(draw.seed), "lr_size": lr_size}
+        given = {name: value for name, value in context.items() if name in effect.context}
+        image = effect(image, **given, **draw.parameters)
     return image
 
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
-from PIL.ImageFont import FreeTypeFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..fonts import font_for
-from ..image import from_levels, to_levels
+from ..fonts import font_for, wrapped
+from ..image import from_levels
+from ..score.pil_image import to_picture
 from ..score.sheet import GAP_PX, INK, PAPER
 from .degradation import Degradation, apply
 from .labels import describe
@@ -78,7 +78,7 @@ def _shown(photo: Tensor, crop: int, scale: int) -> tuple[int, int, int, int]:
 
 def _cell(photo: Tensor, box: Sequence[int], cell: int) -> Image.Image:
     top, left, height, width = box
-    part = Image.fromarray(to_levels(photo[:, :, top : top + height, left : left + width])[0])
+    part = to_picture(photo[:, :, top : top + height, left : left + width])
     factor = cell / max(part.size)
     size = (max(1, round(part.width * factor)), max(1, round(part.height * factor)))
     return part.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS)
@@ -99,18 +99,6 @@ def _sheet(cells: Sequence[Cell], title: str, columns: int, cell: int) -> Image.
             left = GAP_PX + column * (cell + GAP_PX)
             sheet.paste(picture, (left, top))
             font = font_for(heading + words, LABEL_PX)
-            text = "\n".join([heading, *_lines(words, font, cell)[:LABEL_LINES]])
+            text = "\n".join([heading, *wrapped(words, font, cell)[:LABEL_LINES]])
             draw.multiline_text((left, top + tall + 4), text, fill=INK, font=font, spacing=4)
     return sheet
-
-
-def _lines(words: str, font: FreeTypeFont, width: int) -> list[str]:
-    """Break text into lines of at most `width` pixels, where spaces allow it."""
-    lines = [""]
-    for word in words.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines

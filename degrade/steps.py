@@ -1,139 +1,246 @@
-"""The elements of a recipe: steps with drawn parameters, branches, shuffled groups."""
+"""The steps of a recipe, as JSON data: their construction, their check, and the draws from them.
 
+A list of steps has entries of three forms:
+
+    {"op": name of an effect, "probability": 0..1, "parameters": {name: value or distribution}}
+    {"either": [{"weight": w, "steps": [...]}, ...]}    exactly one of the branches
+    {"shuffle": [[...], ...], "ordered": [numbers]}     all groups, in random order
+
+A distribution is {"uniform": [low, high], "power": p}, {"words": kind} or
+{"choice": [values or distributions], "weights": [...]}. Probability and power are 1 if they are left out, and
+the weights equal.
+"""
+
+import math
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..files import brief
 from .degradation import Draw
 from .effects import EFFECTS
-from .effects.effect import Value, parameters
-from .effects.words import words
+from .effects.effect import OneOf, Parameter, Value
+from .effects.phrases import KINDS, phrase
+
+Step = dict[str, Any]
+Distribution = dict[str, Any]
+Steps = Sequence[Step]
+
+_FORMS = 'a value, {"uniform": [low, high]}, {"choice": [...]} or {"words": kind}'
 
 
-@dataclass(frozen=True)
-class Uniform:
-    """A number from `low` to `high`, raised to `power`; an integer where the effect takes integers.
+def step(op: str, probability: float = 1.0, **parameters: Value | Distribution) -> Step:
+    """Return an effect that happens with `probability`; each parameter is a value or a distribution."""
+    return (
+        {"op": op} | ({"probability": probability} if probability != 1 else {}) | {"parameters": parameters}
+    )
+
+
+def either(*branches: tuple[float, Steps]) -> Step:
+    """Return a step that is exactly one of several branches, each a weight and its steps."""
+    return {"either": [{"weight": weight, "steps": list(steps)} for weight, steps in branches]}
+
+
+def shuffle(groups: Sequence[Steps], ordered: Sequence[int] = ()) -> Step:
+    """Return all groups in random order; the groups numbered in `ordered` keep their order."""
+    return {"shuffle": [list(group) for group in groups]} | ({"ordered": list(ordered)} if ordered else {})
+
+
+def uniform(low: float, high: float, power: float = 1.0) -> Distribution:
+    """Return the numbers from `low` to `high`, raised to `power`; integers where the effect takes integers.
 
     With power -1 the reciprocal is uniform (reduction factors), with 0.5 the square (variances).
     """
-
-    low: float
-    high: float
-    power: float = 1.0
-
-    def draw(self, rng: random.Random, kind: type) -> Value:
-        """Return a number from the range."""
-        if kind is int:
-            return rng.randint(int(self.low), int(self.high))
-        return rng.uniform(self.low, self.high) ** self.power
+    return {"uniform": [low, high]} | ({"power": power} if power != 1 else {})
 
 
-@dataclass(frozen=True)
-class Words:
-    """A generated text of a kind: 'caption', 'price', 'hashtag' or 'badge'."""
-
-    kind: str
-
-    def draw(self, rng: random.Random, kind: type) -> Value:  # noqa: ARG002 - called like the others
-        """Return a short text."""
-        return words(self.kind, rng)
+def choice(options: Sequence[Value | Distribution], weights: Sequence[float] = ()) -> Distribution:
+    """Return one of `options`; without `weights` all are equally likely."""
+    return {"choice": list(options)} | ({"weights": list(weights)} if weights else {})
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One of `options`, each a value or a distribution; without `weights` all are equally likely."""
-
-    options: tuple[Value | Uniform | Words, ...]
-    weights: tuple[float, ...] = ()
-
-    def draw(self, rng: random.Random, kind: type) -> Value:
-        """Return one of the options, drawn in turn if it is a distribution."""
-        option = rng.choices(self.options, self.weights or None)[0]
-        return option.draw(rng, kind) if isinstance(option, Distribution) else option
+def words(kind: str) -> Distribution:
+    """Return a generated text of a kind: 'caption', 'price', 'hashtag' or 'badge'."""
+    return {"words": kind}
 
 
-Distribution = Uniform | Choice | Words
+def draw_steps(steps: Steps, rng: random.Random) -> Iterator[Draw]:
+    """Yield the effects that happen, with fixed parameters, in order."""
+    for entry in steps:
+        if "either" in entry:
+            (branch,) = rng.choices(entry["either"], [branch["weight"] for branch in entry["either"]])
+            yield from draw_steps(branch["steps"], rng)
+        elif "shuffle" in entry:
+            groups, ordered = entry["shuffle"], entry.get("ordered", [])
+            in_order = iter(sorted(ordered))
+            for index in rng.sample(range(len(groups)), len(groups)):
+                yield from draw_steps(groups[next(in_order) if index in ordered else index], rng)
+        elif rng.random() < entry.get("probability", 1):
+            given, settled = entry.get("parameters", {}), {}
+            for name, parameter in EFFECTS[entry["op"]].parameters.items():
+                settled[name] = _drawn(given.get(name, parameter.default), parameter.kind, rng)
+            yield Draw(entry["op"], settled, seed=rng.getrandbits(32))
 
 
-@dataclass(frozen=True)
-class Step:
-    """An effect that happens with `probability`; each parameter is a fixed value or a distribution."""
-
-    op: str
-    parameters: Mapping[str, Value | Distribution]
-    probability: float = 1.0
-
-    def draw(self, rng: random.Random) -> Iterator[Draw]:
-        """Yield the effect with fixed parameters, or nothing."""
-        if rng.random() >= self.probability:
-            return
-        settled: dict[str, Any] = {}
-        for name, parameter in parameters(EFFECTS[self.op]).items():
-            value = self.parameters.get(name, parameter.default)
-            settled[name] = value.draw(rng, parameter.kind) if isinstance(value, Distribution) else value
-        yield Draw(self.op, settled, seed=rng.getrandbits(32))
+def _drawn(value: Any, kind: type, rng: random.Random) -> Value:
+    if not isinstance(value, dict):
+        return value
+    if "words" in value:
+        return phrase(value["words"], rng)
+    if "choice" in value:
+        return _drawn(rng.choices(value["choice"], value.get("weights"))[0], kind, rng)
+    low, high = value["uniform"]
+    if kind is int:
+        return rng.randint(int(low), int(high))
+    return rng.uniform(low, high) ** value.get("power", 1)
 
 
-@dataclass(frozen=True)
-class Branch:
-    """One alternative of an `Either`."""
-
-    weight: float
-    steps: tuple["Entry", ...]
-
-
-@dataclass(frozen=True)
-class Either:
-    """Exactly one of several branches."""
-
-    branches: tuple[Branch, ...]
-
-    def draw(self, rng: random.Random) -> Iterator[Draw]:
-        """Yield the draws of a randomly chosen branch."""
-        (branch,) = rng.choices(self.branches, [branch.weight for branch in self.branches])
-        return draw_all(branch.steps, rng)
-
-
-@dataclass(frozen=True)
-class Shuffle:
-    """All groups in random order; the steps within a group keep their order.
-
-    The groups whose numbers are in `ordered` keep their order among themselves.
-    """
-
-    groups: tuple[tuple["Entry", ...], ...]
-    ordered: tuple[int, ...] = ()
-
-    def draw(self, rng: random.Random) -> Iterator[Draw]:
-        """Yield the draws of all groups."""
-        order = rng.sample(range(len(self.groups)), len(self.groups))
-        kept = iter(sorted(self.ordered))
-        for index in order:
-            yield from draw_all(self.groups[next(kept) if index in self.ordered else index], rng)
-
-
-Entry = Step | Either | Shuffle
-
-
-def draw_all(entries: tuple[Entry, ...], rng: random.Random) -> Iterator[Draw]:
-    """Yield the draws of all entries, in order."""
-    for entry in entries:
-        yield from entry.draw(rng)
-
-
-def change_steps(entries: tuple[Entry, ...], change: Callable[[Step], Step]) -> tuple[Any, ...]:
-    """Return the entries with every step replaced by `change(step)`, also inside branches and groups."""
-    changed: list[Entry] = []
-    for entry in entries:
-        if isinstance(entry, Step):
-            changed.append(change(entry))
-        elif isinstance(entry, Either):
-            changed.append(
-                Either(tuple(Branch(b.weight, change_steps(b.steps, change)) for b in entry.branches))
-            )
+def effects_in(steps: Steps) -> Iterator[Step]:
+    """Yield the effects of all branches and groups, in order."""
+    for entry in steps:
+        if "either" in entry or "shuffle" in entry:
+            parts = [branch["steps"] for branch in entry.get("either", ())] + entry.get("shuffle", [])
+            for part in parts:
+                yield from effects_in(part)
         else:
-            changed.append(
-                replace(entry, groups=tuple(change_steps(group, change) for group in entry.groups))
+            yield entry
+
+
+def check_steps(data: Any, where: str) -> None:
+    """Check that steps can be drawn and applied.
+
+    Raises:
+        ValueError: naming the field below `where`, such as `steps[3].parameters.quality`.
+    """
+    demand(isinstance(data, list), where, "must be a list of steps", data)
+    for index, entry in enumerate(data):
+        place = f"{where}[{index}]"
+        if isinstance(entry, dict) and "either" in entry:
+            _check_branches(entry, place)
+        elif isinstance(entry, dict) and "shuffle" in entry:
+            _check_groups(entry, place)
+        else:
+            _check_effect(entry, place)
+
+
+def _check_branches(entry: Step, where: str) -> None:
+    check_keys(entry, where, required=("either",))
+    branches, where = entry["either"], f"{where}.either"
+    demand(isinstance(branches, list), where, "must be a list", branches)
+    for index, branch in enumerate(branches):
+        check_keys(branch, f"{where}[{index}]", required=("weight", "steps"))
+        check_steps(branch["steps"], f"{where}[{index}].steps")
+    _check_weights([branch["weight"] for branch in branches], len(branches), where)
+
+
+def _check_groups(entry: Step, where: str) -> None:
+    check_keys(entry, where, required=("shuffle",), optional=("ordered",))
+    groups, ordered = entry["shuffle"], entry.get("ordered", [])
+    demand(isinstance(groups, list), f"{where}.shuffle", "must be a list", groups)
+    numbers = isinstance(ordered, list) and all(type(number) is int for number in ordered)
+    known = numbers and all(number in range(len(groups)) for number in ordered)
+    demand(known, f"{where}.ordered", "must be numbers of groups", ordered)
+    for index, group in enumerate(groups):
+        check_steps(group, f"{where}.shuffle[{index}]")
+
+
+def _check_effect(entry: Any, where: str) -> None:
+    check_keys(entry, where, required=("op",), optional=("parameters", "probability"))
+    op, given, probability = entry["op"], entry.get("parameters", {}), entry.get("probability", 1)
+    demand(isinstance(op, str), f"{where}.op", "must be the name of a step", op)
+    demand(isinstance(given, dict), f"{where}.parameters", "must be an object", given)
+    if op not in EFFECTS:
+        raise ValueError(f"{where}.op: unknown step {brief(op)}; known are {', '.join(EFFECTS)}.")
+    demand(
+        _is_number(probability) and 0 <= probability <= 1,
+        f"{where}.probability",
+        "must be in 0..1",
+        probability,
+    )
+    known = EFFECTS[op].parameters
+    for name, value in given.items():
+        if name not in known:
+            has = ", ".join(known) or "none"
+            raise ValueError(f"{where}.parameters.{name}: {op} has no such parameter; it has {has}.")
+        _check_value(value, known[name], f"{where}.parameters.{name}")
+    for name, parameter in known.items():
+        if parameter.default is None and name not in given:
+            raise ValueError(f"{where}.parameters.{name}: {op} needs it and it is missing.")
+
+
+def _check_value(value: Any, parameter: Parameter, where: str) -> None:
+    keys = set(value) if isinstance(value, dict) else set()
+    if "uniform" in keys and keys <= {"uniform", "power"}:
+        _check_range(value["uniform"], value.get("power", 1), parameter, where)
+    elif keys == {"words"}:
+        kind = value["words"]
+        demand(parameter.kind is str and parameter.allowed is None, where, "takes no words", kind)
+        demand(kind in KINDS, where, f"words must be one of {', '.join(KINDS)}", kind)
+    elif "choice" in keys and keys <= {"choice", "weights"} and isinstance(value["choice"], list):
+        options, weights = value["choice"], value.get("weights")
+        demand(weights is None or isinstance(weights, list), f"{where}.weights", "must be a list", weights)
+        _check_weights([1] * len(options) if weights is None else weights, len(options), where)
+        for index, option in enumerate(options):
+            _check_value(option, parameter, f"{where}.choice[{index}]")
+    elif isinstance(value, dict | list):
+        demand(False, where, f"must be {_FORMS}", value)
+    elif problem := parameter.problem(value):
+        raise ValueError(f"{where} {problem}.")
+
+
+def _check_range(bounds: Any, power: Any, parameter: Parameter, where: str) -> None:
+    pair = isinstance(bounds, list) and len(bounds) == 2
+    demand(pair, f"{where}.uniform", "must be a range [low, high]", bounds)
+    numbers = parameter.kind in (int, float) and all(map(_is_number, bounds))
+    demand(numbers and bounds[0] <= bounds[1], where, "must be a range [low, high], low <= high", bounds)
+    listed = isinstance(parameter.allowed, OneOf)
+    demand(not listed, where, f"takes no range; it must be {parameter.allowed}", bounds)
+    powered = power == 1 or (_is_number(power) and parameter.kind is float and bounds[0] > 0)
+    demand(powered, f"{where}.power", "must be a number, of a range of positive numbers", power)
+    for bound in bounds:
+        if problem := parameter.problem(bound if power == 1 else _raised(bound, power)):
+            raise ValueError(f"{where} {problem}.")
+
+
+def _raised(bound: float, power: float) -> float:
+    try:
+        return float(bound) ** float(power)
+    except OverflowError:
+        return math.inf
+
+
+def _check_weights(weights: list[Any], count: int, where: str) -> None:
+    demand(count > 0, where, "must offer something to choose from", [])
+    good = len(weights) == count and all(_is_number(weight) and 0 <= weight <= 1e9 for weight in weights)
+    demand(good and sum(weights) > 0, where, f"needs {count} weights >= 0, not all 0", weights)
+
+
+def check_keys(data: Any, where: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+    """Check that `data` is an object with all required keys and no unknown ones.
+
+    Raises:
+        ValueError: naming `where` and the key.
+    """
+    demand(isinstance(data, dict), where, "must be a JSON object", data)
+    for key in required:
+        if key not in data:
+            raise ValueError(f"{where}: {key!r} is missing.")
+    for key in data:
+        if key not in required + optional:
+            raise ValueError(
+                f"{where}: unknown field {brief(key)}; known are {', '.join(required + optional)}."
             )
-    return tuple(changed)
+
+
+def demand(holds: object, where: str, wanted: str, got: object) -> None:
+    """Raise an error unless `holds`.
+
+    Raises:
+        ValueError: with the place, the expectation and the actual value.
+    """
+    if not holds:
+        raise ValueError(f"{where} {wanted}, got {brief(got)}.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

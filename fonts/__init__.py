@@ -47,8 +47,19 @@ def shortened(text: str, one: FreeTypeFont, width: float) -> str:
     line = " ".join(text.split())
     if one.getlength(line) <= width:
         return line
-    kept = bisect(range(1, len(line)), width, key=lambda letters: one.getlength(f"{line[:letters]}..."))
-    return f"{line[:kept]}..."
+    count = bisect(range(1, len(line)), width, key=lambda letters: one.getlength(f"{line[:letters]}..."))
+    return f"{line[:count]}..."
+
+
+def wrapped(text: str, one: FreeTypeFont, width: float) -> list[str]:
+    """Return lines of at most `width` px, broken greedily at spaces; a longer word stays whole."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and one.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 @lru_cache(maxsize=4096)

@@ -76,7 +76,7 @@ class PrepareImage(Node):
         from ..host.announce import announce
         from ..sample.frame import fit, frame_for
         from ..sample.masks import with_transparency
-        from ..score.glance import before
+        from ..score.quick_scores import before
 
         check_image(image)
         height, width = image.shape[1:3]
@@ -128,7 +128,7 @@ class FinishImage(Node):
         from ..host.run_records import last_run
         from ..sample.frame import finish
         from ..sample.result_line import result_line
-        from ..score.glance import after
+        from ..score.quick_scores import after
 
         check_image(image)
         photo = finish(from_socket(image), frame)

@@ -51,8 +51,7 @@ class SaveTrainingPairs(Node):
     def execute(
         cls, hr: Tensor, lr: Tensor, degradation: tuple["Degradation", ...], folder: str, name: str
     ) -> io.NodeOutput:
-        from ..degrade.dataset.pairs import PairFolder
-        from ..degrade.dataset.record import Record
+        from ..degrade.dataset.pair_folder import PairFolder
         from ..degrade.degradation import Pair
 
         check_image(hr, socket="hr")
@@ -65,7 +64,7 @@ class SaveTrainingPairs(Node):
                 numbers = count(len(data.pairs) + 1)
                 for made, *pair in photos:
                     file = next(file for n in numbers if (file := f"{name}_{n:05d}.png") not in data.pairs)
-                    data.add(Record(file, source=name, degradation=made), Pair(*pair))
+                    data.add(file, Pair(*pair), name, degradation=made)
                 total = len(data.pairs)
         except (ValueError, RuntimeError, OSError) as error:
             raise RuntimeError(f"Save Training Pairs: {error}") from error

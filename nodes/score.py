@@ -91,7 +91,7 @@ class ScoreImage(Node):
     ) -> io.NodeOutput:
         from ..score.card import card
         from ..score.extras import Extras
-        from ..score.picture import from_picture
+        from ..score.pil_image import from_picture
         from ..score.scoring import json_safe, summary, table
 
         given = {"sr": sr, "gt": gt, "lr": lr}
@@ -173,7 +173,7 @@ class CompareSheet(Node):
     def execute(
         cls, images: io.Autogrow.Type, labels: str, crops: int, crop_size: int, find: str, title: str
     ) -> io.NodeOutput:
-        from ..score.picture import from_picture, to_picture
+        from ..score.pil_image import from_picture, to_picture
         from ..score.sheet import compare, level
 
         for socket, image in images.items():

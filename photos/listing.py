@@ -28,17 +28,17 @@ class Listing:
     Attributes:
         photos: files by their path below the place, with slashes, in order. This path identifies a photo in
             captions, manifests, reports and among the results.
-        passed: paths of the ignored files -> the reason.
+        reasons: paths of the ignored files -> the reason.
     """
 
     photos: dict[str, Path] = field(default_factory=dict)
-    passed: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def ignored(self) -> dict[str, str]:
         """Return the number and the names of the ignored files, by reason."""
         return {
-            f"passed over, {reason}": listed([name for name, why in self.passed.items() if why == reason])
-            for reason in sorted(set(self.passed.values()))
+            f"passed over, {reason}": listed([name for name, why in self.reasons.items() if why == reason])
+            for reason in sorted(set(self.reasons.values()))
         }
 
     def passed_over(self) -> list[str]:
@@ -67,33 +67,33 @@ def list_photos(where: Path, without: Path | None = None) -> Listing:
     """
     if not where.exists():
         raise FileNotFoundError(f"{printable(where)}: there is no such photo, folder or list.")
-    found = Listing()
+    listing = Listing()
     if where.is_dir():
         for path, reason in sorted(_walk(where, without.resolve() if without else None)):
             name = path.relative_to(where).as_posix()
             if reason:
-                found.passed[name] = reason
+                listing.reasons[name] = reason
             else:
-                found.photos[name] = path
+                listing.photos[name] = path
     elif where.suffix.lower() == ".txt":
-        _read_list(where, found)
+        _read_list(where, listing)
     else:
-        found.photos[where.name] = where
-    if not found.photos:
-        only = f", only {listed(list(found.passed))}" if found.passed else ""
+        listing.photos[where.name] = where
+    if not listing.photos:
+        only = f", only {listed(list(listing.reasons))}" if listing.reasons else ""
         raise FileNotFoundError(f"{printable(where)}: there are no photos in it{only}.")
-    return found
+    return listing
 
 
-def _read_list(where: Path, found: Listing) -> None:
+def _read_list(where: Path, listing: Listing) -> None:
     lines = read_text(where, errors="surrogateescape").splitlines()
     files = [Path(os.path.normpath(where.parent.resolve() / line.strip())) for line in lines if line.strip()]
     root = Path(os.path.commonpath([file.parent for file in files])) if files else where.parent
     for file in files:
         name = file.relative_to(root).as_posix()
-        if name in found.photos:
-            found.passed[name] = TWICE
-        found.photos[name] = file
+        if name in listing.photos:
+            listing.reasons[name] = TWICE
+        listing.photos[name] = file
 
 
 def _walk(folder: Path, without: Path | None) -> Iterator[tuple[Path, str]]:
@@ -162,7 +162,7 @@ def partners(names: Iterable[str], others: Iterable[str], ending: str = "") -> d
     """
     exact = {name: [name] for name in others}
     whole, bare = _index(exact, composed), _index(exact, _stem)
-    found = {}
+    partners_of = {}
     for name in names:
         made_from, stem = re.sub(r"(\.\d+)?\.png$", "", name), _stem(name)
         tries = (
@@ -170,15 +170,15 @@ def partners(names: Iterable[str], others: Iterable[str], ending: str = "") -> d
             *(exact.get(made_from), whole.get(composed(made_from))),
             *(bare.get(stem), bare.get(stem.removesuffix(ending))),
         )
-        found[name] = next((match for match in tries if match), [])
-    return found
+        partners_of[name] = next((match for match in tries if match), [])
+    return partners_of
 
 
 def _index(names: Iterable[str], key: Callable[[str], str]) -> Mapping[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    index: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(key(name), []).append(name)
-    return found
+        index.setdefault(key(name), []).append(name)
+    return index
 
 
 def _stem(name: str) -> str:

@@ -38,7 +38,7 @@ def is_srgb(icc: bytes) -> bool:
 
 
 def levels_to_srgb(levels: np.ndarray, icc: bytes) -> np.ndarray:
-    """Return the same as `to_srgb` for 16 bits: (H, W, 1 or 3) uint16 -> (H, W, 1 or 3) uint16.
+    """Return pixels of 16 bits in sRGB, as `to_srgb`: (H, W, 1 or 3) uint16 -> (H, W, 1 or 3) uint16.
 
     Profiles of curves and a matrix, as of cameras and raw converters, are computed in floats. Table profiles,
     as of printers, are applied to the upper 8 bits.

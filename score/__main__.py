@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for file in files.values():
             _check_writable(file)
         if "html" in files:
-            require_matplotlib()
+            require_matplotlib("--html")
         extras = Extras.complete(options.extra, with_gt=options.gt is not None).names
         scores = report(options.sr, options.gt, options.lr, tiles=tiles, extras=extras)
         text = json.dumps(json_safe(scores), indent=2, allow_nan=False) + "\n"

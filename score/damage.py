@@ -36,7 +36,7 @@ def noise(photo: Tensor) -> float:
 
 
 def grain(photo: Tensor) -> float:
-    """Return the same of the photo at a third of its size, for noise made coarse by blur or a codec.
+    """Return the noise of the photo at a third of its size, as blur and codecs leave it, in levels of 255.
 
     White noise gives the same value as `noise`; texture gives more.
     """

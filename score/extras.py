@@ -5,19 +5,21 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from . import perceptual
-from .measures import BYTES, stored, stored_pair
+from .measures import stored, stored_pair
+from .protocol import BYTES, MetricProtocol
 
 # Takes (B, 3, H, W) RGB in [0, 1]: the result and, if it needs one, the original.
 Network = Callable[..., Tensor]
 
 
-@dataclass(frozen=True)
-class Extra:
+@dataclass(frozen=True, kw_only=True)
+class Extra(MetricProtocol):
     """A metric whose network comes with another package.
 
     `complete` packages include the weights, and are measured wherever they are installed; the others download
@@ -27,15 +29,10 @@ class Extra:
     load: Callable[[], Network]
     package: str
     licence: str
-    reference: str  # "gt" or "nothing"
-    better: str  # "higher" or "lower"
-    source: str
     space: str = "RGB"
-    crop: int = 0
     dtype: str = BYTES.replace("float64", "float32")
     option: str = ""  # our optional dependency; named like the package if empty
     complete: bool = False
-    least_side: int = 1  # pixels
 
     @property
     def install(self) -> str:
@@ -53,20 +50,6 @@ def _st_lpips(net: str) -> Network:
     return lambda sr, gt: perceptual.in_tiles(network, sr, gt)
 
 
-def _st_lpips_extra(net: str, title: str, *, complete: bool) -> Extra:
-    return Extra(
-        lambda: _st_lpips(net),
-        package=perceptual.PACKAGE,
-        licence="BSD-2-Clause",
-        reference="gt",
-        better="lower",
-        source=f"arXiv 2207.13686; {title}, version 0.0; above {perceptual.TILE_PX} px a side in tiles",
-        option="perceptual",
-        complete=complete,
-        least_side=perceptual.LEAST_SIDE,
-    )
-
-
 def _lpips() -> Network:
     import lpips
 
@@ -74,36 +57,68 @@ def _lpips() -> Network:
     return lambda sr, gt: network(2 * sr - 1, 2 * gt - 1)
 
 
-def _pyiqa(name: str, source: str) -> Extra:
-    def load() -> Network:
-        import pyiqa  # pyright: ignore[reportMissingImports]
+def _pyiqa(name: str) -> Network:
+    import pyiqa  # pyright: ignore[reportMissingImports]
 
-        return pyiqa.create_metric(name, device="cpu")
+    return pyiqa.create_metric(name, device="cpu")
 
-    return Extra(
-        load,
-        package="pyiqa",
-        licence="PolyForm Noncommercial 1.0.0",
-        reference="nothing",
-        better="higher",
-        source=source,
-    )
 
+_ST_LPIPS = partial(
+    Extra,
+    package=perceptual.PACKAGE,
+    option="perceptual",
+    licence="BSD-2-Clause",
+    reference="gt",
+    better="lower",
+    least_side=perceptual.LEAST_SIDE,
+)
+_ST_LPIPS_SOURCE = f"version 0.0; above {perceptual.TILE_PX} px a side in tiles"
+_PYIQA = partial(
+    Extra, package="pyiqa", licence="PolyForm Noncommercial 1.0.0", reference="nothing", better="higher"
+)
 
 EXTRAS = {
-    "st_lpips": _st_lpips_extra("alex", "AlexNet", complete=True),
-    "st_lpips_vgg": _st_lpips_extra("vgg", "VGG-16", complete=False),
+    "st_lpips": _ST_LPIPS(
+        load=partial(_st_lpips, "alex"),
+        title="ST-LPIPS",
+        meaning="Difference by a network (AlexNet), tolerant to small shifts; 0 is equal.",
+        source=f"arXiv 2207.13686; AlexNet, {_ST_LPIPS_SOURCE}",
+        complete=True,
+    ),
+    "st_lpips_vgg": _ST_LPIPS(
+        load=partial(_st_lpips, "vgg"),
+        title="ST-LPIPS (VGG)",
+        meaning="The same by a larger network (VGG-16); 0 is equal.",
+        source=f"arXiv 2207.13686; VGG-16, {_ST_LPIPS_SOURCE}",
+    ),
     "lpips": Extra(
-        _lpips,
+        load=_lpips,
+        title="LPIPS",
+        meaning="Difference by a network (AlexNet); 0 is equal.",
         package="lpips",
         licence="BSD-2-Clause",
         reference="gt",
         better="lower",
         source="arXiv 1801.03924; AlexNet, version 0.1",
     ),
-    "musiq": _pyiqa("musiq", "arXiv 2108.05997; trained on KonIQ-10k"),
-    "maniqa": _pyiqa("maniqa", "arXiv 2204.08958; trained on KonIQ-10k"),
-    "clipiqa": _pyiqa("clipiqa", "arXiv 2207.12396; CLIP RN50"),
+    "musiq": _PYIQA(
+        load=partial(_pyiqa, "musiq"),
+        title="MUSIQ",
+        meaning="Human rating predicted by a network, of about 100.",
+        source="arXiv 2108.05997; trained on KonIQ-10k",
+    ),
+    "maniqa": _PYIQA(
+        load=partial(_pyiqa, "maniqa"),
+        title="MANIQA",
+        meaning="Human rating predicted by a network, of about 1.",
+        source="arXiv 2204.08958; trained on KonIQ-10k",
+    ),
+    "clipiqa": _PYIQA(
+        load=partial(_pyiqa, "clipiqa"),
+        title="CLIP-IQA",
+        meaning="Similarity to a good rather than a bad photo for CLIP; up to 1.",
+        source="arXiv 2207.12396; CLIP RN50",
+    ),
 }
 
 

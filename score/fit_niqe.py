@@ -19,7 +19,7 @@ from ..files import replace_file
 from ..photos.reader import open_photo
 from .measures import rounded_luma
 from .niqe import SHIPPED, Pristine, patch_features
-from .picture import from_picture
+from .pil_image import from_picture
 
 VERSION = 1
 SHRINK = 2  # times: undoes the blur of lens, sensor and demosaicing, and most of JPEG

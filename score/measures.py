@@ -15,15 +15,14 @@ from torch import Tensor
 
 from ..color import lab, luma
 from ..image import same_aspect
-from .blur import blur, gaussian
 from .ciede2000 import ciede2000
 from .damage import LEAST_PX, grey_levels, grid_steps
+from .gaussian import blur, gaussian
 from .niqe import PATCH_PX, shipped, unnaturalness
 from .seams import Borders, seam_score
 from .weave import LEAST_PX as GRID_LEAST_SIDE
 from .weave import weave
 
-BYTES = "uint8 images, float64 arithmetic"
 BORDER = 4  # pixels, as in the challenge
 LEAST_SIDE = 16  # pixels: below, windows and borders leave too little to measure
 # Of the five scales of MS-SSIM, finest first (Wang 2003, section 3.2).
@@ -145,7 +144,7 @@ def blockiness(sr: Tensor) -> Tensor:
 
 
 def lr_blockiness(sr: Tensor, lr: Tensor) -> Tensor:
-    """Return the same for what remains of the small photo's own blocks: 1 if nothing does.
+    """Return the blockiness that remains of the small photo's own blocks: 1 if nothing does.
 
     Steps are those between means of scale x scale px of the result, on the grid of 8 * scale px where the
     small photo has its blocks. NaN if the scale is not an integer or a side of the small photo is shorter
@@ -164,8 +163,11 @@ def grid(sr: Tensor) -> Tensor:
     return weave(_luma(_large_enough(stored(sr), GRID_LEAST_SIDE)))
 
 
-def niqe(sr: Tensor) -> Tensor:
-    """Return NIQE with our own parameters; NaN if fewer than two patches have texture."""
+def own_niqe(sr: Tensor) -> Tensor:
+    """Return NIQE with parameters of our own; NaN if fewer than two patches have texture.
+
+    Values compare with no other NIQE.
+    """
     return unnaturalness(rounded_luma(_large_enough(sr, NIQE_LEAST_SIDE)), shipped())
 
 

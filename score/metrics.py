@@ -10,50 +10,56 @@ from torch import Tensor
 
 from . import measures
 from .extras import EXTRAS
+from .protocol import MetricProtocol
 from .seams import Borders
 
 CHALLENGE_SOURCE = "score_release.py of the NTIRE 2025 short-form UGC challenge"
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One column of a report, and the protocol of its figures."""
+@dataclass(frozen=True, kw_only=True)
+class Metric(MetricProtocol):
+    """One column of a report.
 
-    measure: Callable[..., Tensor]  # of the result and, unless that is "nothing", its reference
-    reference: str  # "gt", "lr", "borders" or "nothing": compared with, or measured at
-    better: str  # "higher", "lower" or "near 1"
-    space: str
-    source: str
-    shows: tuple[str, ...]  # kinds of damage that it sorts by their amount
-    crop: int = 0  # pixels left out at every border
-    symmetric: bool = False  # whether swapping result and reference changes nothing
-    least_side: int = 1  # pixels; smaller results have no such score
-    dtype: str = measures.BYTES
+    Attributes:
+        measure: the function, of the result and, unless that is "nothing", its reference.
+        shows: kinds of damage that it sorts by their amount.
+        symmetric: whether swapping result and reference changes nothing.
+    """
+
+    measure: Callable[..., Tensor]
+    shows: tuple[str, ...]
+    symmetric: bool = False
 
 
 METRICS = {
     "psnr_y": Metric(
-        measures.psnr_y,
+        measure=measures.psnr_y,
+        title="PSNR-Y",
+        unit="dB",
+        meaning="Error of the luma of each pixel.",
         reference="gt",
         better="higher",
-        space="BT.601 studio luma, not rounded",
         crop=measures.BORDER,
         source=CHALLENGE_SOURCE,
         symmetric=True,
         shows=("blur", "noise", "jpeg", "invention"),
     ),
     "ssim_y": Metric(
-        measures.ssim_y,
+        measure=measures.ssim_y,
+        title="SSIM-Y",
+        meaning="Similarity of local contrast and structure; 1 is equal.",
         reference="gt",
         better="higher",
-        space="BT.601 studio luma, not rounded",
         crop=measures.BORDER,
         source=CHALLENGE_SOURCE,
         symmetric=True,
         shows=("blur", "noise", "jpeg", "invention"),
     ),
     "psnr_rgb": Metric(
-        measures.psnr_rgb,
+        measure=measures.psnr_rgb,
+        title="PSNR",
+        unit="dB",
+        meaning="Error of each pixel, colour included.",
         reference="gt",
         better="higher",
         space="RGB",
@@ -62,10 +68,11 @@ METRICS = {
         shows=("blur", "noise", "jpeg", "cast", "invention"),
     ),
     "ms_ssim_y": Metric(
-        measures.ms_ssim_y,
+        measure=measures.ms_ssim_y,
+        title="MS-SSIM-Y",
+        meaning="SSIM at five scales together; 1 is equal.",
         reference="gt",
         better="higher",
-        space="BT.601 studio luma, not rounded",
         crop=measures.BORDER,
         source="Wang, Simoncelli, Bovik 2003; edges as in pytorch-msssim",
         symmetric=True,
@@ -73,7 +80,9 @@ METRICS = {
         least_side=measures.MS_SSIM_LEAST_SIDE,
     ),
     "gmsd": Metric(
-        measures.gmsd,
+        measure=measures.gmsd,
+        title="GMSD",
+        meaning="Unevenness of lost and invented edges; 0 is equal.",
         reference="gt",
         better="lower",
         space="BT.601 full-range grey",
@@ -82,15 +91,18 @@ METRICS = {
         shows=("blur", "noise", "jpeg", "invention"),
     ),
     "hf_ratio": Metric(
-        measures.hf_ratio,
+        measure=measures.hf_ratio,
+        title="Finest detail",
+        meaning="Amount over the original's: below 1 is soft, above 1 harsh or noisy.",
         reference="gt",
         better="near 1",
-        space="BT.601 studio luma, not rounded",
-        source="own",
         shows=("blur", "noise"),
     ),
     "color_difference": Metric(
-        measures.color_difference,
+        measure=measures.color_difference,
+        title="Colour shift",
+        unit="ΔE",
+        meaning="Difference of colours without detail; 0 is equal.",
         reference="gt",
         better="lower",
         space="CIE L*a*b* (D65) of sRGB blurred by sigma 5 px",
@@ -99,50 +111,57 @@ METRICS = {
         shows=("cast",),
     ),
     "lr_consistency": Metric(
-        measures.lr_consistency,
+        measure=measures.lr_consistency,
+        title="Faithfulness",
+        unit="dB",
+        meaning="Error of the result, shrunk again, against the small photo.",
         reference="lr",
         better="higher",
         space="BT.601 studio luma, averaged down after rounding",
-        source="own",
         shows=("cast", "invention"),
     ),
     "seams": Metric(
-        measures.seams,
+        measure=measures.seams,
+        title="Seams",
+        meaning="Steps along the borders of tiles over those beside them; 1 is none.",
         reference="borders",
         better="near 1",
         space="RGB",
-        source="own",
         shows=("seam",),
     ),
     "blockiness": Metric(
-        measures.blockiness,
+        measure=measures.blockiness,
+        title="Blocks",
+        meaning="Steps on the grid of JPEG blocks over those beside it; 1 is none.",
         reference="nothing",
         better="lower",
         space="BT.601 full-range grey",
-        source="own",
         shows=("jpeg",),
         least_side=measures.BLOCKS_LEAST_SIDE,
     ),
     "lr_blockiness": Metric(
-        measures.lr_blockiness,
+        measure=measures.lr_blockiness,
+        title="Old blocks",
+        meaning="Remains of the small photo's own JPEG blocks; 1 is none.",
         reference="lr",
         better="near 1",
         space="BT.601 full-range grey, averaged down after rounding",
-        source="own",
         shows=("lr_blocks",),
         least_side=measures.BLOCKS_LEAST_SIDE,
     ),
     "grid": Metric(
-        measures.grid,
+        measure=measures.grid,
+        title="Weave",
+        meaning="Energy of patterns of 4 and 2 px over that beside them; near 1 is none.",
         reference="nothing",
         better="near 1",
-        space="BT.601 studio luma, not rounded",
-        source="own",
         shows=("weave",),
         least_side=measures.GRID_LEAST_SIDE,
     ),
-    "niqe": Metric(
-        measures.niqe,
+    "own_niqe": Metric(
+        measure=measures.own_niqe,
+        title="NIQE, own parameters",
+        meaning="Distance of local statistics from those of clean photos.",
         reference="nothing",
         better="lower",
         space="BT.601 studio luma, rounded",
@@ -173,7 +192,8 @@ def evaluate(
 
     Returns:
         {metric: value}; the PSNR of equal images is infinite. Metrics without a value for one of the images
-        are left out: those that need larger images, NIQE of flat images, old blocks at a fractional scale.
+        are left out: those that need larger images, `own_niqe` of flat images, and `lr_blockiness` at a
+        fractional scale.
 
     Raises:
         ValueError: if the images are too small to measure, or don't belong together.

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .blur import gaussian
+from .gaussian import gaussian
 
 PATCH_PX = 96
 SHIPPED = Path(__file__).with_name("niqe.safetensors")

@@ -14,40 +14,18 @@ from PIL import Image
 from ..files import printable
 from ..photos.listing import list_photos
 from .card import GROUPS
-from .metrics import badness
-from .picture import to_picture
+from .extras import EXTRAS
+from .metrics import METRICS, badness
+from .pil_image import to_picture
 from .plots import distribution, scatter
 from .scoring import AGAINST, left_out, load, matched
 from .sheet import cut, interest, places
 
 WORST = 6  # pictures that are shown
 CROP_PX, WHOLE_PX = 128, 256
-FIDELITY, PERCEPTION = "psnr_y", "niqe"  # axes of the scatter plot
+FIDELITY, PERCEPTION = "psnr_y", "own_niqe"  # axes of the scatter plot
 ROLES = {"sr": "result", "gt": "original", "lr": "small photo"}
 BETTER = {"higher": "↑ higher is better", "lower": "↓ lower is better", "near 1": "near 1 is best"}
-
-# Metric -> label, unit, explanation.
-WORDS = {
-    "psnr_y": ("PSNR-Y", "dB", "Error of the luma of each pixel."),
-    "ssim_y": ("SSIM-Y", "", "Similarity of local contrast and structure; 1 is equal."),
-    "psnr_rgb": ("PSNR", "dB", "Error of each pixel, colour included."),
-    "ms_ssim_y": ("MS-SSIM-Y", "", "SSIM at five scales together; 1 is equal."),
-    "gmsd": ("GMSD", "", "Unevenness of lost and invented edges; 0 is equal."),
-    "hf_ratio": ("Finest detail", "", "Amount over the original's: below 1 is soft, above 1 harsh or noisy."),
-    "color_difference": ("Colour shift", "ΔE", "Difference of colours without detail; 0 is equal."),
-    "lr_consistency": ("Faithfulness", "dB", "Error of the result, shrunk again, against the small photo."),
-    "lr_blockiness": ("Old blocks", "", "Remains of the small photo's own JPEG blocks; 1 is none."),
-    "seams": ("Seams", "", "Steps along the borders of tiles over those beside them; 1 is none."),
-    "blockiness": ("Blocks", "", "Steps on the grid of JPEG blocks over those beside it; 1 is none."),
-    "grid": ("Weave", "", "Energy of patterns of 4 and 2 px over that beside them; near 1 is none."),
-    "niqe": ("NIQE (own)", "", "Distance of local statistics from those of clean photos; own parameters."),
-    "st_lpips": ("ST-LPIPS", "", "Difference by a network (AlexNet), tolerant to small shifts; 0 is equal."),
-    "st_lpips_vgg": ("ST-LPIPS (VGG)", "", "The same by a larger network (VGG-16); 0 is equal."),
-    "lpips": ("LPIPS", "", "Difference by a network (AlexNet); 0 is equal."),
-    "musiq": ("MUSIQ", "", "Human rating predicted by a network, of about 100."),
-    "maniqa": ("MANIQA", "", "Human rating predicted by a network, of about 1."),
-    "clipiqa": ("CLIP-IQA", "", "Similarity to a good rather than a bad photo for CLIP; up to 1."),
-}
 
 
 def page(scores: dict[str, Any], sr: Path, gt: Path | None = None, lr: Path | None = None) -> str:
@@ -60,7 +38,6 @@ def page(scores: dict[str, Any], sr: Path, gt: Path | None = None, lr: Path | No
         lr: the small photo or photos, if given.
 
     Raises:
-        RuntimeError: if matplotlib is missing.
         ValueError: if a picture has become unreadable.
     """
     from jinja2 import Environment, StrictUndefined
@@ -84,7 +61,7 @@ def page(scores: dict[str, Any], sr: Path, gt: Path | None = None, lr: Path | No
             {"number": index + 1, "name": scores["images"][index]["name"], **_look(*pairs[index])}
             for index in ranking[:WORST]
         ],
-        words=WORDS,
+        known=METRICS | EXTRAS,
         against=AGAINST,
         left_out=left_out(scores),
     )
@@ -104,15 +81,14 @@ def _groups(scores: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
     groups: dict[str, list[dict[str, str]]] = {}
     for name, value in scores["mean"].items():
         how = scores["protocol"][name]
-        label, unit, tells = WORDS[name]
-        reference = how["reference"]
+        known, reference = (METRICS | EXTRAS)[name], how["reference"]
         card = {
-            "label": label,
+            "label": known.title,
             "value": _short(value),
-            "unit": unit,
+            "unit": known.unit,
             "interval": " to ".join(map(_short, scores["interval"].get(name, ()))),
             "better": BETTER[how["better"]],
-            "tells": tells,
+            "tells": known.meaning,
         }
         groups.setdefault(next(title for title, kinds in GROUPS.items() if reference in kinds), []).append(
             card
@@ -135,7 +111,7 @@ def _trade_off(scores: dict[str, Any]) -> str:
         return ""
     x, y = ([row[name] for row in scores["images"]] for name in axes)
     down = [scores["protocol"][name]["better"] == "lower" for name in axes]
-    labels = [" ".join(WORDS[name][:2]).strip() for name in axes]
+    labels = [f"{METRICS[name].title} {METRICS[name].unit}".strip() for name in axes]
     return scatter(x, y, labels=(labels[0], labels[1]), down=(down[0], down[1]))
 
 

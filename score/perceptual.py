@@ -75,12 +75,11 @@ class STLPIPS(nn.Module):
     which ends with one of the compared feature maps.
     """
 
-    def __init__(self, net: str = "alex", path: Path | None = None) -> None:
-        """Read the weights.
+    def __init__(self, net: str = "alex") -> None:
+        """Read the weights of the installed package.
 
         Args:
             net: "alex" (AlexNet, 2.5 M parameters) or "vgg" (VGG-16, 14.7 M).
-            path: the file of the package; None takes it from the installed package.
 
         Raises:
             ValueError: for another net, or a file that isn't as published.
@@ -92,7 +91,7 @@ class STLPIPS(nn.Module):
         with torch.device("meta"):
             self.stages = nn.ModuleDict(_alexnet() if net == "alex" else _vgg16())
             self.weights = nn.ParameterList(torch.empty(width) for width in _WIDTHS[net])
-        _fill(self, net, path)
+        _fill(self, net)
         self.eval().requires_grad_(False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -170,14 +169,14 @@ def in_tiles(network: STLPIPS, a: Tensor, b: Tensor) -> Tensor:
     return total
 
 
-def _fill(module: nn.Module, net: str, path: Path | None) -> None:
+def _fill(module: nn.Module, net: str) -> None:
     """Load every parameter from the file.
 
     Raises:
         FileNotFoundError: if there is none.
         ValueError: if its checksum differs.
     """
-    expected, path = _FILES[net], installed(net) if path is None else path
+    expected, path = _FILES[net], installed(net)
     if path is None or not path.is_file():
         raise FileNotFoundError(f"ST-LPIPS needs its trained weights. Install them with  {INSTALL}")
     content = path.read_bytes()

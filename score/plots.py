@@ -29,15 +29,15 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def require_matplotlib() -> None:
-    """Check that matplotlib is installed, before the work begins.
+def require_matplotlib(option: str) -> None:
+    """Check that matplotlib, which an option of a command needs, is installed.
 
     Raises:
         RuntimeError: if it is missing.
     """
     if find_spec("matplotlib") is None:
         raise RuntimeError(
-            '--html needs matplotlib. Install it with  pip install "ugc-super-resolution[plots]"'
+            f'{option} needs matplotlib. Install it with  pip install "ugc-super-resolution[plots]"'
         )
 
 
@@ -49,9 +49,6 @@ def distribution(name: str, values: Sequence[float], mean: float, interval: Sequ
         values: at least two.
         mean: drawn as a line.
         interval: (low, high).
-
-    Raises:
-        RuntimeError: if matplotlib is missing.
     """
 
     def draw(axes: Axes) -> None:
@@ -75,9 +72,6 @@ def scatter(x: Sequence[float], y: Sequence[float], labels: tuple[str, str], dow
         y: as many finite values.
         labels: labels of both axes.
         down: for each axis, whether lower is better, which inverts the axis.
-
-    Raises:
-        RuntimeError: if matplotlib is missing.
     """
 
     def draw(axes: Axes) -> None:
@@ -94,12 +88,7 @@ def scatter(x: Sequence[float], y: Sequence[float], labels: tuple[str, str], dow
 
 
 def _svg(name: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
-    """Return the plot that `draw` draws; the bytes are reproducible, and ids differ between names.
-
-    Raises:
-        RuntimeError: if matplotlib is missing.
-    """
-    require_matplotlib()
+    """Return the plot that `draw` draws; the bytes are reproducible, and ids differ between names."""
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from ..console import columns
 from ..files import printable
 from ..image import from_levels
 from ..photos import listing
@@ -59,12 +59,12 @@ def report(
         raise ValueError(f"{', '.join(needy)} compares with the original; give it, or leave it out.")
     networks = Extras(extras)
     places = {"sr": sr, "gt": gt, "lr": lr}
-    found = {role: list_photos(place) for role, place in places.items() if place is not None}
+    listings = {role: list_photos(place) for role, place in places.items() if place is not None}
     if tiles:
         width, height = max((size for file in pairs if (size := _size(file))), key=max, default=(0, 0))
         tile_borders(height, width, *tiles)  # raises if even the largest is one tile
     images, failed = [], {}
-    names = {file: printable(name) for name, file in found["sr"].photos.items()}
+    names = {file: printable(name) for name, file in listings["sr"].photos.items()}
     for result, files in tqdm(pairs.items(), unit=" photos", disable=None if len(pairs) > 1 else True):
         name = names[result]
         try:
@@ -74,16 +74,17 @@ def report(
             failed[name] = f"'{name}'{against}: {error}"
     if not images:
         raise ValueError("\n".join(failed.values()))
-    return {**summary(images), "failed": failed, **_unused(found, pairs)}
+    return {**summary(images), "failed": failed, **_unused(listings, pairs)}
 
 
-def _unused(found: dict[str, Listing], pairs: dict[Path, dict[str, Path]]) -> dict[str, list[str]]:
+def _unused(listings: dict[str, Listing], pairs: dict[Path, dict[str, Path]]) -> dict[str, list[str]]:
     """Return the names of originals without a result, and lines about other files that were not used."""
     used = {file for files in pairs.values() for file in files.values()}
     unused = {
-        role: [name for name, file in side.photos.items() if file not in used] for role, side in found.items()
+        role: [name for name, file in side.photos.items() if file not in used]
+        for role, side in listings.items()
     }
-    lines = [f"{role}: {line}" for role, side in found.items() for line in side.passed_over()]
+    lines = [f"{role}: {line}" for role, side in listings.items() for line in side.passed_over()]
     lines += [f"lr: without a result: {listed(unused['lr'])}"] if unused.get("lr") else []
     return {"unscored": [printable(name) for name in unused.get("gt", ())], "passed_over": lines}
 
@@ -121,7 +122,7 @@ def summary(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "interval": {name: found for name, found in intervals.items() if found},
         "no_mean": [name for name, column in values.items() if 0 < len(column) < len(images)],
         "challenge": {"score": score if len(missing) < len(CHALLENGE) else None, "missing": list(missing)},
-        "protocol": {name: _protocol(known[name]) for name, column in values.items() if column},
+        "protocol": {name: known[name].data() for name, column in values.items() if column},
     }
 
 
@@ -150,7 +151,7 @@ def table(scores: dict[str, Any]) -> str:
     for name, how in protocol.items():
         low_high = " to ".join(map(_figure, scores["interval"].get(name, ()))) or "-"
         figures.append((name, _figure(mean.get(name)), low_high, how["better"], AGAINST[how["reference"]]))
-    text = (_columns(rows) + "\n" if len(images) > 1 else "") + _columns(figures)
+    text = (columns(rows) + "\n" if len(images) > 1 else "") + columns(figures)
     challenge = scores["challenge"]
     if challenge["score"] is not None:
         without = ", ".join(challenge["missing"])
@@ -208,19 +209,19 @@ def partners(results: Path, references: Path) -> dict[Path, Path]:
     if results.is_file() and references.is_file():
         return {results: references}
     left, right = list_photos(results).photos, list_photos(references).photos
-    found = listing.partners(left, right)
-    if not any(found.values()):
+    candidates = listing.partners(left, right)
+    if not any(candidates.values()):
         raise ValueError(
             f"No picture of '{results}' is named like one of '{references}'; expected pairs of the same name."
         )
-    for name, matches in found.items():
+    for name, matches in candidates.items():
         if len(matches) != 1:
             several = f": {', '.join(map(printable, matches))}" if matches else ""
             raise ValueError(
                 f"'{printable(name)}' has {len(matches)} partners of that name in '{references}'{several}; "
                 "expected one."
             )
-    return {left[name]: right[match] for name, (match,) in found.items()}
+    return {left[name]: right[match] for name, (match,) in candidates.items()}
 
 
 def matched(sr: Path, gt: Path | None = None, lr: Path | None = None) -> dict[Path, dict[str, Path]]:
@@ -230,9 +231,9 @@ def matched(sr: Path, gt: Path | None = None, lr: Path | None = None) -> dict[Pa
         ValueError: if a result has no partner, or an original has another size.
         FileNotFoundError: if a path does not exist.
     """
-    found = {role: partners(sr, path) for role, path in (("gt", gt), ("lr", lr)) if path is not None}
+    partner_of = {role: partners(sr, path) for role, path in (("gt", gt), ("lr", lr)) if path is not None}
     results = list_photos(sr).photos.values()
-    pairs = {result: {role: files[result] for role, files in found.items()} for result in results}
+    pairs = {result: {role: files[result] for role, files in partner_of.items()} for result in results}
     for result, files in pairs.items():
         for role, file in files.items():
             # As stored: which side is up, `evaluate` sees.
@@ -260,17 +261,5 @@ def _borders(sr: Tensor, tiles: tuple[int, int] | None) -> tuple[Borders, ...] |
     return None
 
 
-def _protocol(metric: Any) -> dict[str, Any]:
-    return {name: value for name, value in asdict(metric).items() if not callable(value)}
-
-
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "".join(
-        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]) + "\n"
-        for cells in rows
-    )

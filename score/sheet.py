@@ -12,7 +12,7 @@ from torch import Tensor
 from ..color import luma
 from ..fonts import font_for, shortened
 from ..image import same_aspect
-from .picture import from_picture
+from .pil_image import from_picture
 
 Panel = tuple[str, Image.Image]  # label, picture
 Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the sides
@@ -96,8 +96,8 @@ def _draw_column(
     draw = ImageDraw.Draw(sheet)
     font = font_for(label, FONT_PX)
     size = f"{picture.width}x{picture.height}"
-    room = PANEL_PX - GAP_PX - font.getlength(size)
-    draw.text((left, top + GAP_PX), shortened(label, font, room), fill=INK, font=font)
+    space = PANEL_PX - GAP_PX - font.getlength(size)
+    draw.text((left, top + GAP_PX), shortened(label, font, space), fill=INK, font=font)
     draw.text((left + PANEL_PX, top + GAP_PX), size, fill=FAINT, font=font_for(size, FONT_PX), anchor="ra")
     top += LABEL_PX + GAP_PX
     middle = left + (PANEL_PX - shown[0]) // 2

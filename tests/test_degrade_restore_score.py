@@ -9,7 +9,7 @@ from PIL import Image
 
 from ugc_sr.restore.server import CHECKOUT
 from ugc_sr.score.metrics import evaluate
-from ugc_sr.score.picture import from_picture
+from ugc_sr.score.pil_image import from_picture
 
 pytestmark = pytest.mark.comfy
 

@@ -58,7 +58,7 @@ WINDOWS = ("utf-8-sig", "utf-16")
 
 @pytest.mark.parametrize("coding", WINDOWS)
 def test_recipes_and_workflows_are_read_as_windows_writes_them(tmp_path, coding):
-    from ugc_sr.degrade.command import find_recipe
+    from ugc_sr.degrade.pairs_command import find_recipe
     from ugc_sr.degrade.recipes import RECIPES
     from ugc_sr.restore.workflow import SHIPPED, read_graph
 

@@ -21,7 +21,7 @@ LAYERS = {
     "sample": ({"image"}, {"torch"}),
     "degrade": (
         {"score", "photos", "fonts", "color", "image", "files", "console", "processes"},
-        {"torch", "PIL", "av", "kornia", "numpy", "tqdm"},
+        {"torch", "PIL", "av", "kornia", "numpy", "scipy", "tqdm"},
     ),
     "score": (
         {"sample", "photos", "fonts", "color", "image", "files", "console"},
@@ -78,7 +78,7 @@ OWNERS = {
     "models/segmenter.py": {"sam2"},
     "models/twins.py": {"diffusers"},
     "degrade/dataset/ray_engine.py": {"ray"},
-    "degrade/compare.py": {"matplotlib"},
+    "degrade/compare_command.py": {"matplotlib"},
     "train/distributed.py": {"accelerate"},
     "train/curves.py": {"matplotlib"},
     "train/base.py": {"transformers"},

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ugc_sr.degrade.dataset.photo import load_photo
+from ugc_sr.degrade.dataset.whole_photo import load_photo
 from ugc_sr.degrade.degradation import Degradation, apply
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.restore.server import CHECKOUT
@@ -51,7 +51,7 @@ def test_each_run_adds_a_pair_that_its_manifest_replays(client, graph, host_serv
         for side in ("hr", "lr"):
             content = (place / side / line["name"]).read_bytes()
             assert hashlib.sha256(content).hexdigest() == line[f"{side}_sha256"]
-        pair = apply(Degradation.from_data(line["degradation"]), load_photo(photo))
+        pair = apply(Degradation.from_json(json.dumps(line["degradation"])), load_photo(photo))
         for side in ("hr", "lr"):
             assert torch.equal(getattr(pair, side), load_photo(place / side / line["name"]))
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from ugc_sr.restore.api import Client
 from ugc_sr.restore.server import CHECKOUT, find_host, running_host
-from ugc_sr.score.picture import from_picture
+from ugc_sr.score.pil_image import from_picture
 
 pytestmark = pytest.mark.comfy
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..image import resize
 from ..score.metrics import evaluate
-from ..score.picture import to_picture
+from ..score.pil_image import to_picture
 from ..score.sheet import compare, stacked
 from .config import Config
 from .data import Loader, Part

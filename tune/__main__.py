@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--objective",
         default="challenge",
         metavar="SUM",
-        help='challenge, perceptual, or "psnr_y=1 niqe=-0.5"',
+        help='challenge, perceptual, or "psnr_y=1 own_niqe=-0.5"',
     )
     add("--trials", type=int, default=40, metavar="N", help="in all, the workflow's own values first; 40")
     add("--search", nargs="+", default=[], metavar="NAME", help="parameters; all that the workflow has")
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--check-gt", type=Path, metavar="DIR", help="their originals")
     add("--extra", nargs="+", default=[], choices=tuple(EXTRAS), metavar="NAME", help=", ".join(EXTRAS))
     add("--fidelity", default="psnr_y", metavar="METRIC", help="one axis of the curve; psnr_y")
-    add("--perception", default="niqe", metavar="METRIC", help="the other; niqe")
+    add("--perception", default="own_niqe", metavar="METRIC", help="the other; own_niqe")
     add(
         "--server",
         metavar="URL",

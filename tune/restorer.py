@@ -21,7 +21,7 @@ from ..restore.photo import read
 from ..sample.presets import Graph, Values, apply
 from ..score.extras import Extras
 from ..score.metrics import evaluate
-from ..score.picture import from_picture
+from ..score.pil_image import from_picture
 from ..score.scoring import load, partners
 
 IN_FLIGHT = 2  # the host restores one photo while another is scored

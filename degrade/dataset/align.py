@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, pad
 
 from ...color import luma
-from ...score.blur import gaussian
+from ...score.gaussian import gaussian
 
 MEASURED_PX = 512  # side of the central square that is compared
 BLUR_SIGMA = 1.0  # LR pixels: removes noise and blocks, which the photos don't share

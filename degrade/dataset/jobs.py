@@ -20,8 +20,8 @@ from ...photos.reader import Photo, open_photo
 from ..degradation import Pair, apply
 from ..recipe import Recipe
 from .join import load_joined
-from .photo import check_whole
-from .record import Record, write_pair
+from .pair_folder import write_pair
+from .whole_photo import check_whole
 
 SAMPLES_PER_JOB = 16  # of one photo, which is opened once per job
 
@@ -147,8 +147,8 @@ def work(plan: PairPlan, job: Job, stopped: Stopped = lambda: False) -> Outcome:
         if stopped():
             return Outcome(tuple(lines), tuple(problems), note=note, stopped=True)
         try:
-            record, pair = _make(plan, job, photo, name, seed) if photo else _join(plan, job, name)
-            lines.append(write_pair(plan.folder, record, pair))
+            pair, how = _make(plan, photo, seed) if photo else _join(plan, job)
+            lines.append(write_pair(plan.folder, name, pair, job.source, **how))
         except PhotoError as error:
             problems.append(f"{printable(str(error.file))}: {error.why}")
         except ValueError as error:
@@ -179,7 +179,8 @@ def _open(plan: PairPlan, job: Job) -> Photo:
     return photo
 
 
-def _make(plan: PairPlan, job: Job, photo: Photo, name: str, seed: int) -> tuple[Record, Pair]:
+def _make(plan: PairPlan, photo: Photo, seed: int) -> tuple[Pair, dict[str, Any]]:
+    """Return a pair, and its crop and degradation."""
     degradation = plan.recipe.draw(seed, plan.scale)
     box = None
     if plan.crop:
@@ -188,9 +189,9 @@ def _make(plan: PairPlan, job: Job, photo: Photo, name: str, seed: int) -> tuple
         box = (top, left, plan.crop, plan.crop)
     with torch.inference_mode():
         pair = apply(degradation, from_levels(photo.rgb(box)).to(plan.device))
-    return Record(name, job.source, crop=box, degradation=degradation), pair
+    return pair, {"crop": box, "degradation": degradation}
 
 
-def _join(plan: PairPlan, job: Job, name: str) -> tuple[Record, Pair]:
+def _join(plan: PairPlan, job: Job) -> tuple[Pair, dict[str, Any]]:
     pair = load_joined(Path(job.photo), Path(job.damaged or ""), plan.scale)
-    return Record(name, job.source, origin="joined"), pair
+    return pair, {"origin": "joined"}

@@ -9,7 +9,7 @@ from ...photos.formats import PhotoError
 from ...photos.listing import list_photos, partners
 from ..degradation import Pair
 from .align import measure_offset
-from .photo import load_photo
+from .whole_photo import load_photo
 
 HR_FOLDERS = ("hr", "gt", "hq")
 LR_FOLDERS = ("lr", "lq")
@@ -87,23 +87,23 @@ def load_joined(hr_path: Path, lr_path: Path, scale: int) -> Pair:
         raise PhotoError(
             names, f"{hr.shape[3]}x{hr.shape[2]} px and {width}x{height} px don't differ by {scale}."
         )
-    found = measure_offset(hr, lr)
-    if found and found.likeness < LEAST_LIKENESS:
-        raise PhotoError(names, f"don't show the same (correlation {found.likeness:.2f}).")
-    if found and max(abs(found.down), abs(found.right)) - found.error > FARTHEST_PX:
+    offset = measure_offset(hr, lr)
+    if offset and offset.likeness < LEAST_LIKENESS:
+        raise PhotoError(names, f"don't show the same (correlation {offset.likeness:.2f}).")
+    if offset and max(abs(offset.down), abs(offset.right)) - offset.error > FARTHEST_PX:
         raise PhotoError(
             names,
-            f"are not aligned; the damaged photo is off by {found.right:+.2f} px to the "
-            f"right and {found.down:+.2f} px down, {FARTHEST_PX} px are allowed.",
+            f"are not aligned; the damaged photo is off by {offset.right:+.2f} px to the "
+            f"right and {offset.down:+.2f} px down, {FARTHEST_PX} px are allowed.",
         )
     return Pair(hr, lr)
 
 
 def _sub_folder(folder: Path, names: tuple[str, ...]) -> Path:
-    found: Mapping[str, Path] = (
+    folders: Mapping[str, Path] = (
         {path.name.lower(): path for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else {}
     )
     for name in names:
-        if name in found:
-            return found[name]
+        if name in folders:
+            return folders[name]
     raise FileNotFoundError(f"{folder}: expected a folder {' or '.join(names)} in it.")

@@ -1,27 +1,22 @@
 """The table of all effects, by the name that recipes use."""
 
-from collections.abc import Callable
+from typing import Any
 
-from torch import Tensor
-
-from .avif import avif
 from .blur import defocus_blur, gaussian_blur, generalized_blur, motion_blur, plateau_blur, sinc_blur
-from .chroma import chroma_subsample
-from .denoise import denoise
-from .filter import color_filter
-from .jpeg import jpeg
-from .mosaic import demosaic
+from .camera import chroma_subsample, demosaic, denoise
+from .codecs import avif, jpeg, webp
+from .color_filter import color_filter
+from .effect import Effect
 from .noise import correlated_noise, gaussian_noise, poisson_noise, sensor_noise, shot_noise
 from .overlay import caption, sticker
 from .resize import fake_hd, rescale, shrink
-from .screen import screenshot
+from .screenshot import screenshot
 from .sharpen import sharpen, usm
 from .video import video
-from .webp import webp
 
-EFFECTS: dict[str, Callable[..., Tensor]] = {
-    function.__name__: function
-    for function in (
+EFFECTS: dict[str, Effect[Any]] = {
+    effect.name: effect
+    for effect in (
         gaussian_blur,
         generalized_blur,
         plateau_blur,

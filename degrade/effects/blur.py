@@ -1,7 +1,8 @@
 """Blur by a point-spread function: lens, defocus, motion, and the low-pass filters of resampling."""
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,12 @@ DIRECT_PX = 13  # largest kernel for which a Fourier transform is not faster
 SAME = 1e-7  # difference between kernels that float32 can't resolve
 
 
-@effect
+def _label(p: Mapping[str, Any]) -> tuple[float, str]:
+    width = max(p["sigma_x"], p["sigma_y"])
+    return width / 2, f"blur {width:.1f} px"
+
+
+@effect(_label, smooths=True)
 def gaussian_blur(
     image: Tensor, sigma_x: Sigma, sigma_y: Other = 0.0, angle: Angle = 0.0, size: Size = 0
 ) -> Tensor:
@@ -38,7 +44,7 @@ def gaussian_blur(
     )
 
 
-@effect
+@effect(_label, smooths=True)
 def generalized_blur(
     image: Tensor, sigma_x: Sigma, beta: Beta, sigma_y: Other = 0.0, angle: Angle = 0.0, size: Size = 0
 ) -> Tensor:
@@ -48,7 +54,7 @@ def generalized_blur(
     return convolve(image, kernels.generalized_gaussian(size, sigma_x, sigma_y, angle, beta))
 
 
-@effect
+@effect(_label, smooths=True)
 def plateau_blur(
     image: Tensor, sigma_x: Sigma, beta: Beta, sigma_y: Other = 0.0, angle: Angle = 0.0, size: Size = 0
 ) -> Tensor:
@@ -58,7 +64,7 @@ def plateau_blur(
     return convolve(image, kernels.plateau(size, sigma_x, sigma_y, angle, beta))
 
 
-@effect
+@effect(lambda p: ((math.pi - p["cutoff"]) / 2, "ringing"), smooths=True)
 def sinc_blur(
     image: Tensor, size: Annotated[int, OneOf(SIZES)], cutoff: Annotated[float, Range(0.1, 3.1416)]
 ) -> Tensor:
@@ -66,13 +72,13 @@ def sinc_blur(
     return convolve(image, kernels.sinc(size, cutoff))
 
 
-@effect
+@effect(lambda p: (p["radius"] / 2.5, f"out of focus {p['radius']:.1f} px"), smooths=True)
 def defocus_blur(image: Tensor, radius: Annotated[float, Range(0.1, 20)]) -> Tensor:
     """Defocus (B, 3, H, W): every point becomes a disc of `radius` pixels."""
     return convolve(image, kernels.disc(radius))
 
 
-@effect
+@effect(lambda p: (p["length"] / 6, f"shaken {p['length']:.0f} px"), smooths=True)
 def motion_blur(image: Tensor, length: Annotated[float, Range(1, 50)], angle: Angle) -> Tensor:
     """Add camera shake to (B, 3, H, W): every point becomes a line of `length` pixels."""
     return convolve(image, kernels.line(length, angle))

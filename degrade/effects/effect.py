@@ -1,21 +1,23 @@
-"""The decorator of effects: parameter ranges in the signature, checked at every call."""
+"""An effect: a function on photos whose signature holds the ranges of its parameters."""
 
 import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, wraps
-from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from functools import cached_property
+from typing import Annotated, Any, Generic, ParamSpec, get_args, get_origin, get_type_hints
+
+from torch import Tensor
 
 from ...files import brief
 
 P = ParamSpec("P")
-T = TypeVar("T")
 
 Value = float | int | str | bool
+Label = Callable[[Mapping[str, Any]], tuple[float, str]]
 
-# Handed over by `apply`, not drawn: the photo, what makes noise, and (height, width) of the LR photo.
-CONTEXT = ("image", "generator", "lr_size")
+# Given by `apply`, not drawn: the source of noise, and (height, width) of the LR photo.
+CONTEXT = ("generator", "lr_size")
 
 
 @dataclass(frozen=True)
@@ -68,60 +70,78 @@ class Parameter:
         return f"must be {' '.join(wanted)}, got {brief(value)}"
 
 
-def effect(function: Callable[P, T]) -> Callable[P, T]:
-    """Check the annotated parameters of an effect at every call.
+@dataclass(frozen=True, eq=False)
+class Effect(Generic[P]):
+    """A function that damages photos; calling it checks the parameters first.
 
-    The signature is the only place of the ranges, `sigma: Annotated[float, Range(0, 50)]`; recipes are
-    checked against it too. An effect takes `image` (B, 3, H, W), RGB, not clamped, and returns the same;
-    it may also take `generator` and `lr_size`.
+    Attributes:
+        function: takes `image` (B, 3, H, W), RGB, not clamped, and returns the same; it may also take
+            `generator` and `lr_size`. Its signature is the only place of the ranges, such as
+            `sigma: Annotated[float, Range(0, 50)]`; recipes are checked against it too.
+        label: returns the visibility of the damage, 1 for plainly visible (assumed), and a short description.
+        smooths: whether it weakens noise and codec artefacts of the effects before it.
+        in_torch: whether PyTorch can compute it, on any device and with gradients.
     """
-    signature = inspect.signature(function)
 
-    @wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        bound = signature.bind(*args, **kwargs).arguments
-        given = {name: value for name, value in bound.items() if name not in CONTEXT}
-        check(checked, given)
-        return function(*args, **kwargs)
+    function: Callable[P, Tensor]
+    label: Label
+    smooths: bool = False
+    in_torch: bool = True
 
-    return checked
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        """Return the damaged photo, after a check of the parameters."""
+        bound = self._signature.bind(*args, **kwargs).arguments
+        self.check({name: value for name, value in bound.items() if name not in ("image", *CONTEXT)})
+        return self.function(*args, **kwargs)
+
+    @property
+    def name(self) -> str:
+        """The name that recipes use."""
+        return self.function.__name__
+
+    @cached_property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self.function)
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The drawn parameters, from the signature."""
+        hints = get_type_hints(self.function, include_extras=True)
+        found = {}
+        for name, argument in self._signature.parameters.items():
+            if name not in ("image", *CONTEXT):
+                hint = hints[name]
+                kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+                allowed = next((note for note in notes if isinstance(note, Range | OneOf)), None)
+                default = None if argument.default is argument.empty else argument.default
+                found[name] = Parameter(kind, allowed, default)
+        return found
+
+    @cached_property
+    def context(self) -> frozenset[str]:
+        """The members of `CONTEXT` that the function takes."""
+        return frozenset(self._signature.parameters).intersection(CONTEXT)
+
+    def check(self, given: Mapping[str, object]) -> None:
+        """Check parameters against the signature.
+
+        Raises:
+            ValueError: naming the effect and the parameter that is unknown, missing, of another type or out
+                of range.
+        """
+        for name, value in given.items():
+            if name not in self.parameters:
+                known = ", ".join(self.parameters) or "none"
+                raise ValueError(f"{self.name} has no parameter {brief(name)}; it has {known}.")
+            if problem := self.parameters[name].problem(value):
+                raise ValueError(f"{self.name}: {name} {problem}.")
+        for name, parameter in self.parameters.items():
+            if parameter.default is None and name not in given:
+                raise ValueError(f"{self.name}: {name} is missing.")
 
 
-@cache
-def parameters(function: Callable[..., Any]) -> Mapping[str, Parameter]:
-    """Return the drawn parameters of an effect, from its signature."""
-    hints = get_type_hints(function, include_extras=True)
-    found = {}
-    for name, argument in inspect.signature(function).parameters.items():
-        if name not in CONTEXT:
-            hint = hints[name]
-            kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-            allowed = next((note for note in notes if isinstance(note, Range | OneOf)), None)
-            default = None if argument.default is argument.empty else argument.default
-            found[name] = Parameter(kind, allowed, default)
-    return found
-
-
-@cache
-def context(function: Callable[..., Any]) -> frozenset[str]:
-    """Return the members of `CONTEXT` that an effect takes."""
-    return frozenset(inspect.signature(function).parameters).intersection(CONTEXT)
-
-
-def check(function: Callable[..., Any], given: Mapping[str, object]) -> None:
-    """Check parameters against an effect's signature.
-
-    Raises:
-        ValueError: naming the effect and the parameter that is unknown, missing, of another type or out of
-            range.
-    """
-    head = function.__name__
-    known = parameters(function)
-    for name, value in given.items():
-        if name not in known:
-            raise ValueError(f"{head} has no parameter {brief(name)}; it has {', '.join(known) or 'none'}.")
-        if problem := known[name].problem(value):
-            raise ValueError(f"{head}: {name} {problem}.")
-    for name, parameter in known.items():
-        if parameter.default is None and name not in given:
-            raise ValueError(f"{head}: {name} is missing.")
+def effect(
+    label: Label, *, smooths: bool = False, in_torch: bool = True
+) -> Callable[[Callable[P, Tensor]], Effect[P]]:
+    """Return a decorator that makes an `Effect` of a function."""
+    return lambda function: Effect(function, label, smooths, in_torch)

@@ -1,4 +1,4 @@
-"""Blur kernels: (K, K) float32 that sum to 1; numbers follow the conventions of BasicSR."""
+"""Blur kernels: (K, K) float32, K odd, that sum to 1; numbers follow the conventions of BasicSR."""
 
 import math
 
@@ -7,11 +7,7 @@ from torch import Tensor
 
 
 def gaussian(size: int, sigma_x: float, sigma_y: float, angle: float) -> Tensor:
-    """Return a Gaussian of standard deviations `sigma_x`, `sigma_y` pixels, turned by `angle` radians.
-
-    Raises:
-        ValueError: if `size` is even, as for every kernel here that takes a size.
-    """
+    """Return a Gaussian of standard deviations `sigma_x`, `sigma_y` pixels, turned by `angle` radians."""
     return _normalised(torch.exp(-0.5 * _distance(size, sigma_x, sigma_y, angle)))
 
 
@@ -62,8 +58,6 @@ def spanning(sigma_x: float, sigma_y: float) -> int:
 
 
 def _grid(size: int) -> tuple[Tensor, Tensor]:
-    if size % 2 == 0:
-        raise ValueError(f"blur: size must be odd, got {size}.")
     axis = torch.arange(size, dtype=torch.float64) - size // 2
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return x, y

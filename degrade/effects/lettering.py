@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from ...color import BT601
 from ...files import brief
-from ...fonts import font, missing
+from ...fonts import font, missing, wrapped
 
 STYLES = ("plain", "outline", "box", "shadow")
 LONGEST_TEXT = 1000  # letters; each is measured at every size that is tried
@@ -50,19 +50,18 @@ def check_letters(text: str) -> None:
         )
 
 
-def lettered(text: str, size: int, room: tuple[int, int], style: str, hue: float) -> np.ndarray | None:
-    """Return `text` as a layer that fits into `room` (height, width) px; None if no size fits.
+def lettered(text: str, size: int, space: tuple[int, int], style: str, hue: float) -> np.ndarray | None:
+    """Return `text` as a layer that fits into `space` (height, width) px; None if no size fits.
 
     Raises:
         ValueError: for characters that the font lacks.
     """
     check_letters(text)
-    words = text.split()
-    while words and size >= 1:
-        lines = _wrapped(words, size, room[1] - 2 * _pad(size))
+    while text.strip() and size >= 1:
+        lines = wrapped(text, font(size), space[1] - 2 * _pad(size))
         height = round(_LINE * size * len(lines)) + 2 * _pad(size)
         width = round(max(font(size).getlength(line) for line in lines)) + 2 * _pad(size)
-        if height <= room[0] and width <= room[1]:
+        if height <= space[0] and width <= space[1]:
             return _layer(lines, size, (width, height), style, hue)
         size = min(size - 1, round(0.92 * size))
     return None
@@ -70,18 +69,6 @@ def lettered(text: str, size: int, room: tuple[int, int], style: str, hue: float
 
 def _pad(size: int) -> int:
     return round(_SIDE * size) + 1
-
-
-def _wrapped(words: list[str], size: int, width: int) -> list[str]:
-    """Return lines of at most `width` px, broken greedily at spaces; a longer word stays whole."""
-    lines = [words[0]]
-    for word in words[1:]:
-        longer = f"{lines[-1]} {word}"
-        if font(size).getlength(longer) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
 
 
 def _layer(lines: list[str], size: int, extent: tuple[int, int], style: str, hue: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from .shapes import SHAPES, drawn
 _MARGIN = 0.04  # of the shorter side that stays free around captions and stickers
 
 
-@effect
+@effect(lambda _: (0.5, "caption"), in_torch=False)
 def caption(
     image: Tensor,
     text: str,
@@ -33,12 +33,12 @@ def caption(
     """
     height, width = image.shape[2:]
     margin = round(_MARGIN * min(height, width))
-    room = height - 2 * margin, width - 2 * margin
-    layer = lettered(text, round(size * min(height, width)), room, style, hue)
+    space = height - 2 * margin, width - 2 * margin
+    layer = lettered(text, round(size * min(height, width)), space, style, hue)
     return image if layer is None else _laid(image, layer, (y, x), margin, opacity)
 
 
-@effect
+@effect(lambda p: (0.5, f"{p['kind']} sticker"), in_torch=False)
 def sticker(
     image: Tensor,
     kind: Annotated[str, OneOf(tuple(SHAPES))],

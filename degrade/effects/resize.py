@@ -1,6 +1,8 @@
 """Resizing as in cameras, editors and social networks."""
 
-from typing import Annotated
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -17,7 +19,11 @@ LARGEST_PX = 256_000_000  # as floats 3 GB; steps that each enlarge would soon n
 BLOCK_PX = 64  # rows that one matrix makes
 
 
-@effect
+def _label(p: Mapping[str, Any]) -> tuple[float, str]:
+    return max(0.0, -math.log2(p["factor"])), f"shrunk to {p['factor']:.0%}"
+
+
+@effect(_label)
 def rescale(
     image: Tensor, factor: Annotated[float, Range(0.02, 8)], mode: Mode, antialias: bool = True
 ) -> Tensor:
@@ -26,7 +32,7 @@ def rescale(
     return resize(image, height, width, mode, antialias)
 
 
-@effect
+@effect(_label)
 def shrink(
     image: Tensor,
     mode: Mode,
@@ -39,7 +45,7 @@ def shrink(
     return resize(image, *_times(lr_size, factor), mode, antialias)
 
 
-@effect
+@effect(lambda p: (p["factor"] - 1, f"upscaled {p['factor']:.1f} times"), smooths=True)
 def fake_hd(image: Tensor, factor: Annotated[float, Range(1, 4)], down: Mode, up: Mode) -> Tensor:
     """Shrink (B, 3, H, W) by `factor` and enlarge it to its size again, which loses detail."""
     height, width = image.shape[2:]

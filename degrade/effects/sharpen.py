@@ -10,7 +10,7 @@ from .blur import convolve
 from .effect import OneOf, Range, effect
 
 
-@effect
+@effect(lambda p: (p["amount"] / 2, f"sharpened {p['amount']:.1f}"))
 def sharpen(
     image: Tensor, amount: Annotated[float, Range(0, 5)], radius: Annotated[float, Range(0.3, 10)]
 ) -> Tensor:
@@ -22,7 +22,7 @@ def sharpen(
     return torch.add(image, image - convolve(image, kernel), alpha=amount)
 
 
-@effect
+@effect(lambda p: (p["weight"], "sharpened"))
 def usm(
     image: Tensor,
     weight: Annotated[float, Range(0, 2)] = 0.5,

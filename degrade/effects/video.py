@@ -1,9 +1,9 @@
 """Video codecs: the photo as a frame of an encoded clip."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ...image import to_levels
+from .codecs import from_batch
 from .effect import OneOf, Range, effect
-from .picture import from_batch
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
@@ -32,7 +32,12 @@ _SMALLEST = {"h264": 16, "h265": 96, "mpeg2": 16, "mpeg4": 16}  # px a side; x26
 _SCALING = 1 << 1 | 1 << 13 | 1 << 14 | 1 << 18 | 1 << 19
 
 
-@effect
+def _label(p: Mapping[str, Any]) -> tuple[float, str]:
+    name = p["codec"].replace("h26", "H.26").replace("mpeg", "MPEG-")
+    return (p["crf"] - 12) / 16, f"{name} crf {p['crf']}"
+
+
+@effect(_label, in_torch=False)
 def video(
     image: Tensor,
     codec: Annotated[str, OneOf(tuple(CODECS))],

@@ -27,9 +27,6 @@ class _Recipes(Mapping[str, "Recipe"]):
     def __getitem__(self, name: str) -> "Recipe":
         return getattr(import_module(f".{_HOMES[name]}", __name__), name.upper())
 
-    def __contains__(self, name: object) -> bool:
-        return name in _HOMES
-
     def __iter__(self) -> Iterator[str]:
         return iter(_HOMES)
 

@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass, replace
 
 from ..recipe import Recipe
-from ..steps import Branch, Choice, Either, Entry, Step, Uniform
+from ..steps import Distribution, Step, choice, either, step, uniform
 
 Range = tuple[float, float]
 
 _SIZES = tuple(range(7, 22, 2))  # of kernels, in pixels; the published code has them fixed
-_MODE = Choice(("area", "bilinear", "bicubic"))
-_ANGLE = Uniform(-math.pi, math.pi)
+_MODE = choice(("area", "bilinear", "bicubic"))
+_ANGLE = uniform(-math.pi, math.pi)
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Stage:
     gray_noise_prob: float
     jpeg_range: Range
 
-    def blur(self) -> Step | Either:
+    def blur(self) -> Step:
         """One of seven families of kernels."""
-        sigma = Uniform(*self.blur_sigma)
+        sigma, size = uniform(*self.blur_sigma), choice(_SIZES)
         families = []
         for op, beta in (
             ("gaussian_blur", None),
@@ -42,40 +42,40 @@ class Stage:
         ):
             shape = {} if beta is None else {"beta": _around_one(*beta)}
             for turned in ({}, {"sigma_y": sigma, "angle": _ANGLE}):
-                families.append(Step(op, {"size": Choice(_SIZES), "sigma_x": sigma, **turned, **shape}))
+                families.append(step(op, size=size, sigma_x=sigma, **turned, **shape))
         weights = [(1 - self.sinc_prob) * weight for weight in self.kernel_prob]
-        branches = [Branch(weight, (step,)) for weight, step in zip(weights, families, strict=True) if weight]
+        branches = [(weight, [family]) for weight, family in zip(weights, families, strict=True) if weight]
         small, large = (tuple(size for size in _SIZES if (size < 13) is least) for least in (True, False))
         for sizes, lowest in ((small, math.pi / 3), (large, math.pi / 5)):
             weight = self.sinc_prob * len(sizes) / len(_SIZES)
-            step = Step("sinc_blur", {"size": Choice(sizes), "cutoff": Uniform(lowest, math.pi)})
-            branches.append(Branch(weight, (step,)))
+            sinc = step("sinc_blur", size=choice(sizes), cutoff=uniform(lowest, math.pi))
+            branches.append((weight, [sinc]))
         if self.blur_prob == 1:
-            return Either(tuple(branches))
-        blurred = [Branch(branch.weight * self.blur_prob, branch.steps) for branch in branches]
-        return Either((*blurred, Branch(1 - self.blur_prob, ())))
+            return either(*branches)
+        blurred = [(weight * self.blur_prob, steps) for weight, steps in branches]
+        return either(*blurred, (1 - self.blur_prob, []))
 
-    def factor(self) -> Choice:
+    def factor(self) -> Distribution:
         """Enlarge, reduce or keep."""
         low, high = self.resize_range
-        return Choice((Uniform(1.0, high), Uniform(low, 1.0), 1.0), self.resize_prob)
+        return choice((uniform(1.0, high), uniform(low, 1.0), 1.0), self.resize_prob)
 
-    def noise(self) -> Either:
+    def noise(self) -> Step:
         """Gaussian or Poisson noise, in colour or grey."""
-        grey = Choice((True, False), (self.gray_noise_prob, 1 - self.gray_noise_prob))
-        gaussian = Step("gaussian_noise", {"sigma": Uniform(*self.noise_range), "grey": grey})
-        poisson = Step("poisson_noise", {"scale": Uniform(*self.poisson_scale_range), "grey": grey})
+        grey = choice((True, False), (self.gray_noise_prob, 1 - self.gray_noise_prob))
+        gaussian = step("gaussian_noise", sigma=uniform(*self.noise_range), grey=grey)
+        poisson = step("poisson_noise", scale=uniform(*self.poisson_scale_range), grey=grey)
         probability = self.gaussian_noise_prob
-        return Either((Branch(probability, (gaussian,)), Branch(1 - probability, (poisson,))))
+        return either((probability, [gaussian]), (1 - probability, [poisson]))
 
     def jpeg(self) -> Step:
         """JPEG with halved chroma."""
-        return Step("jpeg", {"quality": Uniform(*self.jpeg_range)})
+        return step("jpeg", quality=uniform(*self.jpeg_range))
 
 
-def _around_one(low: float, high: float) -> Choice:
+def _around_one(low: float, high: float) -> Distribution:
     """A shape parameter below or above 1, equally often; with `high` below 1 always below, as published."""
-    return Choice((Uniform(min(low, 1.0), 1.0), Uniform(min(high, 1.0), max(high, 1.0))))
+    return choice((uniform(min(low, 1.0), 1.0), uniform(min(high, 1.0), max(high, 1.0))))
 
 
 @dataclass(frozen=True)
@@ -87,29 +87,29 @@ class Settings:
     final_sinc_prob: float
     bicubic_prob: float = 0.0
 
-    def steps(self) -> tuple[Entry, ...]:
+    def steps(self) -> list[Step]:
         """Blur, resize, noise, JPEG, twice; sizes of the second stage are relative to the final one."""
         resize = {"mode": _MODE, "antialias": False}
-        cutoff = Uniform(math.pi / 3, math.pi)
-        last = (
-            Step("shrink", resize),
-            Step("sinc_blur", {"size": Choice(_SIZES), "cutoff": cutoff}, self.final_sinc_prob),
-        )
+        cutoff = uniform(math.pi / 3, math.pi)
+        last = [
+            step("shrink", **resize),
+            step("sinc_blur", self.final_sinc_prob, size=choice(_SIZES), cutoff=cutoff),
+        ]
         jpeg = self.second.jpeg()
-        chain = (
+        chain = [
             self.first.blur(),
-            Step("rescale", {"factor": self.first.factor(), **resize}),
+            step("rescale", factor=self.first.factor(), **resize),
             self.first.noise(),
             self.first.jpeg(),
             self.second.blur(),
-            Step("shrink", {"factor": self.second.factor(), **resize}),
+            step("shrink", factor=self.second.factor(), **resize),
             self.second.noise(),
-            Either((Branch(0.5, (*last, jpeg)), Branch(0.5, (jpeg, *last)))),
-        )
+            either((0.5, [*last, jpeg]), (0.5, [jpeg, *last])),
+        ]
         if not self.bicubic_prob:
             return chain
-        bicubic = Step("shrink", {"mode": "bicubic", "antialias": False})
-        return (Either((Branch(self.bicubic_prob, (bicubic,)), Branch(1 - self.bicubic_prob, chain))),)
+        bicubic = step("shrink", mode="bicubic", antialias=False)
+        return [either((self.bicubic_prob, [bicubic]), (1 - self.bicubic_prob, chain))]
 
 
 _FIRST = Stage(

@@ -2,7 +2,7 @@ import pytest
 
 from ugc_sr.degrade.edit import edit
 from ugc_sr.degrade.recipe import Recipe
-from ugc_sr.degrade.steps import Choice, Step, Uniform
+from ugc_sr.degrade.steps import choice, step, uniform
 
 
 @pytest.fixture
@@ -11,10 +11,10 @@ def recipe():
         name="upload",
         scale=4,
         source="assumed",
-        steps=(
-            Step("shrink", {"mode": "area"}),
-            Step("jpeg", {"quality": Uniform(60, 95), "subsampling": "4:2:0"}, probability=0.5),
-        ),
+        steps=[
+            step("shrink", mode="area"),
+            step("jpeg", 0.5, quality=uniform(60, 95), subsampling="4:2:0"),
+        ],
     )
 
 
@@ -24,10 +24,11 @@ def test_no_changes_leave_the_recipe_as_it_is(recipe):
 
 def test_a_line_changes_one_field(recipe):
     edited = edit(recipe, 'steps[1].parameters.quality = {"uniform": [30, 60]}')
-    assert edited.steps == (
+    assert edited.steps == [
         recipe.steps[0],
-        Step("jpeg", {**recipe.steps[1].parameters, "quality": Uniform(30, 60)}, 0.5),
-    )
+        step("jpeg", 0.5, quality=uniform(30, 60), subsampling="4:2:0"),
+    ]
+    assert recipe.steps[1]["parameters"]["quality"] == uniform(60, 95)
 
 
 def test_lines_act_from_top_to_bottom(recipe):
@@ -40,12 +41,12 @@ def test_lines_act_from_top_to_bottom(recipe):
         scale = 2
     """
     edited = edit(recipe, changes)
-    subsampling = Choice(("4:4:4", "4:2:0"), (1, 3))
+    subsampling = choice(("4:4:4", "4:2:0"), (1, 3))
     assert edited.scale == 2
-    assert edited.steps == (
-        Step("jpeg", {"quality": Uniform(60, 95), "subsampling": subsampling}, 1),
-        Step("shrink", {"mode": "bicubic"}),
-    )
+    assert edited.steps == [
+        step("jpeg", quality=uniform(60, 95), subsampling=subsampling) | {"probability": 1},
+        step("shrink", mode="bicubic"),
+    ]
 
 
 def test_a_changed_recipe_is_not_called_like_the_old_one(recipe):

@@ -1,5 +1,4 @@
 import json
-import random
 from collections import Counter
 
 import pytest
@@ -10,13 +9,13 @@ from hypothesis import strategies as st
 from ugc_sr.degrade.degradation import Degradation, Draw, apply
 from ugc_sr.degrade.recipe import Recipe
 from ugc_sr.degrade.recipes import RECIPES
-from ugc_sr.degrade.steps import Branch, Choice, Either, Shuffle, Step, Uniform, Words, change_steps
+from ugc_sr.degrade.steps import choice, effects_in, either, shuffle, step, uniform, words
 
-NOISE = Step("gaussian_noise", {"sigma": Uniform(1, 8), "grey": False})
+NOISE = step("gaussian_noise", sigma=uniform(1, 8), grey=False)
 
 
 def recipe(*steps, **parts):
-    return Recipe("test", 2, steps, "assumed", **parts)
+    return Recipe("test", 2, list(steps), "assumed", **parts)
 
 
 def bytes_of(pair):
@@ -32,8 +31,8 @@ def photo():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_200_degradations_replay_to_the_same_bytes_from_their_json(name, photo):
-    for seed in range(200):
+def test_50_degradations_replay_to_the_same_bytes_from_their_json(name, photo):
+    for seed in range(50):
         drawn = RECIPES[name].draw(seed)
         replayed = Degradation.from_json(drawn.to_json())
         assert replayed == drawn
@@ -113,12 +112,12 @@ def test_the_scale_changes_no_draw():
 
 
 def test_steps_happen_as_often_as_their_probability_says():
-    often = recipe(Step("jpeg", {"quality": 50}, probability=0.3))
+    often = recipe(step("jpeg", 0.3, quality=50))
     assert sum(len(often.draw(seed).draws) for seed in range(2000)) / 2000 == pytest.approx(0.3, abs=0.03)
 
 
 def test_uniform_numbers_fill_their_range_and_stay_whole_where_they_must():
-    both = recipe(Step("jpeg", {"quality": Uniform(60, 64)}), NOISE)
+    both = recipe(step("jpeg", quality=uniform(60, 64)), NOISE)
     draws = [both.draw(seed).draws for seed in range(400)]
     assert {draw[0].parameters["quality"] for draw in draws} == {60, 61, 62, 63, 64}
     sigmas = [draw[1].parameters["sigma"] for draw in draws]
@@ -127,31 +126,31 @@ def test_uniform_numbers_fill_their_range_and_stay_whole_where_they_must():
 
 
 def test_a_power_makes_the_reciprocal_or_the_square_uniform():
-    draw = Uniform(1, 8, power=-1).draw
-    values = [draw(random.Random(seed), float) for seed in range(2000)]
+    rescaled = recipe(step("rescale", factor=uniform(1, 8, power=-1), mode="area"))
+    values = [rescaled.draw(seed).draws[0].parameters["factor"] for seed in range(2000)]
     assert sum(1 / value for value in values) / 2000 == pytest.approx(4.5, rel=0.03)
     assert min(values) >= 1 / 8
     assert max(values) <= 1
 
 
 def test_choices_follow_their_weights_and_may_be_distributions():
-    step = Step("rescale", {"factor": Choice((Uniform(2, 3), 1.0), (0.2, 0.8)), "mode": "area"})
-    factors = [recipe(step).draw(seed).draws[0].parameters["factor"] for seed in range(2000)]
+    rescale = step("rescale", factor=choice((uniform(2, 3), 1.0), (0.2, 0.8)), mode="area")
+    factors = [recipe(rescale).draw(seed).draws[0].parameters["factor"] for seed in range(2000)]
     assert sum(factor == 1 for factor in factors) / 2000 == pytest.approx(0.8, abs=0.03)
     assert all(factor == 1 or 2 <= factor <= 3 for factor in factors)
 
 
 def test_just_one_branch_happens_as_often_as_it_weighs():
-    either = recipe(Either((Branch(3, (NOISE,)), Branch(1, (Step("jpeg", {"quality": 50}), NOISE)))))
-    counts = Counter(tuple(draw.op for draw in either.draw(seed).draws) for seed in range(2000))
+    branched = recipe(either((3, [NOISE]), (1, [step("jpeg", quality=50), NOISE])))
+    counts = Counter(tuple(draw.op for draw in branched.draw(seed).draws) for seed in range(2000))
     assert set(counts) == {("gaussian_noise",), ("jpeg", "gaussian_noise")}
     assert counts[("gaussian_noise",)] / 2000 == pytest.approx(0.75, abs=0.03)
 
 
 def test_shuffled_groups_take_every_order_that_keeps_the_ordered_ones():
-    groups = tuple((Step("jpeg", {"quality": quality}),) for quality in (10, 20, 30))
+    groups = tuple([step("jpeg", quality=quality)] for quality in (10, 20, 30))
     orders = Counter(
-        tuple(draw.parameters["quality"] for draw in recipe(Shuffle(groups, ordered=(0, 2))).draw(seed).draws)
+        tuple(draw.parameters["quality"] for draw in recipe(shuffle(groups, ordered=(0, 2))).draw(seed).draws)
         for seed in range(1200)
     )
     assert set(orders) == {(10, 20, 30), (10, 30, 20), (20, 10, 30)}
@@ -159,12 +158,12 @@ def test_shuffled_groups_take_every_order_that_keeps_the_ordered_ones():
 
 
 def test_defaults_are_recorded_too():
-    (draw,) = recipe(Step("jpeg", {"quality": 50})).draw(0).draws
+    (draw,) = recipe(step("jpeg", quality=50)).draw(0).draws
     assert dict(draw.parameters) == {"quality": 50, "subsampling": "4:2:0", "codec": "libjpeg"}
 
 
 def test_what_is_burned_in_belongs_to_both_sides_and_the_target_is_sharpened_alone(photo):
-    burned = recipe(clean=(Step("color_filter", {"brightness": 0.3}),))
+    burned = recipe(clean=[step("color_filter", brightness=0.3)])
     assert apply(burned.draw(0), photo).hr.mean() > photo.mean() + 0.05
     plain, sharp = apply(recipe(NOISE).draw(0), photo), apply(recipe(NOISE).sharpened().draw(0), photo)
     assert torch.equal(plain.lr, sharp.lr)
@@ -172,28 +171,15 @@ def test_what_is_burned_in_belongs_to_both_sides_and_the_target_is_sharpened_alo
 
 
 def test_the_saved_target_makes_the_same_damaged_photo_again(photo):
-    drawn = recipe(NOISE, clean=(Step("color_filter", {"brightness": 0.3}),)).draw(0)
+    drawn = recipe(NOISE, clean=[step("color_filter", brightness=0.3)]).draw(0)
     pair = apply(drawn, photo)
     assert torch.equal(apply(Degradation("x", 0, 2, drawn.draws), pair.hr).lr, pair.lr)
 
 
-def test_the_differentiable_recipe_lets_gradients_through_every_step_but_the_rounding(photo):
-    from ugc_sr.degrade.effects import EFFECTS
-
-    drawn = RECIPES["messenger"].differentiable().draw(0)
-    jpeg = next(draw for draw in drawn.draws if draw.op == "jpeg")
-    assert jpeg.parameters["codec"] == "kornia"
-    image = photo.clone().requires_grad_()
-    EFFECTS["jpeg"](image, **jpeg.parameters).square().sum().backward()
-    assert image.grad.abs().sum() > 0
-
-
 @pytest.mark.parametrize("op", ["webp", "avif", "video", "caption", "sticker"])
 def test_a_step_that_pytorch_can_not_compute_is_named(op):
-    steps = {}
-    for part in (RECIPES["ugc"].clean, RECIPES["ugc"].steps):
-        change_steps(part, lambda step: steps.setdefault(step.op, step))
-    for made in (recipe(NOISE, steps[op]), recipe(clean=(steps[op],)), recipe(target=(steps[op],))):
+    entry = next(e for e in effects_in([*RECIPES["ugc"].clean, *RECIPES["ugc"].steps]) if e["op"] == op)
+    for made in (recipe(NOISE, entry), recipe(clean=[entry]), recipe(target=[entry])):
         with pytest.raises(ValueError, match=f"recipe 'test' uses {op}, which PyTorch can't compute"):
             made.differentiable()
 
@@ -230,17 +216,15 @@ def test_a_text_that_is_no_degradation_is_refused(text, message):
         Degradation.from_json(text)
 
 
-def test_json_written_before_there_were_captions_still_replays(photo):
-    draw = {"op": "jpeg", "parameters": {"quality": 50}, "seed": 1}
-    old = json.dumps({"recipe": "x", "seed": 0, "scale": 4, "draws": [draw]})
-    assert apply(Degradation.from_json(old), photo).lr.shape == (1, 3, 10, 12)
-
-
 STEP = {"op": "jpeg", "parameters": {"quality": 50}}
 
 
 def data(*steps, **fields):
     return {"name": "mine", "scale": 4, "source": "assumed", "steps": list(steps)} | fields
+
+
+def quality(value):
+    return data({"op": "jpeg", "parameters": {"quality": value}})
 
 
 @pytest.mark.parametrize(
@@ -260,37 +244,27 @@ def data(*steps, **fields):
         (data(STEP, {"op": "melt"}), r"recipe 'mine': steps\[1\].op: unknown step 'melt'"),
         (data({"op": ["jpeg"]}), r"steps\[0\].op must be the name of a step"),
         (data({"op": "jpeg"}), r"steps\[0\].parameters.quality: jpeg needs it and it is missing"),
-        (data({"op": "jpeg", "parameters": {"quality": 0}}), r"must be a whole number in 1..100, got 0"),
-        (
-            data({"op": "jpeg", "parameters": {"quality": {"uniform": [0, 90]}}}),
-            r"steps\[0\].parameters.quality must be a whole number in 1..100, got 0",
-        ),
-        (
-            data({"op": "jpeg", "parameters": {"quality": {"uniform": [90, 30]}}}),
-            r"steps\[0\].parameters.quality must be a range \[low, high\], low <= high, got \[90, 30\]",
-        ),
-        (data({"op": "jpeg", "parameters": {"quality": [1, 2]}}), r"quality must be a value, \{\"uniform\""),
-        (data({"op": "jpeg", "parameters": {"quality": {"uniform": [1]}}}), r"uniform must be a range \[low"),
-        (data({"op": "jpeg", "parameters": {"quality": {"choice": []}}}), r"must offer something to choose"),
-        (
-            data({"op": "jpeg", "parameters": {"quality": {"choice": [50, 0]}}}),
-            r"quality.choice\[1\] must be a whole number in 1..100, got 0",
-        ),
-        (
-            data({"op": "jpeg", "parameters": {"quality": {"choice": [50, 60], "weights": [1]}}}),
-            r"needs 2 weights >= 0, not all 0, got \[1\]",
-        ),
+        (quality(0), r"must be a whole number in 1..100, got 0"),
+        (quality({"uniform": [0, 90]}), r"steps\[0\].parameters.quality must be a whole number .*, got 0"),
+        (quality({"uniform": [90, 30]}), r"quality must be a range \[low, high\], .*, got \[90, 30\]"),
+        (quality([1, 2]), r"quality must be a value, \{\"uniform\""),
+        (quality({"uniform": [1]}), r"uniform must be a range \[low"),
+        (quality({"choice": []}), r"must offer something to choose"),
+        (quality({"choice": [50, 0]}), r"quality.choice\[1\] must be a whole number in 1..100, got 0"),
+        (quality({"choice": [50, 60], "weights": [1]}), r"needs 2 weights >= 0, not all 0, got \[1\]"),
         (data(STEP | {"probability": 1.5}), r"steps\[0\].probability must be in 0..1, got 1.5"),
         (data({"op": "jpeg", "parameters": {"qulity": 50}}), r"jpeg has no such parameter; it has quality"),
         (data({"either": []}), r"steps\[0\].either must offer something"),
         (data({"either": [{"weight": -1, "steps": []}]}), r"needs 1 weights >= 0"),
         (data({"shuffle": [[STEP], [{"op": "melt"}]]}), r"steps\[0\].shuffle\[1\]\[0\].op: unknown step"),
         (data({"shuffle": [[STEP]], "ordered": [1]}), r"ordered must be numbers of groups, got \[1\]"),
+        (data({"shuffle": [[STEP]], "ordered": [0.0]}), r"ordered must be numbers of groups, got \[0.0\]"),
         (
             data({"op": "rescale", "parameters": {"factor": {"uniform": [0, 1], "power": -1}}}),
             r"factor.power must be a number, of a range of positive numbers",
         ),
-        (data({"op": "jpeg", "parameters": {"quality": {"words": "caption"}}}), r"quality takes no words"),
+        (quality({"words": "caption"}), r"quality takes no words"),
+        (data({"op": "caption", "parameters": {"text": {"words": "poem"}}}), r"words must be one of caption"),
     ],
 )
 def test_a_broken_recipe_is_refused_by_the_name_of_the_field(broken, message):
@@ -304,7 +278,7 @@ def test_the_smallest_and_the_largest_scale_are_taken(scale):
 
 
 def test_every_part_is_read_back_and_what_is_written_can_be_read_by_a_person():
-    made = Recipe("猫", 2, (NOISE,), "assumed", clean=(Step("color_filter", {}),)).sharpened()
+    made = Recipe("猫", 2, [NOISE], "assumed", clean=[step("color_filter")]).sharpened()
     assert Recipe.from_json(made.to_json()) == made
     assert '"name": "猫"' in made.to_json().splitlines()[1]
 
@@ -338,10 +312,7 @@ def test_whatever_stands_in_the_file_it_is_a_recipe_or_a_clear_error(steps, scal
 
 
 def test_words_are_drawn_and_recorded():
-    step = Step(
-        "caption",
-        {"text": Words("price"), "x": 0.5, "y": 0.5, "size": 0.1, "style": "plain", "hue": 0.0},
-    )
-    texts = {recipe(clean=(step,)).draw(seed).clean[0].parameters["text"] for seed in range(20)}
+    price = step("caption", text=words("price"), x=0.5, y=0.5, size=0.1, style="plain")
+    texts = {recipe(clean=[price]).draw(seed).clean[0].parameters["text"] for seed in range(20)}
     assert len(texts) > 5
     assert all(texts)

@@ -3,7 +3,7 @@
 import pytest
 
 from ugc_sr.degrade.recipe import Recipe
-from ugc_sr.degrade.steps import Step, Uniform
+from ugc_sr.degrade.steps import step, uniform
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def simple():
         name="simple",
         scale=4,
         source="assumed",
-        steps=(
-            Step("shrink", {"mode": "area"}),
-            Step("gaussian_noise", {"sigma": Uniform(1, 20), "grey": False}),
-            Step("jpeg", {"quality": Uniform(30, 90)}),
-        ),
-        clean=(Step("color_filter", {"brightness": Uniform(0.05, 0.2)}),),
+        steps=[
+            step("shrink", mode="area"),
+            step("gaussian_noise", sigma=uniform(1, 20), grey=False),
+            step("jpeg", quality=uniform(30, 90)),
+        ],
+        clean=[step("color_filter", brightness=uniform(0.05, 0.2))],
     )
 
 

@@ -79,7 +79,7 @@ def test_a_file_without_a_suffix_is_a_photo_if_it_holds_one(folder):
     where = folder("0f3a")
     (where / "LICENSE").write_text("Do what you like")
     listing = list_photos(where)
-    assert (list(listing.photos), listing.passed) == (["0f3a"], {"LICENSE": "no photos by their names"})
+    assert (list(listing.photos), listing.reasons) == (["0f3a"], {"LICENSE": "no photos by their names"})
 
 
 def test_results_below_the_photos_are_left_out(folder):
@@ -112,7 +112,7 @@ def test_a_list_is_read_relative_to_itself(folder):
         "photos/a.jpg": where / "photos/a.jpg",
         "gone.jpg": where / "gone.jpg",
     }
-    assert listing.passed == {"gone.jpg": "listed twice"}
+    assert listing.reasons == {"gone.jpg": "listed twice"}
 
 
 def test_nothing_is_said_so(folder):

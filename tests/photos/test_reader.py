@@ -9,7 +9,7 @@ import tifffile
 import torch
 from PIL import Image, ImageCms
 
-from ugc_sr.degrade.dataset.photo import load_photo
+from ugc_sr.degrade.dataset.whole_photo import load_photo
 from ugc_sr.photos.formats import PhotoError
 from ugc_sr.photos.png import SIGNATURE, chunk
 from ugc_sr.photos.reader import open_photo
@@ -45,19 +45,6 @@ def png_of(width, height, depth, rows, *more):
 def blank_png(width, height):
     """One bit a pixel, so that large ones are small files."""
     return png_of(width, height, 1, zlib.compress(bytes((1 + (width + 7) // 8) * height), 1))
-
-
-def test_a_photo_is_rgb_from_0_to_1(saved):
-    photo = load_photo(saved(RGB))
-    assert (photo.shape, photo.dtype) == ((1, 3, 3, 4), torch.float32)
-    assert torch.equal((photo[0].permute(1, 2, 0) * 255).round(), torch.from_numpy(RGB).float())
-    assert photo.is_contiguous()
-
-
-@pytest.mark.parametrize("name", ["photo.png", "photo.tif", "photo.pgm"])
-def test_16_bit_greyscale_is_scaled_not_clipped(saved, name):
-    deep = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
-    assert pixels(saved(deep, name))[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
 DEEP = np.random.default_rng(5).integers(0, 65536, (9, 13, 4), dtype=np.uint16)
@@ -207,11 +194,6 @@ def test_a_profile_of_grey_counts_also_beside_transparency(tmp_path, png, grey_p
     assert open_photo(tmp_path / "a.png").srgb_profile is None
 
 
-def test_a_profile_of_rgb_counts_for_grey_too(saved, profile_of_gamma):
-    photo = saved(np.full((2, 2), 55, dtype=np.uint8), icc_profile=profile_of_gamma(1.0))
-    assert np.abs(pixels(photo).astype(int) - 128).max() <= 1
-
-
 def test_a_profile_of_wide_colours_is_converted(saved):
     """Display P3 (200, 100, 50) is sRGB (215, 93, 31), by SMPTE EG 432-1 and IEC 61966-2-1."""
     content = bytearray(SRGB)
@@ -282,10 +264,6 @@ def test_a_pipe_is_no_photo_and_nobody_waits_for_it(tmp_path):
 @pytest.mark.parametrize("profile", [b"", b"no profile", b"\0" * 200])
 def test_a_broken_profile_counts_as_absent(saved, profile):
     assert np.array_equal(pixels(saved(RGB, icc_profile=profile)), RGB)
-
-
-def test_one_pixel_is_a_photo(saved):
-    assert pixels(saved(np.full((1, 1, 3), 7, dtype=np.uint8))).tolist() == [[[7, 7, 7]]]
 
 
 def test_a_box_takes_the_same_pixels_as_the_whole(saved):

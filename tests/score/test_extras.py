@@ -1,6 +1,5 @@
 import math
 import sys
-from itertools import pairwise
 
 import pytest
 import torch
@@ -33,20 +32,6 @@ def extras(tmp_path_factory):
 
 def soft(photo, side):
     return F.avg_pool2d(F.pad(photo, (side // 2,) * 4, mode="replicate"), side, stride=1)
-
-
-def test_equal_images_have_no_perceptual_distance(extras, photo):
-    assert extras.measure(photo, photo) == {"lpips": 0}
-
-
-def test_more_blur_is_farther_away(extras, photo):
-    distances = [extras.measure(soft(photo, side), photo)["lpips"] for side in (1, 3, 7, 15)]
-    assert all(a < b for a, b in pairwise(distances)), distances
-
-
-def test_the_distance_is_symmetric(extras, photo):
-    forth, back = extras.measure(soft(photo, 5), photo), extras.measure(photo, soft(photo, 5))
-    assert forth["lpips"] == pytest.approx(back["lpips"], rel=1e-5)
 
 
 def test_the_network_sees_the_bytes_of_a_file_between_minus_one_and_one(extras, photo):
@@ -105,14 +90,6 @@ def test_what_cannot_be_measured_is_refused(names, gt, message):
 def test_metrics_and_extras_cover_the_challenge():
     assert CHALLENGE.keys() <= {*METRICS, *EXTRAS}
     assert not METRICS.keys() & EXTRAS.keys()
-
-
-def test_every_extra_says_how_it_is_measured():
-    for extra in EXTRAS.values():
-        assert extra.better in ("higher", "lower")
-        assert extra.reference in ("gt", "nothing")
-        assert extra.licence
-        assert extra.source
 
 
 def test_what_is_complete_and_installed_is_measured_without_being_asked_for():

@@ -95,14 +95,22 @@ CLAIMS = [
 def measured(name, sr, photo):
     metric = METRICS[name]
     lr = small(photo) if "lr_blocks" in metric.shows else F.avg_pool2d(photo, 4)
-    references = {"gt": [photo], "lr": [lr], "borders": [BORDERS], "nothing": []}
-    return badness(name, metric.measure(sr, *references[metric.reference]).item())
+    references = {"gt": [photo.expand_as(sr)], "lr": [lr], "borders": [BORDERS], "nothing": []}
+    return metric.measure(sr, *references[metric.reference])
 
 
 @pytest.mark.parametrize(("name", "damage"), CLAIMS, ids=lambda part: getattr(part, "__name__", part))
 def test_more_damage_scores_worse(photo, name, damage):
-    scores = [measured(name, step, photo) for step in (photo, *(damage(photo, x) for x in LADDERS[damage]))]
+    steps = (photo, *(damage(photo, amount) for amount in LADDERS[damage]))
+    scores = [badness(name, measured(name, step, photo).item()) for step in steps]
     assert all(a < b for a, b in pairwise(scores)), scores
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_each_picture_of_a_batch_has_its_own_score(photo, name):
+    pictures = noise(photo, 0.02), blur(photo, 1)
+    single = torch.cat([measured(name, picture, photo) for picture in pictures])
+    torch.testing.assert_close(measured(name, torch.cat(pictures), photo), single)
 
 
 def test_every_claim_has_a_ladder_and_every_ladder_a_metric():

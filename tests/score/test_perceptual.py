@@ -89,14 +89,15 @@ def test_a_missing_package_is_answered_in_one_line(monkeypatch):
         STLPIPS("alex")
 
 
-def test_a_file_of_another_checksum_is_not_read(tmp_path):
+def test_a_file_of_another_checksum_is_not_read(tmp_path, monkeypatch):
     path = perceptual.installed("alex")
     assert path is not None
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     (tmp_path / path.name).write_bytes(content)
+    monkeypatch.setattr(perceptual, "installed", lambda _: tmp_path / path.name)
     with pytest.raises(ValueError, match=r"isn't the file of stlpips_pytorch 0\.0\.2"):
-        STLPIPS("alex", tmp_path / path.name)
+        STLPIPS("alex")
 
 
 def test_what_is_too_small_or_unknown_is_refused(network):

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 from dataclasses import replace
 
@@ -12,7 +11,6 @@ import torch
 from PIL import Image
 from scipy.stats import bootstrap
 
-from ugc_sr.photos.formats import PhotoError
 from ugc_sr.score.extras import EXTRAS
 from ugc_sr.score.metrics import CHALLENGE, METRICS, challenge_score, evaluate
 from ugc_sr.score.scoring import interval, json_safe, load, matched, partners, report, summary, table
@@ -61,13 +59,6 @@ def test_without_references_the_metrics_that_need_none_are_left(folders):
     assert got["challenge"] == {"score": None, "missing": list(CHALLENGE)}
 
 
-def test_partners_have_the_same_name_else_the_same_stem(folders):
-    assert names(partners(folders / "sr", folders / "gt")) == {"a.webp": "a.png", "b.webp": "b.png"}
-    save(pixels(), folders / "gt" / "a.webp")
-    assert names(partners(folders / "sr", folders / "gt")) == {"a.webp": "a.webp", "b.webp": "b.png"}
-    assert names(partners(folders / "sr" / "b.webp", folders / "gt")) == {"b.webp": "b.png"}
-
-
 def test_two_files_belong_together_whatever_their_names(folders):
     assert names(partners(folders / "sr" / "a.webp", folders / "gt" / "b.png")) == {"a.webp": "b.png"}
 
@@ -109,21 +100,15 @@ def made_up(network):
     return replace(EXTRAS["musiq"], load=lambda: network, package="torch", licence="made up")
 
 
-def test_an_extra_that_needs_an_original_says_so_at_once(folders):
-    (folders / "sr" / "a.webp").write_bytes(b"RIFF")
-    with pytest.raises(ValueError, match=r"lpips compares with the original; give it, or leave it out"):
-        report(folders / "sr" / "b.webp", extras=["lpips"])
-
-
 def rows(*values, name="psnr_y"):
     return [{"name": str(index), name: value} for index, value in enumerate(values)]
 
 
 def test_a_mean_is_over_all_pictures_or_over_none():
-    scores = summary([{"name": "a", "psnr_y": 20.0, "niqe": 5.0}, {"name": "b", "psnr_y": 30.0}])
+    scores = summary([{"name": "a", "psnr_y": 20.0, "own_niqe": 5.0}, {"name": "b", "psnr_y": 30.0}])
     assert scores["mean"] == {"psnr_y": 25.0}
-    assert scores["no_mean"] == ["niqe"]
-    assert scores["protocol"].keys() == {"psnr_y", "niqe"}
+    assert scores["no_mean"] == ["own_niqe"]
+    assert scores["protocol"].keys() == {"psnr_y", "own_niqe"}
 
 
 def test_the_challenge_is_the_sum_over_the_means():
@@ -152,18 +137,6 @@ def test_the_interval_is_that_of_scipy():
     values = torch.rand(25, dtype=torch.float64).exp().tolist()
     theirs = bootstrap((values,), np.mean, method="percentile").confidence_interval
     assert interval(values) == pytest.approx([theirs.low, theirs.high], rel=0.01)
-
-
-def test_the_interval_is_as_wide_as_the_spread_says():
-    values = torch.randn(200, dtype=torch.float64)
-    low, high = interval(values.tolist())
-    assert high - low == pytest.approx(2 * 1.96 * values.std().item() / 200**0.5, rel=0.1)
-
-
-def test_the_interval_holds_the_true_mean_about_95_times_of_100():
-    draws = torch.randn(100, 40, dtype=torch.float64)
-    held = sum(low <= 0 <= high for low, high in map(interval, draws.tolist()))
-    assert 88 <= held <= 99
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, math.inf]])
@@ -200,18 +173,9 @@ def test_a_table_of_one_picture_has_a_line_a_metric_alone(folders):
 
 
 def test_a_table_says_of_what_there_is_no_mean():
-    text = table(summary([{"name": "a", "psnr_y": 20.0, "niqe": 5.0}, {"name": "b", "psnr_y": 30.0}]))
+    text = table(summary([{"name": "a", "psnr_y": 20.0, "own_niqe": 5.0}, {"name": "b", "psnr_y": 30.0}]))
     assert re.search(r"^b +30\.0000 +-$", text, re.MULTILINE)
-    assert re.search(r"^niqe +- +- +lower", text, re.MULTILINE)
-
-
-def test_pictures_are_read_upright(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
-    array = pixels()
-    turned = load(save(array, tmp_path / "turned.png", exif=exif))
-    assert turned.shape == (1, 3, 40, 32)
-    assert np.array_equal((turned[0, 0] * 255).round().numpy(), np.rot90(array[..., 0], -1))
+    assert re.search(r"^own_niqe +- +- +lower", text, re.MULTILINE)
 
 
 def test_a_turned_picture_goes_with_an_upright_one(tmp_path):
@@ -243,29 +207,7 @@ def test_more_than_eight_bits_are_rounded_by_the_metrics_and_not_clipped(tmp_pat
     assert report(sr, gt=gt)["mean"]["psnr_rgb"] == math.inf
 
 
-def test_a_file_that_ends_early_is_named(tmp_path):
-    for name in ("a.png", "a.jpg"):
-        file = save(pixels(size=(64, 64)), tmp_path / name)
-        file.write_bytes(file.read_bytes()[:-200])
-        with pytest.raises(ValueError, match=rf"{name}: broken, can't be decoded"):
-            load(file)
-
-
-def test_a_missing_file_is_missing(tmp_path):
-    with pytest.raises(PhotoError, match=r"nowhere.png: there is no such file"):
-        load(tmp_path / "nowhere.png")
-
-
 def test_only_headers_are_read_to_match(folders):
     file = folders / "gt" / "a.png"
     file.write_bytes(file.read_bytes()[:-100])
     assert len(matched(folders / "sr", gt=folders / "gt")) == 2
-
-
-def test_a_name_of_bytes_that_are_no_text_can_be_printed(tmp_path):
-    file = os.fsencode(tmp_path) + b"/\xff.png"
-    try:
-        Image.fromarray(pixels()).save(os.fsdecode(file), format="PNG")
-    except OSError:
-        pytest.skip("this file system knows only names that are text")
-    table(report(tmp_path)).encode()

@@ -60,17 +60,6 @@ def test_rows_and_columns_are_treated_alike(photo):
     assert_close(seam_score(photo, borders), seam_score(photo.mT, turned))
 
 
-def test_each_image_of_a_batch_has_its_own_score(photo):
-    both = torch.cat([photo, with_seam(photo, 8)])
-    border = Borders(columns=(250,))
-    assert_close(seam_score(both, border), torch.cat([seam_score(x[None], border) for x in both]))
-
-
-def test_a_tile_plan_brings_the_score_into_the_table(photo):
-    assert "seams" in evaluate(photo / 255, borders=Borders(rows=(100,)))
-    assert "seams" not in evaluate(photo / 255)
-
-
 @pytest.mark.parametrize(
     ("borders", "message"),
     [

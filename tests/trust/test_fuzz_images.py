@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from ugc_sr.degrade.__main__ import main as degrade
-from ugc_sr.degrade.dataset.photo import load_photo
+from ugc_sr.degrade.dataset.whole_photo import load_photo
 from ugc_sr.restore.photo import read
 from ugc_sr.score.__main__ import main as score
 from ugc_sr.score.scoring import load

@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ugc_sr.degrade.dataset.pairs import PairFolder
+from ugc_sr.degrade.dataset.pair_folder import PairFolder
 from ugc_sr.degrade.degradation import Degradation, apply
 from ugc_sr.degrade.edit import edit
 from ugc_sr.degrade.recipe import Recipe

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ugc_sr.degrade.__main__ import main as degrade
-from ugc_sr.degrade.dataset.pairs import PairFolder
+from ugc_sr.degrade.dataset.pair_folder import PairFolder
 from ugc_sr.files import replace_file
 from ugc_sr.models.__main__ import main as models
 from ugc_sr.restore.__main__ import main as restore
@@ -385,18 +385,18 @@ def test_a_command_refuses_a_place_that_it_cant_write_in_one_line(tmp_path, told
 # Every file that writes, by where it gets the names from; benchmarks and scripts have theirs in their code.
 WRITERS = {
     "others, such as prompts, manifests, archives, photos, runs and hosts; tried above": {
-        *("degrade/dataset/pairs.py", "degrade/dataset/record.py", "host/folders.py", "nodes/recipes.py"),
+        *("degrade/dataset/pair_folder.py", "host/folders.py", "nodes/recipes.py"),
         *("restore/run.py", "train/checkpoint.py", "train/data/loader.py", "train/data/shards.py"),
         *("train/config.py", "train/run.py", "train/srlab.py", "train/watch.py"),
     },
     "the command line; tried above": {
-        *("degrade/compare.py", "degrade/look.py", "models/repack.py", "restore/demo.py"),
+        *("degrade/compare_command.py", "degrade/grid_command.py", "models/repack.py", "restore/demo.py"),
         *("restore/folder.py", "score/__main__.py", "train/pairs.py"),
         *("tune/__main__.py", "tune/run.py", "tune/study.py"),
     },
     "its caller, or who fits the bundled statistics": {"files.py", "score/fit_niqe.py"},
     "nobody: it writes into memory": {
-        *("degrade/effects/jpeg.py", "degrade/effects/picture.py", "restore/photo.py", "score/plots.py"),
+        *("degrade/effects/codecs.py", "restore/photo.py", "score/plots.py"),
         *("score/page.py", "tune/plot.py"),
     },
     "the table of weights; of what a server names, a last part that the table expects; see tests/fetch": {

@@ -14,8 +14,8 @@ def test_the_challenge_is_the_part_of_its_sum_that_is_measured():
 
 
 def test_it_is_the_weighted_sum():
-    objective = Objective.parse("psnr_y=1 ssim_y=10 niqe=-0.5")
-    assert objective.of({"psnr_y": 30.0, "ssim_y": 0.8, "niqe": 4.0, "gmsd": 9.0}) == pytest.approx(36.0)
+    objective = Objective.parse("psnr_y=1 ssim_y=10 own_niqe=-0.5")
+    assert objective.of({"psnr_y": 30.0, "ssim_y": 0.8, "own_niqe": 4.0, "gmsd": 9.0}) == pytest.approx(36.0)
 
 
 def test_of_a_metric_that_is_best_near_1_the_distance_counts_either_way():
@@ -31,7 +31,7 @@ def test_the_perceptual_objective_wants_what_looks_near_and_has_no_weave():
 
 
 def test_its_text_reads_back():
-    objective = Objective.parse("psnr_y=1 niqe=-0.25")
+    objective = Objective.parse("psnr_y=1 own_niqe=-0.25")
     assert Objective.parse(str(objective)) == objective
 
 
@@ -45,7 +45,7 @@ def test_its_text_reads_back():
         ("psnr_y", r'expected "METRIC=WEIGHT", got \'psnr_y\''),
         ("psnr_y=much", r'expected "METRIC=WEIGHT"'),
         ("", r"--objective is empty"),
-        ("niqe=1", r"niqe=1: niqe is better lower; its weight must be negative"),
+        ("own_niqe=1", r"own_niqe=1: own_niqe is better lower; its weight must be negative"),
         ("psnr_y=-1", r"psnr_y is better higher; its weight must be positive"),
         ("hf_ratio=1", r"hf_ratio is better near 1; its weight must be negative"),
         ("psnr_y=0", r"must be positive"),

@@ -44,7 +44,7 @@ def score(values):
     """Two photos; best at 20 steps, denoise 0.4, lab."""
     near = -abs(values["KSampler.steps"] - 20) - 10 * abs(values["KSampler.denoise"] - 0.4)
     near += values["UGCSR_MatchColor.method"] == "lab"
-    return [{"psnr_y": near, "niqe": 5.0}, {"psnr_y": near + 1, "niqe": 6.0}]
+    return [{"psnr_y": near, "own_niqe": 5.0}, {"psnr_y": near + 1, "own_niqe": 6.0}]
 
 
 def run(folder, measure=score, *, objective=OBJECTIVE, space=SPACE, own=OWN, trials=TRIALS, seed=0):
@@ -114,7 +114,7 @@ def test_values_that_another_objective_has_measured_are_not_measured_again(tmp_p
     second = run(
         tmp_path,
         lambda values: measured.append(values) or score(values),
-        objective=Objective({"niqe": -1.0}),
+        objective=Objective({"own_niqe": -1.0}),
         trials=10,
     )
     assert [trial.values for trial in second] == [trial.values for trial in first]  # the blind draws

@@ -12,7 +12,7 @@ from ugc_sr.restore.server import CHECKOUT
 from ugc_sr.sample.presets import FidelityCurve, TunedPreset, apply
 from ugc_sr.score.extras import Extras
 from ugc_sr.score.metrics import evaluate
-from ugc_sr.score.picture import from_picture
+from ugc_sr.score.pil_image import from_picture
 from ugc_sr.score.scoring import load
 from ugc_sr.tune.__main__ import _client, main
 from ugc_sr.tune.restorer import Pair, PairRestorer

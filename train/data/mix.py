@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ...degrade.command import find_recipe
+from ...degrade.pairs_command import find_recipe
 from ...degrade.recipe import Recipe
 from ...files import read_text
 from ...photos.formats import PhotoError

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...degrade.dataset.photo import check_whole
+from ...degrade.dataset.whole_photo import check_whole
 from ...degrade.degradation import apply
 from ...degrade.recipe import Recipe
 from ...image import from_levels

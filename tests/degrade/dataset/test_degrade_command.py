@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from ugc_sr.degrade.__main__ import main
-from ugc_sr.degrade.dataset.photo import load_photo
+from ugc_sr.degrade.dataset.whole_photo import load_photo
 from ugc_sr.degrade.degradation import Degradation, apply
 from ugc_sr.degrade.recipes import RECIPES
 
@@ -235,15 +235,6 @@ def test_a_photo_smaller_than_the_crop_is_named(photos, tmp_path, capsys):
     assert "000.png: 28x24 px is too small; --crop takes 64x64 px of it." in capsys.readouterr().err
 
 
-def test_a_bad_recipe_is_refused_by_name_before_any_work(photos, tmp_path, capsys):
-    recipe = {"name": "mine", "scale": 4, "source": "assumed", "steps": [{"op": "smudge"}]}
-    (tmp_path / "mine.json").write_text(json.dumps(recipe))
-    assert make(photos(1), tmp_path / "out", "--recipe", tmp_path / "mine.json") == 2
-    words = f"{tmp_path}/mine.json: recipe 'mine': steps[0].op: unknown step 'smudge'"
-    assert capsys.readouterr().err.startswith(words)
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
@@ -251,9 +242,16 @@ def test_a_bad_recipe_is_refused_by_name_before_any_work(photos, tmp_path, capsy
         (["--crop", "30"], "--crop must be a multiple of the scale, 4; got 30."),
         (["--scale", "99"], "--scale must be at most 16, got 99."),
         (["--join", "gone"], "gone: expected a folder hr or gt or hq in it."),
+        (["--recipe", "mine.json"], "mine.json: recipe 'mine': steps[0].op: unknown step 'smudge'"),
+        (["--recipe", "ugc", "--jpeg", "kornia"], "recipe 'ugc' uses"),
     ],
 )
-def test_impossible_options_are_refused_before_any_work(photos, tmp_path, capsys, options, problem):
+def test_impossible_options_are_refused_before_any_work(
+    photos, tmp_path, monkeypatch, capsys, options, problem
+):
+    monkeypatch.chdir(tmp_path)
+    recipe = {"name": "mine", "scale": 4, "source": "assumed", "steps": [{"op": "smudge"}]}
+    Path("mine.json").write_text(json.dumps(recipe))
     assert make(photos(1), tmp_path / "out", *options) == 2
     assert problem in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -354,10 +352,64 @@ def test_jpeg_by_kornia_is_recorded_and_replays(photos, tmp_path):
         jpegs = [draw for draw in line["degradation"]["draws"] if draw["op"] == "jpeg"]
         assert {draw["parameters"]["codec"] for draw in jpegs} == {"kornia"}
         hr, lr = (load_photo(tmp_path / "out" / side / line["name"]) for side in ("hr", "lr"))
-        assert torch.equal(apply(Degradation.from_data(line["degradation"]), hr).lr, lr)
+        assert torch.equal(apply(Degradation.from_json(json.dumps(line["degradation"])), hr).lr, lr)
 
 
-def test_jpeg_by_kornia_is_refused_for_recipes_with_other_codecs(photos, tmp_path, capsys):
-    assert make(photos(1), tmp_path / "out", "--recipe", "ugc", "--jpeg", "kornia") == 2
-    assert "recipe 'ugc' uses" in capsys.readouterr().err
+@pytest.mark.deep
+def test_a_local_ray_writes_the_same_files_and_names_bad_ones(photos, tmp_path):
+    where = photos(6, 40, 44)
+    (where / "notes.jpg").write_text("buy milk")
+    options = ("--recipe", "mild", "--crop", "32", "--per-image", "3", "--workers", "2")
+    command = [sys.executable, "-m", "ugc_sr.degrade", where, tmp_path / "ray", *options, "--engine", "ray"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
+    assert f"{where}/notes.jpg: not a photo that can be read" in ended.stderr
+    assert main([str(where), str(tmp_path / "local"), *options, "--workers", "1"]) == 1
+    assert content(tmp_path / "ray") == content(tmp_path / "local")
+
+
+def test_ray_that_is_missing_is_named_with_what_installs_it(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as Python notes a module that isn't there
+    assert main([str(photos(1)), str(tmp_path / "out"), "--engine", "ray"]) == 2
+    assert capsys.readouterr().err == (
+        '--engine ray needs Ray. Install it with  pip install "ugc-super-resolution[cluster]"\n'
+    )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def cluster():
+    """Starts Ray with GPUs that it takes our word for."""
+    import ray
+
+    def start(gpus):
+        ray.init(num_cpus=2, num_gpus=gpus, include_dashboard=False, log_to_driver=False)
+
+    yield start
+    ray.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (["--device", "cuda"], {"num_gpus": 1, "concurrency": 2}),
+        (["--device", "cuda", "--workers", "1"], {"num_gpus": 1, "concurrency": 1}),
+        (["--workers", "2"], {"num_gpus": None, "concurrency": 2}),
+    ],
+)
+def test_each_task_for_cuda_gets_a_gpu_of_its_own(photos, tmp_path, cluster, monkeypatch, options, asked):
+    from ray.data import Dataset
+
+    cluster(gpus=2)
+    orders = []
+    monkeypatch.setattr(Dataset, "map", lambda rows, do, **order: orders.append(order) or rows.limit(0))
+    main([str(photos(1)), str(tmp_path / "out"), "--engine", "ray", *options])
+    assert orders == [{"num_cpus": 1, **asked}]
+
+
+@pytest.mark.slow
+def test_a_cluster_without_a_gpu_says_so_instead_of_waiting_for_one(photos, tmp_path, cluster, capsys):
+    cluster(gpus=0)
+    assert main([str(photos(1)), str(tmp_path / "out"), "--engine", "ray", "--device", "cuda"]) == 1
+    assert "Ray: no machine of the cluster has a GPU; leave --device cuda out." in capsys.readouterr().err

@@ -6,8 +6,8 @@ from torch.nn.functional import avg_pool2d
 
 from ugc_sr.degrade.dataset.align import measure_offset
 from ugc_sr.degrade.dataset.join import find_pairs, load_joined
-from ugc_sr.degrade.dataset.photo import PhotoError, load_photo
-from ugc_sr.degrade.dataset.record import encode_png
+from ugc_sr.degrade.dataset.pair_folder import encode_png
+from ugc_sr.degrade.dataset.whole_photo import PhotoError, load_photo
 
 SIDE_PX = 512  # of the clean photo; the damaged one has 128
 

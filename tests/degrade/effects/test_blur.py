@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -5,45 +7,8 @@ import torch.nn.functional as F
 from ugc_sr.degrade.effects import kernels
 from ugc_sr.degrade.effects.blur import (
     convolve,
-    defocus_blur,
     gaussian_blur,
-    generalized_blur,
-    motion_blur,
-    plateau_blur,
-    sinc_blur,
 )
-
-BLURS = [
-    lambda image: gaussian_blur(image, 2.0, 1.0, 0.5, 21),
-    lambda image: gaussian_blur(image, 1.2),
-    lambda image: generalized_blur(image, 2.0, 0.5, 1.0, -2.0, 13),
-    lambda image: plateau_blur(image, 0.5, 2.0, 1.0, 3.0, 7),
-    lambda image: sinc_blur(image, 9, 1.5),
-    lambda image: defocus_blur(image, 3.0),
-    lambda image: motion_blur(image, 11.0, 0.8),
-]
-
-
-@pytest.mark.parametrize("blur", BLURS)
-def test_a_flat_photo_stays_flat(blur):
-    flat = torch.full((1, 3, 32, 30), 0.4)
-    torch.testing.assert_close(blur(flat), flat)
-
-
-@pytest.mark.parametrize("blur", BLURS)
-@pytest.mark.parametrize("size", [(1, 1), (3, 2), (2, 40), (64, 64)])
-def test_a_photo_of_any_size_keeps_its_size_and_its_range(blur, size):
-    blurred = blur(torch.rand(2, 3, *size))
-    assert blurred.shape == (2, 3, *size)
-    assert blurred.isfinite().all()
-    assert blurred.min() > -0.5
-    assert blurred.max() < 1.5
-
-
-@pytest.mark.parametrize("blur", BLURS)
-def test_a_photo_is_blurred_alike_alone_and_in_a_batch(blur):
-    photos = torch.rand(3, 3, 37, 52)
-    torch.testing.assert_close(blur(photos)[1:2], blur(photos[1:2]), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("size", [3, 7, 21])
@@ -79,38 +44,38 @@ def test_without_a_second_deviation_the_blur_is_round():
     assert torch.equal(gaussian_blur(photo, 1.3), gaussian_blur(photo, 1.3, 1.3))
 
 
-def test_light_is_kept():
-    photo = torch.zeros(1, 3, 41, 41)
-    photo[:, :, 20, 20] = 1
-    for blur in BLURS:
-        assert blur(photo).sum().item() == pytest.approx(3, rel=1e-4)
+EVERY = [
+    kernels.gaussian(21, 3.0, 0.5, 0.7),
+    kernels.generalized_gaussian(21, 2.0, 1.0, -1.0, 0.5),
+    kernels.plateau(13, 1.0, 2.0, 2.0, 2.0),
+    kernels.sinc(21, 1.0),
+    kernels.disc(3.3),
+    kernels.line(12.5, 0.4),
+    kernels.aperture(51),
+]
 
 
-def test_what_lies_outside_the_range_is_kept():
-    photo = torch.full((1, 3, 8, 8), 1.5)
-    torch.testing.assert_close(gaussian_blur(photo, 1.0), photo)
+@pytest.mark.parametrize("kernel", EVERY)
+def test_a_kernel_is_square_and_odd_sums_to_one_and_looks_the_same_upside_down(kernel):
+    assert kernel.shape[0] == kernel.shape[1]
+    assert kernel.shape[0] % 2 == 1
+    assert kernel.sum().item() == pytest.approx(1, abs=1e-6)
+    torch.testing.assert_close(kernel, kernel.flip(0, 1), atol=1e-7, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("blur", "message"),
-    [
-        (lambda x: gaussian_blur(x, 1.0, size=53), r"gaussian_blur: size must be one of 0, 3, .* got 53"),
-        (lambda x: gaussian_blur(x, 0.0), r"gaussian_blur: sigma_x must be .* got 0.0"),
-        (lambda x: gaussian_blur(x, 1.0, size=8), r"gaussian_blur: size must be one of 0, 3, 5, .* got 8"),
-        (lambda x: plateau_blur(x, 1.0, 9.0), r"plateau_blur: beta must be .* got 9.0"),
-        (lambda x: sinc_blur(x, 7, 4.0), r"sinc_blur: cutoff must be .* got 4.0"),
-        (lambda x: defocus_blur(x, 21.0), r"defocus_blur: radius must be .* got 21.0"),
-        (lambda x: motion_blur(x, 0.5, 0.0), r"motion_blur: length must be .* got 0.5"),
-    ],
-)
-def test_a_parameter_out_of_range_is_refused_by_name(blur, message):
-    with pytest.raises(ValueError, match=message):
-        blur(torch.rand(1, 3, 8, 8))
+@pytest.mark.parametrize(("radius", "area"), [(4.0, 50.3), (6.5, 132.7)])
+def test_a_disc_covers_its_area(radius, area):
+    assert 1 / kernels.disc(radius).max().item() == pytest.approx(area, rel=0.03)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("blur", BLURS)
-def test_the_gpu_blurs_as_the_cpu_does(blur):
-    photo = torch.rand(2, 3, 40, 33)
-    torch.testing.assert_close(blur(photo.cuda()).cpu(), blur(photo), atol=2e-6, rtol=0)
+def test_a_line_is_as_long_as_asked_and_points_where_it_was_turned():
+    flat = kernels.line(9, 0.0)
+    assert (flat[flat.shape[0] // 2] > 0).sum() == 9
+    assert flat.sum(1).max().item() == pytest.approx(1)
+    slope = kernels.line(20, math.pi / 4)
+    assert slope.diag().sum() > 4 * slope.flip(1).diag().sum()  # x to the right and y down: falls
+
+
+def test_a_disc_and_a_line_of_next_to_nothing_leave_a_point():
+    assert kernels.disc(0.4).max() == 1
+    assert kernels.line(1, 0.0).max() == 1

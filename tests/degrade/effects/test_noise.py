@@ -8,22 +8,16 @@ from ugc_sr.color import linear_to_srgb, srgb_to_linear
 from ugc_sr.degrade.effects.noise import (
     correlated_noise,
     gaussian_noise,
+    poisson_counts,
     poisson_noise,
     sensor_noise,
     shot_noise,
 )
-from ugc_sr.degrade.effects.poisson import poisson_counts
 
 GREY_OR_NOT = [
     partial(gaussian_noise, sigma=8.0),
     partial(shot_noise, sigma=8.0),
     partial(poisson_noise, scale=1.0),
-]
-EVERY = [
-    *(partial(noise, grey=grey) for noise in GREY_OR_NOT for grey in (False, True)),
-    partial(correlated_noise, sigma=20.0),
-    partial(sensor_noise, shot=0.05, read=0.01, chroma=0.5),
-    partial(sensor_noise, shot=0.05, read=0.01, chroma=1.0, grain=0.0),
 ]
 
 
@@ -38,12 +32,6 @@ def generator(seed=0):
 def ramp(rows):
     """Every 8-bit level in a column of its own."""
     return (torch.arange(256) / 255).expand(1, 3, rows, 256).contiguous()
-
-
-def test_gaussian_noise_has_the_deviation_it_was_given():
-    noise = gaussian_noise(grey(0.5), 8.0, False, generator()) - 0.5
-    assert noise.std().item() * 255 == pytest.approx(8, rel=0.02)
-    assert noise.mean().abs().item() * 255 < 0.1
 
 
 @pytest.mark.parametrize("noise", GREY_OR_NOT)
@@ -84,18 +72,6 @@ def test_counts_grow_with_the_normal_number_and_with_the_light():
     counts = poisson_counts(levels[:, None].expand(256, 81), 1.0, normal.expand(256, 81))
     assert (counts.diff(dim=0) >= 0).all()
     assert (counts.diff(dim=1) >= 0).all()
-
-
-def test_poisson_noise_has_the_mean_and_variance_of_photons_at_every_level():
-    photo = ramp(rows=6000)
-    noise = poisson_noise(photo, 2.0, False, generator()) - photo
-    level = torch.arange(1, 256) / 255
-    spread = noise.var(dim=(0, 1, 2))[1:] / (4 * level / 256)
-    assert noise[..., 0].abs().max() == 0
-    assert noise.mean(dim=(0, 1, 2)).abs().max() < 0.005
-    assert (spread - 1).abs().max() < 0.06  # of one level, out of 18,000 pixels: four deviations
-    for few in spread.split(32):
-        assert few.mean().item() == pytest.approx(1, abs=0.03)
 
 
 def test_poisson_noise_counts_whole_photons():
@@ -163,58 +139,3 @@ def test_light_and_srgb_are_inverse_and_agree_at_the_ends():
     torch.testing.assert_close(linear_to_srgb(srgb_to_linear(values)), values, atol=1e-5, rtol=0)
     assert srgb_to_linear(torch.tensor(1.0)).item() == pytest.approx(1)
     assert srgb_to_linear(torch.tensor(0.5)).item() == pytest.approx(0.2140, abs=1e-4)
-
-
-@pytest.mark.parametrize("noise", EVERY)
-def test_a_photo_gets_the_same_noise_alone_and_in_a_batch(noise):
-    photos = torch.rand(3, 3, 20, 17)
-    together = noise(photos, generator=generator())
-    torch.testing.assert_close(together[2:], noise(photos[2:], generator=generator()), atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize("noise", EVERY)
-def test_the_seed_settles_the_noise(noise):
-    photo = torch.rand(1, 3, 16, 16)
-    first, again, other = (noise(photo, generator=generator(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-@pytest.mark.parametrize("noise", EVERY)
-@pytest.mark.parametrize("size", [(1, 1), (3, 2)])
-def test_the_smallest_photos_get_noise_too(noise, size):
-    noisy = noise(torch.rand(1, 3, *size), generator=generator())
-    assert noisy.shape == (1, 3, *size)
-    assert noisy.isfinite().all()
-
-
-@pytest.mark.parametrize("noise", EVERY)
-def test_noise_takes_what_lies_outside_the_range(noise):
-    photo = torch.rand(1, 3, 16, 16) * 3 - 1
-    assert noise(photo, generator=generator()).isfinite().all()
-
-
-@pytest.mark.parametrize(
-    ("noise", "message"),
-    [
-        (partial(gaussian_noise, sigma=101.0, grey=False), r"gaussian_noise: sigma must be .* got 101.0"),
-        (partial(shot_noise, sigma=-1.0, grey=False), r"shot_noise: sigma must be .* got -1.0"),
-        (partial(poisson_noise, scale=6.0, grey=False), r"poisson_noise: scale must be .* got 6.0"),
-        (partial(poisson_noise, scale=1.0, grey=0.4), r"poisson_noise: grey must be true or false, got 0.4"),
-        (partial(correlated_noise, sigma=200.0), r"correlated_noise: sigma must be .* got 200.0"),
-        (partial(sensor_noise, shot=2.0, read=0.0, chroma=0.0), r"sensor_noise: shot must be .* got 2.0"),
-    ],
-)
-def test_a_parameter_out_of_range_is_refused_by_name(noise, message):
-    with pytest.raises(ValueError, match=message):
-        noise(torch.rand(1, 3, 8, 8), generator=generator())
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("noise", EVERY)
-def test_every_device_gets_the_same_noise(noise):
-    photo = torch.rand(2, 3, 40, 33)
-    noisy = noise(photo.cuda(), generator=generator())
-    assert noisy.device.type == "cuda"
-    torch.testing.assert_close(noisy.cpu(), noise(photo, generator=generator()), atol=1e-5, rtol=0)

@@ -5,8 +5,8 @@ import torch
 
 from ugc_sr.degrade.effects.lettering import STYLES
 from ugc_sr.degrade.effects.overlay import caption, sticker
+from ugc_sr.degrade.effects.phrases import KINDS, phrase
 from ugc_sr.degrade.effects.shapes import SHAPES
-from ugc_sr.degrade.effects.words import KINDS, words
 
 GREY = torch.full((1, 3, 96, 64), 0.5)
 each_style = pytest.mark.parametrize("style", STYLES)
@@ -20,33 +20,28 @@ def touched(image, clean=GREY):
     return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
 
 
-@each_style
+def lies_inside(image):
+    top, bottom, left, right = touched(image)
+    return top >= 2 and left >= 2 and bottom <= 94 and right <= 62
+
+
 @pytest.mark.parametrize("place", [(0.0, 0.0), (1.0, 1.0), (0.5, 0.3)])
-def test_a_caption_lies_wholly_inside_the_photo(style, place):
-    top, bottom, left, right = touched(caption(GREY, "two words", *place, size=0.12, style=style))
-    assert top >= 2
-    assert left >= 2
-    assert bottom <= 94
-    assert right <= 62
-
-
-@each_kind
-@pytest.mark.parametrize("place", [(0.0, 0.0), (1.0, 1.0)])
-@pytest.mark.parametrize("angle", [0.0, 0.7])
-def test_a_sticker_lies_wholly_inside_the_photo(kind, place, angle):
-    top, bottom, left, right = touched(sticker(GREY, kind, *place, size=0.6, angle=angle))
-    assert top >= 2
-    assert left >= 2
-    assert bottom <= 94
-    assert right <= 62
-    assert (top == 3, left == 3) == (place == (0, 0),) * 2
+def test_captions_and_stickers_lie_wholly_inside_the_photo(place):
+    for style in STYLES:
+        assert lies_inside(caption(GREY, "two words", *place, size=0.12, style=style))
+    for kind in SHAPES:
+        for angle in (0.0, 0.7):
+            image = sticker(GREY, kind, *place, size=0.6, angle=angle)
+            assert lies_inside(image)
+            assert (touched(image)[0] == 3, touched(image)[2] == 3) == (place == (0, 0),) * 2
 
 
 @each_style
 def test_a_long_caption_is_wrapped_and_made_smaller_until_it_fits(style):
     text = "every word of this long caption has to find its place " * 3
-    top, bottom, left, right = touched(caption(GREY, text, 0.5, 0.5, size=0.3, style=style))
-    assert (top >= 2, left >= 2, bottom <= 94, right <= 62) == (True,) * 4
+    image = caption(GREY, text, 0.5, 0.5, size=0.3, style=style)
+    top, bottom, *_ = touched(image)
+    assert lies_inside(image)
     assert bottom - top > 30
 
 
@@ -92,26 +87,6 @@ def test_an_empty_caption_changes_nothing(text):
     assert torch.equal(caption(GREY, text, 0.5, 0.5, 0.1, "box"), GREY)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 2), (1, 40), (7, 7)])
-def test_a_photo_without_room_survives(size):
-    photo = torch.full((2, 3, *size), 0.3)
-    for style in STYLES:
-        assert caption(photo, "long enough", 0.5, 0.5, 0.3, style).shape == photo.shape
-    for kind in SHAPES:
-        assert sticker(photo, kind, 0.5, 0.5, 0.6, 0.3).shape == photo.shape
-
-
-def test_all_photos_of_a_batch_get_the_same_overlay_and_the_input_stays():
-    batch = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    before = batch.clone()
-    for draw in (
-        lambda image: caption(image, "same", 0.5, 0.9, 0.2, "outline"),
-        lambda image: sticker(image, "heart", 0.1, 0.1, 0.4, 0.2),
-    ):
-        assert torch.equal(draw(batch)[1:], draw(batch[1:]))
-        assert torch.equal(batch, before)
-
-
 def test_what_is_beyond_white_stays_where_no_overlay_lies():
     out = sticker(GREY + 1, "star", 0.5, 0.5, 0.3)
     assert out[..., 0, 0].eq(1.5).all()
@@ -149,14 +124,6 @@ def test_edges_of_stickers_have_no_bright_or_dark_fringe():
     [
         (lambda: caption(GREY, "5 €", 0.5, 0.5, 0.1, "box"), r"the built-in font has no '€' \(text '5 €'\)"),
         (lambda: sticker(GREY, "badge", 0.5, 0.5, 0.3, text="新品"), r"has no '品新' .* Use English letters"),
-        (lambda: caption(GREY, "hi", 1.2, 0.5, 0.1, "box"), r"caption: x must be a number in 0..1, got 1.2"),
-        (
-            lambda: caption(GREY, "hi", 0.5, 0.5, 0.1, "neon"),
-            r"caption: style must be one of plain, .* 'neon'",
-        ),
-        (lambda: sticker(GREY, "cat", 0.5, 0.5, 0.3), r"sticker: kind must be one of price, .* got 'cat'"),
-        (lambda: sticker(GREY, "star", 0.5, 0.5, 0.9), r"sticker: size must be .* 0.03..0.6, got 0.9"),
-        (lambda: words("poem", random.Random(0)), r"kind must be one of caption, price, .* got 'poem'"),
     ],
 )
 def test_what_can_not_be_drawn_is_refused(call, message):
@@ -166,14 +133,14 @@ def test_what_can_not_be_drawn_is_refused(call, message):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_words_replay_and_are_many(kind):
-    lines = [words(kind, random.Random(seed)) for seed in range(400)]
-    assert lines == [words(kind, random.Random(seed)) for seed in range(400)]
+    lines = [phrase(kind, random.Random(seed)) for seed in range(400)]
+    assert lines == [phrase(kind, random.Random(seed)) for seed in range(400)]
     assert len(set(lines)) > (300 if kind == "caption" else 60)
 
 
 def test_words_fit_their_kind_and_the_font():
     rng = random.Random(1)
-    lines = {kind: [words(kind, rng) for _ in range(300)] for kind in KINDS}
+    lines = {kind: [phrase(kind, rng) for _ in range(300)] for kind in KINDS}
     assert all(line.startswith("#") for line in lines["hashtag"])
     assert all(any(sign.isdigit() for sign in line) for line in lines["price"])
     for line in (line for each in lines.values() for line in each):

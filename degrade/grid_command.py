@@ -4,14 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from PIL import Image
-
 from ..files import replace_file
-from ..image import to_levels
-from .command import find_recipe
-from .dataset.photo import load_photo
-from .effects.picture import save
+from ..score.pil_image import to_picture
+from .dataset.whole_photo import load_photo
+from .effects.codecs import save
 from .grid import CELL_PX, grid
+from .pairs_command import find_recipe
 
 JPEG_QUALITY = 85
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -61,4 +59,4 @@ def _draw(options: argparse.Namespace) -> None:
         cell=options.cell,
     )
     kind = "PNG" if options.output.suffix.lower() == ".png" else "JPEG"
-    replace_file(options.output, save(Image.fromarray(to_levels(sheet)[0]), kind, quality=JPEG_QUALITY))
+    replace_file(options.output, save(to_picture(sheet), kind, quality=JPEG_QUALITY))

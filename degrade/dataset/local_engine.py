@@ -14,7 +14,7 @@ from multiprocessing.synchronize import Event
 import torch
 
 from .jobs import Job, Outcome, Outcomes, PairPlan, Stopped, work
-from .record import remove_pair
+from .pair_folder import remove_pair
 from .worker import start_worker
 
 POLL_S = 0.2  # between calls of `stopped`

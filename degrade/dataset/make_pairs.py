@@ -9,8 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .jobs import Engine, Job, Outcomes, PairPlan, Stopped
-from .pairs import PairFolder
-from .record import SIDES
+from .pair_folder import SIDES, PairFolder
 
 
 @dataclass

@@ -92,14 +92,8 @@ KINDS = tuple(_LINES)
 _LOUD = {"caption": 0.2, "badge": 0.6}  # how often in capitals; assumed
 
 
-def words(kind: str, rng: random.Random) -> str:
-    """Return one line of a kind in `KINDS`; the same state of `rng` gives the same line.
-
-    Raises:
-        ValueError: for another kind.
-    """
-    if kind not in _LINES:
-        raise ValueError(f"words: kind must be one of {', '.join(KINDS)}, got {kind!r}.")
+def phrase(kind: str, rng: random.Random) -> str:
+    """Return one line of a kind in `KINDS`; the same state of `rng` gives the same line."""
     line = rng.choice(_LINES[kind])
     while "{" in line:
         line = re.sub(r"{(\w+)}", lambda slot: rng.choice(_LISTS[slot[1]]), line)

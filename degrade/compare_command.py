@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..console import columns
 from ..files import replace_file
 from ..photos.formats import PhotoError
 from ..photos.listing import list_photos
 from ..score.damage import STATISTICS, measure
-from .dataset.photo import load_photo
+from ..score.plots import require_matplotlib
+from .dataset.whole_photo import load_photo
 
 Figures = dict[str, Any]  # {"name": file, statistic: value, ...}
 
@@ -68,9 +70,9 @@ def measure_all(path: Path, problems: list[str]) -> list[Figures]:
     Raises:
         ValueError: if no photo is left.
     """
-    measured, found = [], list_photos(path)
-    sys.stderr.writelines(f"{path}: {line}\n" for line in found.passed_over())
-    for name, file in found.photos.items():
+    measured, listing = [], list_photos(path)
+    sys.stderr.writelines(f"{path}: {line}\n" for line in listing.passed_over())
+    for name, file in listing.photos.items():
         try:
             measured.append({"name": name, **measure(load_photo(file))})
         except PhotoError as error:
@@ -91,10 +93,12 @@ def compare(a: Sequence[Figures], b: Sequence[Figures]) -> dict[str, Any]:
         is 0}}, "photos": {"a": [...], "b": [...]}}. Distributions with "over_iqr" below 0.3 are hard to
         tell apart.
     """
+    from scipy.stats import wasserstein_distance
+
     statistics = {}
     for name, statistic in STATISTICS.items():
         left, right = (torch.tensor([row[name] for row in side], dtype=torch.float64) for side in (a, b))
-        distance, spread = wasserstein(left, right), _iqr(right)
+        distance, spread = float(wasserstein_distance(left, right)), _iqr(right)
         statistics[name] = {
             "meaning": statistic.meaning,
             "unit": statistic.unit,
@@ -106,13 +110,6 @@ def compare(a: Sequence[Figures], b: Sequence[Figures]) -> dict[str, Any]:
     return {"statistics": statistics, "photos": {"a": list(a), "b": list(b)}}
 
 
-def wasserstein(a: Tensor, b: Tensor) -> float:
-    """Return the Wasserstein distance of two samples (N,) and (M,): the area between their CDFs."""
-    places = torch.cat([a, b]).sort().values
-    below = [torch.searchsorted(side.sort().values, places[:-1], right=True) / len(side) for side in (a, b)]
-    return ((below[0] - below[1]).abs() * places.diff()).sum().item()
-
-
 def table(report: dict[str, Any]) -> str:
     """Return a report as text, one line per statistic."""
     lines: list[tuple[str, ...]] = [("", "A median", "IQR", "B median", "IQR", "distance", "/ IQR of B")]
@@ -120,14 +117,10 @@ def table(report: dict[str, Any]) -> str:
         values = (row["a"]["median"], row["a"]["iqr"], row["b"]["median"], row["b"]["iqr"], row["distance"])
         ratio = "-" if row["over_iqr"] is None else f"{row['over_iqr']:.2f}"
         lines.append((name, *(f"{value:.3f}" for value in values), ratio))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     head = "".join(
         f"{side.upper()}: {len(report['photos'][side])} photos of {report[side]}\n" for side in "ab"
     )
-    return head + "".join(
-        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]) + "\n"
-        for cells in lines
-    )
+    return head + columns(lines)
 
 
 def plot(a: Sequence[Figures], b: Sequence[Figures], names: tuple[str, str], file: Path) -> None:
@@ -136,12 +129,9 @@ def plot(a: Sequence[Figures], b: Sequence[Figures], names: tuple[str, str], fil
     Raises:
         RuntimeError: if matplotlib is missing.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RuntimeError(
-            '--plot needs matplotlib. Install it with  pip install "ugc-super-resolution[plots]"'
-        ) from error
+    require_matplotlib("--plot")
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(16, 7), layout="constrained")
     panels = list(figure.subplots(2, 4).flat)
     for unused in panels[len(STATISTICS) :]:

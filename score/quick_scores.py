@@ -11,7 +11,7 @@ MIDDLE_PX = 512  # of each side that is looked at
 
 
 def before(photo: Tensor, enlarged: Tensor) -> dict[str, float]:
-    """Sharpness of the plainly enlarged photo; noise and blockiness of the photo as it came.
+    """Return the sharpness of the plainly enlarged photo, and the noise and blockiness of the photo itself.
 
     Args:
         photo: (1, 3, h, w) in [0, 1].
@@ -25,10 +25,10 @@ def before(photo: Tensor, enlarged: Tensor) -> dict[str, float]:
 
 
 def after(result: Tensor, height: int) -> dict[str, float]:
-    """The same scores of the restored photo (1, 3, H, W), shrunk for noise and blockiness.
+    """Return the same scores of the restored photo (1, 3, H, W).
 
-    `height` is that of the photo as it came. Like is compared with like: sharpness at the size of the
-    result, where the plainly enlarged photo is soft, and damage at the size at which the photo had it.
+    `height` is that of the photo before. Sharpness is measured at the size of the result, at which the
+    plainly enlarged photo is soft; noise and blockiness at the size of the photo, at which it had them.
     """
     scale = max(result.shape[2] / height, 1)
     middle = _middle(result, scale)
@@ -44,7 +44,7 @@ def _measure(small: Tensor, large: Tensor) -> dict[str, float]:
 
 
 def _middle(photo: Tensor, scale: float) -> Tensor:
-    """The middle of a photo, `MIDDLE_PX` a side at most before it was enlarged by `scale`."""
+    """Return the middle of a photo, `MIDDLE_PX` a side at most before it was enlarged by `scale`."""
     height, width = photo.shape[2:]
     most = round(MIDDLE_PX * scale)
     top, left = max(0, height - most) // 2, max(0, width - most) // 2

@@ -5,12 +5,12 @@ from typing import Annotated
 from torch import Tensor
 
 from ...image import to_levels
+from .codecs import from_batch
 from .effect import Range, effect
-from .picture import from_batch
 from .resize import bilinear
 
 
-@effect
+@effect(lambda p: (0.4, f"screenshot at {p['factor']:.0%}"))
 def screenshot(
     image: Tensor, factor: Annotated[float, Range(0.3, 3)], shift: Annotated[float, Range(0, 1)]
 ) -> Tensor:

@@ -13,9 +13,9 @@ from ..photos.listing import list_photos, listed
 from ..processes import check_ray
 from .dataset.jobs import Engine, PairPlan, list_jobs
 from .dataset.join import ExistingPairs, find_pairs
-from .dataset.pool import local
+from .dataset.local_engine import local
+from .dataset.make_pairs import Summary, check_folder, make_pairs
 from .dataset.ray_engine import ray_data
-from .dataset.run import Summary, check_folder, make_pairs
 from .recipe import MAX_SCALE, Recipe
 from .recipes import RECIPES
 
@@ -54,11 +54,11 @@ def main(options: argparse.Namespace) -> int:
         if options.engine == "ray":
             check_ray()
         check_folder(plan.folder, options.resume)
-        found = list_photos(options.input, without=plan.folder)
+        listing = list_photos(options.input, without=plan.folder)
         joined = find_pairs(options.join, plan.scale) if options.join else ExistingPairs()
         _print_errors(*(f"{printable(path)}: {why}" for path, why in joined.unpaired.items()))
         workers = options.workers or _workers(options.device, options.engine)
-        jobs = list(list_jobs(plan, found.photos, joined.pairs))
+        jobs = list(list_jobs(plan, listing.photos, joined.pairs))
         with StopSignals(NOTICE) as signals:
             summary = make_pairs(plan, jobs, ENGINES[options.engine], workers, lambda: bool(signals))
     except (ValueError, OSError, RuntimeError) as error:
@@ -69,7 +69,7 @@ def main(options: argparse.Namespace) -> int:
     summary.problems += len(joined.unpaired)
     unused = [f"not used: {listed(summary.unused)}"] if summary.unused else []
     ignored = [f"{reason}: {names}" for reason, names in joined.ignored.items()]
-    for line in (f"{_text(summary)} in {plan.folder}", *unused, *found.passed_over(), *ignored):
+    for line in (f"{_text(summary)} in {plan.folder}", *unused, *listing.passed_over(), *ignored):
         sys.stdout.write(f"{line}\n")
     if signals.number:
         _print_errors("Stopped. The same command with --resume goes on.")

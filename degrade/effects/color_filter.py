@@ -1,6 +1,7 @@
 """Colour filters of photo apps."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -9,7 +10,13 @@ from ...color import BT601
 from .effect import Range, effect
 
 
-@effect
+def _label(p: Mapping[str, Any]) -> tuple[float, str]:
+    usual = {"saturation": 1, "contrast": 1}
+    changes = {name: abs(value - usual.get(name, 0)) for name, value in p.items()}
+    return sum(changes.values()), f"filter ({max(changes, key=lambda name: changes[name])})"
+
+
+@effect(_label)
 def color_filter(
     image: Tensor,
     saturation: Annotated[float, Range(0, 3)] = 1.0,
@@ -28,8 +35,8 @@ def color_filter(
     matrix = saturation * torch.eye(3) + (1 - saturation) * torch.tensor([BT601] * 3)
     matrix = torch.tensor([1 + 0.3 * warmth, 1.0, 1 - 0.3 * warmth])[:, None] * contrast * matrix
     offset = 0.5 - 0.5 * contrast + brightness
-    kept = 1 - 0.6 * fade
-    matrix, offset = kept * matrix, kept * offset + 0.25 * fade
+    share = 1 - 0.6 * fade
+    matrix, offset = share * matrix, share * offset + 0.25 * fade
     toned = torch.einsum("oc,bchw->bohw", matrix.to(image), image).add_(offset)
     return toned * _vignette(image, vignette) if vignette else toned
 
