@@ -19,8 +19,7 @@ from ..models import catalogue, files
 from ..models.nano import MODEL
 from ..models.weights import UnsupportedWeightsError
 from ..restore.connection import LOGIN_VARIABLE, AnswerError, Connection
-from ..restore.own import OwnHost
-from ..restore.server import CHECKOUT, find_host
+from ..restore.server import CHECKOUT, OwnHost, find_host
 from ..restore.workflow import SHIPPED
 from ..sample.presets import NAMES
 from . import findings, machine, needs, origin, run
@@ -210,7 +209,7 @@ def _restore(
         else:
             _tell("starting ComfyUI ...")
             with OwnHost(comfyui, asked.models) as own:
-                runs = run.restore(ready, own.address(), _tell, process=own.process)
+                runs = run.restore(ready, own.address(), _tell, process=own.host.process.pid)
     except (OSError, RuntimeError) as error:
         problems.append(Problem(f"The sample photo could not be restored: {error}", _LOG))
         return []

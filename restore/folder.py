@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..photos.listing import Listing, TakenNames, folded, list_photos
-from .photo import story_of
+from .photo import record_of
 
 LONGEST = 255  # longest file name in bytes on most file systems
 
@@ -110,16 +110,16 @@ def check_writable(out: Path) -> None:
 
 
 def _is_done(job: Job, settings: dict[str, Any]) -> bool:
-    story = story_of(job.result)
-    if story is None:
+    record = record_of(job.result)
+    if record is None:
         raise ValueError(f"{job.result} was not made by this command. Choose another OUT.")
     for name, value in settings.items():
-        if story.get(name) != value:
+        if record.get(name) != value:
             raise ValueError(
-                f"{job.result} was made with another {name} ({story.get(name)}, now {value}). "
+                f"{job.result} was made with another {name} ({record.get(name)}, now {value}). "
                 "Choose another OUT, or the same settings."
             )
-    return story.get("photo_sha256") == hashlib.sha256(job.photo.read_bytes()).hexdigest()
+    return record.get("photo_sha256") == hashlib.sha256(job.photo.read_bytes()).hexdigest()
 
 
 def _more(count: int) -> str:

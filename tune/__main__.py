@@ -6,7 +6,6 @@ import argparse
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from pathlib import Path
 from ..console import keep_printing
 from ..restore.api import Client
 from ..restore.connection import LOGIN_VARIABLE
-from ..restore.server import CHECKOUT, find_host, running_host
+from ..restore.server import CHECKOUT, OwnHost
 from ..restore.workflow import read_graph
 from ..sample.presets import Preset
 from ..score.extras import EXTRAS, Extras
@@ -127,11 +126,9 @@ def _client(server: str | None, results: int) -> Iterator[Client]:
         client.version()
         yield client
         return
-    with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
-        sys.stderr.write("starting ComfyUI ...\n")
-        base, flags = Path(folder, "host"), ("--cache-lru", str(results))
-        with running_host(find_host(), base, flags=flags) as host:
-            yield Client(host.address)
+    sys.stderr.write("starting ComfyUI ...\n")
+    with OwnHost(flags=("--cache-lru", str(results))) as own:
+        yield Client(own.address())
 
 
 def _summary(preset: Preset, folder: Path) -> str:

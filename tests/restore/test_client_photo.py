@@ -9,7 +9,7 @@ from PIL import Image, ImageCms, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from ugc_sr.photos.reader import open_photo
-from ugc_sr.restore.photo import finish, read, story_of
+from ugc_sr.restore.photo import finish, read, record_of
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ORIENTATION, MAKER, DETAILS, WIDTH, TAKEN = 0x0112, 0x010F, 0x8769, 0xA002, 0x9003
@@ -122,16 +122,16 @@ def test_half_a_photo_is_refused(tmp_path):
         read(tmp_path / "photo.jpg")
 
 
-def test_pixels_of_a_result_stay_byte_for_byte_and_its_story_can_be_read_back(tmp_path):
+def test_pixels_of_a_result_stay_byte_for_byte_and_its_record_can_be_read_back(tmp_path):
     marked().save(tmp_path / "photo.png")
     sent = result_of((9, 7), workflow="{}")
-    story = {"photo": "Straße/写真.jpg", "seed": 1}
-    (tmp_path / "result.png").write_bytes(finish(sent, read(tmp_path / "photo.png"), story))
+    record = {"photo": "Straße/写真.jpg", "seed": 1}
+    (tmp_path / "result.png").write_bytes(finish(sent, read(tmp_path / "photo.png"), record))
     result = Image.open(tmp_path / "result.png")
     assert result.tobytes() == Image.open(io.BytesIO(sent)).tobytes()
     assert result.info["workflow"] == "{}"
-    assert story_of(tmp_path / "result.png") == story
-    assert story_of(tmp_path / "photo.png") is None
+    assert record_of(tmp_path / "result.png") == record
+    assert record_of(tmp_path / "photo.png") is None
 
 
 def test_a_result_of_another_format_is_refused(tmp_path):
@@ -157,7 +157,7 @@ def test_a_result_of_192_megapixels_is_read_back_joined_and_scored(tmp_path):
     large = io.BytesIO()
     Image.new("L", (16000, 12000), 9).save(large, "PNG", compress_level=1)
     (tmp_path / "result.png").write_bytes(finish(large.getvalue(), read(tmp_path / "photo.png"), {"seed": 1}))
-    assert story_of(tmp_path / "result.png") == {"seed": 1}
+    assert record_of(tmp_path / "result.png") == {"seed": 1}
     result = open_photo(tmp_path / "result.png")
     assert result.size == (16000, 12000)
     assert result.rgb((11999, 15999, 1, 1), flat=False).tolist() == [[[9, 9, 9]]]
@@ -171,7 +171,7 @@ def test_words_of_the_host_of_any_length_stay_with_transparency(tmp_path):
     sent = result_of((16, 16), workflow="w" * 3_000_000)
     (tmp_path / "result.png").write_bytes(finish(sent, read(tmp_path / "photo.png"), {"seed": 1}))
     assert Image.open(tmp_path / "result.png").info["workflow"] == "w" * 3_000_000
-    assert story_of(tmp_path / "result.png") == {"seed": 1}
+    assert record_of(tmp_path / "result.png") == {"seed": 1}
 
 
 def test_a_profile_that_is_not_srgb_is_converted_and_not_kept(tmp_path):

@@ -10,8 +10,9 @@ import threading
 import pytest
 
 from ugc_sr.restore.__main__ import main
-from ugc_sr.restore.api import Client, RefusedError, failure
+from ugc_sr.restore.api import Client, RefusedError
 from ugc_sr.restore.connection import AccessError, AnswerError, Connection, ServerLostError
+from ugc_sr.restore.messages import outputs_of
 
 SECRET = "pa:ss/w@rd"  # as it is; in an address it is written as below
 WRITTEN = "pa%3Ass%2Fw%40rd"
@@ -23,7 +24,7 @@ def serve():
     """Starts a server that gives one (status, content, headers) to all; its port, and the headers it got."""
     running = []
 
-    def start(status=200, content=STATS, headers=(), tls=None):
+    def start(status=200, content=STATS, headers=()):
         got = []
 
         class Answer(http.server.BaseHTTPRequestHandler):
@@ -42,8 +43,6 @@ def serve():
                 pass
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        if tls:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         running.append(server)
         return server.server_port, got
@@ -284,36 +283,20 @@ def test_a_host_of_ours_takes_what_another_refuses(client, host_server):
     assert client.upload_as("large.png", bytes(110 * 2**20)).startswith("large")
 
 
-def test_a_host_that_says_nothing_for_long_is_told_of(serve, monkeypatch):
-    """Whatever class of error Python has for it."""
-    import asyncio
-
-    from ugc_sr.restore import api
-
-    class Silent:
-        async def receive(self, timeout):
-            raise asyncio.TimeoutError
-
-    async def listen():
-        async for _ in api._events(Silent()):
-            pass
-
-    with pytest.raises(RuntimeError, match=r"ComfyUI has said nothing for 30 minutes. Look at its log"):
-        asyncio.run(listen())
-
-
-def test_a_channel_that_is_closed_to_strangers_is_told_of(serve):
+@pytest.mark.parametrize("progress", [None, print])
+def test_a_channel_that_is_closed_to_strangers_is_told_of(serve, progress):
     port, _ = serve(status=401, content=b"")
     with pytest.raises(AccessError, match=r"lets nobody in without a login \(401"):
-        Client(f"http://127.0.0.1:{port}").run({})
+        Client(f"http://127.0.0.1:{port}").run({}, progress)
 
 
 def test_a_node_that_fails_without_a_word_is_told_of():
     graph = {"9": {"class_type": "KSampler", "inputs": {}}}
     error = {"node_id": "9", "exception_message": "\n", "exception_type": "AssertionError"}
-    assert failure(error, graph) == (
-        "KSampler: failed with AssertionError and no message. ComfyUI's log tells where."
-    )
+    with pytest.raises(
+        RuntimeError, match=r"^KSampler: failed with AssertionError and no message\. ComfyUI's"
+    ):
+        outputs_of({"status": "failed", "execution_error": error}, graph)
 
 
 def test_an_order_that_a_proxy_refuses_is_not_taken_for_a_wrong_workflow(serve):

@@ -8,7 +8,7 @@ import sys
 import pytest
 from PIL import Image
 
-from ugc_sr.restore.demo import WORKFLOW, restore, scaled
+from ugc_sr.restore.demo import restore
 from ugc_sr.restore.server import CHECKOUT
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
@@ -76,18 +76,12 @@ def test_a_scale_that_was_asked_for_is_that_of_the_result(demo, tmp_path):
         assert message in result.stderr
 
 
-def test_a_photo_of_a_phone_keeps_its_size():
-    graph = json.loads(WORKFLOW.read_text())
-    assert scaled(graph, (4000, 3000), None) == (4000, 3000)
-    assert scaled(graph, (4000, 3000), 2.0) == (8000, 6000)
-
-
-def test_a_file_that_is_no_picture_is_refused(tmp_path):
-    (tmp_path / "photo.jpg").write_text("no picture")
-    with pytest.raises(ValueError, match=r"photo\.jpg: not a photo that can be read; expected one of JPEG"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"no picture", r"photo\.jpg: not a photo that can be read; expected one of"), (None, "no such file")],
+)
+def test_a_file_that_is_no_picture_is_refused(tmp_path, content, message):
+    if content:
+        (tmp_path / "photo.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
         restore(tmp_path / "photo.jpg", tmp_path)
-
-
-def test_a_photo_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"gone\.jpg: there is no such file"):
-        restore(tmp_path / "gone.jpg", tmp_path)
