@@ -82,7 +82,7 @@ OWNERS = {
     "train/distributed.py": {"accelerate"},
     "train/curves.py": {"matplotlib"},
     "train/base.py": {"transformers"},
-    "train/watch.py": {"rich"},
+    "train/run_log.py": {"rich"},
     "photos/formats.py": {"pillow_heif"},
     "restore/cluster.py": {"ray"},
     "processes.py": {"ray"},

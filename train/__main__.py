@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..console import keep_printing
-from .data import Data, add_arguments, places
-from .presets import PRESETS, TrainingPreset, changed
+from .data import Data
+from .stages import PRESETS, TrainingPreset
 
 WRONG, FULL, NOT_FINITE = 2, 3, 4  # exit codes; 128 + its number after a signal
 
@@ -59,13 +59,13 @@ def _config(options: argparse.Namespace, main: bool) -> tuple:
     Raises:
         ValueError: if there is nothing to begin or to continue.
     """
-    from .config import CONFIG, Config
+    from .config import CONFIG, Config, changed
 
     if options.resume:
         config = Config.read(options.resume)
         config = replace(config, preset=changed(config.preset, options.set))
         if options.set and main:
-            config.write(options.resume, tuple(options.set))
+            config.write(options.resume, options.set)
         return config, options.resume
     if not (options.preset and options.out):
         raise ValueError("Name a preset and --out FOLDER to begin, or --resume FOLDER to go on.")
@@ -89,7 +89,20 @@ def _config(options: argparse.Namespace, main: bool) -> tuple:
 
 
 def _placed(preset: TrainingPreset, given: Sequence[str]) -> Data:
-    return preset.data.at({name: str(Path(path).absolute()) for name, path in places(given).items()})
+    """Return the preset's data with the paths of --data.
+
+    Raises:
+        ValueError: if a name or path is missing, or a name is unknown or given twice.
+    """
+    paths: dict[str, str] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise ValueError(f"--data {text}: expected NAME=PATH, such as photos=my_photos.")
+        if name in paths:
+            raise ValueError(f"--data {text}: {name} is given already; put everything into one folder.")
+        paths[name] = str(Path(path).absolute())
+    return preset.data.at(paths)
 
 
 def _with_encoder(preset: TrainingPreset, encoder: Path | None) -> TrainingPreset:
@@ -118,14 +131,22 @@ def _absolute(path: Path | None) -> str | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ugc_sr.train",
-        description="Train networks, or go on with a run. TrainingPresets: "
+        description="Train networks, or go on with a run. Presets: "
         + " ".join(f"{name}: {preset.purpose}" for name, preset in PRESETS.items()),
         epilog="python -m ugc_sr.train shards IN OUT  packs photos or pairs into WebDataset shards.",
     )
     parser.add_argument("preset", nargs="?", choices=tuple(PRESETS), help="what to train")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for all that the run makes")
     parser.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with the run in this folder")
-    add_arguments(parser)
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=PATH",
+        help="paths of the parts of the preset's mix, such as photos=FOLDER pairs=FOLDER; "
+        "parts that aren't named are left out",
+    )
     parser.add_argument(
         "--base", type=Path, help="pretrained weights to stand on: a folder of diffusers, or a file"
     )

@@ -19,11 +19,10 @@ from .config import Config
 from .data import Loader
 from .distributed import Distributed
 from .loop import NotFiniteError, Trainer
-from .presets import Stage
-from .task import Start
-from .tasks import build
+from .run_log import RunLog
+from .stages import Stage
+from .task import Start, build
 from .validate import Validation
-from .watch import Watch
 
 STATE, STAGES, BEST, LAST = "last.safetensors", "stages", "best", "last"
 ECHO_S = 5.0  # launchers pass signals on, so one Ctrl-C arrives twice
@@ -55,7 +54,7 @@ def run(config: Config, folder: Path, processes: Distributed) -> None:
     """
     weights: dict[str, Tensor] = {}
     tensors, notes = read(folder / STATE) if (folder / STATE).exists() else ({}, {})
-    watch = Watch(folder, quiet=not processes.is_main)
+    log = RunLog(folder, quiet=not processes.is_main)
     for stage in config.preset.stages:
         if _end(folder, stage).exists():
             weights = read(_end(folder, stage))[0]
@@ -63,7 +62,7 @@ def run(config: Config, folder: Path, processes: Distributed) -> None:
         base = Path(config.base) if config.base else None
         trainer = Trainer(build(stage, Start(config.preset.seed, base, weights)), stage, processes)
         is_last = stage is config.preset.stages[-1]
-        stage_run = _StageRun(config, folder, processes, watch, trainer, is_last)
+        stage_run = _StageRun(config, folder, processes, log, trainer, is_last)
         if notes.get("stage") == stage.name:
             trainer.load(tensors, notes)
             stage_run.best = notes["best"]
@@ -71,7 +70,7 @@ def run(config: Config, folder: Path, processes: Distributed) -> None:
         weights = stage_run.train(weights)
     if processes.is_main:
         best = f", those with the best score in {folder / BEST}" if (folder / BEST).exists() else ""
-        watch.say(f"Done. The trained weights are in {folder / LAST}{best}.")
+        log.say(f"Done. The trained weights are in {folder / LAST}{best}.")
 
 
 @dataclass
@@ -81,7 +80,7 @@ class _StageRun:
     config: Config
     folder: Path
     processes: Distributed
-    watch: Watch
+    log: RunLog
     trainer: Trainer
     is_last: bool
     best: dict[str, float] = field(default_factory=dict)
@@ -117,7 +116,7 @@ class _StageRun:
             )
         self._announce(loader)
         validation = Validation.of(self.config, stage, processes)
-        with self.watch.stage(stage, trainer.step), StopSignals(echo_s=ECHO_S) as signals:
+        with self.log.stage(stage, trainer.step), StopSignals(echo_s=ECHO_S) as signals:
             if trainer.step < stage.steps:
                 with closing(loader.steps(trainer.step, stage.steps)) as batches:
                     for batch in batches:
@@ -129,11 +128,11 @@ class _StageRun:
         trainer = self.trainer
         if self.processes.is_main:
             device = self.processes.device
-            self.watch.say(f"{trainer.stage.name}: {self.processes.size} processes on {device.type}")
-            self.watch.say(loader.describe())
+            self.log.say(f"{trainer.stage.name}: {self.processes.size} processes on {device.type}")
+            self.log.say(loader.describe())
             with closing(loader.steps(0, 1, workers=0)) as batches:
                 plan = memory_plan.measure(trainer, next(batches), self.processes)
-            self.watch.say(memory_plan.table(plan, memory_plan.device_bytes(device)))
+            self.log.say(memory_plan.table(plan, memory_plan.device_bytes(device)))
 
     def _step(self, batch: Any, validation: Validation, signals: StopSignals) -> None:
         trainer, stage = self.trainer, self.trainer.stage
@@ -145,7 +144,7 @@ class _StageRun:
         values["seconds"] = time.monotonic() - began
         step = trainer.step
         with self._writing():
-            self.watch.log(step, values)
+            self.log.log(step, values)
             scores = _is_due(stage.validate_every, step, stage.steps)
             sheet = _is_due(stage.sample_every, step, stage.steps)
             if scores or sheet:
@@ -164,10 +163,10 @@ class _StageRun:
         with trainer.average.applied():
             means, picture = validation.run(trainer, sheet=sheet)
             if sheet and picture is not None:
-                self.watch.picture(f"{stage.name}-{trainer.step:06d}", picture)
+                self.log.picture(f"{stage.name}-{trainer.step:06d}", picture)
             if not (scores and means):
                 return
-            self.watch.log(trainer.step, {f"validation.{name}": value for name, value in means.items()})
+            self.log.log(trainer.step, {f"validation.{name}": value for name, value in means.items()})
             metric = self.config.preset.best
             if metric not in means:
                 return
@@ -181,14 +180,14 @@ class _StageRun:
         if self.processes.is_main:
             notes = {"stage": trainer.stage.name, **trainer.notes(), "best": self.best}
             save(self.folder / STATE, trainer.tensors(), notes)
-            self.watch.curves(last=trainer.step == trainer.stage.steps)
+            self.log.curves(last=trainer.step == trainer.stage.steps)
         self._saved, self._saved_at = trainer.step, time.monotonic()
 
     def _finish(self, weights: Mapping[str, Tensor], loader: Loader) -> dict[str, Tensor]:
         """Save the averaged weights, and export those of the last stage."""
         trainer = self.trainer
         if loader.skipped and self.processes.is_main:
-            self.watch.say(
+            self.log.say(
                 f"{len(loader.skipped)} photos could not be used and were replaced by others: "
                 f"{', '.join(list(loader.skipped)[:3])} … All are in {self.folder / 'skipped.txt'}."
             )

@@ -27,7 +27,7 @@ from ..sample.color import match
 from ..sample.frame import finish, fit
 from .base import CELL, Base, load_base
 from .loop import AUTOCAST
-from .presets import Stage
+from .stages import Stage
 from .task import Batch, Start, Task, noise_like
 
 _DTYPES = {"fp32": torch.float32, **AUTOCAST}

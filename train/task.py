@@ -4,10 +4,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from .stages import Stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +95,28 @@ class Task(nn.Module):
     def export(self, folder: Path) -> list[Path]:
         """Write the trained weights in the format of the loader nodes, and return the files."""
         raise NotImplementedError
+
+
+def build(stage: "Stage", start: Start) -> Task:
+    """Return the task of a stage, ready to train.
+
+    Raises:
+        ValueError: for an unknown task.
+    """
+    match stage.task:  # each module is imported when its task is built
+        case "srlab":
+            from .srlab import build
+        case "regression":
+            from .regression import build
+        case "nano_anchor":
+            from .nano_tasks import build_anchor as build
+        case "nano_reading":
+            from .nano_tasks import build_reading as build
+        case "nano_restore":
+            from .nano_tasks import build_restore as build
+        case _:
+            raise ValueError(f"There is no task '{stage.task}'; known are those of the presets.")
+    return build(stage, start, **stage.options)
 
 
 def seed_of(seed: int, stage: str, step: int, place: int) -> int:

@@ -14,7 +14,7 @@ from .config import Config
 from .data import Loader, Part
 from .distributed import Distributed
 from .loop import Trainer
-from .presets import Stage
+from .stages import Stage
 from .task import Batch
 
 SHOWN = 3  # photos on a sheet

@@ -13,8 +13,8 @@ from ugc_sr.restore.server import CHECKOUT
 from ugc_sr.score.metrics import evaluate
 from ugc_sr.train.distributed import Distributed
 from ugc_sr.train.loop import Trainer
-from ugc_sr.train.presets import Stage
 from ugc_sr.train.regression import Regression
+from ugc_sr.train.stages import Stage
 from ugc_sr.train.task import Batch
 
 SIDE = 48

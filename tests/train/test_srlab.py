@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from ugc_sr.image import resize
 from ugc_sr.models.weights import UnsupportedWeightsError
-from ugc_sr.train.presets import Stage
+from ugc_sr.train.stages import Stage
 from ugc_sr.train.task import Batch, Start, noise_like
 
 WIDTHS = (64, 128)

@@ -19,15 +19,9 @@ from ugc_sr.train.checkpoint import read
 
 SIDE, SCALE = 24, 4
 TINY = (
-    "steps=20",
-    "batch=4",
-    "crop=12",
-    "warmup=2",
-    "validate_every=10",
-    "sample_every=0",
-    "save_every_s=0.05",
+    *("steps=20", "batch=4", "crop=12", "warmup=2", "validate_every=10", "sample_every=0"),
+    *("save_every_s=0.05", "options.width=8", "options.blocks=2"),
 )
-WIDTH = ("options.width=8", "options.blocks=2")
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +40,9 @@ def pairs(tmp_path_factory):
 
 
 def arguments(run, pairs, *settings):
-    changes = [f"regression.{setting}" for setting in (*TINY, *WIDTH, *settings)]
-    places = ["--data", f"pairs={pairs}", "--validate", str(pairs)]
-    return [
-        "regression",
-        "--out",
-        str(run),
-        *places,
-        "--workers",
-        "0",
-        "--cpu",
-        "--set",
-        "validation=2",
-        *changes,
-    ]
+    changes = [f"regression.{setting}" for setting in (*TINY, *settings)]
+    command = f"regression --out {run} --data pairs={pairs} --validate {pairs} --workers 0 --cpu --set"
+    return [*command.split(), "validation=2", *changes]
 
 
 def start(*words, launcher=()):
@@ -214,6 +197,8 @@ def test_changes_on_the_way_are_noted(pairs, tmp_path):
             ["regression", "--out", "r"],
             "there is nothing to train on; name at least one place: --data pairs=PATH",
         ),
+        (["regression", "--out", "r", "--data", "here"], "--data here: expected NAME=PATH"),
+        (["regression", "--out", "r", "--data", "a=b", "a=c"], "--data a=c: a is given already"),
         (["regression", "--out", "r", "--encoder", "e"], "This preset takes no --encoder"),
         (
             ["regression", "--out", "r", "--set", "steps"],

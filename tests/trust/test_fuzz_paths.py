@@ -28,7 +28,7 @@ from ugc_sr.train.config import Config
 from ugc_sr.train.data import Data, Loader, Part
 from ugc_sr.train.data.folders import pair_folder
 from ugc_sr.train.pairs import main as train_pairs
-from ugc_sr.train.presets import PRESETS
+from ugc_sr.train.stages import PRESETS
 from ugc_sr.tune.__main__ import main as tune
 
 same_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -387,7 +387,7 @@ WRITERS = {
     "others, such as prompts, manifests, archives, photos, runs and hosts; tried above": {
         *("degrade/dataset/pairs.py", "degrade/dataset/record.py", "host/folders.py", "nodes/recipes.py"),
         *("restore/run.py", "train/checkpoint.py", "train/data/loader.py", "train/data/shards.py"),
-        *("train/config.py", "train/run.py", "train/srlab.py", "train/watch.py"),
+        *("train/config.py", "train/run.py", "train/srlab.py", "train/run_log.py"),
     },
     "the command line; tried above": {
         *("degrade/compare.py", "degrade/look.py", "models/repack.py", "restore/demo.py"),

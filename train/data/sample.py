@@ -11,6 +11,7 @@ from torch import Tensor
 from ...degrade.effects.sharpen import usm
 from ...image import resize
 from ...photos.formats import PhotoError
+from .settings import Data
 
 EDGE_PX = 4  # LR pixels between a crop and the border of its window, where there is room; assumed
 
@@ -48,25 +49,6 @@ class Sample:
         return replace(self, hr=turn(self.hr), lr=turn(self.lr), whole=whole, target=target)
 
 
-@dataclass(frozen=True)
-class View:
-    """The parts of a photo that a sample contains.
-
-    Args:
-        crop: side of the damaged crop in pixels.
-        scale: side of hr / side of lr.
-        whole_px: side of the square of the whole damaged photo; None for none.
-        sharpen: sharpen hr as in Real-ESRGAN.
-        align: crops of arrays begin at multiples of this number of pixels.
-    """
-
-    crop: int
-    scale: int = 4
-    whole_px: int | None = None
-    sharpen: bool = False
-    align: int = 1
-
-
 class Source(Protocol):
     """Photos or pairs with random access."""
 
@@ -79,8 +61,8 @@ class Source(Protocol):
         """Return all indices in an order for reading."""
         ...
 
-    def sample(self, index: int, rng: random.Random, view: View) -> Sample:
-        """Return a crop of one sample; `rng` is the only source of randomness.
+    def sample(self, index: int, rng: random.Random, data: Data, crop: int) -> Sample:
+        """Return a crop of one sample, `crop` LR pixels wide; `rng` is the only source of randomness.
 
         Raises:
             PhotoError: if the sample can't be used.

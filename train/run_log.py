@@ -16,7 +16,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from ..files import replace_file
 from .curves import curves
-from .presets import Stage
+from .stages import Stage
 
 METRICS, CURVES, SAMPLES, TENSORBOARD = "metrics.csv", "curves.png", "samples", "tensorboard"
 HEAD = ["stage", "step", "name", "value"]
@@ -25,7 +25,7 @@ SMOOTH = 0.95  # decay of the loss that is displayed
 Row = tuple[str, int, str, float]
 
 
-class Watch:
+class RunLog:
     """The log of a run; with `quiet`, for processes that don't write, it does nothing."""
 
     def __init__(self, folder: Path, quiet: bool = False) -> None:
@@ -51,13 +51,8 @@ class Watch:
             TextColumn("{task.fields[loss]}"),
             TimeRemainingColumn(compact=True),
         )
-        self._stage, self._first, self._began, self._printed, self._loss = (
-            stage,
-            step,
-            time.monotonic(),
-            0.0,
-            None,
-        )
+        self._stage, self._first, self._began = stage, step, time.monotonic()
+        self._printed, self._loss = 0.0, None
         self._board = SummaryWriter(self.folder / TENSORBOARD / stage.name, purge_step=step + 1)
         self._file = (self.folder / METRICS).open("a", newline="")
         self._rows = csv.writer(self._file)

@@ -1,13 +1,9 @@
-"""Training presets as data; settings can be changed on the command line and are saved with the run."""
+"""The stages of a training run and their settings, and the presets, which are runs with all settings."""
 
-import ast
-import dataclasses
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import GenericAlias
-from typing import Any, get_origin
+from typing import Any
 
 from ..files import brief, portable
 from .data import SRLAB_MIX, Data, Part
@@ -22,7 +18,7 @@ class Stage:
 
     Attributes:
         name: used for files, log and random numbers.
-        task: a name in TASKS.
+        task: a name in `task.build`.
         steps: number of steps.
         learning_rate: learning rate after the warm-up.
         warmup: steps of linear growth to it.
@@ -112,35 +108,6 @@ _NANO = Stage(
     sample_every=0,
     save_every_s=120,
 )
-NANO_ANCHOR = (
-    replace(
-        _NANO,
-        name="anchor",
-        task="nano_anchor",
-        steps=16_000,
-        batch=8,
-        ema=0.999,
-        precision="bf16",  # a quarter faster on a CPU; the losses are in float32
-        options={"weave": 150.0},
-    ),
-)
-NANO = (
-    replace(_NANO, name="reading", task="nano_reading", steps=500, learning_rate=1e-3, batch=8, crop=256),
-    replace(
-        _NANO,
-        name="restore",
-        task="nano_restore",
-        steps=2_500,
-        precision="bf16",
-        options={  # weights relative to L1
-            "perceptual": 0.3,
-            "texture": 0.2,
-            "weave": 10.0,
-            "window": 96,  # side in pixels of the part of each crop that ST-LPIPS sees
-            "tokens": True,
-        },
-    ),
-)
 _NANO_DATA = Data((Part("pairs"),), scale=1, turn="all", align=4)
 
 _SRLAB_DATA = Data(SRLAB_MIX, sharpen=True, hold_out=8)
@@ -185,17 +152,41 @@ PRESETS = {
     "nano-anchor": TrainingPreset(
         purpose="The anchor of the bundled model, from which `nano` continues with --base.",
         data=_NANO_DATA,
-        stages=NANO_ANCHOR,
+        stages=(
+            replace(
+                _NANO,
+                name="anchor",
+                task="nano_anchor",
+                steps=16_000,
+                batch=8,
+                ema=0.999,
+                precision="bf16",  # a quarter faster on a CPU; the losses are in float32
+                options={"weave": 150.0},
+            ),
+        ),
     ),
     "nano": TrainingPreset(
         purpose="The bundled model, on one CPU core; see docs/quality.md.",
         data=_NANO_DATA,
-        stages=NANO,
-    ),
-    "nano-smoke": TrainingPreset(
-        purpose="The same stages for three steps each, to test a machine.",
-        data=_NANO_DATA,
-        stages=tuple(replace(stage, steps=3, batch=2) for stage in (*NANO_ANCHOR, *NANO)),
+        stages=(
+            replace(
+                _NANO, name="reading", task="nano_reading", steps=500, learning_rate=1e-3, batch=8, crop=256
+            ),
+            replace(
+                _NANO,
+                name="restore",
+                task="nano_restore",
+                steps=2_500,
+                precision="bf16",
+                options={  # weights relative to L1
+                    "perceptual": 0.3,
+                    "texture": 0.2,
+                    "weave": 10.0,
+                    "window": 96,  # side in pixels of the part of each crop that ST-LPIPS sees
+                    "tokens": True,
+                },
+            ),
+        ),
     ),
     "regression": TrainingPreset(
         purpose="A small network trained with L1 alone, without a sampler; also to test a machine.",
@@ -219,76 +210,3 @@ PRESETS = {
         ),
     ),
 }
-
-
-def changed(preset: TrainingPreset, assignments: Sequence[str]) -> TrainingPreset:
-    """Return the preset with changed settings, such as "adapter.steps=100" or "seed=3".
-
-    Raises:
-        ValueError: naming the unknown setting and the known ones, or the expected type.
-    """
-    for assignment in assignments:
-        path, given, value = assignment.partition("=")
-        if not given:
-            raise ValueError(
-                f"--set wants NAME=VALUE, such as {preset.stages[0].name}.steps=100; got '{assignment}'."
-            )
-        preset = _changed(preset, path.split("."), value, path)
-    return preset
-
-
-def _changed(holder: Any, names: Sequence[str], value: str, path: str) -> Any:
-    """Return `holder`, a dataclass or a mapping of options, with one setting replaced.
-
-    Raises:
-        ValueError: if there is no such setting.
-    """
-    name, *rest = names
-    if isinstance(holder, TrainingPreset) and name in (known := [stage.name for stage in holder.stages]):
-        position = known.index(name)
-        stage = _changed(holder.stages[position], rest or [""], value, path)
-        return dataclasses.replace(
-            holder, stages=(*holder.stages[:position], stage, *holder.stages[position + 1 :])
-        )
-    fields = dict(holder) if isinstance(holder, Mapping) else _fields(holder)
-    if name not in fields or bool(rest) != isinstance(fields[name], (Data, Mapping)):
-        stages = [f"{stage.name}.…" for stage in holder.stages] if isinstance(holder, TrainingPreset) else []
-        raise ValueError(
-            f"There is no setting '{path}'. At '{name}' there are {', '.join([*fields, *stages])}."
-        )
-    if rest:
-        fields[name] = _changed(fields[name], rest, value, path)
-    else:
-        kinds = {} if isinstance(holder, Mapping) else {f.name: f.type for f in dataclasses.fields(holder)}
-        fields[name] = _parsed(kinds.get(name, type(fields[name])), fields[name], value, path)
-    return fields if isinstance(holder, Mapping) else dataclasses.replace(holder, **fields)
-
-
-def _fields(holder: Any) -> dict[str, Any]:
-    return {field.name: getattr(holder, field.name) for field in dataclasses.fields(holder)}
-
-
-def _parsed(kind: Any, present: Any, text: str, path: str) -> Any:
-    kind = get_origin(kind) if isinstance(kind, GenericAlias) else kind
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    if type(value) is int and not isinstance(value, kind) and isinstance(0.0, kind):
-        value = float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(
-            f"{path} takes {getattr(kind, '__name__', kind)}, such as {present!r}; got '{text}'."
-        )
-    return value
-
-
-def to_json(preset: TrainingPreset) -> dict[str, Any]:
-    """Return a preset as JSON data."""
-    return json.loads(json.dumps(dataclasses.asdict(preset)))
-
-
-def from_json(fields: Mapping[str, Any]) -> TrainingPreset:
-    """Return the preset that `to_json` wrote."""
-    stages = tuple(Stage(**{**stage, "betas": tuple(stage["betas"])}) for stage in fields["stages"])
-    return TrainingPreset(**{**fields, "data": Data.from_data(fields["data"]), "stages": stages})
