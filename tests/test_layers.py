@@ -91,7 +91,7 @@ OWNERS = {
     "score/extras.py": {"lpips", "pyiqa"},
     "score/plots.py": {"matplotlib"},
     "tune/study.py": {"optuna"},
-    "tune/plot.py": {"matplotlib"},
+    "tune/outcome.py": {"matplotlib"},
 }
 
 # A missing or conflicting one of these must not take all nodes with it.

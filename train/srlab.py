@@ -6,8 +6,7 @@ a clean photo, given the damaged photo, its caption and SAM2's tokens.
 
 import json
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -220,13 +219,8 @@ class SRLab(Task):
             return snr.clamp(max=gamma) / (snr + 1)
         return (gamma / snr).clamp(max=1)
 
-    @contextmanager
-    def _precision(self, device: torch.device) -> Iterator[None]:
-        if self.frozen == torch.float32:
-            yield
-            return
-        with torch.autocast(device.type, self.frozen):
-            yield
+    def _precision(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, self.frozen, enabled=self.frozen != torch.float32)
 
 
 def build(stage: Stage, start: Start, *, encoder: str = "", **options: Any) -> SRLab:

@@ -100,8 +100,9 @@ def test_a_folder_comes_out_with_its_names_and_with_what_made_it(restore, photos
     assert restored["widgets_values"] == [2.0, 0.5, "wavelet", 1024]
 
     before = {name: (out / name).stat().st_mtime_ns for name in files(out)}
-    status, said, _ = restore("--seed", 7, "--scale", 2)
+    status, said, warned = restore("--seed", 7, "--scale", 2)
     assert (status, said) == (2, "")
+    assert "is there already, and 1 more. Add --resume to go on" in warned
     (photos / "sub" / "broken.jpg").unlink()
     status, said, warned = restore("--seed", 7, "--scale", 2, "--resume")
     assert (status, warned) == (0, "")

@@ -59,15 +59,6 @@ def test_a_profile_of_rgb_is_kept_and_its_numbers_are_not_touched(tmp_path):
     assert Image.open(io.BytesIO(finish(result_of((8, 8)), photo, {}))).info["icc_profile"] == SRGB
 
 
-def test_a_profile_that_is_not_of_rgb_is_not_put_on_rgb(tmp_path):
-    grey = bytearray(SRGB)
-    grey[16:20] = b"GRAY"
-    marked().convert("L").save(tmp_path / "photo.png", icc_profile=bytes(grey))
-    photo = read(tmp_path / "photo.png")
-    assert photo.icc is None
-    assert decoded(photo).mode == "RGB"
-
-
 def test_transparency_is_enlarged_and_put_back_and_the_hosts_own_words_stay(tmp_path):
     clear = marked((16, 16))
     clear.putalpha(Image.linear_gradient("L").resize((16, 16)))
@@ -86,39 +77,15 @@ def test_transparency_is_enlarged_and_put_back_and_the_hosts_own_words_stay(tmp_
     assert json.loads(result.info["ugc_sr"]) == {"seed": 3}
 
 
-def test_sixteen_bits_become_eight_with_black_and_white_where_they_were(tmp_path):
-    deep = Image.new("I;16", (2, 1))
-    deep.putpixel((1, 0), 65535)
-    deep.save(tmp_path / "photo.png")
-    sent = decoded(read(tmp_path / "photo.png"))
-    assert [sent.getpixel((x, 0)) for x in range(2)] == [(0, 0, 0), (255, 255, 255)]
-
-
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_notes_are_left_behind(tmp_path):
     marked().save(tmp_path / "photo.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff broken")
     assert read(tmp_path / "photo.jpg").exif is None
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        (b"no picture", r"^not a photo that can be read; expected one of JPEG, PNG"),
-        (b"\xff\xd8\xff\xe0 cut off", r"^broken, can't be decoded"),
-        (b"", r"^the file is empty"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_told_of(tmp_path, content, why):
-    (tmp_path / "photo.jpg").write_bytes(content)
-    with pytest.raises(ValueError, match=why):
-        read(tmp_path / "photo.jpg")
-
-
-def test_half_a_photo_is_refused(tmp_path):
-    marked((200, 200)).save(tmp_path / "whole.jpg")
-    whole = (tmp_path / "whole.jpg").read_bytes()
-    (tmp_path / "photo.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"^broken, can't be decoded"):
+def test_a_file_that_cannot_be_read_is_told_of_without_its_name(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"^not a photo that can be read; expected one of JPEG, PNG"):
         read(tmp_path / "photo.jpg")
 
 
@@ -134,18 +101,19 @@ def test_pixels_of_a_result_stay_byte_for_byte_and_its_record_can_be_read_back(t
     assert record_of(tmp_path / "photo.png") is None
 
 
-def test_a_result_of_another_format_is_refused(tmp_path):
-    marked().save(tmp_path / "photo.png")
-    with pytest.raises(ValueError, match=r"saves another format than PNG\. End it with Save Image"):
-        finish(b"RIFF....WEBP", read(tmp_path / "photo.png"), {})
-
-
-def test_a_result_that_is_cut_short_is_refused_where_transparency_is_put_back(tmp_path):
+@pytest.mark.parametrize(
+    ("result", "problem"),
+    [
+        (b"RIFF....WEBP", r"saves another format than PNG\. End it with Save Image"),
+        (result_of((48, 80))[:60], r"saved a PNG that can't be read: "),
+    ],
+)
+def test_a_result_that_is_no_whole_png_is_refused(tmp_path, result, problem):
     clear = marked()
     clear.putalpha(9)
     clear.save(tmp_path / "clear.png")
-    with pytest.raises(ValueError, match=r"saved a PNG that can't be read: "):
-        finish(result_of((48, 80))[:60], read(tmp_path / "clear.png"), {})
+    with pytest.raises(ValueError, match=problem):
+        finish(result, read(tmp_path / "clear.png"), {})
 
 
 @pytest.mark.slow

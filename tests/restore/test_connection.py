@@ -1,13 +1,13 @@
 """Servers behind logins, proxies and limits, and servers that are none: what a person reads of them."""
 
 import base64
-import http.server
 import json
 import pickle
 import ssl
 import threading
 
 import pytest
+from PIL import Image
 
 from ugc_sr.restore.__main__ import main
 from ugc_sr.restore.api import Client, RefusedError
@@ -20,37 +20,14 @@ STATS = b'{"system": {"comfyui_version": "0.30.0"}}'
 
 
 @pytest.fixture
-def serve():
-    """Starts a server that gives one (status, content, headers) to all; its port, and the headers it got."""
-    running = []
+def serve(web_server):
+    """Starts a server that gives one answer to all; its port, and the headers it got."""
 
     def start(status=200, content=STATS, headers=()):
-        got = []
+        address = web_server(lambda path, body: (status, content), headers)
+        return address.rpartition(":")[2], web_server.received[address]
 
-        class Answer(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                got.append(dict(self.headers))
-                self.send_response(status)
-                for name, value in (*headers, ("Content-Length", str(len(content)))):
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_POST = do_GET
-
-            def log_message(self, *_):
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        running.append(server)
-        return server.server_port, got
-
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
+    return start
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
@@ -101,10 +78,7 @@ def test_a_login_travels_in_a_header_and_is_in_no_address(serve, login, token, h
     ("login", "told"),
     [
         ("", r"A login goes into the address, http://user:password@host, or a token into COMFYUI_TOKEN"),
-        (
-            f"me:{WRITTEN}@",
-            r"The login that was sent is not taken: look at user and password, or at COM",
-        ),
+        (f"me:{WRITTEN}@", r"The login that was sent is not taken: look at user and password, or at COM"),
     ],
 )
 def test_a_closed_door_says_how_to_log_in(serve, status, login, told):
@@ -116,20 +90,10 @@ def test_a_closed_door_says_how_to_log_in(serve, status, login, told):
 @pytest.fixture
 def restore(tmp_path, capsys):
     """Runs the command on one small photo; the status and all that it printed."""
-    from PIL import Image
-
     Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
 
-    def run(server, *options):
-        arguments = [
-            str(tmp_path / "photo.png"),
-            str(tmp_path / "out"),
-            "--server",
-            server,
-            "--patience",
-            "1",
-        ]
-        status = main([*arguments, *options])
+    def run(server):
+        status = main([*f"{tmp_path}/photo.png {tmp_path}/out --patience 1 --server".split(), server])
         return status, "".join(capsys.readouterr())
 
     return run

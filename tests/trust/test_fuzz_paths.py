@@ -397,7 +397,7 @@ WRITERS = {
     "its caller, or who fits the bundled statistics": {"files.py", "score/fit_niqe.py"},
     "nobody: it writes into memory": {
         *("degrade/effects/jpeg.py", "degrade/effects/picture.py", "restore/photo.py", "score/plots.py"),
-        *("score/page.py", "tune/plot.py"),
+        *("score/page.py", "tune/outcome.py"),
     },
     "the table of weights; of what a server names, a last part that the table expects; see tests/fetch": {
         *("fetch/command.py", "fetch/drive.py", "fetch/get.py", "fetch/http.py", "fetch/record.py"),

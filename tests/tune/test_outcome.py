@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from ugc_sr.tune.objective import Objective
-from ugc_sr.tune.outcome import compare, curve, front, means
-from ugc_sr.tune.plot import pareto
+from ugc_sr.tune.outcome import compare, curve, front, means, pareto
 from ugc_sr.tune.study import Trial
 
 
