@@ -83,7 +83,7 @@ def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None 
         started = time.monotonic()
         saved = Client(own.address()).restore("photo.png", _png(lr), workflow, _progress_printer())
         prompt_s = time.monotonic() - started
-    sr = Image.open(io.BytesIO(saved), formats=("PNG",)).convert("RGB")
+    sr = Image.fromarray(open_photo(Path("result.png"), saved).rgb(deep=False))
     bicubic = lr.resize(sr.size, Image.Resampling.BICUBIC)
     pictures = {"lr": lr, "bicubic": bicubic, "sr": sr} | ({"gt": original} if original else {})
     report = {

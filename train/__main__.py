@@ -10,7 +10,7 @@ from ..console import keep_printing
 from .data import Data
 from .stages import PRESETS, TrainingPreset
 
-WRONG, FULL, NOT_FINITE = 2, 3, 4  # exit codes; 128 + its number after a signal
+WRONG = 2  # exit code; those of runs that ended early are in `EndedError`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
 
     from .distributed import Distributed
-    from .loop import NotFiniteError
-    from .run import CannotWriteError, Interrupted, run
+    from .run import EndedError, run
 
     processes = Distributed(cpu=options.cpu)
     try:
@@ -37,20 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         processes.wait()  # for config.json
         run(config, folder, processes)
         processes.close()
-    except Interrupted as signal:
-        return _failed(str(signal) if processes.is_main else "", 128 + signal.number)
-    except NotFiniteError as error:
-        return _failed(str(error) if processes.is_main else "", NOT_FINITE)
-    except CannotWriteError as error:
-        return _failed(str(error), FULL)
+    except EndedError as error:
+        if processes.is_main:
+            sys.stderr.write(f"{error}\n")
+        return error.code
     except (ValueError, OSError) as error:
-        return _failed(str(error), WRONG)
+        sys.stderr.write(f"{error}\n")
+        return WRONG
     return 0
-
-
-def _failed(message: str, code: int) -> int:
-    sys.stderr.write(f"{message}\n" if message else "")
-    return code
 
 
 def _config(options: argparse.Namespace, main: bool) -> tuple:

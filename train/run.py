@@ -25,32 +25,28 @@ from .task import Start, build
 from .validate import Validation
 
 STATE, STAGES, BEST, LAST = "last.safetensors", "stages", "best", "last"
+FULL, NOT_FINITE = 3, 4  # exit codes
 ECHO_S = 5.0  # launchers pass signals on, so one Ctrl-C arrives twice
 
 
-class CannotWriteError(RuntimeError):
-    """The disk of the run's folder is full; its last state is complete."""
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error
-    """A signal ended the run, after its state was saved.
+class EndedError(Exception):
+    """The run ended early; the last state is complete.
 
     Attributes:
-        number: number of the signal.
+        code: exit code: 3 if the disk is full, 4 after a loss or gradient that isn't finite, 128 + its number
+            after a signal.
     """
 
-    def __init__(self, number: int, message: str) -> None:
+    def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
-        self.number = number
+        self.code = code
 
 
 def run(config: Config, folder: Path, processes: Distributed) -> None:
     """Train all stages, or continue from the state in the folder.
 
     Raises:
-        CannotWriteError: if the disk is full.
-        Interrupted: after a signal; the state is saved.
-        NotFiniteError: if a loss or gradient isn't finite; the state before it is saved.
+        EndedError: if the disk is full, a loss or gradient isn't finite, or after a signal.
     """
     weights: dict[str, Tensor] = {}
     tensors, notes = read(folder / STATE) if (folder / STATE).exists() else ({}, {})
@@ -97,6 +93,11 @@ class _StageRun:
         trainer, processes, preset = self.trainer, self.processes, self.config.preset
         stage = trainer.stage
         self._saved, self._saved_at = trainer.step, time.monotonic()
+        if stage.batch % (processes.size * stage.accumulate):
+            raise ValueError(
+                f"{stage.name}.batch is {stage.batch}; {processes.size} processes that accumulate "
+                f"{stage.accumulate} parts each need a multiple of {processes.size * stage.accumulate}."
+            )
         loader = Loader(
             preset.data,
             seed=preset.seed,
@@ -109,11 +110,6 @@ class _StageRun:
             workers=self.config.workers,
             run=self.folder if processes.is_main else None,
         )
-        if stage.batch % (processes.size * stage.accumulate):
-            raise ValueError(
-                f"{stage.name}.batch is {stage.batch}; {processes.size} processes that accumulate "
-                f"{stage.accumulate} parts each need a multiple of {processes.size * stage.accumulate}."
-            )
         self._announce(loader)
         validation = Validation.of(self.config, stage, processes)
         with self.log.stage(stage, trainer.step), StopSignals(echo_s=ECHO_S) as signals:
@@ -140,7 +136,7 @@ class _StageRun:
         try:
             values = trainer.advance(batch.split(stage.accumulate))
         except NotFiniteError as error:
-            raise self._not_finite(error) from None
+            raise EndedError(self._not_finite(error), NOT_FINITE) from None
         values["seconds"] = time.monotonic() - began
         step = trainer.step
         with self._writing():
@@ -153,10 +149,10 @@ class _StageRun:
             if stop or step == stage.steps or time.monotonic() - self._saved_at >= stage.save_every_s:
                 self._save()
         if stop:
-            raise Interrupted(
-                signals.number or signal.SIGTERM,
-                f"Stopped after step {step} of '{stage.name}'; its state is saved. {_resume(self.folder)}",
+            message = (
+                f"Stopped after step {step} of '{stage.name}'; its state is saved. {_resume(self.folder)}"
             )
+            raise EndedError(message, 128 + (signals.number or signal.SIGTERM))
 
     def _validate(self, validation: Validation, scores: bool, sheet: bool) -> None:
         trainer, stage = self.trainer, self.trainer.stage
@@ -201,15 +197,15 @@ class _StageRun:
         self.processes.wait()
         return weights
 
-    def _not_finite(self, error: NotFiniteError) -> NotFiniteError:
-        """Save the state that led to the error, and return the error with advice."""
+    def _not_finite(self, error: NotFiniteError) -> str:
+        """Save the state that led to the error, and return a message with advice."""
         trainer = self.trainer
         file = self.folder / f"nan-step-{trainer.step + 1}.safetensors"
         with self._writing():
             if self.processes.is_main:
                 save(file, trainer.tensors(), {"stage": trainer.stage.name, **trainer.notes()})
         before = f"{STATE} is of step {self._saved}" if (self.folder / STATE).exists() else f"no {STATE} yet"
-        return NotFiniteError(
+        return (
             f"{error} The state before that is in '{file}'; {before}. Look at the "
             f"photos; a lower learning rate or precision bf16 may help. {_resume(self.folder)} "
             f"--set {trainer.stage.name}.learning_rate={trainer.stage.learning_rate / 2:g}"
@@ -220,10 +216,11 @@ class _StageRun:
         try:
             yield
         except OSError as error:
-            raise CannotWriteError(
+            raise EndedError(
                 f"Can't write to '{self.folder}' after step {self.trainer.step}: {error}. {STATE} is whole, "
                 f"of step {self._saved} of '{self.trainer.stage.name}'. Make room there. "
-                f"{_resume(self.folder)}"
+                f"{_resume(self.folder)}",
+                FULL,
             ) from error
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from ..files import printable
+from ..image import from_levels
+from ..photos.reader import open_photo
 from ..restore.api import Client
 from ..restore.photo import read
 from ..restore.workflow import Workflow
 from ..sample.presets import Graph, Values, apply
 from ..score.extras import Extras
 from ..score.metrics import evaluate
-from ..score.picture import from_picture
 from ..score.scoring import load, partners
 
 IN_FLIGHT = 2  # the host restores one photo while another is scored
@@ -75,8 +74,7 @@ class PairRestorer:
     def _score(self, workflow: Workflow, pair: Pair) -> Scores:
         name = f"{printable(pair.lr.stem)}.png"
         restored = self.client.restore(name, read(pair.lr).png, workflow)
-        with Image.open(io.BytesIO(restored), formats=("PNG",)) as picture:
-            sr = from_picture(picture)
+        sr = from_levels(open_photo(Path("result.png"), restored).rgb())
         gt = load(pair.gt)
         try:
             return evaluate(sr, gt=gt, lr=load(pair.lr)) | self.extras.measure(sr, gt=gt)

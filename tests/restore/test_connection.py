@@ -143,9 +143,7 @@ def test_a_redirect_is_told_of_and_the_login_does_not_follow_it(serve, status):
     other, got = serve()
     target = f"http://127.0.0.1:{other}/login?next=secret"
     port, _ = serve(status=status, content=b"", headers=[("Location", target)])
-    with pytest.raises(
-        AccessError, match=rf"sends this client on to http://127.0.0.1/login \({status}"
-    ) as error:
+    with pytest.raises(AccessError, match=rf"on to http://127.0.0.1/login \({status}") as error:
         Client(f"http://me:pw@127.0.0.1:{port}").version()
     assert got == []
     assert "secret" not in str(error.value)
@@ -257,9 +255,7 @@ def test_a_channel_that_is_closed_to_strangers_is_told_of(serve, progress):
 def test_a_node_that_fails_without_a_word_is_told_of():
     graph = {"9": {"class_type": "KSampler", "inputs": {}}}
     error = {"node_id": "9", "exception_message": "\n", "exception_type": "AssertionError"}
-    with pytest.raises(
-        RuntimeError, match=r"^KSampler: failed with AssertionError and no message\. ComfyUI's"
-    ):
+    with pytest.raises(RuntimeError, match=r"^KSampler: failed with AssertionError and no message\."):
         outputs_of({"status": "failed", "execution_error": error}, graph)
 
 

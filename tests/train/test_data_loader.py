@@ -115,11 +115,6 @@ def test_nothing_usable_is_told_in_our_words_also_by_a_worker(data, tmp_path):
         assert "Traceback" not in str(caught.value)
 
 
-def test_a_batch_that_processes_can_not_share_is_refused(data):
-    with pytest.raises(ValueError, match="a batch of 4 can't be shared by 3 processes"):
-        loader(data, world=3)
-
-
 def test_the_mix_is_described(data):
     first, second = loader(data).describe().splitlines()
     assert first.split() == f"50.0% 6 photos in a folder damaged by mild: {data.parts[0].path}".split()

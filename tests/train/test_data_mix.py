@@ -218,9 +218,7 @@ def test_held_out_photos_are_never_trained_on_and_stay_the_same(photos, average)
 
 def test_sizes_that_do_not_fit_stop_the_run_before_it_begins(plain):
     paint(1, width=39, height=32).save(plain / "LQ" / "p1.png")
-    with pytest.raises(
-        ValueError, match="1 of 8 pairs don't differ by the scale, 4; the first is p1 with hr 160x128"
-    ):
+    with pytest.raises(ValueError, match="1 of 8 pairs don't differ by the scale, 4; the first is p1 with"):
         mix_of(plain)
     with pytest.raises(ValueError, match="8 of 8 pairs don't differ by the scale, 2"):
         mix_of(plain, scale=2)
@@ -251,9 +249,7 @@ def test_folders_without_pairs_are_refused(tmp_path):
     for side in ("hr", "lr"):
         (tmp_path / side).mkdir()
         paint(0).save(tmp_path / side / f"{side}.png")
-    with pytest.raises(
-        FileNotFoundError, match="there are no pairs in it; expected photos of the same names"
-    ):
+    with pytest.raises(FileNotFoundError, match="there are no pairs in it; expected photos of the"):
         mix_of(tmp_path)
 
 
@@ -306,13 +302,9 @@ def test_parts_without_a_place_are_left_out():
     mix = Data((Part("photos", 0.4, "mild"), Part("photos", 0.4, "ugc"), Part("pairs", 0.2)))
     assert [part.path for part in mix.at({"photos": "a", "pairs": "b"}).parts] == ["a", "a", "b"]
     assert [part.path for part in mix.at({"pairs": "b"}).parts] == ["b"]
-    with pytest.raises(
-        ValueError, match="nothing to train on; name at least one place: --data photos=PATH --data"
-    ):
+    with pytest.raises(ValueError, match="name at least one place: --data photos=PATH --data pairs=PATH"):
         mix.at({})
-    with pytest.raises(
-        ValueError, match="--data videos=…: this preset has no such part; use --data photos=PATH"
-    ):
+    with pytest.raises(ValueError, match="--data videos=…: this preset has no such part; use --data"):
         mix.at({"videos": "c"})
 
 

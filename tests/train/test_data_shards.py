@@ -168,9 +168,7 @@ def test_half_a_shard_is_refused(shards):
 def test_shards_without_samples_are_refused(tmp_path):
     with tarfile.open(tmp_path / "empty.tar", "w"):
         pass
-    with pytest.raises(
-        FileNotFoundError, match=r"no sample in its shards; expected members like NAME\.hr\.png"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"no sample in its shards; expected members like NAME\.hr"):
         mix_of(tmp_path)
 
 
@@ -217,9 +215,7 @@ def test_members_of_a_sample_need_not_lie_together(tmp_path):
     [("a.jpg", "a.png"), ("a.png", "b.png", "a.png"), ("a.jpg", "a.seg.png"), ("a.hr.png", "a.gt.png")],
 )
 def test_two_photos_that_could_be_one_sample_are_refused_by_name(tmp_path, names):
-    with pytest.raises(
-        ValueError, match=rf"0\.tar: {names[0]} and {names[-1]} could be of one sample or of two"
-    ):
+    with pytest.raises(ValueError, match=rf"0\.tar: {names[0]} and {names[-1]} could be of one sample"):
         Shards(tar_of(tmp_path / "0.tar", *names))
 
 

@@ -60,9 +60,7 @@ def test_an_objective_that_means_nothing_is_refused(text, message):
 
 @pytest.mark.parametrize("scores", [{}, {"psnr_y": math.inf}])
 def test_a_photo_without_a_finite_value_is_refused(scores):
-    with pytest.raises(
-        ValueError, match=r"psnr_y has no finite value here: the result is too small to measure"
-    ):
+    with pytest.raises(ValueError, match=r"psnr_y has no finite value here: the result is too small"):
         Objective({"psnr_y": 1.0}).of(scores)
 
 

@@ -52,10 +52,6 @@ def run(folder, measure=score, *, objective=OBJECTIVE, space=SPACE, own=OWN, tri
     return search(folder, objective, space, own, measure, trials=trials, seed=seed, made_with=made_with)
 
 
-def test_the_first_trial_has_the_workflows_own_values(tmp_path):
-    assert next(run(tmp_path)).values == as_inputs(SPACE, OWN)
-
-
 def test_own_values_outside_the_ranges_are_tried_all_the_same(tmp_path):
     own = OWN | {"steps": 200, "color": "none"}
     found = list(run(tmp_path, own=own))

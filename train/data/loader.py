@@ -33,7 +33,7 @@ class Loader(Dataset):
         batch: samples per step, over all processes.
         crop: side of the damaged crops in pixels.
         rank: number of this process.
-        world: number of processes.
+        world: number of processes, which divides the batch.
         device: device of the batches.
         workers: processes that make batches; 0 makes them in this one.
         run: folder for skipped.txt, the list of photos that couldn't be used.
@@ -44,7 +44,7 @@ class Loader(Dataset):
 
     Raises:
         FileNotFoundError: if a path is missing or empty.
-        ValueError: if its content is not as expected, or the processes can't share the batch.
+        ValueError: if its content is not as expected.
     """
 
     data: Data
@@ -61,10 +61,6 @@ class Loader(Dataset):
     skipped: dict[str, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.batch % self.world:
-            raise ValueError(
-                f"a batch of {self.batch} can't be shared by {self.world} processes; use a multiple of them."
-            )
         self._mix = Mix(self.data, key=f"{self.seed}:{self.stage}", held_out=self.held_out)
         for part, source in zip(self.data.parts, self._mix.sources, strict=True):
             self._note({f"{part.name}/{name}": why for name, why in source.problems.items()})
