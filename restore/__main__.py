@@ -27,6 +27,14 @@ from .weights import checksums
 from .workflow import AUTO, AUTO_VALUE, adjust, find, fitting
 
 IN_FLIGHT = 2  # requests per host: one photo is uploaded while another is restored
+SCALE = (
+    "size of a result / size of its photo; auto is 4, 2 or 1 by the size of each photo, for at most 4096 px "
+    "a side. A shipped workflow's is auto if not given, and a file's its own"
+)
+SERVER = (
+    "address of a running ComfyUI, with user:password@ or a token in COMFYUI_TOKEN if it asks for a login; "
+    "one is started here if not given"
+)
 EPILOG = """The exit status is 0 if every photo has its result; 1 if some have not; 2 if nothing could start;
 130 after Ctrl-C. --resume goes on after any of them: what is finished is not done again."""
 
@@ -65,52 +73,24 @@ def _parser() -> argparse.ArgumentParser:
     add("input", type=Path, metavar="IN", help="a photo, a folder with its sub-folders, or a .txt list")
     add("output", type=Path, metavar="OUT", help="folder for the results")
     add(
-        "--server",
-        metavar="URL",
-        help="address of a running ComfyUI, with user:password@ or a token in COMFYUI_TOKEN if it asks for a "
-        "login; one is started here if not given",
-    )
-    add(
         "--workflow",
         default="quickstart",
         metavar="NAME|FILE.json",
         help=f"{', '.join(fitting())}; or a file",
     )
     add("--preset", metavar="P", help="of Restoration Preset; the workflow's own if not given")
-    add(
-        "--scale",
-        type=scale_option,
-        metavar="X|auto",
-        help="size of a result / size of its photo; auto is 4, 2 or 1 by the size of each photo, for at most "
-        "4096 px a side. A shipped workflow's is auto if not given, and a file's its own",
-    )
+    add("--scale", type=scale_option, metavar="X|auto", help=SCALE)
     add("--seed", type=int, metavar="N", help="the same for every photo; the workflow's own if not given")
     add("--resume", action="store_true", help="go on with the results that are in OUT")
-    add(
-        "--patience",
-        type=positive,
-        default=300.0,
-        metavar="S",
-        help="how long to wait for a ComfyUI that went away; 300",
-    )
-    add(
-        "--models",
-        type=Path,
-        metavar="DIR",
-        help="models/ of the ComfyUI at URL, seen from here, for checksums",
-    )
-    add(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="ray: a ComfyUI on each worker of RAY_ADDRESS",
-    )
-    add(
-        "--workers",
-        type=_count,
-        metavar="W",
-        help="with ray: how many; one a GPU, or a machine, if not given",
-    )
+    add("--server", metavar="URL", help=SERVER)
+    patience = "how long to wait for a ComfyUI that went away; 300"
+    add("--patience", type=positive, default=300.0, metavar="S", help=patience)
+    models = "models/ of the ComfyUI at URL, seen from here, for checksums"
+    add("--models", type=Path, metavar="DIR", help=models)
+    engine = "ray: a ComfyUI on each worker of RAY_ADDRESS"
+    add("--engine", choices=("local", "ray"), default="local", help=engine)
+    workers = "with ray: how many; one a GPU, or a machine, if not given"
+    add("--workers", type=_count, metavar="W", help=workers)
     return parser
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ..processes import ENDS_WITH_US
 from .connection import AccessError, AnswerError, Connection, ServerLostError
@@ -92,24 +93,14 @@ def running_host(
     nodes.mkdir(parents=True)
     for name, folder in (extensions or {"ugc_sr": CHECKOUT}).items():
         (nodes / name).symlink_to(folder, target_is_directory=True)
-    cpu = accelerator() is None if cpu is None else cpu
-    port = _free_port()
+    port, log, started = _free_port(), base / "host.log", time.monotonic()
     command = [*ENDS_WITH_US, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
-    command += ["--listen", "127.0.0.1", *FLAGS, *(["--cpu"] if cpu else []), *flags]
-    log = base / "host.log"
-    started = time.monotonic()
+    command += ["--listen", "127.0.0.1", *FLAGS, *flags]
+    command += ["--cpu"] if cpu or (cpu is None and accelerator() is None) else []
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=host,
-            env={**os.environ, **(environment or {})},
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = _started(command, host, {**os.environ, **(environment or {})}, output)
+    address = f"http://127.0.0.1:{port}"
     try:
-        address = f"http://127.0.0.1:{port}"
         _wait_until_it_answers(process, address, log)
         try:
             yield Host(process, address, log, boot_s=time.monotonic() - started)
@@ -180,6 +171,20 @@ class OwnHost:
         self._starts += 1
         base = self._folder / f"host{self._starts}"
         return self._running.enter_context(running_host(self.comfyui, base, flags=flags))
+
+
+def _started(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str, log: Path) -> None:

@@ -56,12 +56,7 @@ def search(
     optuna = _optuna()
     storage, studies = _open(folder)
     for study in studies:
-        before = study.user_attrs.get("made_with", {})
-        if changes := [name for name in made_with if before.get(name) != made_with[name]]:
-            raise ValueError(
-                f"'{folder}' holds a search with another {', another '.join(changes)}. "
-                "Give the original ones, or another --out."
-            )
+        _check_same(study.user_attrs.get("made_with", {}), made_with, folder)
     known = {_key(trial.values): trial.scores for study in studies for trial in _finished(study)}
     study = optuna.create_study(
         study_name=str(objective), storage=storage, direction="maximize", load_if_exists=True
@@ -84,15 +79,17 @@ def search(
             for name, note in notes.items():
                 asked.set_user_attr(name, note)
             study.tell(asked, value)
-        else:  # the workflow's own values; those outside the search space are left out of it
-            inside = {name: v for name, v in own.items() if space[name].space.holds(v)}
-            distributions = {name: d for name, d in _distributions(space).items() if name in inside}
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=inside, distributions=distributions, value=value, user_attrs=notes
-                )
-            )
+        else:
+            study.add_trial(_own_trial(space, own, value, notes))
         yield Trial(values, scores)
+
+
+def _own_trial(space: Space, own: Mapping[str, Value], value: float, notes: dict[str, Any]) -> Any:
+    """Return the trial of the workflow's own values; those outside the search space are left out of it."""
+    inside = {name: v for name, v in own.items() if space[name].space.holds(v)}
+    distributions = {name: d for name, d in _distributions(space).items() if name in inside}
+    trial = _optuna().trial.create_trial
+    return trial(params=inside, distributions=distributions, value=value, user_attrs=notes)
 
 
 def all_trials(folder: Path) -> list[Trial]:
@@ -133,6 +130,15 @@ def _open(folder: Path) -> tuple[Any, list[Study]]:
     storage = optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": creator})
     names = optuna.get_all_study_names(storage)
     return storage, [optuna.load_study(study_name=name, storage=storage) for name in names]
+
+
+def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    changes = [name for name in now if before.get(name) != now[name]]
+    if changes:
+        raise ValueError(
+            f"'{folder}' holds a search with another {', another '.join(changes)}. "
+            "Give the original ones, or another --out."
+        )
 
 
 def _finished(study: Study) -> list[Trial]:
