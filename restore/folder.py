@@ -20,17 +20,11 @@ LONGEST = 255  # longest file name in bytes on most file systems
 
 @dataclass(frozen=True)
 class Job:
-    """A photo to restore.
-
-    Attributes:
-        photo: path of the photo.
-        name: its path relative to the folder, with forward slashes.
-        result: path of the result, a .png.
-    """
+    """A photo to restore."""
 
     photo: Path
-    name: str
-    result: Path
+    name: str  # its path relative to the folder, with forward slashes
+    result: Path  # a .png
 
 
 def find_jobs(where: Path, out: Path) -> tuple[list[Job], Listing]:

@@ -23,23 +23,15 @@ HEAD = 1 << 22  # bytes at the start of a result that hold this entry, which pre
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that was read.
+    """A photo that was read."""
 
-    Attributes:
-        png: its pixels as a PNG, upright, sRGB, 8 bits.
-        alpha: its transparency; Load Image would turn it into a mask, which is missing in results.
-        icc: its colour profile, if that is sRGB.
-        exif: its EXIF entries without orientation and size.
-        sha256: checksum of the file.
-        note: a message on the parts of the file that aren't used.
-    """
-
-    png: bytes
+    png: bytes  # its pixels as a PNG, upright, sRGB, 8 bits
+    # Its transparency, which Load Image would turn into a mask, and which is missing in results.
     alpha: Image.Image | None
-    icc: bytes | None
-    exif: bytes | None
-    sha256: str
-    note: str | None = None
+    icc: bytes | None  # its colour profile, if that is sRGB
+    exif: bytes | None  # its EXIF entries without orientation and size
+    sha256: str  # checksum of the file
+    note: str | None = None  # a message on the parts of the file that aren't used
 
 
 def read(file: Path) -> Photo:

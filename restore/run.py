@@ -28,19 +28,13 @@ Restore = Callable[[str, bytes, Workflow], bytes]
 
 @dataclass
 class Summary:
-    """The outcome of a run.
+    """The outcome of a run."""
 
-    Attributes:
-        made: number of results.
-        failed: names of the photos without a result.
-        fatal: the error that ended the run early; None if there is none, or the user stopped it.
-        refused: True if the host refused the workflow, so that every photo would fail.
-    """
-
-    made: int = 0
-    failed: list[str] = field(default_factory=list)
+    made: int = 0  # results
+    failed: list[str] = field(default_factory=list)  # names of the photos without a result
+    # The error that ended the run early; None if there is none, or the user stopped it.
     fatal: str | None = None
-    refused: bool = False
+    refused: bool = False  # the host refused the workflow, so that every photo would fail
 
 
 def restore_all(

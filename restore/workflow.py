@@ -26,16 +26,11 @@ COMPARE, COMPARISON = "ImageCompare", "IMAGECOMPARE"  # a display-only slider, a
 
 @dataclass(frozen=True, eq=False)
 class Workflow:
-    """A graph in API format and, if known, in the editor's format.
+    """A graph in API format and, if known, in the editor's format."""
 
-    Attributes:
-        name: name of the shipped workflow, or of the file.
-        graph: the graph in API format.
-        editor: the graph in the editor's format, with the same node ids; None if unknown.
-    """
-
-    name: str
+    name: str  # name of the shipped workflow, or of the file
     graph: Graph
+    # The same in the editor's format, with the same node ids; None if unknown.
     editor: dict[str, Any] | None = None
 
     def for_size(self, width: int, height: int) -> Workflow:

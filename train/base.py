@@ -36,21 +36,13 @@ _WEIGHTS = {"unet": _STEM, "vae": _STEM, "text_encoder": "model"}  # file stems
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """A text-to-image model.
+    """A text-to-image model."""
 
-    Attributes:
-        unet: the UNet, without image attentions.
-        vae: pictures in [-1, 1] <-> latents, not scaled.
-        text_encoder: token ids (B, L) -> an output with `last_hidden_state` (B, L, D).
-        tokenize: captions -> token ids (B, L).
-        scheduler: DDPM with the base's noise levels and prediction type.
-    """
-
-    unet: SemanticUNet
-    vae: AutoencoderKL
-    text_encoder: nn.Module
-    tokenize: Callable[[Sequence[str]], Tensor]
-    scheduler: DDPMScheduler
+    unet: SemanticUNet  # without image attentions
+    vae: AutoencoderKL  # pictures in [-1, 1] <-> latents, not scaled
+    text_encoder: nn.Module  # token ids (B, L) -> an output with `last_hidden_state` (B, L, D)
+    tokenize: Callable[[Sequence[str]], Tensor]  # captions -> token ids (B, L)
+    scheduler: DDPMScheduler  # with the base's noise levels and prediction type
 
 
 def load_base(folder: Path) -> Base:

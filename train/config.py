@@ -21,21 +21,13 @@ PACKAGES = ("torch", "accelerate", "diffusers", "safetensors", "numpy")
 
 @dataclass(frozen=True)
 class Config:
-    """All settings of a run.
+    """All settings of a run."""
 
-    Attributes:
-        name: name of the preset.
-        preset: the preset, with the changes and the data paths of the command line.
-        base: file or folder of pretrained weights.
-        validate: folder of pairs to score on; None uses the photos that the data holds out.
-        workers: processes that make batches, for each process that trains.
-    """
-
-    name: str
-    preset: TrainingPreset
-    base: str | None = None
-    validate: str | None = None
-    workers: int = 2
+    name: str  # of the preset
+    preset: TrainingPreset  # with the changes and the data paths of the command line
+    base: str | None = None  # file or folder of pretrained weights
+    validate: str | None = None  # folder of pairs to score on; None uses the photos that the data holds out
+    workers: int = 2  # processes that make batches, for each process that trains
 
     def write(self, folder: Path, changes: Sequence[str] = ()) -> None:
         """Write config.json with the versions of the code, and `changes` appended to the earlier ones."""

@@ -34,27 +34,16 @@ _DTYPES = {"fp32": torch.float32, **AUTOCAST}
 
 @dataclass(frozen=True)
 class SRLabOptions:
-    """Settings of the task besides those of every stage.
+    """Settings of the task besides those of every stage."""
 
-    Attributes:
-        scale: scale of the restored photo.
-        null_text: share of samples without a caption.
-        min_snr_gamma: weight timesteps by min(SNR, gamma) (arXiv 2303.09556); None weights all equally.
-        steps: DDPM steps of validation pictures.
-        cfg: guidance scale of validation pictures; none at 1 or below.
-        prompt: prompt of validation pictures.
-        negative: negative prompt of validation pictures, with guidance.
-        color: colour matching method of validation pictures; "" for none.
-    """
-
-    scale: int = 4
-    null_text: float = 0.5
-    min_snr_gamma: float | None = None
-    steps: int = 20
-    cfg: float = 1.0
+    scale: int = 4  # scale of the restored photo
+    null_text: float = 0.5  # share of samples without a caption
+    min_snr_gamma: float | None = None  # as of a stage
+    steps: int = 20  # DDPM steps of validation pictures, which the rest is about too
+    cfg: float = 1.0  # guidance scale; no guidance at 1 or below
     prompt: str = "clean, high-resolution, 8k"
     negative: str = "dotted, noise, blur, lowres, smooth"
-    color: str = "adain"
+    color: str = "adain"  # method of matching colours; "" for none
 
 
 class SRLab(Task):

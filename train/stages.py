@@ -14,55 +14,30 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a run.
+    """One stage of a run."""
 
-    Attributes:
-        name: used for files, log and random numbers.
-        task: a name in `task.build`.
-        steps: number of steps.
-        learning_rate: learning rate after the warm-up.
-        warmup: steps of linear growth to it.
-        schedule: "constant", or "cosine" down to `floor` at the last step.
-        floor: share of the learning rate at the end of a cosine.
-        batch: samples per step, over all processes.
-        accumulate: number of parts in which each process computes its share of the batch.
-        crop: side of a sample in LR pixels.
-        betas: parameter of AdamW.
-        weight_decay: parameter of AdamW.
-        eps: parameter of AdamW.
-        clip: largest norm of the gradient; 0 for no limit.
-        ema: highest decay of the averaged weights; 0 for no average.
-        precision: "fp32", or autocast to "bf16" or "fp16" (with scaled losses).
-        gradient_checkpointing: compute activations twice instead of storing them.
-        min_snr_gamma: see Hang 2023 (arXiv 2303.09556); None weights all timesteps equally.
-        validate_every: steps between validations; 0 for none.
-        sample_every: steps between sheets of pictures; 0 for none.
-        save_every_s: seconds between saved states.
-        options: keyword arguments of the task's builder.
-    """
-
-    name: str
-    task: str
+    name: str  # used for files, log and random numbers
+    task: str  # a name in `task.build`
     steps: int
-    learning_rate: float
-    warmup: int = 0
-    schedule: str = "constant"
-    floor: float = 0.0
-    batch: int = 16
-    accumulate: int = 1
-    crop: int = 128
-    betas: tuple[float, float] = (0.9, 0.999)
+    learning_rate: float  # after the warm-up
+    warmup: int = 0  # steps of linear growth to it
+    schedule: str = "constant"  # or "cosine" down to `floor` at the last step
+    floor: float = 0.0  # share of the learning rate at the end of a cosine
+    batch: int = 16  # samples per step, over all processes
+    accumulate: int = 1  # number of parts in which each process computes its share of the batch
+    crop: int = 128  # side of a sample in LR pixels
+    betas: tuple[float, float] = (0.9, 0.999)  # of AdamW, as the next two
     weight_decay: float = 1e-2
     eps: float = 1e-8
-    clip: float = 1.0
-    ema: float = 0.0
-    precision: str = "fp32"
-    gradient_checkpointing: bool = False
-    min_snr_gamma: float | None = None
-    validate_every: int = 500
-    sample_every: int = 500
-    save_every_s: float = 600
-    options: Mapping[str, Any] = field(default_factory=dict)
+    clip: float = 1.0  # largest norm of the gradient; 0 for no limit
+    ema: float = 0.0  # highest decay of the averaged weights; 0 for no average
+    precision: str = "fp32"  # or autocast to "bf16", or to "fp16" with scaled losses
+    gradient_checkpointing: bool = False  # compute activations twice instead of storing them
+    min_snr_gamma: float | None = None  # see Hang 2023 (arXiv 2303.09556); None weights all timesteps equally
+    validate_every: int = 500  # steps between validations; 0 for none
+    sample_every: int = 500  # steps between sheets of pictures; 0 for none
+    save_every_s: float = 600  # seconds between saved states
+    options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the task's builder
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", self.name) or not portable(self.name):

@@ -15,29 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The samples of one step, or a process's slice of them.
+    """The samples of one step, or a process's slice of them."""
 
-    Attributes:
-        hr: clean crops (B, 3, scale * h, scale * w) in [0, 1].
-        lr: damaged crops (B, 3, h, w) in [0, 1].
-        seeds: one per sample, from the run's seed, the step and the position in the global batch. All
-            randomness of a sample comes from it, so that neither resuming nor the number of processes
-            changes anything.
-        names: origin of each sample, for messages.
-        captions: text or tags of each photo, "" if there is none.
-        whole: (B, 3, S, S) in [0, 1], the whole damaged photos resized to a square, if semantics are to
-            be read from them instead of from the crops.
-        target: (B, 3, scale * h, scale * w) in [0, 1], another network's results for the damaged photos,
-            if the data has them.
-    """
-
-    hr: Tensor
-    lr: Tensor
+    hr: Tensor  # clean crops (B, 3, scale * h, scale * w) in [0, 1]
+    lr: Tensor  # damaged crops (B, 3, h, w) in [0, 1]
+    # One per sample, from the run's seed, the step and the position in the global batch. All randomness of a
+    # sample comes from it, so that neither resuming nor the number of processes changes anything.
     seeds: tuple[int, ...]
-    names: tuple[str, ...] = ()
-    captions: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # origin of each sample, for messages
+    captions: tuple[str, ...] = ()  # text or tags of each photo, "" if there is none
+    # (B, 3, S, S) in [0, 1], the whole damaged photos as squares, if semantics are to be read from them.
     whole: Tensor | None = None
-    target: Tensor | None = None
+    target: Tensor | None = None  # results of another network for the damaged photos, as hr, if there are any
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that are present, by field."""
@@ -65,16 +54,11 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The state that a stage begins from.
+    """The state that a stage begins from."""
 
-    Attributes:
-        seed: seed of the run; for initial weights, inside `torch.random.fork_rng`.
-        base: file or folder of pretrained weights, if the run has one.
-        weights: averaged weights and buffers of earlier stages, by their names in their task.
-    """
-
-    seed: int = 0
-    base: Path | None = None
+    seed: int = 0  # for initial weights, inside `torch.random.fork_rng`
+    base: Path | None = None  # file or folder of pretrained weights, if the run has one
+    # Averaged weights and buffers of earlier stages, by their names in their task.
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
 

@@ -26,39 +26,23 @@ class Loader(Dataset):
     A sample depends on the run's seed, the stage, the step and its position in the global batch only:
     resuming, or another number of processes or workers, changes nothing.
 
-    Args:
-        data: the mix, with a path in every part.
-        seed: seed of the run.
-        stage: name of the stage.
-        batch: samples per step, over all processes.
-        crop: side of the damaged crops in pixels.
-        rank: number of this process.
-        world: number of processes, which divides the batch.
-        device: device of the batches.
-        workers: processes that make batches; 0 makes them in this one.
-        run: folder for skipped.txt, the list of photos that couldn't be used.
-        held_out: read the photos that are excluded from training, and no others.
-
-    Attributes:
-        skipped: photos that couldn't be used and were replaced by others -> the reason.
-
     Raises:
         FileNotFoundError: if a path is missing or empty.
         ValueError: if its content is not as expected.
     """
 
-    data: Data
+    data: Data  # the mix, with a path in every part
     seed: int
     stage: str
-    batch: int
-    crop: int
-    rank: int = 0
-    world: int = 1
+    batch: int  # samples per step, over all processes
+    crop: int  # side of the damaged crops in pixels
+    rank: int = 0  # number of this process
+    world: int = 1  # number of processes; divides the batch
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    workers: int = 0
-    run: Path | None = None
-    held_out: bool = False
-    skipped: dict[str, str] = field(init=False, default_factory=dict)
+    workers: int = 0  # processes that make batches; 0 makes them in this one
+    run: Path | None = None  # folder for skipped.txt, the list of photos that couldn't be used
+    held_out: bool = False  # read the photos that are excluded from training, and no others
+    skipped: dict[str, str] = field(init=False, default_factory=dict)  # unusable photo -> the reason
 
     def __post_init__(self) -> None:
         self._mix = Mix(self.data, key=f"{self.seed}:{self.stage}", held_out=self.held_out)

@@ -18,21 +18,13 @@ EDGE_PX = 4  # LR pixels between a crop and the border of its window, where ther
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A pair of crops of the same place, as uint8.
+    """A pair of crops of the same place, as uint8."""
 
-    Attributes:
-        hr: clean crop (3, scale * c, scale * c).
-        lr: damaged crop (3, c, c).
-        caption: text or tags of the photo, "" if there is none.
-        whole: (3, S, S), the whole damaged photo resized to a square, if requested.
-        target: another network's result for the damaged photo, of hr's shape, if the source has it.
-    """
-
-    hr: Tensor
-    lr: Tensor
-    caption: str = ""
-    whole: Tensor | None = None
-    target: Tensor | None = None
+    hr: Tensor  # clean crop (3, scale * c, scale * c)
+    lr: Tensor  # damaged crop (3, c, c)
+    caption: str = ""  # text or tags of the photo, "" if there is none
+    whole: Tensor | None = None  # (3, S, S), the whole damaged photo resized to a square, if requested
+    target: Tensor | None = None  # of hr's shape, another network's result for the damaged photo
 
     def turned(self, rng: random.Random, how: str) -> "Sample":
         """Return the sample mirrored or not ('flip'), by one of 8 symmetries ('all'), or unchanged."""

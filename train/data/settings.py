@@ -7,19 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Part:
-    """One source of a mix.
+    """One source of a mix."""
 
-    Args:
-        name: name of the path on the command line.
-        share: share of all samples, relative to the other shares.
-        recipe: name or file of the recipe that damages clean photos; None for existing pairs.
-        path: a folder, a list, or a folder of shards or arrays; "" until the command line sets it.
-    """
-
-    name: str
-    share: float = 1.0
-    recipe: str | None = None
-    path: str = ""
+    name: str  # name of the path on the command line
+    share: float = 1.0  # share of all samples, relative to the other shares
+    recipe: str | None = None  # name or file of the recipe that damages clean photos; None for existing pairs
+    path: str = ""  # a folder, a list, or a folder of shards or arrays; "" until the command line sets it
 
 
 # The paper combines 'synthetic' and 'wild' simulations of LSDIR with the official pairs; it doesn't give the
@@ -33,31 +26,18 @@ SRLAB_MIX = (
 
 @dataclass(frozen=True)
 class Data:
-    """The data of a run.
-
-    Args:
-        parts: the sources.
-        scale: side of hr / side of lr.
-        semantics: 'crop', or 'whole' to give the semantic encoder the whole damaged photo, as in use. Clean
-            photos are then damaged as a whole, which takes longer.
-        whole_px: side of the square that the whole photo is resized to, the encoder's input.
-        turn: augmentation: 'none', 'flip' (horizontal), or 'all' 8 symmetries of the square.
-        sharpen: sharpen hr as Real-ESRGAN, SeeSR and SRlab do; crisper results, lower PSNR.
-        hold_out: number of photos of each part to keep for validation.
-        align: crops of arrays begin at multiples of this number of LR pixels.
-
-    Raises:
-        ValueError: for a wrong value.
-    """
+    """The data of a run; ValueError for a wrong value."""
 
     parts: tuple[Part, ...]
-    scale: int = 4
+    scale: int = 4  # side of hr / side of lr
+    # 'crop', or 'whole' to give the semantic encoder the whole damaged photo, as in use. Clean photos are
+    # then damaged as a whole, which takes longer.
     semantics: str = "crop"
-    whole_px: int = 1024
-    turn: str = "flip"
-    sharpen: bool = False
-    hold_out: int = 0
-    align: int = 1
+    whole_px: int = 1024  # side of the square that the whole photo is resized to, the encoder's input
+    turn: str = "flip"  # augmentation: 'none', 'flip' (horizontal), or 'all' 8 symmetries of the square
+    sharpen: bool = False  # sharpen hr as Real-ESRGAN, SeeSR and SRlab do; crisper results, lower PSNR
+    hold_out: int = 0  # number of photos of each part to keep for validation
+    align: int = 1  # crops of arrays begin at multiples of this number of LR pixels
 
     def __post_init__(self) -> None:
         for name, allowed in (("semantics", ("crop", "whole")), ("turn", ("none", "flip", "all"))):
