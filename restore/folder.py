@@ -80,9 +80,9 @@ def lacking(jobs: Sequence[Job], settings: dict[str, Any], *, resume: bool) -> l
     """
     there = [job for job in jobs if job.result.exists()]
     if there and not resume:
+        more = f", and {len(there) - 1} more" if len(there) > 1 else ""
         raise ValueError(
-            f"{there[0].result} is there already{_more(len(there))}. "
-            "Add --resume to go on, or choose another OUT."
+            f"{there[0].result} is there already{more}. Add --resume to go on, or choose another OUT."
         )
     finished = {job.result for job in there if _is_done(job, settings)}
     return [job for job in jobs if job.result not in finished]
@@ -114,7 +114,3 @@ def _is_done(job: Job, settings: dict[str, Any]) -> bool:
                 "Choose another OUT, or the same settings."
             )
     return record.get("photo_sha256") == hashlib.sha256(job.photo.read_bytes()).hexdigest()
-
-
-def _more(count: int) -> str:
-    return f", and {count - 1} more" if count > 1 else ""

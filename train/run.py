@@ -155,11 +155,11 @@ class _StageRun:
             raise EndedError(message, 128 + (signals.number or signal.SIGTERM))
 
     def _validate(self, validation: Validation, scores: bool, sheet: bool) -> None:
-        trainer, stage = self.trainer, self.trainer.stage
+        trainer = self.trainer
         with trainer.average.applied():
             means, picture = validation.run(trainer, sheet=sheet)
             if sheet and picture is not None:
-                self.log.picture(f"{stage.name}-{trainer.step:06d}", picture)
+                self.log.picture(trainer.step, picture)
             if not (scores and means):
                 return
             self.log.log(trainer.step, {f"validation.{name}": value for name, value in means.items()})
@@ -169,7 +169,7 @@ class _StageRun:
             if not self.best or badness(metric, means[metric]) < badness(metric, self.best["value"]):
                 self.best = {"step": trainer.step, "value": means[metric]}
                 if self.is_last and self.processes.is_main:
-                    trainer.task.export(_created(self.folder / BEST))
+                    trainer.task.export(self.folder / BEST)
 
     def _save(self) -> None:
         trainer = self.trainer
@@ -192,7 +192,7 @@ class _StageRun:
             weights = {**weights, **own}
             if self.processes.is_main:
                 if self.is_last:
-                    trainer.task.export(_created(self.folder / LAST))
+                    trainer.task.export(self.folder / LAST)
                 save(_end(self.folder, trainer.stage), weights, {"step": trainer.step})
         self.processes.wait()
         return weights
@@ -230,11 +230,6 @@ def _is_due(every: int, step: int, last: int) -> bool:
 
 def _end(folder: Path, stage: Stage) -> Path:
     return folder / STAGES / f"{stage.name}.safetensors"
-
-
-def _created(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _resume(folder: Path) -> str:

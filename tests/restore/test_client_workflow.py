@@ -159,18 +159,6 @@ def test_a_name_that_is_not_known_is_told_with_those_that_are():
         find("gone")
 
 
-def test_weights_are_told_by_their_checksums_where_they_can_be_seen(tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "512-base-ema.safetensors").write_bytes(b"weights")
-    (tmp_path / "model_patches" / "srlab" / "unet").mkdir(parents=True)
-    (tmp_path / "model_patches" / "srlab" / "unet" / "part.safetensors").write_bytes(b"part")
-    told = checksums(find("ugc_wild").graph, tmp_path)
-    assert told["512-base-ema.safetensors"] == hashlib.sha256(b"weights").hexdigest()
-    assert told["srlab/unet/part.safetensors"] == hashlib.sha256(b"part").hexdigest()
-    assert told["srlab/controlnet"] is None
-    assert checksums(find("quickstart").graph, None) == {"nano.safetensors": NANO}
-
-
 def weights(folder, files):
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -180,6 +168,16 @@ def weights(folder, files):
 
 def loaders(**nodes):
     return {kind: {"class_type": kind, "inputs": inputs} for kind, inputs in nodes.items()}
+
+
+def test_weights_are_told_by_their_checksums_where_they_can_be_seen(tmp_path):
+    base, part = "checkpoints/512-base-ema.safetensors", "model_patches/srlab/unet/part.safetensors"
+    sums = weights(tmp_path, {base: b"weights", part: b"part"})
+    found = checksums(find("ugc_wild").graph, tmp_path)
+    assert found["512-base-ema.safetensors"] == sums[base]
+    assert found["srlab/unet/part.safetensors"] == sums[part]
+    assert found["srlab/controlnet"] is None
+    assert checksums(find("quickstart").graph, None) == {"nano.safetensors": NANO}
 
 
 def test_weights_are_those_of_the_folder_that_their_loader_reads(tmp_path):

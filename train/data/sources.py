@@ -30,6 +30,7 @@ class _Stored(Source):
     def __init__(self, store: PhotoFolder | Shards) -> None:
         self.store = store
         self.names, self.groups, self.problems = store.names, store.groups, store.problems
+        self.kind = f"pairs in {store.kind}"
 
     def order(self, rng: random.Random) -> list[int]:
         return self.store.order(rng)
@@ -37,11 +38,6 @@ class _Stored(Source):
 
 class StoredPairs(_Stored):
     """Existing pairs."""
-
-    @property
-    def kind(self) -> str:
-        """A description for the log."""
-        return f"pairs in {self.store.kind}"
 
     def sample(self, index: int, rng: random.Random, data: Data, crop: int) -> Sample:
         """Return a crop of a pair.
@@ -70,12 +66,7 @@ class DamagedPhotos(_Stored):
 
     def __init__(self, store: PhotoFolder | Shards, recipe: Recipe) -> None:
         super().__init__(store)
-        self.recipe = recipe
-
-    @property
-    def kind(self) -> str:
-        """A description for the log."""
-        return f"photos in {self.store.kind} damaged by {self.recipe.name}"
+        self.recipe, self.kind = recipe, f"photos in {store.kind} damaged by {recipe.name}"
 
     def sample(self, index: int, rng: random.Random, data: Data, crop: int) -> Sample:
         """Return a crop of a damaged window, or of the whole photo if semantics are read from that.
