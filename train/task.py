@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +30,7 @@ class Batch:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that are present, by field."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def to(self, device: torch.device) -> "Batch":
         """Return the samples on another device."""
@@ -40,12 +39,7 @@ class Batch:
     def split(self, parts: int) -> "list[Batch]":
         """Return equal batches of neighbouring samples; `parts` divides their number."""
         size = len(self.seeds) // parts
-        values: dict[str, Any] = {
-            **self.tensors(),
-            "seeds": self.seeds,
-            "names": self.names,
-            "captions": self.captions,
-        }
+        values = {name: value for name, value in vars(self).items() if value is not None}
         return [
             Batch(**{name: value[first : first + size] for name, value in values.items()})
             for first in range(0, len(self.seeds), size)

@@ -123,12 +123,6 @@ def batch(count=2, side=16, whole=False, captions=()):
     return Batch(hr, lr, tuple(range(100, 100 + count)), captions=captions, whole=seen)
 
 
-def one(samples, place):
-    """A batch of one of the samples alone."""
-    at = slice(place, place + 1)
-    return Batch(samples.hr[at], samples.lr[at], samples.seeds[at], captions=samples.captions[at])
-
-
 def waken(task):
     """Trained parameters that no longer start silently."""
     from ugc_sr.benchmarks.networks import fill
@@ -138,11 +132,6 @@ def waken(task):
             if parameter.requires_grad:
                 parameter.copy_(fill(name, list(parameter.shape)))
     return task
-
-
-def gradients(task, samples):
-    task(samples)["loss"].backward()
-    return {name: p.grad for name, p in task.named_parameters() if p.grad is not None}
 
 
 def altered(folder, tmp_path, part, **changes):
@@ -161,7 +150,8 @@ def test_image_attentions_and_the_controlnet_are_trained_and_nothing_else(make):
         for name, _ in task.named_parameters()
         if name.startswith("controlnet.") or (name.startswith("unet.") and ".image_attentions." in name)
     }
-    assert set(gradients(waken(task), batch())) == names
+    waken(task)(batch())["loss"].backward()
+    assert {name for name, parameter in task.named_parameters() if parameter.grad is not None} == names
 
 
 def test_training_starts_from_what_the_base_predicts(make, base_folder):
@@ -194,7 +184,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_samples_alone(make):
     task, samples = waken(make()), batch(captions=("a cat", "a dog"))
     with torch.no_grad():
         whole = task(samples)["loss"]
-        alone = [task(one(samples, place))["loss"] for place in range(2)]
+        alone = [task(part)["loss"] for part in samples.split(2)]
     assert_close(whole, torch.stack(alone).mean())
     assert alone[0] != alone[1]
 
@@ -262,9 +252,9 @@ def test_checkpointing_keeps_the_tokens_of_each_forward_apart(make):
     """Two forwards before a backward: the second one's tokens must not be used to recompute the first."""
     samples = batch()
     apart, together = waken(make()), waken(make(gradient_checkpointing=True))
-    for place in range(2):
-        apart(one(samples, place))["loss"].backward()
-    sum(together(one(samples, place))["loss"] for place in range(2)).backward()
+    for part in samples.split(2):
+        apart(part)["loss"].backward()
+    sum(together(part)["loss"] for part in samples.split(2)).backward()
     for (name, expected), got in zip(apart.named_parameters(), together.parameters(), strict=True):
         if expected.requires_grad:
             assert_close(got.grad, expected.grad, msg=name)
