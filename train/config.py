@@ -100,7 +100,7 @@ def _changed(holder: Any, names: Sequence[str], text: str, path: str) -> Any:
         value = _changed(values[name], rest, text, path)
     else:
         value = _parsed(types.get(name, type(values[name])), values[name], text, path)
-    return replace(holder, **{name: value}) if types else {**holder, name: value}
+    return {**holder, name: value} if isinstance(holder, Mapping) else replace(holder, **{name: value})
 
 
 def _parsed(kind: Any, present: Any, text: str, path: str) -> Any:

@@ -85,7 +85,7 @@ class Loader(Dataset):
                 name: photo.to(self.device, non_blocking=True) for name, photo in made["photos"].items()
             }
             floats = {name: photo.float().div_(255) for name, photo in photos.items()}
-            texts = {name: tuple(made[name]) for name in ("seeds", "names", "captions")}
+            texts: dict[str, Any] = {name: tuple(made[name]) for name in ("seeds", "names", "captions")}
             yield Batch(**floats, **texts)
 
     def __getitem__(self, step: int) -> dict[str, Any]:
