@@ -30,11 +30,7 @@ _Result = TypeVar("_Result")
 
 
 class ServerLostError(ConnectionError):
-    """The server doesn't answer, or is temporarily unavailable; a retry may succeed.
-
-    Attributes:
-        reason: a short reason.
-    """
+    """The server doesn't answer, or is temporarily unavailable, for a short `reason`; a retry may succeed."""
 
     def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)
@@ -46,12 +42,7 @@ class AccessError(OSError):
 
 
 class AnswerError(RuntimeError):
-    """The server answered one request with an error.
-
-    Attributes:
-        status: the HTTP status.
-        content: the body of the answer.
-    """
+    """The server answered one request with an error: HTTP `status`, and `content`, the body."""
 
     def __init__(self, message: str, status: int = 0, content: bytes = b"") -> None:
         super().__init__(message)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -21,8 +20,8 @@ from .distributed import Distributed
 from .loop import NotFiniteError, Trainer
 from .run_log import RunLog
 from .stages import Stage
-from .task import Start, build
-from .validate import Validation
+from .task import Batch, Start, build
+from .validate import validate, validation_batch
 
 STATE, STAGES, BEST, LAST = "last.safetensors", "stages", "best", "last"
 FULL, NOT_FINITE = 3, 4  # exit codes
@@ -111,12 +110,12 @@ class _StageRun:
             run=self.folder if processes.is_main else None,
         )
         self._announce(loader)
-        validation = Validation.of(self.config, stage, processes)
+        photos = validation_batch(self.config, stage)
         with self.log.stage(stage, trainer.step), StopSignals(echo_s=ECHO_S) as signals:
             if trainer.step < stage.steps:
                 with closing(loader.steps(trainer.step, stage.steps)) as batches:
                     for batch in batches:
-                        self._step(batch, validation, signals)
+                        self._step(batch, photos, signals)
             with self._writing():
                 return self._finish(weights, loader)
 
@@ -130,7 +129,7 @@ class _StageRun:
                 plan = memory_plan.measure(trainer, next(batches), self.processes)
             self.log.say(memory_plan.table(plan, memory_plan.device_bytes(device)))
 
-    def _step(self, batch: Any, validation: Validation, signals: StopSignals) -> None:
+    def _step(self, batch: Batch, photos: Batch | None, signals: StopSignals) -> None:
         trainer, stage = self.trainer, self.trainer.stage
         began = time.monotonic()
         try:
@@ -143,8 +142,8 @@ class _StageRun:
             self.log.log(step, values)
             scores = _is_due(stage.validate_every, step, stage.steps)
             sheet = _is_due(stage.sample_every, step, stage.steps)
-            if scores or sheet:
-                self._validate(validation, scores, sheet)
+            if photos and (scores or sheet):
+                self._validate(photos, scores, sheet)
             stop = self.processes.any(bool(signals))
             if stop or step == stage.steps or time.monotonic() - self._saved_at >= stage.save_every_s:
                 self._save()
@@ -154,13 +153,13 @@ class _StageRun:
             )
             raise EndedError(message, 128 + (signals.number or signal.SIGTERM))
 
-    def _validate(self, validation: Validation, scores: bool, sheet: bool) -> None:
+    def _validate(self, photos: Batch, scores: bool, sheet: bool) -> None:
         trainer = self.trainer
         with trainer.average.applied():
-            means, picture = validation.run(trainer, sheet=sheet)
-            if sheet and picture is not None:
+            means, picture = validate(trainer, photos, self.processes, sheet)
+            if picture is not None:
                 self.log.picture(trainer.step, picture)
-            if not (scores and means):
+            if not scores:
                 return
             self.log.log(trainer.step, {f"validation.{name}": value for name, value in means.items()})
             metric = self.config.preset.best

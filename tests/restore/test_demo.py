@@ -14,21 +14,10 @@ from ugc_sr.restore.server import CHECKOUT
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 
 
-@pytest.fixture
-def demo(tmp_path):
-    """Runs the command, as `make demo` does, outside the checkout."""
+def test_it_writes_the_photo_the_comparison_and_the_report(tmp_path):
+    """As `make demo` does, outside the checkout."""
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "ugc_sr").symlink_to(CHECKOUT)
-
-    def run(*arguments):
-        command = [sys.executable, "-m", "ugc_sr.restore.demo", *map(str, arguments)]
-        environment = os.environ | {"PYTHONPATH": str(tmp_path / "package")}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-
-    return run
-
-
-def test_it_writes_the_photo_the_comparison_and_the_report(demo, tmp_path):
     lying = Image.linear_gradient("L").resize((24, 40)).convert("RGB")
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn right to see it upright
@@ -38,8 +27,13 @@ def test_it_writes_the_photo_the_comparison_and_the_report(demo, tmp_path):
     for name in ("sr.png", "compare.png", "report.json"):
         (tmp_path / "out" / name).symlink_to(tmp_path / "kept")
     (tmp_path / "kept").write_text("not written through")
-    result = demo(
-        "--photo", tmp_path / "phone photo.jpg", "--gt", tmp_path / "gt.png", "--out", tmp_path / "out"
+    command = [sys.executable, "-m", "ugc_sr.restore.demo", "--photo", tmp_path / "phone photo.jpg"]
+    result = subprocess.run(
+        [*command, "--gt", tmp_path / "gt.png", "--out", tmp_path / "out"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "package")},
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text())

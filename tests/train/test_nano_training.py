@@ -1,5 +1,6 @@
 """The bundled model's training: its photos, its pairs, its tasks, and the file that comes out."""
 
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
 
@@ -90,7 +91,7 @@ def test_pairs_are_made_of_their_seed_alone_and_fill_the_count(tmp_path, monkeyp
 def test_pictures_too_flat_for_crops_leave_no_gap(tmp_path, monkeypatch):
     monkeypatch.setattr(making, "training_photos", lambda folder: [])
     monkeypatch.setattr(making, "_jobs", lambda photos, count, seed: list(range(4)))
-    monkeypatch.setattr(making, "ProcessPoolExecutor", _Pool)
+    monkeypatch.setattr(making, "ProcessPoolExecutor", ThreadPoolExecutor)
     side = making.SIDE_PX
     monkeypatch.setattr(
         making,
@@ -101,19 +102,6 @@ def test_pictures_too_flat_for_crops_leave_no_gap(tmp_path, monkeypatch):
     for name in ("hr", "lr"):
         assert np.load(tmp_path / "made" / f"{name}.npy")[:, 0, 0, 0].tolist() == [1, 1, 3, 3, 1]
     assert not (tmp_path / "made" / "target.npy").exists()
-
-
-class _Pool:
-    """Does the work of worker processes in this one."""
-
-    def __init__(self, *_, **__): ...
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_): ...
-
-    map = staticmethod(map)
 
 
 def test_scenes_are_drawn_from_their_seed_alone():
