@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard.writer import SummaryWriter
+from tqdm import tqdm
 
 from ..files import replace_file
 from .stages import Stage
@@ -117,7 +118,7 @@ class RunLog:
         left = (self._stage.steps - step) / speed
         self.say(
             f"{self._stage.name} {step}/{self._stage.steps}  loss {self._loss:.5f}  {speed:.2f} steps/s  "
-            f"{_span(left)} left"
+            f"{tqdm.format_interval(left)} left"
         )
 
 
@@ -141,11 +142,6 @@ def forget(file: Path, stage: str, step: int) -> None:
     writer.writerow(HEAD)
     writer.writerows([row[0], row[1], row[2], f"{row[3]:.9g}"] for row in logged[:later])
     replace_file(file, out.getvalue().encode())
-
-
-def _span(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.0f} min" if minutes >= 1 else f"{seconds:.0f} s"
 
 
 def _curves(rows: Sequence[Row]) -> bytes:

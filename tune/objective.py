@@ -49,11 +49,10 @@ class Objective:
         Raises:
             ValueError: if a metric was not measured or is infinite.
         """
-        missing = [name for name in self.weights if name not in scores]
-        infinite = [name for name in self.weights if name in scores and not math.isfinite(scores[name])]
-        if missing or infinite:
+        lacking = [name for name in self.weights if not math.isfinite(scores.get(name, math.nan))]
+        if lacking:
             raise ValueError(
-                f"{', '.join(missing + infinite)} has no finite value here: the result is too small to "
+                f"{', '.join(lacking)} has no finite value here: the result is too small to "
                 "measure it, or equals the original. Remove the photo, or the metric."
             )
         return math.fsum(weight * _amount(name, scores[name]) for name, weight in self.weights.items())

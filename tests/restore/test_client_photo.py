@@ -153,11 +153,3 @@ def test_a_profile_that_is_not_srgb_is_converted_and_not_kept(tmp_path):
     Image.new("RGB", (2, 2), (55, 55, 55)).save(tmp_path / "photo.png", icc_profile=bytes(linear))
     photo = read(tmp_path / "photo.png")
     assert (photo.icc, decoded(photo).getpixel((0, 0))) == (None, (128, 128, 128))
-
-
-def test_an_animation_is_restored_by_its_first_frame_and_told_of(tmp_path):
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("white", "black")]
-    frames[0].save(tmp_path / "photo.webp", save_all=True, append_images=frames[1:], lossless=True)
-    photo = read(tmp_path / "photo.webp")
-    assert photo.note == "is animated; the first frame is used"
-    assert decoded(photo).getpixel((0, 0)) == (255, 255, 255)

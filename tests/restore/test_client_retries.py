@@ -15,17 +15,12 @@ PICTURE = {"filename": "a.png", "subfolder": "", "type": "output"}
 
 
 class Host:
-    """The few addresses of ComfyUI that the client asks, with faults.
-
-    Attributes:
-        faults: status codes for the next requests, before any right answer; 0 breaks the connection.
-        forgets: how many queued jobs it forgets, as a host that was started again.
-        job: what it tells of others.
-        queued: ids of jobs, in order.
-    """
+    """The few addresses of ComfyUI that the client asks, with faults."""
 
     def __init__(self):
-        self.faults, self.forgets, self.queued, self.cancelled = [], 0, [], []
+        self.faults = []  # status codes of the next answers, before any right one; 0 breaks the connection
+        self.forgets = 0  # how many queued jobs it forgets, as a host that was started again
+        self.queued, self.cancelled = [], []  # ids of jobs
         self.job = {"status": "completed", "outputs": {"3": {"images": [PICTURE]}}}
 
     def answer(self, path, body):

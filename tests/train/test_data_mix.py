@@ -1,6 +1,7 @@
 import collections
 import json
 import random
+import re
 import shutil
 from dataclasses import replace
 
@@ -108,14 +109,10 @@ def test_the_whole_view_is_turned_with_its_crop(request, photos, average, kind):
 
 def test_the_whole_view_is_the_photo_squashed_to_a_square(plain):
     _, sample, _ = draw(mix_of(plain, turn="none", semantics="whole", whole_px=20), 1)[0]
-    photos = [
-        np.asarray(Image.open(file).resize((20, 20), Image.Resampling.BILINEAR))
-        for file in plain.glob("LQ/*")
-    ]
-    differences = [
-        np.abs(photo.transpose(2, 0, 1).astype(int) - sample.whole.numpy()).max() for photo in photos
-    ]
-    assert sorted(differences)[0] <= 1 < sorted(differences)[1]
+    whole = sample.whole.permute(1, 2, 0).int().numpy()
+    squares = [Image.open(file).resize((20, 20), Image.Resampling.BILINEAR) for file in plain.glob("LQ/*")]
+    nearest, second = sorted(np.abs(np.asarray(square) - whole).max() for square in squares)[:2]
+    assert nearest <= 1 < second
 
 
 def test_every_photo_comes_once_before_any_comes_again(pairs):
@@ -183,18 +180,16 @@ def test_a_broken_photo_is_replaced_and_changes_no_other_sample(pairs):
     whole = draw(mix_of(pairs), 16)
     (pairs / "hr" / "p3.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     first, again = draw(mix_of(pairs), 16), draw(mix_of(pairs), 16)
-    replaced = 0
     for before, (name, sample, bad), same in zip(whole, first, again, strict=True):
         assert name == same[0] != "it/p3"
         assert torch.equal(sample.hr, same[1].hr)
         assert bool(bad) == (before[0] == "it/p3")
         if bad:
-            replaced += 1
             assert list(bad) == ["it/p3"]
-            assert "p3.png: broken" in bad["it/p3"] or "p3.png: not a photo" in bad["it/p3"]
+            assert re.search("p3.png: (broken|not a photo)", bad["it/p3"])
         else:
             assert (name, sample.hr.tolist()) == (before[0], before[1].hr.tolist())
-    assert replaced == 2
+    assert sum(bool(bad) for _, _, bad in first) == 2
 
 
 def test_photos_smaller_than_the_crop_are_skipped_by_name(photos, average):
@@ -302,8 +297,6 @@ def test_parts_without_a_place_are_left_out():
     mix = Data((Part("photos", 0.4, "mild"), Part("photos", 0.4, "ugc"), Part("pairs", 0.2)))
     assert [part.path for part in mix.at({"photos": "a", "pairs": "b"}).parts] == ["a", "a", "b"]
     assert [part.path for part in mix.at({"pairs": "b"}).parts] == ["b"]
-    with pytest.raises(ValueError, match="name at least one place: --data photos=PATH --data pairs=PATH"):
-        mix.at({})
     with pytest.raises(ValueError, match="--data videos=…: this preset has no such part; use --data"):
         mix.at({"videos": "c"})
 
