@@ -242,11 +242,9 @@ def _is_here(host: str) -> bool:
 
 def _too_large(address: str, content: bytes, sent: int) -> str:
     limit = re.search(rb"size (\d+) exceeded", content)  # the message of aiohttp, ComfyUI's server
-    allowed = (
-        f"{int(limit[1]) / MIB:.4g} MB" if limit else "an amount that it does not tell (ComfyUI: 100 MB)"
-    )
+    most = f"{int(limit[1]) / MIB:.4g} MB" if limit else "an amount that it does not tell (ComfyUI: 100 MB)"
     return (
-        f"{address} was sent {sent / MIB:.4g} MB, but takes at most {allowed} at once (413). Start that ComfyUI "
+        f"{address} was sent {sent / MIB:.4g} MB, but takes at most {most} at once (413). Start that ComfyUI "
         f"with --max-upload-size {-(-sent // MIB) + 1}, and give a proxy in front of it the same limit."
     )
 

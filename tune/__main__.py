@@ -18,8 +18,9 @@ from ..restore.server import CHECKOUT, OwnHost
 from ..restore.workflow import read_graph
 from ..sample.presets import Preset
 from ..score.extras import EXTRAS, Extras
+from ..score.scoring import partners
 from .objective import Objective, check_metric
-from .restorer import find_pairs
+from .restorer import Pair
 from .run import SearchPlan, tune
 from .space import PARAMETERS, searched
 
@@ -105,11 +106,15 @@ def _plan(options: argparse.Namespace) -> SearchPlan:
         fidelity=check_metric(options.fidelity, extras.names),
         perception=check_metric(options.perception, extras.names),
         extras=extras,
-        pairs=find_pairs(options.lr, options.gt),
-        held_out=find_pairs(options.check_lr, options.check_gt) if options.check_lr else (),
+        pairs=_pairs(options.lr, options.gt),
+        held_out=_pairs(options.check_lr, options.check_gt) if options.check_lr else (),
         trials=options.trials,
         seed=options.seed,
     )
+
+
+def _pairs(lr: Path, gt: Path) -> tuple[Pair, ...]:
+    return tuple(Pair(small, original) for small, original in sorted(partners(lr, gt).items()))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from ..restore.workflow import Workflow
 from ..sample.presets import Graph, Values, apply
 from ..score.extras import Extras
 from ..score.metrics import evaluate
-from ..score.scoring import load, partners
+from ..score.scoring import load
 
 IN_FLIGHT = 2  # the host restores one photo while another is scored
 
@@ -37,16 +37,6 @@ class Pair:
     def digest(self) -> str:
         """Return a hash of the contents of both files."""
         return hashlib.sha256(self.lr.read_bytes() + self.gt.read_bytes()).hexdigest()
-
-
-def find_pairs(lr: Path, gt: Path) -> tuple[Pair, ...]:
-    """Return the pairs of two folders or files, in the order of their names.
-
-    Raises:
-        ValueError: if there are no photos, or one has no partner.
-        FileNotFoundError: if a path does not exist.
-    """
-    return tuple(Pair(small, original) for small, original in sorted(partners(lr, gt).items()))
 
 
 class PairRestorer:
