@@ -18,7 +18,7 @@ from ugc_sr.train.distributed import Distributed
 from ugc_sr.train.loop import Trainer
 from ugc_sr.train.nano_network import Nano, restore
 from ugc_sr.train.nano_tasks import build_restore
-from ugc_sr.train.presets import PRESETS, Stage
+from ugc_sr.train.stages import PRESETS, Stage
 from ugc_sr.train.task import Start
 
 from .quality import Table, gains, medians, scored

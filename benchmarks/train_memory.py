@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from ugc_sr.train import memory_plan
+from ugc_sr.train.config import changed
 from ugc_sr.train.distributed import Distributed
 from ugc_sr.train.loop import AUTOCAST, Trainer
-from ugc_sr.train.presets import PRESETS, changed
+from ugc_sr.train.stages import PRESETS
 from ugc_sr.train.task import Batch
 
 from .random_base import random_task

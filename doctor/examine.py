@@ -19,8 +19,8 @@ from ..models import catalogue, files
 from ..models.nano import MODEL
 from ..models.weights import UnsupportedWeightsError
 from ..restore.connection import LOGIN_VARIABLE, AnswerError, Connection
-from ..restore.own import OwnHost
-from ..restore.server import CHECKOUT, find_host
+from ..restore.server import OwnHost, find_host
+from ..restore.weights import BUNDLED as BUNDLED_FILE
 from ..restore.workflow import SHIPPED
 from ..sample.presets import NAMES
 from . import findings, machine, needs, origin, run
@@ -28,7 +28,6 @@ from .findings import FITS, WRONG, Finding
 from .machine import Machine, Problem
 from .needs import Need
 
-BUNDLED_FILE = CHECKOUT / "models" / "bundled" / "nano.safetensors"
 _LOG = "Look at the message and, with --server, at the log of that ComfyUI."
 _AGAIN = "Install the extension again, which brings its file along; with git: git lfs pull, or a new clone."
 
@@ -210,7 +209,7 @@ def _restore(
         else:
             _tell("starting ComfyUI ...")
             with OwnHost(comfyui, asked.models) as own:
-                runs = run.restore(ready, own.address(), _tell, process=own.process)
+                runs = run.restore(ready, own.address(), _tell, process=own.host.process.pid)
     except (OSError, RuntimeError) as error:
         problems.append(Problem(f"The sample photo could not be restored: {error}", _LOG))
         return []

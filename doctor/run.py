@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from PIL import Image
 
 from ..image import from_levels
 from ..photos.reader import open_photo
-from ..restore.api import Client, Graph, anew
+from ..restore.api import Client
 from ..restore.connection import Connection
 from ..restore.demo import SAMPLE
-from ..restore.workflow import Workflow, adjust, find, only
+from ..restore.workflow import Workflow, adjust, anew, find, only
 from .machine import NODES
 from .needs import BUNDLED, Need
 from .picture import checks
@@ -111,7 +111,6 @@ def restore(
         raise FileNotFoundError(f"The sample photo {SAMPLE} is missing. Install the extension again.")
     client, connection = Client(address, token), Connection(address, token)
     photo = Image.fromarray(open_photo(SAMPLE).rgb(deep=False))
-    uploaded = client.upload_as("ugc_sr_doctor.png", SAMPLE.read_bytes())
     memory = Memory(connection, process)
     runs = []
     for need in needs:
@@ -119,7 +118,7 @@ def restore(
         tell(f"{need.name}: restoring the sample photo, {photo.width}x{photo.height} px ...")
         if process:
             connection.request("/free", b'{"unload_models": true, "free_memory": true}')
-        runs.append({"preset": need.name, **_one(client, workflow, uploaded, photo, memory)})
+        runs.append({"preset": need.name, **_one(client, workflow, photo, memory)})
     return runs
 
 
@@ -135,17 +134,14 @@ def _workflow(need: Need) -> Workflow:
     return workflow
 
 
-def _one(
-    client: Client, workflow: Workflow, uploaded: str, photo: Image.Image, memory: Memory
-) -> dict[str, Any]:
-    graph, _ = workflow.for_photo(uploaded)
-    graph = anew(graph, only(graph, "LoadImage"))
+def _one(client: Client, workflow: Workflow, photo: Image.Image, memory: Memory) -> dict[str, Any]:
+    workflow = replace(workflow, graph=anew(workflow.graph, only(workflow.graph, "LoadImage")))
     try:
         with memory.watched():
             started = time.monotonic()
-            picture = _picture(client, graph)
+            picture = _picture(client, workflow)
             seconds = time.monotonic() - started
-        anchor = _picture(client, _without_sampler(graph))
+        anchor = _picture(client, _without_sampler(workflow))
     except RuntimeError as error:
         return {"error": str(error)}
     bicubic = photo.resize(picture.size, Image.Resampling.BICUBIC)
@@ -158,13 +154,13 @@ def _one(
     }
 
 
-def _picture(client: Client, graph: Graph) -> Image.Image:
-    saved = client.saved(client.run(graph))
+def _picture(client: Client, workflow: Workflow) -> Image.Image:
+    saved = client.restore("ugc_sr_doctor.png", SAMPLE.read_bytes(), workflow)
     return Image.open(io.BytesIO(saved), formats=("PNG",)).convert("RGB")
 
 
-def _without_sampler(graph: Graph) -> Graph:
-    """Return the graph without its sampler: the encoded photo is decoded."""
-    changed = copy.deepcopy(graph)
-    changed[only(graph, "VAEDecode")]["inputs"]["samples"] = [only(graph, "VAEEncode"), 0]
-    return changed
+def _without_sampler(workflow: Workflow) -> Workflow:
+    """Return the workflow without its sampler: the encoded photo is decoded."""
+    graph = copy.deepcopy(workflow.graph)
+    graph[only(graph, "VAEDecode")]["inputs"]["samples"] = [only(graph, "VAEEncode"), 0]
+    return replace(workflow, graph=graph)

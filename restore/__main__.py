@@ -17,17 +17,24 @@ from tqdm import tqdm
 from ..console import keep_printing, version
 from ..photos.listing import Listing, listed
 from ..processes import check_ray
+from .api import Client
 from .cluster import PATIENCE_S, ray_workers
 from .connection import LOGIN_VARIABLE
 from .folder import check_writable, find_jobs, lacking
-from .own import OwnHost
-from .remote import Restorer, Server
-from .run import Summary, restore_all
-from .server import find_host
+from .run import Restore, Summary, restore_all
+from .server import OwnHost, find_host
 from .weights import checksums
 from .workflow import AUTO, AUTO_VALUE, adjust, find, fitting
 
 IN_FLIGHT = 2  # requests per host: one photo is uploaded while another is restored
+SCALE = (
+    "size of a result / size of its photo; auto is 4, 2 or 1 by the size of each photo, for at most 4096 px "
+    "a side. A shipped workflow's is auto if not given, and a file's its own"
+)
+SERVER = (
+    "address of a running ComfyUI, with user:password@ or a token in COMFYUI_TOKEN if it asks for a login; "
+    "one is started here if not given"
+)
 EPILOG = """The exit status is 0 if every photo has its result; 1 if some have not; 2 if nothing could start;
 130 after Ctrl-C. --resume goes on after any of them: what is finished is not done again."""
 
@@ -47,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.filterwarnings("ignore", module=r"PIL\.")  # about broken EXIF, which is left out
             return _restore(options, stop)
     except (ValueError, OSError, RuntimeError) as error:
-        _tell(str(error))
+        _print(str(error))
         return 2
     except KeyboardInterrupt:
-        _tell("\nStopped. The same command with --resume goes on.")
+        _print("\nStopped. The same command with --resume goes on.")
         return 130
 
 
@@ -66,52 +73,24 @@ def _parser() -> argparse.ArgumentParser:
     add("input", type=Path, metavar="IN", help="a photo, a folder with its sub-folders, or a .txt list")
     add("output", type=Path, metavar="OUT", help="folder for the results")
     add(
-        "--server",
-        metavar="URL",
-        help="address of a running ComfyUI, with user:password@ or a token in COMFYUI_TOKEN if it asks for a "
-        "login; one is started here if not given",
-    )
-    add(
         "--workflow",
         default="quickstart",
         metavar="NAME|FILE.json",
         help=f"{', '.join(fitting())}; or a file",
     )
     add("--preset", metavar="P", help="of Restoration Preset; the workflow's own if not given")
-    add(
-        "--scale",
-        type=scale_option,
-        metavar="X|auto",
-        help="size of a result / size of its photo; auto is 4, 2 or 1 by the size of each photo, for at most "
-        "4096 px a side. A shipped workflow's is auto if not given, and a file's its own",
-    )
+    add("--scale", type=scale_option, metavar="X|auto", help=SCALE)
     add("--seed", type=int, metavar="N", help="the same for every photo; the workflow's own if not given")
     add("--resume", action="store_true", help="go on with the results that are in OUT")
-    add(
-        "--patience",
-        type=positive,
-        default=300.0,
-        metavar="S",
-        help="how long to wait for a ComfyUI that went away; 300",
-    )
-    add(
-        "--models",
-        type=Path,
-        metavar="DIR",
-        help="models/ of the ComfyUI at URL, seen from here, for checksums",
-    )
-    add(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="ray: a ComfyUI on each worker of RAY_ADDRESS",
-    )
-    add(
-        "--workers",
-        type=_count,
-        metavar="W",
-        help="with ray: how many; one a GPU, or a machine, if not given",
-    )
+    add("--server", metavar="URL", help=SERVER)
+    patience = "how long to wait for a ComfyUI that went away; 300"
+    add("--patience", type=positive, default=300.0, metavar="S", help=patience)
+    models = "models/ of the ComfyUI at URL, seen from here, for checksums"
+    add("--models", type=Path, metavar="DIR", help=models)
+    engine = "ray: a ComfyUI on each worker of RAY_ADDRESS"
+    add("--engine", choices=("local", "ray"), default="local", help=engine)
+    workers = "with ray: how many; one a GPU, or a machine, if not given"
+    add("--workers", type=_count, metavar="W", help=workers)
     return parser
 
 
@@ -134,37 +113,33 @@ def _restore(options: argparse.Namespace, stop: threading.Event) -> int:
     summary = Summary()
     if left:
         with _engine(options, stop) as (restorers, comfyui):
-            story = {"version": version(), "comfyui": comfyui, **settings}
-            summary = restore_all(left, len(jobs), restorers, workflow, story, stop)
+            record = {"version": version(), "comfyui": comfyui, **settings}
+            summary = restore_all(left, len(jobs), restorers, workflow, record, stop)
     print(_text(summary, len(jobs) - len(left), found, options.output))
     if summary.fatal:
         again = "" if summary.refused else ". Once that is mended, the same command with --resume goes on."
-        _tell(f"{summary.fatal}{again}")
+        _print(f"{summary.fatal}{again}")
     if summary.refused and not summary.made:
         return 2
     return int(bool(summary.fatal or summary.failed))
 
 
 @contextmanager
-def _engine(options: argparse.Namespace, stop: threading.Event) -> Iterator[tuple[Sequence[Restorer], str]]:
+def _engine(options: argparse.Namespace, stop: threading.Event) -> Iterator[tuple[Sequence[Restore], str]]:
     """Yield the restorers, and the version of their ComfyUI."""
     if options.engine == "ray":
         with ray_workers(options.workers, stop) as workers:
             yield workers
     elif options.server:
-        server = Server(
-            options.server,
-            patience_s=options.patience,
-            tell=_tell,
-            stop=stop,
-            token=os.environ.get(LOGIN_VARIABLE),
-        )
-        yield [server] * IN_FLIGHT, server.version()
+        token = os.environ.get(LOGIN_VARIABLE)
+        client = Client(options.server, token, patience_s=options.patience, report=_print, stop=stop)
+        yield [client.restore] * IN_FLIGHT, client.version()
     else:
-        _tell("starting ComfyUI ...")
+        _print("starting ComfyUI ...")
         with OwnHost() as own:
-            server = Server(own.address(), patience_s=PATIENCE_S, tell=_tell, stop=stop, revive=own.address)
-            yield [server] * IN_FLIGHT, server.version()
+            address = own.address
+            client = Client(address(), patience_s=PATIENCE_S, report=_print, stop=stop, restart=address)
+            yield [client.restore] * IN_FLIGHT, client.version()
 
 
 def positive(text: str) -> float:
@@ -214,7 +189,7 @@ def _text(summary: Summary, before: int, found: Listing, out: Path) -> str:
     return "\n".join(lines + found.passed_over())
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
 
 

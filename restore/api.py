@@ -1,30 +1,38 @@
-"""A client of ComfyUI's HTTP API: it uploads photos, queues and follows graphs, and downloads pictures."""
+"""A client of ComfyUI's HTTP API: it uploads photos, runs graphs, and downloads pictures."""
 
 from __future__ import annotations
 
-import asyncio
-import copy
 import json
+import threading
+import time
 import urllib.parse
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import aiohttp
+from ..files import brief
+from ..sample.presets import Graph
+from .connection import AccessError, AnswerError, Connection, ServerLostError, finish
+from .messages import outputs_of, refusal
+from .progress import Progress, with_progress
+from .workflow import Workflow, anew
 
-from .connection import AnswerError, Connection, ServerLostError, finish
+Answer = TypeVar("Answer")
 
-Graph = dict[str, dict[str, Any]]  # API format: node id -> class_type, inputs, _meta
-Progress = Callable[[str, float], None]  # title of the running node, its progress in [0, 1]
-
-SILENCE_LIMIT_S = 1800  # limit between two messages; one node may take minutes on two cores
+ATTEMPTS = 3  # so that a photo that crashes its host is given up
+POLL_S = (0.05, 1.0, 1.1)  # first pause, longest pause, growth
+RETRY_S = (0.5, 10.0, 2.0)
 
 
 class RefusedError(RuntimeError):
     """The host did not queue a graph: a node or a file of weights is missing, or a value is wrong."""
+
+
+class StoppedError(Exception):
+    """The user stopped the work."""
 
 
 class Client:
@@ -35,11 +43,30 @@ class Client:
     Args:
         address: address of the host.
         token: as for `Connection`.
+        patience_s: seconds for which `run` and `restore` repeat requests while the host does not answer.
+        report: called with a line when the connection is lost, and when it is restored.
+        stop: once it is set, `run` and `restore` cancel their work and raise StoppedError.
+        restart: restarts the host if it has ended, and returns its address; None if others run the host.
     """
 
-    def __init__(self, address: str, token: str | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        token: str | None = None,
+        *,
+        patience_s: float = 0,
+        report: Callable[[str], None] = lambda _: None,
+        stop: threading.Event | None = None,
+        restart: Callable[[], str] | None = None,
+    ) -> None:
         self._connection = Connection(address, token)
-        self.address = self._connection.address  # without name and password
+        self.patience_s, self.report, self.restart = patience_s, report, restart
+        self.stop = stop or threading.Event()
+
+    @property
+    def address(self) -> str:
+        """The address without name and password."""
+        return self._connection.address
 
     def upload(self, photo: Path) -> str:
         """Upload a picture to the host's input folder; return its name for Load Image."""
@@ -74,29 +101,51 @@ class Client:
                 error.reason,
             ) from None
         except (AnswerError, LookupError, TypeError) as error:
-            told = str(error) if isinstance(error, AnswerError) else "It answers something else."
-            raise ValueError(f"{self.address} is no ComfyUI. {told} Look at the port.") from None
+            why = str(error) if isinstance(error, AnswerError) else "It answers something else."
+            raise ValueError(f"{self.address} is no ComfyUI. {why} Look at the port.") from None
 
     def run(self, graph: Graph, progress: Progress | None = None) -> dict[str, dict[str, Any]]:
-        """Queue a graph and follow it to its end.
+        """Run a graph to its end.
 
         Returns:
             Node id -> output, for each node that saved or displayed something.
 
         Raises:
-            RuntimeError: if the host refuses the graph, a node fails (with its message), or the connection is
-                lost.
+            RefusedError: if the host refuses the graph.
+            RuntimeError: if a node fails, with its message, or the host forgets the graph.
         """
-        return finish(self._run(graph, progress))
+        job = self._run(graph, progress)
+        if job is None:
+            raise RuntimeError("ComfyUI ended before the graph was done. Its log tells why.")
+        return outputs_of(job, graph)
+
+    def restore(self, name: str, png: bytes, workflow: Workflow, progress: Progress | None = None) -> bytes:
+        """Return the content of the file that a workflow saves for a photo.
+
+        The workflow runs again if the host has ended meanwhile, or has cached a file that was deleted.
+
+        Args:
+            name: the host stores the photo under this name.
+            png: the photo.
+            workflow: loads one photo and saves one.
+            progress: called while nodes run.
+
+        Raises:
+            RefusedError: if the host refuses the workflow.
+            RuntimeError: if a node fails, or the host ends or loses the result three times.
+            StoppedError: if `stop` was set.
+        """
+        try:
+            return self._restore(name, png, workflow, progress)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise RuntimeError(
+                f"{self.address} answers something else than a ComfyUI does "
+                f"({type(error).__name__}: {brief(str(error))}). Look at the address and the port."
+            ) from error
 
     def fetch(self, picture: dict[str, str]) -> bytes:
         """Download a picture that `run` returned; return the file's content."""
         return self._connection.request("/view?" + urllib.parse.urlencode(picture))
-
-    def saved(self, outputs: dict[str, dict[str, Any]]) -> bytes:
-        """Download the only picture among the outputs of `run`."""
-        (picture,) = (picture for node in outputs.values() for picture in node.get("images", ()))
-        return self.fetch(picture)
 
     def queue(
         self, graph: Graph, prompt: str, client: str | None = None, editor: dict[str, Any] | None = None
@@ -124,7 +173,7 @@ class Client:
             if error.status != HTTPStatus.BAD_REQUEST:
                 raise
             with suppress(ValueError):  # the answer isn't ComfyUI's own
-                raise RefusedError(_refusal(json.loads(error.content), graph)) from error
+                raise RefusedError(refusal(json.loads(error.content), graph)) from error
             raise
 
     def job(self, prompt: str) -> dict[str, Any] | None:
@@ -150,107 +199,96 @@ class Client:
                 ) from error
             return None
 
-    def cancel(self, prompt: str) -> None:
-        """Cancel a queued graph, running or waiting."""
-        self._connection.request(f"/api/jobs/{prompt}/cancel", b"")
+    def _restore(self, name: str, png: bytes, workflow: Workflow, progress: Progress | None) -> bytes:
+        problem = "ended"
+        for _ in range(ATTEMPTS):
+            graph, editor = workflow.for_photo(self._retry(self.upload_as, name, png))
+            if problem != "ended":
+                graph = anew(graph, workflow.end)
+            job = self._run(graph, progress, editor)
+            if job is None:
+                continue
+            pictures = outputs_of(job, graph).get(workflow.end, {}).get("images", ())
+            if len(pictures) != 1:
+                raise RuntimeError(
+                    f"the workflow saved {len(pictures)} pictures of this photo; expected one."
+                )
+            picture = {key: pictures[0][key] for key in ("filename", "subfolder", "type")}
+            try:
+                return self._retry(self.fetch, picture)
+            except AnswerError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                problem = "lost the result"
+        raise RuntimeError(f"ComfyUI {problem} {ATTEMPTS} times over this photo. Its log tells why.")
 
-    async def _run(self, graph: Graph, progress: Progress | None) -> dict[str, dict[str, Any]]:
-        client, prompt = uuid.uuid4().hex, str(uuid.uuid4())
-        channel = f"{self.address}/ws?clientId={client}"
-        try:
-            async with (
-                self._connection.session() as session,
-                session.ws_connect(channel, max_msg_size=0) as socket,
-            ):
-                # Queued after the websocket is open, so that no event of this graph is missed.
-                await asyncio.to_thread(self.queue, graph, prompt, client)
-                await self._follow(socket, graph, prompt, progress)
-        except aiohttp.ClientError as error:
-            self._connection.fail(error)
-        history = await asyncio.to_thread(self._connection.json, f"/history/{prompt}")
-        return history[prompt]["outputs"]
+    def _run(
+        self, graph: Graph, progress: Progress | None, editor: dict[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """Return the job of a graph once it has ended; None if the host no longer knows it."""
+        prompt = str(uuid.uuid4())
 
-    async def _follow(
-        self,
-        socket: aiohttp.ClientWebSocketResponse[bool],
-        graph: Graph,
-        prompt: str,
-        progress: Progress | None,
-    ) -> None:
-        async for event, data in _events(socket):
-            if event == "progress_state" and progress:
-                _report(data, graph, progress)
-            if data.get("prompt_id") == prompt:
-                _raise_failure(event, data, graph)
-                # The host reports "no node runs" after the outputs are in its history.
-                if event == "executing" and data["node"] is None:
-                    return
-        raise RuntimeError("ComfyUI ended before the graph was done. Its log tells why.")
+        def work(client: str | None = None) -> dict[str, Any] | None:
+            self._retry(self._queue_once, graph, prompt, client, editor)
+            for pause in _pauses(*POLL_S):
+                job = self._retry(self.job, prompt)
+                if job is None or job["status"] not in ("pending", "in_progress"):
+                    return job
+                if self.stop.wait(pause):
+                    with suppress(ServerLostError, AccessError, AnswerError):
+                        self._connection.request(f"/api/jobs/{prompt}/cancel", b"")
+                    raise StoppedError
+            return None
+
+        return finish(with_progress(self._connection, work, graph, progress)) if progress else work()
+
+    def _queue_once(self, graph: Graph, prompt: str, *details: Any) -> None:
+        if self.job(prompt) is None:  # the host may have queued it before the connection was lost
+            self.queue(graph, prompt, *details)
+
+    def _retry(self, request: Callable[..., Answer], *details: Any) -> Answer:
+        """Return the answer to a request that can be repeated safely.
+
+        Raises:
+            ServerLostError: if the host does not answer for `patience_s`.
+            StoppedError: if `stop` was set meanwhile.
+        """
+        if not self.patience_s:
+            return request(*details)
+        lost_at: float | None = None
+        for pause in _pauses(*RETRY_S):
+            try:
+                answer = request(*details)
+            except ServerLostError as error:
+                lost_at = self._report_lost(error, lost_at)
+            else:
+                if lost_at is not None:
+                    self.report(f"{self.address} answers again.")
+                return answer
+            if self.stop.wait(pause):
+                break
+            if self.restart:
+                self._connection = Connection(self.restart())
+        raise StoppedError
+
+    def _report_lost(self, error: ServerLostError, lost_at: float | None) -> float:
+        """Return the time since which the host does not answer.
+
+        Raises:
+            ServerLostError: if that is longer ago than `patience_s`.
+        """
+        now = time.monotonic()
+        if lost_at is None:
+            self.report(f"{self.address} does not answer ({error.reason}); trying again.")
+            return now
+        if now - lost_at > self.patience_s:
+            reason = f"{self.address} did not answer for {self.patience_s:g} s ({error.reason})"
+            raise ServerLostError(reason, error.reason) from error
+        return lost_at
 
 
-def anew(graph: Graph, node: str) -> Graph:
-    """Return the graph with a change that only invalidates the host's cache of that node.
-
-    The cache doesn't notice that a saved file was deleted.
-    """
-    changed = copy.deepcopy(graph)
-    changed[node]["inputs"]["anew"] = uuid.uuid4().hex  # not an input of any node, so the host ignores it
-    return changed
-
-
-async def _events(socket: aiohttp.ClientWebSocketResponse[bool]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+def _pauses(first: float, longest: float, growth: float) -> Iterator[float]:
+    pause = first
     while True:
-        try:
-            message = await socket.receive(timeout=SILENCE_LIMIT_S)
-        except asyncio.TimeoutError:  # another class than TimeoutError in Python 3.10
-            raise RuntimeError(
-                f"ComfyUI has said nothing for {SILENCE_LIMIT_S // 60} minutes. Look at its log."
-            ) from None
-        if message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):
-            return
-        if message.type == aiohttp.WSMsgType.TEXT:  # binary messages are previews
-            content = json.loads(message.data)
-            yield content["type"], content["data"]
-
-
-def _report(data: dict[str, Any], graph: Graph, progress: Progress) -> None:
-    for node, state in data["nodes"].items():
-        if state["state"] == "running":
-            progress(_title(graph, node), state["value"] / max(state["max"], 1))
-
-
-def _raise_failure(event: str, data: dict[str, Any], graph: Graph) -> None:
-    if event == "execution_interrupted":
-        raise RuntimeError(f"{_title(graph, data['node_id'])}: interrupted.")
-    if event == "execution_error":
-        raise RuntimeError(failure(data, graph))
-
-
-def failure(data: dict[str, Any], graph: Graph) -> str:
-    """Return the message of a failed node, with the node's title in front."""
-    title, message = _title(graph, data["node_id"]), data["exception_message"].strip()
-    if not message:
-        kind = data.get("exception_type") or "an error"
-        return f"{title}: failed with {kind} and no message. ComfyUI's log tells where."
-    return message if message.startswith(title) else f"{title}: {message}"
-
-
-def _refusal(answer: dict[str, Any], graph: Graph) -> str:
-    """Return every reason for which the host did not queue the graph."""
-    reasons = [
-        f"{_title(graph, node)}: {problem['message']}: {problem['details']}"
-        for node, problems in answer["node_errors"].items()
-        for problem in problems["errors"]
-    ]
-    if reasons:
-        return "\n".join(reasons)
-    error = answer["error"]
-    told = f"{error['message']} {error['details']}".strip()
-    if error["type"] == "missing_node_type" and str(error["extra_info"]["class_type"]).startswith("UGCSR_"):
-        told += " Install UGC Super-Resolution, or its newest version, in that ComfyUI."
-    return told
-
-
-def _title(graph: Graph, node: str) -> str:
-    entry = graph.get(node.split(".")[0], {})
-    return entry.get("_meta", {}).get("title") or entry.get("class_type", node)
+        yield pause
+        pause = min(pause * growth, longest)

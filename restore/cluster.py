@@ -6,11 +6,13 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ..processes import start_ray
-from .own import OwnHost
-from .remote import ATTEMPTS, Server, StoppedError
+from .api import ATTEMPTS, Client, StoppedError
+from .run import Restore
+from .server import OwnHost
 from .workflow import Workflow
 
 POLL_S = 0.5
@@ -25,61 +27,48 @@ class HostActor:
         self.stop = threading.Event()
         self.own = OwnHost()
         self.own.__enter__()
-        self.server = Server(
+        self.client = Client(
             self.own.address(),
             patience_s=PATIENCE_S,
-            tell=logging.getLogger(__name__).warning,
+            report=logging.getLogger(__name__).warning,
             stop=self.stop,
-            revive=self.own.address,
+            restart=self.own.address,
         )
 
     def version(self) -> str:
         """Return the version of the host's ComfyUI."""
-        return self.server.version()
+        return self.client.version()
 
     def restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
-        """Return the result of a photo, as `Server.restore` does."""
-        return self.server.restore(name, png, workflow)
+        """Return the result of a photo, as `Client.restore` does."""
+        return self.client.restore(name, png, workflow)
 
     def close(self) -> None:
         """End the host; a call of `restore` in progress raises StoppedError."""
         self.stop.set()
-        self.own.__exit__(None, None, None)
+        self.own.__exit__()
 
 
-class Worker:
-    """The local proxy of a `HostActor`."""
+def _restore(actor: Any, stop: threading.Event, name: str, png: bytes, workflow: Workflow) -> bytes:
+    import ray
+    from ray.exceptions import RayError, RayTaskError
 
-    def __init__(self, actor: Any, stop: threading.Event) -> None:
-        self.actor = actor
-        self.stop = stop
-
-    def restore(self, name: str, png: bytes, workflow: Workflow) -> bytes:
-        """Return the result of a photo, as `Server.restore` does.
-
-        Raises:
-            RuntimeError: as `Server.restore`, and if the worker was lost and could not be replaced.
-            StoppedError: if `stop` was set.
-        """
-        import ray
-        from ray.exceptions import RayError, RayTaskError
-
-        try:
-            answer = self.actor.restore.remote(name, png, workflow)
-            while not ray.wait([answer], timeout=POLL_S)[0]:
-                if self.stop.is_set():
-                    raise StoppedError
-            return ray.get(answer)
-        except RayTaskError as error:
-            reason = _cause(error)
-            raise reason from None
-        except RayError as error:
-            raise RuntimeError(f"Ray: {_last_line(error)}") from error
+    try:
+        answer = actor.restore.remote(name, png, workflow)
+        while not ray.wait([answer], timeout=POLL_S)[0]:
+            if stop.is_set():
+                raise StoppedError
+        return ray.get(answer)
+    except RayTaskError as error:
+        reason = _cause(error)
+        raise reason from None
+    except RayError as error:
+        raise RuntimeError(f"Ray: {_last_line(error)}") from error
 
 
 @contextmanager
-def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list[Worker], str]]:
-    """Start a host on each of `count` workers; yield the workers and the version of ComfyUI.
+def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list[Restore], str]]:
+    """Start a host on each of `count` workers; yield a restorer for each, and the version of ComfyUI.
 
     Each worker gets a GPU if the cluster has any. Ray transfers photos and results, so the machines need no
     shared disk; each needs this package, ComfyUI and its models.
@@ -115,7 +104,7 @@ def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list
             raise reason from None
         except RayError as error:
             raise RuntimeError(f"Ray could not start {count} workers: {_last_line(error)}") from error
-        yield [Worker(actor, stop) for actor in actors], version
+        yield [partial(_restore, actor, stop) for actor in actors], version
     finally:
         if actors:
             ray.wait(

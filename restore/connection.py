@@ -30,11 +30,7 @@ _Result = TypeVar("_Result")
 
 
 class ServerLostError(ConnectionError):
-    """The server doesn't answer, or is temporarily unavailable; a retry may succeed.
-
-    Attributes:
-        reason: a short reason.
-    """
+    """The server doesn't answer, or is temporarily unavailable, for a short `reason`; a retry may succeed."""
 
     def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)
@@ -46,12 +42,7 @@ class AccessError(OSError):
 
 
 class AnswerError(RuntimeError):
-    """The server answered one request with an error.
-
-    Attributes:
-        status: the HTTP status.
-        content: the body of the answer.
-    """
+    """The server answered one request with an error: HTTP `status`, and `content`, the body."""
 
     def __init__(self, message: str, status: int = 0, content: bytes = b"") -> None:
         super().__init__(message)
@@ -173,27 +164,27 @@ class Connection:
     def _refuse(
         self, status: int, reason: str, headers: Mapping[str, str], content: bytes, sent: int
     ) -> NoReturn:
-        told = f"{status} {reason}".strip()
+        line = f"{status} {reason}".strip()
         if status in BUSY:
-            raise ServerLostError(f"{self.address} can't answer now: {told}.", told)
+            raise ServerLostError(f"{self.address} can't answer now: {line}.", line)
         if status in (
             HTTPStatus.UNAUTHORIZED,
             HTTPStatus.FORBIDDEN,
             HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
         ):
-            raise AccessError(f"{self.address} lets nobody in without a login ({told}). {self._login_hint()}")
+            raise AccessError(f"{self.address} lets nobody in without a login ({line}). {self._login_hint()}")
         if 300 <= status < 400:
             target = urlsplit(headers.get("Location", ""))
             where = f"{target.scheme}://{target.hostname}{target.path}" if target.hostname else target.path
             raise AccessError(
-                f"{self.address} sends this client on to {where} ({told}), as a login page does. If ComfyUI "
+                f"{self.address} sends this client on to {where} ({line}), as a login page does. If ComfyUI "
                 f"is there, give that address. {self._login_hint()}"
             )
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             raise AnswerError(_too_large(self.address, content, sent), status, content)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise AnswerError(f"ComfyUI failed: {told}. Its log tells why.", status, content)
-        raise AnswerError(f"{self.address} answers {told}.", status, content)
+            raise AnswerError(f"ComfyUI failed: {line}. Its log tells why.", status, content)
+        raise AnswerError(f"{self.address} answers {line}.", status, content)
 
     def _login_hint(self) -> str:
         if self._headers:
@@ -251,9 +242,9 @@ def _is_here(host: str) -> bool:
 
 def _too_large(address: str, content: bytes, sent: int) -> str:
     limit = re.search(rb"size (\d+) exceeded", content)  # the message of aiohttp, ComfyUI's server
-    told = f"{int(limit[1]) / MIB:.4g} MB" if limit else "an amount that it does not tell (ComfyUI: 100 MB)"
+    most = f"{int(limit[1]) / MIB:.4g} MB" if limit else "an amount that it does not tell (ComfyUI: 100 MB)"
     return (
-        f"{address} was sent {sent / MIB:.4g} MB, but takes at most {told} at once (413). Start that ComfyUI "
+        f"{address} was sent {sent / MIB:.4g} MB, but takes at most {most} at once (413). Start that ComfyUI "
         f"with --max-upload-size {-(-sent // MIB) + 1}, and give a proxy in front of it the same limit."
     )
 

@@ -7,7 +7,6 @@ import io
 import json
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,19 +17,20 @@ from PIL import Image
 from ..console import keep_printing
 from ..files import replace_file
 from ..photos.reader import open_photo
-from ..sample.frame import result_size, scale_for
+from ..sample.frame import result_size
 from ..sample.seconds import seconds_on_cpu
 from ..score.metrics import METRICS
-from ..score.scoring import json_safe, load
+from ..score.picture import from_picture
+from ..score.scoring import json_safe
 from ..score.sheet import compare
 from .__main__ import scale_option
-from .api import Client, Graph
-from .server import CHECKOUT, Host, accelerator, find_host, running_host
-from .workflow import only
+from .api import Client
+from .progress import Progress
+from .server import CHECKOUT, OwnHost, accelerator
+from .workflow import adjust, find
 
-WORKFLOW = Path(__file__).with_name("quickstart.api.json")
-PRESET = "nano"
 SCORES = {"lr": ("lr_consistency",), "gt": ("psnr_y", "ssim_y")}  # reference -> metrics that need it
+LABELS = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}
 SAMPLE, SAMPLE_GT = CHECKOUT / "demo" / "photo.png", CHECKOUT / "demo" / "photo_gt.jpg"
 
 
@@ -57,82 +57,65 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def restore(photo: Path, out: Path, gt: Path | None = None, scale: float | None = None) -> dict[str, Any]:
     """Restore `photo` with the quick-start workflow, write the three files into `out`, return the report.
 
-    Without a scale, or with 0, `scale_for` chooses it. The result's size and the expected time are printed
-    first.
+    Without a scale, or with 0, the photo's size determines it. The result's size and the expected time are
+    printed first.
 
     Raises:
         FileNotFoundError: if there is no ComfyUI.
         ValueError: if a file is missing or isn't a photo, or `gt` has another size than the result.
         RuntimeError: if the host or one of its nodes fails.
     """
+    # Uploaded as upright pixels, so that the host and the report use the same photo.
     lr = Image.fromarray(open_photo(photo).rgb(deep=False))
     original = Image.fromarray(open_photo(gt).rgb(deep=False)) if gt else None
-    graph: Graph = json.loads(WORKFLOW.read_text(encoding="utf-8"))
-    expected = scaled(graph, lr.size, scale)
+    workflow = adjust(find("quickstart"), scale=scale).for_size(*lr.size)
+    settings = workflow.settings()
+    expected = result_size(*lr.size, settings["scale"])
     if original and original.size != expected:
         raise ValueError(
             f"'{gt}' is {original.width}x{original.height} px, but the result of this photo will be "
             f"{expected[0]}x{expected[1]} px. Give an original of that size, or the scale between them."
         )
     out.mkdir(parents=True, exist_ok=True)
-    chosen = _one(graph, "UGCSR_PrepareImage")["scale"]
-    print(_plan(lr.size, expected, chosen), flush=True)
-    with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
-        print("starting ComfyUI ...", flush=True)
-        with running_host(find_host(), Path(folder, "host")) as host:
-            started = time.monotonic()
-            sr = _run(host, graph, lr, Path(folder))
-            prompt_s = time.monotonic() - started
-        replace_file(out / "sr.png", _png(sr))
-        bicubic = lr.resize(sr.size, Image.Resampling.BICUBIC)
-        versions = {"lr": lr, "bicubic": bicubic} | ({"gt": original} if original else {})
-        for name, picture in versions.items():
-            picture.save(Path(folder, f"{name}.png"))
-        report = {
-            "photo": photo.name,
-            "preset": PRESET,
-            "seed": _one(graph, "KSampler")["seed"],
-            "scale": chosen,
-            "size": {name: list(p.size) for name, p in (versions | {"sr": sr}).items() if name != "bicubic"},
-            "seconds": {"boot": round(host.boot_s, 2), "prompt": round(prompt_s, 2)},
-            "device": accelerator() or "cpu",
-            "metrics": _metrics(out / "sr.png", Path(folder), with_gt=original is not None),
-        }
-    replace_file(out / "compare.png", _png(_sheet(versions | {"sr": sr})))
+    print(_plan(lr.size, expected, settings["scale"]), flush=True)
+    print("starting ComfyUI ...", flush=True)
+    with OwnHost() as own:
+        started = time.monotonic()
+        saved = Client(own.address()).restore("photo.png", _png(lr), workflow, _progress_printer())
+        prompt_s = time.monotonic() - started
+    sr = Image.fromarray(open_photo(Path("result.png"), saved).rgb(deep=False))
+    bicubic = lr.resize(sr.size, Image.Resampling.BICUBIC)
+    pictures = {"lr": lr, "bicubic": bicubic, "sr": sr} | ({"gt": original} if original else {})
+    report = {
+        "photo": photo.name,
+        "preset": settings["preset"],
+        "seed": settings["seed"],
+        "scale": settings["scale"],
+        "size": {name: list(picture.size) for name, picture in pictures.items() if name != "bicubic"},
+        "seconds": {"boot": round(own.host.boot_s, 2), "prompt": round(prompt_s, 2)},
+        "device": accelerator() or "cpu",
+        "metrics": {name: _metrics(pictures, name) for name in ("sr", "bicubic")},
+    }
+    sheet = compare([(label, pictures[name]) for name, label in LABELS.items() if name in pictures])
     text = json.dumps(json_safe(report), indent=2, allow_nan=False) + "\n"
+    replace_file(out / "sr.png", _png(sr))
+    replace_file(out / "compare.png", _png(sheet))
     replace_file(out / "report.json", text.encode())
     return report
 
 
-def scaled(graph: Graph, photo: tuple[int, int], scale: float | None) -> tuple[int, int]:
-    """Set the graph's scale, by default the one for a photo of this size, and return the result's (w, h)."""
-    chosen = scale or scale_for(*photo)
-    _one(graph, "UGCSR_PrepareImage")["scale"] = chosen
-    return result_size(*photo, chosen)
-
-
-def _run(host: Host, graph: Graph, lr: Image.Image, folder: Path) -> Image.Image:
-    client = Client(host.address)
-    # Uploaded as upright pixels, so that the host and the report use the same photo.
-    upright = folder / "photo.png"
-    lr.save(upright)
-    _one(graph, "LoadImage")["image"] = client.upload(upright)
+def _progress_printer() -> Progress:
+    """Return a function that prints each state of the running node once."""
     shown = ""
 
-    def progress(node: str, share: float) -> None:
+    def show(node: str, share: float) -> None:
         nonlocal shown
         line = f"  {node}" + (f" {share:.0%}" if 0 < share < 1 else "")
         if line != shown:
             print(line, flush=True)
         shown = line
 
-    saved = client.saved(client.run(graph, progress))
-    return Image.open(io.BytesIO(saved), formats=("PNG",)).convert("RGB")
-
-
-def _sheet(versions: dict[str, Image.Image]) -> Image.Image:
-    labels = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR (nano)", "gt": "GT"}
-    return compare([(label, versions[name]) for name, label in labels.items() if name in versions])
+    return show
 
 
 def _png(picture: Image.Image) -> bytes:
@@ -151,22 +134,13 @@ def _plan(photo: tuple[int, int], result: tuple[int, int], scale: float) -> str:
     return f"{size}; {how_long}; SCALE= changes it"
 
 
-def _one(graph: Graph, class_type: str) -> dict[str, Any]:
-    """Return the inputs of the only node of that type."""
-    return graph[only(graph, class_type)]["inputs"]
-
-
-def _metrics(sr: Path, folder: Path, *, with_gt: bool) -> dict[str, dict[str, float]]:
-    references = {name: load(folder / f"{name}.png") for name in (("lr", "gt") if with_gt else ("lr",))}
-    scores = {}
-    for name, file in {"sr": sr, "bicubic": folder / "bicubic.png"}.items():
-        picture = load(file)
-        scores[name] = {
-            metric: round(METRICS[metric].measure(picture, reference).item(), 4)
-            for kind, reference in references.items()
-            for metric in SCORES[kind]
-        }
-    return scores
+def _metrics(pictures: dict[str, Image.Image], name: str) -> dict[str, float]:
+    tensors = {key: from_picture(picture) for key, picture in pictures.items()}
+    return {
+        metric: round(METRICS[metric].measure(tensors[name], tensors[reference]).item(), 4)
+        for reference, metrics in SCORES.items()
+        for metric in (metrics if reference in tensors else ())
+    }
 
 
 def _summary(report: dict[str, Any], out: Path) -> str:

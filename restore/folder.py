@@ -13,24 +13,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..photos.listing import Listing, TakenNames, folded, list_photos
-from .photo import story_of
+from .photo import record_of
 
 LONGEST = 255  # longest file name in bytes on most file systems
 
 
 @dataclass(frozen=True)
 class Job:
-    """A photo to restore.
-
-    Attributes:
-        photo: path of the photo.
-        name: its path relative to the folder, with forward slashes.
-        result: path of the result, a .png.
-    """
+    """A photo to restore."""
 
     photo: Path
-    name: str
-    result: Path
+    name: str  # its path relative to the folder, with forward slashes
+    result: Path  # a .png
 
 
 def find_jobs(where: Path, out: Path) -> tuple[list[Job], Listing]:
@@ -86,9 +80,9 @@ def lacking(jobs: Sequence[Job], settings: dict[str, Any], *, resume: bool) -> l
     """
     there = [job for job in jobs if job.result.exists()]
     if there and not resume:
+        more = f", and {len(there) - 1} more" if len(there) > 1 else ""
         raise ValueError(
-            f"{there[0].result} is there already{_more(len(there))}. "
-            "Add --resume to go on, or choose another OUT."
+            f"{there[0].result} is there already{more}. Add --resume to go on, or choose another OUT."
         )
     finished = {job.result for job in there if _is_done(job, settings)}
     return [job for job in jobs if job.result not in finished]
@@ -110,17 +104,13 @@ def check_writable(out: Path) -> None:
 
 
 def _is_done(job: Job, settings: dict[str, Any]) -> bool:
-    story = story_of(job.result)
-    if story is None:
+    record = record_of(job.result)
+    if record is None:
         raise ValueError(f"{job.result} was not made by this command. Choose another OUT.")
     for name, value in settings.items():
-        if story.get(name) != value:
+        if record.get(name) != value:
             raise ValueError(
-                f"{job.result} was made with another {name} ({story.get(name)}, now {value}). "
+                f"{job.result} was made with another {name} ({record.get(name)}, now {value}). "
                 "Choose another OUT, or the same settings."
             )
-    return story.get("photo_sha256") == hashlib.sha256(job.photo.read_bytes()).hexdigest()
-
-
-def _more(count: int) -> str:
-    return f", and {count - 1} more" if count > 1 else ""
+    return record.get("photo_sha256") == hashlib.sha256(job.photo.read_bytes()).hexdigest()

@@ -23,23 +23,15 @@ HEAD = 1 << 22  # bytes at the start of a result that hold this entry, which pre
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that was read.
+    """A photo that was read."""
 
-    Attributes:
-        png: its pixels as a PNG, upright, sRGB, 8 bits.
-        alpha: its transparency; Load Image would turn it into a mask, which is missing in results.
-        icc: its colour profile, if that is sRGB.
-        exif: its EXIF entries without orientation and size.
-        sha256: checksum of the file.
-        note: a message on the parts of the file that aren't used.
-    """
-
-    png: bytes
+    png: bytes  # its pixels as a PNG, upright, sRGB, 8 bits
+    # Its transparency, which Load Image would turn into a mask, and which is missing in results.
     alpha: Image.Image | None
-    icc: bytes | None
-    exif: bytes | None
-    sha256: str
-    note: str | None = None
+    icc: bytes | None  # its colour profile, if that is sRGB
+    exif: bytes | None  # its EXIF entries without orientation and size
+    sha256: str  # checksum of the file
+    note: str | None = None  # a message on the parts of the file that aren't used
 
 
 def read(file: Path) -> Photo:
@@ -61,8 +53,8 @@ def read(file: Path) -> Photo:
     return Photo(png.getvalue(), photo.alpha, photo.srgb_profile, photo.exif, sha256, photo.note)
 
 
-def finish(result: bytes, photo: Photo, story: dict[str, Any]) -> bytes:
-    """Return the host's PNG with the photo's transparency, profile and EXIF, and with `story` as JSON.
+def finish(result: bytes, photo: Photo, record: dict[str, Any]) -> bytes:
+    """Return the host's PNG with the photo's transparency, profile and EXIF, and with `record` as JSON.
 
     Raises:
         ValueError: if the result isn't a PNG, or is damaged.
@@ -75,7 +67,7 @@ def finish(result: bytes, photo: Photo, story: dict[str, Any]) -> bytes:
     except PhotoError as error:
         raise ValueError(f"the workflow saved a PNG that can't be read: {error.why}") from None
     added = chunk(
-        b"iTXt", KEY.encode() + bytes(5) + json.dumps(story, ensure_ascii=False).encode("utf-8", "replace")
+        b"iTXt", KEY.encode() + bytes(5) + json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
     )
     if photo.icc:
         added = chunk(b"iCCP", b"photo\0\0" + zlib.compress(photo.icc)) + added
@@ -84,8 +76,8 @@ def finish(result: bytes, photo: Photo, story: dict[str, Any]) -> bytes:
     return result[:AFTER_HEADER] + added + result[AFTER_HEADER:]
 
 
-def story_of(result: Path) -> dict[str, Any] | None:
-    """Return the `story` that `finish` wrote into a file; None if there is none."""
+def record_of(result: Path) -> dict[str, Any] | None:
+    """Return the `record` that `finish` wrote into a file; None if there is none."""
     try:
         with result.open("rb") as file:
             text = text_of(file.read(HEAD), KEY)
@@ -103,6 +95,6 @@ def _joined(result: bytes, alpha: Image.Image) -> bytes:
     clear.putalpha(alpha.resize(clear.size, Image.Resampling.BICUBIC))
     joined = io.BytesIO()
     clear.save(joined, "PNG", compress_level=4)
-    told = b"".join(result[part.start : part.end] for part in chunks(result) if part.kind in TEXTS)
+    texts = b"".join(result[part.start : part.end] for part in chunks(result) if part.kind in TEXTS)
     content = joined.getvalue()
-    return content[:AFTER_HEADER] + told + content[AFTER_HEADER:]
+    return content[:AFTER_HEADER] + texts + content[AFTER_HEADER:]

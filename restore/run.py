@@ -6,7 +6,7 @@ import re
 import struct
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,33 +20,29 @@ from ..files import printable, replace_file
 from . import photo
 from .api import RefusedError
 from .folder import Job
-from .remote import Restorer
 from .workflow import Workflow
+
+# The signature of `Client.restore`: a name for the host, the photo as PNG, the workflow -> the result as PNG.
+Restore = Callable[[str, bytes, Workflow], bytes]
 
 
 @dataclass
 class Summary:
-    """The outcome of a run.
+    """The outcome of a run."""
 
-    Attributes:
-        made: number of results.
-        failed: names of the photos without a result.
-        fatal: the error that ended the run early; None if there is none, or the user stopped it.
-        refused: True if the host refused the workflow, so that every photo would fail.
-    """
-
-    made: int = 0
-    failed: list[str] = field(default_factory=list)
+    made: int = 0  # results
+    failed: list[str] = field(default_factory=list)  # names of the photos without a result
+    # The error that ended the run early; None if there is none, or the user stopped it.
     fatal: str | None = None
-    refused: bool = False
+    refused: bool = False  # the host refused the workflow, so that every photo would fail
 
 
 def restore_all(
     jobs: Sequence[Job],
     total: int,
-    restorers: Sequence[Restorer],
+    restorers: Sequence[Restore],
     workflow: Workflow,
-    story: dict[str, Any],
+    record: dict[str, Any],
     stop: threading.Event,
 ) -> Summary:
     """Restore the photos of `jobs`, with a progress bar on a terminal.
@@ -58,15 +54,15 @@ def restore_all(
         total: number of all photos, for the progress bar.
         restorers: each restores one photo at a time.
         workflow: the workflow to run.
-        story: stored in each result, with the photo's name and checksum added.
+        record: stored in each result, with the photo's name and checksum added.
         stop: set when this function ends, so that no work continues.
     """
     summary = Summary()
     begun = total - len(jobs)
     bar = tqdm(total=total, initial=begun, unit=" photos", disable=None, dynamic_ncols=True)
     try:
-        with closing(_work(jobs, restorers, workflow, story, stop)) as problems:
-            for name, problem, note in problems:
+        with closing(_outcomes(jobs, restorers, workflow, record, stop)) as outcomes:
+            for name, problem, note in outcomes:
                 for line in filter(None, (problem, note)):
                     tqdm.write(f"{printable(name)}: {line}", file=sys.stderr)
                 summary.failed += [name] if problem else []
@@ -81,22 +77,22 @@ def restore_all(
     return summary
 
 
-def _work(
+def _outcomes(
     jobs: Sequence[Job],
-    restorers: Sequence[Restorer],
+    restorers: Sequence[Restore],
     workflow: Workflow,
-    story: dict[str, Any],
+    record: dict[str, Any],
     stop: threading.Event,
 ) -> Generator[tuple[str, str | None, str | None]]:
     """Yield (name, error or None, note or None) of each photo when it is done."""
-    free: SimpleQueue[Restorer] = SimpleQueue()
+    free: SimpleQueue[Restore] = SimpleQueue()
     for restorer in restorers:
         free.put(restorer)
 
     def work(job: Job) -> tuple[str, str | None, str | None]:
         restorer = free.get()
         try:
-            return _one(job, restorer, workflow, story)
+            return _restore_one(job, restorer, workflow, record)
         finally:
             free.put(restorer)
 
@@ -109,17 +105,20 @@ def _work(
         pool.shutdown(cancel_futures=True)
 
 
-def _one(
-    job: Job, restorer: Restorer, workflow: Workflow, story: dict[str, Any]
+def _restore_one(
+    job: Job, restore: Restore, workflow: Workflow, record: dict[str, Any]
 ) -> tuple[str, str | None, str | None]:
     try:
         original = photo.read(job.photo)
-        fitted = workflow.for_size(*_size(original.png))
-        result = restorer.restore(_upload_name(job.name, original.sha256), original.png, fitted)
+        width, height = struct.unpack(">II", original.png[16:24])  # of the PNG's header
+        fitted = workflow.for_size(width, height)
+        # A name that every host accepts and that is unique to the photo.
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "_", PurePosixPath(job.name).stem)[:60]
+        result = restore(f"{stem}-{original.sha256[:12]}.png", original.png, fitted)
         own = {"photo": printable(job.name), "photo_sha256": original.sha256}
         if fitted is not workflow:
             own["scale_used"] = fitted.settings()["scale"]
-        content = photo.finish(result, original, {**story, **own})
+        content = photo.finish(result, original, {**record, **own})
     except RefusedError:
         raise
     except (RuntimeError, ValueError) as error:
@@ -127,15 +126,3 @@ def _one(
     job.result.parent.mkdir(parents=True, exist_ok=True)
     replace_file(job.result, content)
     return job.name, None, original.note and f"{original.note}."
-
-
-def _size(png: bytes) -> tuple[int, int]:
-    """Return (width, height) from a PNG's header."""
-    width, height = struct.unpack(">II", png[16:24])
-    return width, height
-
-
-def _upload_name(name: str, sha256: str) -> str:
-    """Return a name that every host accepts and that is unique to the photo."""
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", PurePosixPath(name).stem)[:60]
-    return f"{stem}-{sha256[:12]}.png"

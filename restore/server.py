@@ -6,11 +6,14 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ..processes import ENDS_WITH_US
 from .connection import AccessError, AnswerError, Connection, ServerLostError
@@ -90,24 +93,14 @@ def running_host(
     nodes.mkdir(parents=True)
     for name, folder in (extensions or {"ugc_sr": CHECKOUT}).items():
         (nodes / name).symlink_to(folder, target_is_directory=True)
-    cpu = accelerator() is None if cpu is None else cpu
-    port = _free_port()
+    port, log, started = _free_port(), base / "host.log", time.monotonic()
     command = [*ENDS_WITH_US, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
-    command += ["--listen", "127.0.0.1", *FLAGS, *(["--cpu"] if cpu else []), *flags]
-    log = base / "host.log"
-    started = time.monotonic()
+    command += ["--listen", "127.0.0.1", *FLAGS, *flags]
+    command += ["--cpu"] if cpu or (cpu is None and accelerator() is None) else []
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=host,
-            env={**os.environ, **(environment or {})},
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = _started(command, host, {**os.environ, **(environment or {})}, output)
+    address = f"http://127.0.0.1:{port}"
     try:
-        address = f"http://127.0.0.1:{port}"
         _wait_until_it_answers(process, address, log)
         try:
             yield Host(process, address, log, boot_s=time.monotonic() - started)
@@ -117,6 +110,81 @@ def running_host(
             raise RuntimeError(f"ComfyUI ended with status {process.returncode}:\n{_tail(log)}") from error
     finally:
         _stop(process)
+
+
+class OwnHost:
+    """Runs a host inside a `with` statement, with the models folder of its ComfyUI.
+
+    Its photos and results are in a temporary folder, which outlives a host that ends but not this object.
+
+    Args:
+        comfyui: ComfyUI's folder; that of `find_host` if not given.
+        models: the models folder; ComfyUI's models/ if not given.
+        flags: additional command-line options.
+    """
+
+    def __init__(
+        self, comfyui: Path | None = None, models: Path | None = None, flags: Sequence[str] = ()
+    ) -> None:
+        self.comfyui = find_host(comfyui)
+        self.models = models or self.comfyui / "models"
+        self.flags, self._starts = flags, 0
+        self._lock = threading.Lock()
+        self._outer, self._running = ExitStack(), ExitStack()
+
+    def __enter__(self) -> OwnHost:
+        self._folder = Path(self._outer.enter_context(tempfile.TemporaryDirectory(prefix="ugc-sr-")))
+        try:
+            self.host = self._start()
+        except BaseException:
+            self._outer.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._outer, self._running:
+            pass
+
+    def address(self) -> str:
+        """Return the address of the host, which is started again if it has ended.
+
+        Raises:
+            RuntimeError: if it can't be started.
+        """
+        with self._lock:
+            if self.host.process.poll() is not None:
+                self._running.close()
+                self.host = self._start()
+            return self.host.address
+
+    def _start(self) -> Host:
+        import yaml
+
+        folders = {folder.name: folder.name for folder in sorted(self.models.iterdir()) if folder.is_dir()}
+        paths = self._folder / "models.yaml"
+        content = yaml.safe_dump({"comfyui": {"base_path": str(self.models), **folders}})
+        paths.write_text(content, encoding="ascii")
+        flags = ["--extra-model-paths-config", str(paths), *self.flags]
+        for kind in ("input", "output"):
+            (self._folder / kind).mkdir(exist_ok=True)
+            flags += [f"--{kind}-directory", str(self._folder / kind)]
+        self._starts += 1
+        base = self._folder / f"host{self._starts}"
+        return self._running.enter_context(running_host(self.comfyui, base, flags=flags))
+
+
+def _started(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str, log: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import re
 from pathlib import Path
 
-from .api import Graph
+from ..sample.presets import Graph
 from .server import CHECKOUT
-from .workflow import weights_named
 
 BUNDLED = CHECKOUT / "models" / "bundled" / "nano.safetensors"
 BLOCK = 1 << 20
@@ -38,20 +39,24 @@ def checksums(graph: Graph, models: Path | None) -> dict[str, str | None]:
     if any(node["class_type"] == "UGCSR_LoadNanoModel" for node in graph.values()):
         found[BUNDLED.name] = _sha256(BUNDLED)
     read: dict[str, set[tuple[str, ...]]] = {}
-    for name, kind, socket in weights_named(graph):
-        folders = FOLDERS.get(f"{kind}.{socket}") or FOLDERS.get(socket.rstrip("0123456789")) or ("*",)
-        read.setdefault(name, set()).add(folders)
-    for name, places in read.items():
+    for node in graph.values():
+        for socket, name in node["inputs"].items():
+            if isinstance(name, str) and re.search(r"_name\d*$", socket) and socket != "sampler_name":
+                exact = FOLDERS.get(f"{node['class_type']}.{socket}")
+                folders = exact or FOLDERS.get(socket.rstrip("0123456789")) or ("*",)
+                read.setdefault(name, set()).add(folders)
+    for name, places in sorted(read.items()):
         for folders in sorted(places):
             label = name if len(places) == 1 else f"{folders[0]}/{name}"
-            found |= _told(label, name, folders, models)
+            found |= _checksums(label, name, folders, models)
     return found
 
 
-def _told(label: str, name: str, folders: tuple[str, ...], models: Path | None) -> dict[str, str | None]:
+def _checksums(label: str, name: str, folders: tuple[str, ...], models: Path | None) -> dict[str, str | None]:
     if models is None or ".." in Path(name).parts:
         return {label: None}
-    places = [place for folder in folders for place in sorted(models.glob(f"{folder}/{_literal(name)}"))]
+    pattern = glob.escape(name)
+    places = [place for folder in folders for place in sorted(models.glob(f"{folder}/{pattern}"))]
     everywhere = folders == ("*",)
     each = [_content(label, place) for place in (places if everywhere else places[:1])]
     return each[0] if each and all(content == each[0] for content in each) else {label: None}
@@ -62,10 +67,6 @@ def _content(label: str, place: Path) -> dict[str, str | None]:
         files = sorted(file for file in place.glob("*.safetensors") if file.is_file())
         return {f"{label}/{file.name}": _sha256(file) for file in files} or {label: None}
     return {label: _sha256(place) if place.is_file() else None}
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _sha256(file: Path) -> str:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..files import parse_json, read_text
-from .api import Graph
+from ..sample.presets import Graph
 from .server import CHECKOUT
 
 SUFFIX = ".api.json"
-SHIPPED = {file.name.removesuffix(SUFFIX): file for file in sorted(Path(__file__).parent.rglob(f"*{SUFFIX}"))}
+SHIPPED = {file.name.removesuffix(SUFFIX): file for file in sorted(Path(__file__).parent.glob(f"*{SUFFIX}"))}
 ENDS = {"LoadImage": "Load Image", "SaveImage": "Save Image"}
+RESULTS = ("SaveImage", "PreviewImage")  # the latter in place of the former, for results that nobody keeps
 AUTO, AUTO_VALUE = "auto", 0.0  # a scale by each photo's size: as an option, and in Prepare Photo
 SEEDS = ("seed", "noise_seed")  # inputs after which the editor adds a menu, except on subgraphs
 COMPARE, COMPARISON = "ImageCompare", "IMAGECOMPARE"  # a display-only slider, and its widget
@@ -25,16 +26,11 @@ COMPARE, COMPARISON = "ImageCompare", "IMAGECOMPARE"  # a display-only slider, a
 
 @dataclass(frozen=True, eq=False)
 class Workflow:
-    """A graph in API format and, if known, in the editor's format.
+    """A graph in API format and, if known, in the editor's format."""
 
-    Attributes:
-        name: name of the shipped workflow, or of the file.
-        graph: the graph in API format.
-        editor: the graph in the editor's format, with the same node ids; None if unknown.
-    """
-
-    name: str
+    name: str  # name of the shipped workflow, or of the file
     graph: Graph
+    # The same in the editor's format, with the same node ids; None if unknown.
     editor: dict[str, Any] | None = None
 
     def for_size(self, width: int, height: int) -> Workflow:
@@ -43,7 +39,12 @@ class Workflow:
 
         if self.settings()["scale"] != AUTO:
             return self
-        return adjust(self, preset=None, scale=scale_for(width, height), seed=None)
+        return adjust(self, scale=scale_for(width, height))
+
+    @property
+    def end(self) -> str:
+        """The id of the node that saves the result."""
+        return next(key for key, node in self.graph.items() if node["class_type"] in RESULTS)
 
     def for_photo(self, name: str) -> tuple[Graph, dict[str, Any] | None]:
         """Return (graph, editor) for an uploaded photo of that name."""
@@ -61,12 +62,11 @@ class Workflow:
     def settings(self) -> dict[str, Any]:
         """The preset, scale and seed of the workflow; None for those that it has no input for."""
         scale = _first(self.graph, "UGCSR_PrepareImage", "scale")
+        own = "nano" if _all(self.graph, "UGCSR_LoadNanoModel") else None  # the bundled model's only preset
         return {
-            "preset": _first(self.graph, "UGCSR_RestorationPreset", "preset") or _own_preset(self.graph),
+            "preset": _first(self.graph, "UGCSR_RestorationPreset", "preset") or own,
             "scale": AUTO if scale == AUTO_VALUE else scale,
-            "seed": next(
-                (_first(self.graph, None, name) for name in SEEDS if _places(self.graph, None, name)), None
-            ),
+            "seed": _first(self.graph, None, *SEEDS),
         }
 
 
@@ -126,7 +126,9 @@ def read_graph(file: Path) -> Graph:
     return {key: node for key, node in graph.items() if node["class_type"] != COMPARE}
 
 
-def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed: int | None) -> Workflow:
+def adjust(
+    workflow: Workflow, *, preset: str | None = None, scale: float | None = None, seed: int | None = None
+) -> Workflow:
     """Return the workflow with these settings; None keeps the workflow's own value.
 
     The scale of a shipped workflow isn't a choice of the user's, so None sets it to auto there.
@@ -135,47 +137,34 @@ def adjust(workflow: Workflow, *, preset: str | None, scale: float | None, seed:
         ValueError: if it has no input for one of the settings.
     """
     graph = copy.deepcopy(workflow.graph)
-    changed = Workflow(workflow.name, graph, workflow.editor)
-    if preset is not None and preset != changed.settings()["preset"]:
-        _set(
-            changed,
-            "--preset",
-            "Restoration Preset",
-            _places(graph, "UGCSR_RestorationPreset", "preset"),
-            preset,
-        )
     scaled = _places(graph, "UGCSR_PrepareImage", "scale")
-    if scale is not None:
-        _set(changed, "--scale", "Prepare Photo", scaled, scale)
-    elif workflow.name in SHIPPED and scaled:
-        _set(changed, "--scale", "Prepare Photo", scaled, AUTO_VALUE)
-    if seed is not None:
-        places = [place for name in SEEDS for place in _places(graph, None, name)]
-        _set(changed, "--seed", "KSampler", places, seed)
+    if scale is None and scaled and workflow.name in SHIPPED:
+        scale = AUTO_VALUE
+    preset = None if preset == workflow.settings()["preset"] else preset
+    seeds = [place for name in SEEDS for place in _places(graph, None, name)]
+    for option, node, value, places in (
+        ("preset", "Restoration Preset", preset, _places(graph, "UGCSR_RestorationPreset", "preset")),
+        ("scale", "Prepare Photo", scale, scaled),
+        ("seed", "KSampler", seed, seeds),
+    ):
+        if value is not None and not places:
+            raise ValueError(
+                f"--{option}: workflow '{workflow.name}' has no {node} whose value could be set. "
+                "Leave it out, or choose a workflow that has one."
+            )
+        for inputs, name in places if value is not None else ():
+            inputs[name] = value
+    return replace(workflow, graph=graph)
+
+
+def anew(graph: Graph, node: str) -> Graph:
+    """Return the graph with a change that only invalidates the host's cache of that node.
+
+    The cache doesn't notice that a saved file was deleted.
+    """
+    changed = copy.deepcopy(graph)
+    changed[node]["inputs"]["anew"] = uuid.uuid4().hex  # not an input of any node, so the host ignores it
     return changed
-
-
-def weights_named(graph: Graph) -> list[tuple[str, str, str]]:
-    """Return (name, class of the loader, input) of all weights that the graph's loaders name."""
-    names = {
-        (value, node["class_type"], name)
-        for node in graph.values()
-        for name, value in node["inputs"].items()
-        if re.search(r"_name\d*$", name) and name != "sampler_name" and isinstance(value, str)
-    }
-    return sorted(names)
-
-
-def _set(
-    workflow: Workflow, option: str, node: str, places: list[tuple[dict[str, Any], str]], value: Any
-) -> None:
-    if not places:
-        raise ValueError(
-            f"{option}: workflow '{workflow.name}' has no {node} whose value could be set. "
-            "Leave it out, or choose a workflow that has one."
-        )
-    for inputs, name in places:
-        inputs[name] = value
 
 
 def _places(graph: Graph, kind: str | None, name: str) -> list[tuple[dict[str, Any], str]]:
@@ -187,13 +176,9 @@ def _places(graph: Graph, kind: str | None, name: str) -> list[tuple[dict[str, A
     ]
 
 
-def _first(graph: Graph, kind: str | None, name: str) -> Any:
-    return next((inputs[name] for inputs, name in _places(graph, kind, name)), None)
-
-
-def _own_preset(graph: Graph) -> str | None:
-    """Return the preset of the bundled model, if the graph loads it; it has only one."""
-    return "nano" if _all(graph, "UGCSR_LoadNanoModel") else None
+def _first(graph: Graph, kind: str | None, *names: str) -> Any:
+    places = (place for name in names for place in _places(graph, kind, name))
+    return next((inputs[name] for inputs, name in places), None)
 
 
 def only(graph: Graph, kind: str) -> str:

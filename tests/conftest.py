@@ -109,20 +109,22 @@ def client(host_server):
 def web_server():
     """Starts a server that answers requests by answer(path, body) -> (status, content); gives its address.
 
-    A status of 0 breaks the connection.
+    A status of 0 breaks the connection. `received` has the headers of all requests, by address.
     """
     with ExitStack() as running:
 
-        def start(answer):
+        def start(answer, headers=()):
             class Answers(BaseHTTPRequestHandler):
                 def do_GET(self):
                     body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                    start.received[address].append(dict(self.headers))
                     status, content = answer(self.path, body)
                     if not status:
                         self.close_connection = True
                         return
                     self.send_response(status)
-                    self.send_header("Content-Length", str(len(content)))
+                    for name, value in (*headers, ("Content-Length", str(len(content)))):
+                        self.send_header(name, value)
                     self.end_headers()
                     self.wfile.write(content)
 
@@ -132,10 +134,13 @@ def web_server():
                     pass
 
             server = running.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Answers))
+            address = f"http://127.0.0.1:{server.server_port}"
+            start.received[address] = []
             threading.Thread(target=server.serve_forever, daemon=True).start()
             running.callback(server.shutdown)
-            return f"http://127.0.0.1:{server.server_port}"
+            return address
 
+        start.received = {}
         yield start
 
 

@@ -80,9 +80,8 @@ OWNERS = {
     "degrade/dataset/ray_engine.py": {"ray"},
     "degrade/compare_command.py": {"matplotlib"},
     "train/distributed.py": {"accelerate"},
-    "train/curves.py": {"matplotlib"},
     "train/base.py": {"transformers"},
-    "train/watch.py": {"rich"},
+    "train/run_log.py": {"rich", "matplotlib"},
     "photos/formats.py": {"pillow_heif"},
     "restore/cluster.py": {"ray"},
     "processes.py": {"ray"},
@@ -91,7 +90,7 @@ OWNERS = {
     "score/extras.py": {"lpips", "pyiqa"},
     "score/plots.py": {"matplotlib"},
     "tune/study.py": {"optuna"},
-    "tune/plot.py": {"matplotlib"},
+    "tune/outcome.py": {"matplotlib"},
 }
 
 # A missing or conflicting one of these must not take all nodes with it.
@@ -266,7 +265,7 @@ def test_what_lies_below_the_nodes_does_not_name_them():
     assert not [(file, name) for file, text in texts.items() for name in names if name in text]
 
 
-SHORT = ("host", "sample", "train", "score", "degrade", "tune", "photos", "fonts")
+SHORT = ("host", "sample", "train", "score", "degrade", "restore", "tune", "photos", "fonts")
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 300, 50
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..console import keep_printing
-from .data import Data, add_arguments, places
-from .presets import PRESETS, TrainingPreset, changed
+from .data import Data
+from .stages import PRESETS, TrainingPreset
 
-WRONG, FULL, NOT_FINITE = 2, 3, 4  # exit codes; 128 + its number after a signal
+WRONG = 2  # exit code; those of runs that ended early are in `EndedError`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
 
     from .distributed import Distributed
-    from .loop import NotFiniteError
-    from .run import CannotWriteError, Interrupted, run
+    from .run import EndedError, run
 
     processes = Distributed(cpu=options.cpu)
     try:
@@ -37,20 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         processes.wait()  # for config.json
         run(config, folder, processes)
         processes.close()
-    except Interrupted as signal:
-        return _failed(str(signal) if processes.is_main else "", 128 + signal.number)
-    except NotFiniteError as error:
-        return _failed(str(error) if processes.is_main else "", NOT_FINITE)
-    except CannotWriteError as error:
-        return _failed(str(error), FULL)
+    except EndedError as error:
+        if processes.is_main:
+            sys.stderr.write(f"{error}\n")
+        return error.code
     except (ValueError, OSError) as error:
-        return _failed(str(error), WRONG)
+        sys.stderr.write(f"{error}\n")
+        return WRONG
     return 0
-
-
-def _failed(message: str, code: int) -> int:
-    sys.stderr.write(f"{message}\n" if message else "")
-    return code
 
 
 def _config(options: argparse.Namespace, main: bool) -> tuple:
@@ -59,13 +52,13 @@ def _config(options: argparse.Namespace, main: bool) -> tuple:
     Raises:
         ValueError: if there is nothing to begin or to continue.
     """
-    from .config import CONFIG, Config
+    from .config import CONFIG, Config, changed
 
     if options.resume:
         config = Config.read(options.resume)
         config = replace(config, preset=changed(config.preset, options.set))
         if options.set and main:
-            config.write(options.resume, tuple(options.set))
+            config.write(options.resume, options.set)
         return config, options.resume
     if not (options.preset and options.out):
         raise ValueError("Name a preset and --out FOLDER to begin, or --resume FOLDER to go on.")
@@ -89,7 +82,20 @@ def _config(options: argparse.Namespace, main: bool) -> tuple:
 
 
 def _placed(preset: TrainingPreset, given: Sequence[str]) -> Data:
-    return preset.data.at({name: str(Path(path).absolute()) for name, path in places(given).items()})
+    """Return the preset's data with the paths of --data.
+
+    Raises:
+        ValueError: if a name or path is missing, or a name is unknown or given twice.
+    """
+    paths: dict[str, str] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise ValueError(f"--data {text}: expected NAME=PATH, such as photos=my_photos.")
+        if name in paths:
+            raise ValueError(f"--data {text}: {name} is given already; put everything into one folder.")
+        paths[name] = str(Path(path).absolute())
+    return preset.data.at(paths)
 
 
 def _with_encoder(preset: TrainingPreset, encoder: Path | None) -> TrainingPreset:
@@ -118,14 +124,22 @@ def _absolute(path: Path | None) -> str | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ugc_sr.train",
-        description="Train networks, or go on with a run. TrainingPresets: "
+        description="Train networks, or go on with a run. Presets: "
         + " ".join(f"{name}: {preset.purpose}" for name, preset in PRESETS.items()),
         epilog="python -m ugc_sr.train shards IN OUT  packs photos or pairs into WebDataset shards.",
     )
     parser.add_argument("preset", nargs="?", choices=tuple(PRESETS), help="what to train")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for all that the run makes")
     parser.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with the run in this folder")
-    add_arguments(parser)
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=PATH",
+        help="paths of the parts of the preset's mix, such as photos=FOLDER pairs=FOLDER; "
+        "parts that aren't named are left out",
+    )
     parser.add_argument(
         "--base", type=Path, help="pretrained weights to stand on: a folder of diffusers, or a file"
     )

@@ -30,25 +30,19 @@ _VARIANTS = {
     9: "the inpainting variant",
 }
 _PREDICTIONS = ("epsilon", "v_prediction")
+_STEM = "diffusion_pytorch_model"
+_WEIGHTS = {"unet": _STEM, "vae": _STEM, "text_encoder": "model"}  # file stems
 
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """A text-to-image model.
+    """A text-to-image model."""
 
-    Attributes:
-        unet: the UNet, without image attentions.
-        vae: pictures in [-1, 1] <-> latents, not scaled.
-        text_encoder: token ids (B, L) -> an output with `last_hidden_state` (B, L, D).
-        tokenize: captions -> token ids (B, L).
-        scheduler: DDPM with the base's noise levels and prediction type.
-    """
-
-    unet: SemanticUNet
-    vae: AutoencoderKL
-    text_encoder: nn.Module
-    tokenize: Callable[[Sequence[str]], Tensor]
-    scheduler: DDPMScheduler
+    unet: SemanticUNet  # without image attentions
+    vae: AutoencoderKL  # pictures in [-1, 1] <-> latents, not scaled
+    text_encoder: nn.Module  # token ids (B, L) -> an output with `last_hidden_state` (B, L, D)
+    tokenize: Callable[[Sequence[str]], Tensor]  # captions -> token ids (B, L)
+    scheduler: DDPMScheduler  # with the base's noise levels and prediction type
 
 
 def load_base(folder: Path) -> Base:
@@ -96,48 +90,38 @@ def check_base(folder: Path) -> None:
         raise UnsupportedWeightsError(f"'{folder}' is SDXL, Stable Diffusion 3 or later. {WANTED}")
     if missing := [part for part in PARTS if not (folder / part).is_dir()]:
         raise FileNotFoundError(f"The base '{folder}' lacks {', '.join(missing)}. {WANTED}")
-    for part, stem in (
-        ("unet", "diffusion_pytorch_model"),
-        ("vae", "diffusion_pytorch_model"),
-        ("text_encoder", "model"),
-    ):
+    for part, stem in _WEIGHTS.items():
         _check_file(folder / part, stem)
-    _check_unet(folder, _json(folder, "unet"))
-    prediction = _json(folder, "scheduler").get("prediction_type", "epsilon")
-    if prediction not in _PREDICTIONS:
-        raise UnsupportedWeightsError(
-            f"The base '{folder}' predicts {prediction!r}; expected {' or '.join(_PREDICTIONS)}. {WANTED}"
-        )
-
-
-def _check_unet(folder: Path, unet: dict[str, Any]) -> None:
-    text = unet.get("cross_attention_dim")
+    unet = _json(folder, "unet")
+    text, channels, widths = unet.get("cross_attention_dim"), unet["in_channels"], unet["block_out_channels"]
     family = FAMILIES.get(text) if isinstance(text, int) else None
-    if family not in (None, "Stable Diffusion 2"):
-        raise UnsupportedWeightsError(
-            f"The base '{folder}' is {family}: its text is {text} wide instead of 1024. {WANTED}"
-        )
-    channels = unet["in_channels"]
-    if channels != LATENT_CHANNELS:
-        what = _VARIANTS.get(channels, "another model")
-        raise UnsupportedWeightsError(
-            f"The base '{folder}' is {what}: its UNet takes {channels} channels instead of "
-            f"{LATENT_CHANNELS}. {WANTED}"
-        )
-    width = _json(folder, "text_encoder").get("hidden_size")
-    if width != text:
-        raise UnsupportedWeightsError(
-            f"The base '{folder}' is put together from two models: its UNet takes text {text} wide, its "
-            f"text encoder gives {width}. {WANTED}"
-        )
-    widths = unet["block_out_channels"]
+    encoded = _json(folder, "text_encoder").get("hidden_size")
     heads = unet.get("num_attention_heads") or unet["attention_head_dim"]  # both mean their number
     counts = heads if isinstance(heads, list) else [heads] * len(widths)
-    if [count * HEAD_DIM for count in counts] != widths:
-        raise UnsupportedWeightsError(
-            f"The base '{folder}' has {counts} attention heads for {widths} channels; expected heads "
-            f"{HEAD_DIM} wide. {WANTED}"
-        )
+    prediction = _json(folder, "scheduler").get("prediction_type", "epsilon")
+    variant = _VARIANTS.get(channels, "another model")
+    for is_wrong, what in (
+        (family not in (None, "Stable Diffusion 2"), f"is {family}: its text is {text} wide instead of 1024"),
+        (
+            channels != LATENT_CHANNELS,
+            f"is {variant}: its UNet takes {channels} channels instead of {LATENT_CHANNELS}",
+        ),
+        (
+            encoded != text,
+            f"is put together from two models: its UNet takes text {text} wide, its text encoder gives "
+            f"{encoded}",
+        ),
+        (
+            [count * HEAD_DIM for count in counts] != widths,
+            f"has {counts} attention heads for {widths} channels; expected heads {HEAD_DIM} wide",
+        ),
+        (
+            prediction not in _PREDICTIONS,
+            f"predicts {prediction!r}; expected {' or '.join(_PREDICTIONS)}",
+        ),
+    ):
+        if is_wrong:
+            raise UnsupportedWeightsError(f"The base '{folder}' {what}. {WANTED}")
 
 
 def _check_file(folder: Path, stem: str) -> None:

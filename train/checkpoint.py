@@ -82,17 +82,14 @@ def fill(present: Mapping[str, Tensor], saved: Mapping[str, Tensor], what: str) 
 
 
 class Average:
-    """The exponential moving average of the trained parameters, in their own precision.
-
-    Attributes:
-        weights: averages by parameter name; empty for decay 0.
-    """
+    """The exponential moving average of the trained parameters, in their own precision."""
 
     def __init__(self, task: Task, decay: float) -> None:
         self.decay = decay
         self._live: dict[str, nn.Parameter] = {
             name: value for name, value in task.named_parameters() if decay and value.requires_grad
         }
+        # averages by parameter name; empty for decay 0
         self.weights = {name: value.detach().clone() for name, value in self._live.items()}
 
     @torch.no_grad()

@@ -11,21 +11,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class Distributed:
-    """This process among those that train together, and their communication.
-
-    Attributes:
-        device: device of this process.
-        rank: number of this process.
-        size: number of processes on all machines.
-        is_main: whether this process writes the files.
-    """
+    """This process among those that train together, and their communication."""
 
     def __init__(self, cpu: bool = False) -> None:
         # The argument is passed only if set: False would override the launcher's setting.
         self._state = PartialState(**({"cpu": True} if cpu else {}))
-        self.device: torch.device = self._state.device or torch.device("cpu")
-        self.rank, self.size = self._state.process_index, self._state.num_processes
-        self.is_main = self._state.is_main_process
+        self.device: torch.device = self._state.device or torch.device("cpu")  # of this process
+        self.rank = self._state.process_index  # number of this process
+        self.size = self._state.num_processes  # number of processes on all machines
+        self.is_main = self._state.is_main_process  # this process writes the files
 
     def wrap(self, task: nn.Module) -> nn.Module:
         """Return the task on this device, with gradients averaged over the processes."""

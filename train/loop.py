@@ -11,7 +11,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from .checkpoint import Average, fill, trained
 from .distributed import Distributed
-from .presets import Stage
+from .stages import Stage
 from .task import Batch, Task
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -22,23 +22,14 @@ GIB, MIB = 2**30, 2**20
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes in one process at the peak of a step.
+    """Bytes in one process at the peak of a step."""
 
-    Attributes:
-        weights: all networks, trained or not, and their buffers.
-        average: averages of the trained weights.
-        optimizer: AdamW's two moments.
-        gradients: gradients of the trained weights.
-        activations: saved activations and temporary tensors of both passes.
-        total: less than the sum if gradients and activations don't peak together.
-    """
-
-    weights: int
-    average: int
-    optimizer: int
-    gradients: int
-    activations: int
-    total: int
+    weights: int  # all networks, trained or not, and their buffers
+    average: int  # averages of the trained weights
+    optimizer: int  # AdamW's two moments
+    gradients: int  # gradients of the trained weights
+    activations: int  # saved activations and temporary tensors of both passes
+    total: int  # less than the sum if gradients and activations don't peak together
 
 
 def measure(trainer: Trainer, batch: Batch, processes: Distributed) -> MemoryPlan:

@@ -14,7 +14,7 @@ _SKLEARN = "scikit-learn/sklearn/datasets/images"
 
 
 @dataclass(frozen=True)
-class Source:
+class PhotoPackage:
     """Photos of one package (Debian, PyPI) or repository (GitHub, owner-name) under one licence.
 
     Paths are relative to the photo folder.
@@ -25,8 +25,8 @@ class Source:
     licence: str
 
 
-TRAINING: tuple[Source, ...] = (
-    Source(
+TRAINING: tuple[PhotoPackage, ...] = (
+    PhotoPackage(
         _LOMIRI_16,
         (
             "Picture_0B_by_freespace.jpg",
@@ -37,14 +37,14 @@ TRAINING: tuple[Source, ...] = (
         ),
         "CC-BY-4.0",
     ),
-    Source(_LOMIRI_16, ("seeding_by_Clements_Engelhardt.jpg",), "CC0-1.0"),
-    Source(
+    PhotoPackage(_LOMIRI_16, ("seeding_by_Clements_Engelhardt.jpg",), "CC0-1.0"),
+    PhotoPackage(
         _SKIMAGE,
         ("chelsea.png", "coffee.png", "rocket.jpg", "brick.png", "grass.png", "gravel.png"),
         "CC0-1.0 or public domain",
     ),
-    Source(_SKLEARN, ("china.jpg", "flower.jpg"), "CC-BY-2.0"),
-    Source(
+    PhotoPackage(_SKLEARN, ("china.jpg", "flower.jpg"), "CC-BY-2.0"),
+    PhotoPackage(
         "drewnoakes-metadata-extractor-images/jpg",
         (
             "Apple iPhone 5.jpg",
@@ -117,7 +117,7 @@ TRAINING: tuple[Source, ...] = (
         ),
         "free for any use",
     ),
-    Source(
+    PhotoPackage(
         "BuddiesOfBudgie-budgie-backgrounds/backgrounds",
         (
             "abstract-spiral.jpg",
@@ -134,7 +134,7 @@ TRAINING: tuple[Source, ...] = (
         ),
         "CC0-1.0 or public domain",
     ),
-    Source(
+    PhotoPackage(
         "pop-os-wallpapers/wallpapers/backgrounds",
         (
             "Ashim DSilva.jpg",
@@ -146,7 +146,7 @@ TRAINING: tuple[Source, ...] = (
         ),
         "CC0-1.0 or public domain",
     ),
-    Source(
+    PhotoPackage(
         "pop-os-wallpapers/wallpapers/original",
         (
             "jad-limcaco-183877.jpg",

@@ -89,12 +89,11 @@ class RealESRGAN(nn.Module):
         return self.weighted[layer.name](x)
 
 
-def load(name: str, folder: Path | None = None) -> nn.Module:
+def load(name: str) -> nn.Module:
     """Return one of NAMES, frozen and in evaluation mode: (B, 3, h, w) in [0, 1] -> (B, 3, 4h, 4w) in [0, 1].
 
     Args:
         name: "x4plus" (RRDBNet, 16.7 M parameters) or "animevideov3" (SRVGG, 0.6 M).
-        folder: folder of the `.param` and `.bin`; None uses the installed package.
 
     Raises:
         ValueError: for another name, or a file that differs from the published one.
@@ -102,7 +101,7 @@ def load(name: str, folder: Path | None = None) -> nn.Module:
     """
     if name not in _FILES:
         raise ValueError(f"There is no network '{name}'; known are {', '.join(NAMES)}.")
-    param, weights = (_read(f"{_FILES[name]}{ending}", folder) for ending in (".param", ".bin"))
+    param, weights = (_read(f"{_FILES[name]}{ending}") for ending in (".param", ".bin"))
     return RealESRGAN(param.decode(), weights).eval().requires_grad_(False)
 
 
@@ -119,18 +118,17 @@ def upscale(network: nn.Module, photo: Tensor) -> Tensor:
     return network(padded)[..., inside, inside]
 
 
-def _read(name: str, folder: Path | None) -> bytes:
-    """Return the bytes of a file after checking its sha256.
+def _read(name: str) -> bytes:
+    """Return the bytes of a file of the installed package, after checking its sha256.
 
     Raises:
         FileNotFoundError: if it is missing.
         ValueError: if it differs from the published one.
     """
-    path = _installed(name) if folder is None else folder / name
+    path = _installed(name)
     if path is None or not path.is_file():
-        where = f"in '{folder}'" if folder else "installed"
         raise FileNotFoundError(
-            f"Real-ESRGAN's '{name}' is not {where}. Install it with  {INSTALL}  (BSD-3-Clause, 46 MB)."
+            f"Real-ESRGAN's '{name}' is not installed. Install it with  {INSTALL}  (BSD-3-Clause, 46 MB)."
         )
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != _SHA256[name]:

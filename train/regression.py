@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..image import resize
 from .checkpoint import write
-from .presets import Stage
+from .stages import Stage
 from .task import Batch, Start, Task
 
 SCALE = 4

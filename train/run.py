@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -19,43 +18,38 @@ from .config import Config
 from .data import Loader
 from .distributed import Distributed
 from .loop import NotFiniteError, Trainer
-from .presets import Stage
-from .task import Start
-from .tasks import build
-from .validate import Validation
-from .watch import Watch
+from .run_log import RunLog
+from .stages import Stage
+from .task import Batch, Start, build
+from .validate import validate, validation_batch
 
 STATE, STAGES, BEST, LAST = "last.safetensors", "stages", "best", "last"
+FULL, NOT_FINITE = 3, 4  # exit codes
 ECHO_S = 5.0  # launchers pass signals on, so one Ctrl-C arrives twice
 
 
-class CannotWriteError(RuntimeError):
-    """The disk of the run's folder is full; its last state is complete."""
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error
-    """A signal ended the run, after its state was saved.
+class EndedError(Exception):
+    """The run ended early; the last state is complete.
 
     Attributes:
-        number: number of the signal.
+        code: exit code: 3 if the disk is full, 4 after a loss or gradient that isn't finite, 128 + its number
+            after a signal.
     """
 
-    def __init__(self, number: int, message: str) -> None:
+    def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
-        self.number = number
+        self.code = code
 
 
 def run(config: Config, folder: Path, processes: Distributed) -> None:
     """Train all stages, or continue from the state in the folder.
 
     Raises:
-        CannotWriteError: if the disk is full.
-        Interrupted: after a signal; the state is saved.
-        NotFiniteError: if a loss or gradient isn't finite; the state before it is saved.
+        EndedError: if the disk is full, a loss or gradient isn't finite, or after a signal.
     """
     weights: dict[str, Tensor] = {}
     tensors, notes = read(folder / STATE) if (folder / STATE).exists() else ({}, {})
-    watch = Watch(folder, quiet=not processes.is_main)
+    log = RunLog(folder, quiet=not processes.is_main)
     for stage in config.preset.stages:
         if _end(folder, stage).exists():
             weights = read(_end(folder, stage))[0]
@@ -63,7 +57,7 @@ def run(config: Config, folder: Path, processes: Distributed) -> None:
         base = Path(config.base) if config.base else None
         trainer = Trainer(build(stage, Start(config.preset.seed, base, weights)), stage, processes)
         is_last = stage is config.preset.stages[-1]
-        stage_run = _StageRun(config, folder, processes, watch, trainer, is_last)
+        stage_run = _StageRun(config, folder, processes, log, trainer, is_last)
         if notes.get("stage") == stage.name:
             trainer.load(tensors, notes)
             stage_run.best = notes["best"]
@@ -71,7 +65,7 @@ def run(config: Config, folder: Path, processes: Distributed) -> None:
         weights = stage_run.train(weights)
     if processes.is_main:
         best = f", those with the best score in {folder / BEST}" if (folder / BEST).exists() else ""
-        watch.say(f"Done. The trained weights are in {folder / LAST}{best}.")
+        log.say(f"Done. The trained weights are in {folder / LAST}{best}.")
 
 
 @dataclass
@@ -81,7 +75,7 @@ class _StageRun:
     config: Config
     folder: Path
     processes: Distributed
-    watch: Watch
+    log: RunLog
     trainer: Trainer
     is_last: bool
     best: dict[str, float] = field(default_factory=dict)
@@ -98,6 +92,11 @@ class _StageRun:
         trainer, processes, preset = self.trainer, self.processes, self.config.preset
         stage = trainer.stage
         self._saved, self._saved_at = trainer.step, time.monotonic()
+        if stage.batch % (processes.size * stage.accumulate):
+            raise ValueError(
+                f"{stage.name}.batch is {stage.batch}; {processes.size} processes that accumulate "
+                f"{stage.accumulate} parts each need a multiple of {processes.size * stage.accumulate}."
+            )
         loader = Loader(
             preset.data,
             seed=preset.seed,
@@ -110,18 +109,13 @@ class _StageRun:
             workers=self.config.workers,
             run=self.folder if processes.is_main else None,
         )
-        if stage.batch % (processes.size * stage.accumulate):
-            raise ValueError(
-                f"{stage.name}.batch is {stage.batch}; {processes.size} processes that accumulate "
-                f"{stage.accumulate} parts each need a multiple of {processes.size * stage.accumulate}."
-            )
         self._announce(loader)
-        validation = Validation.of(self.config, stage, processes)
-        with self.watch.stage(stage, trainer.step), StopSignals(echo_s=ECHO_S) as signals:
+        photos = validation_batch(self.config, stage)
+        with self.log.stage(stage, trainer.step), StopSignals(echo_s=ECHO_S) as signals:
             if trainer.step < stage.steps:
                 with closing(loader.steps(trainer.step, stage.steps)) as batches:
                     for batch in batches:
-                        self._step(batch, validation, signals)
+                        self._step(batch, photos, signals)
             with self._writing():
                 return self._finish(weights, loader)
 
@@ -129,66 +123,66 @@ class _StageRun:
         trainer = self.trainer
         if self.processes.is_main:
             device = self.processes.device
-            self.watch.say(f"{trainer.stage.name}: {self.processes.size} processes on {device.type}")
-            self.watch.say(loader.describe())
+            self.log.say(f"{trainer.stage.name}: {self.processes.size} processes on {device.type}")
+            self.log.say(loader.describe())
             with closing(loader.steps(0, 1, workers=0)) as batches:
                 plan = memory_plan.measure(trainer, next(batches), self.processes)
-            self.watch.say(memory_plan.table(plan, memory_plan.device_bytes(device)))
+            self.log.say(memory_plan.table(plan, memory_plan.device_bytes(device)))
 
-    def _step(self, batch: Any, validation: Validation, signals: StopSignals) -> None:
+    def _step(self, batch: Batch, photos: Batch | None, signals: StopSignals) -> None:
         trainer, stage = self.trainer, self.trainer.stage
         began = time.monotonic()
         try:
             values = trainer.advance(batch.split(stage.accumulate))
         except NotFiniteError as error:
-            raise self._not_finite(error) from None
+            raise EndedError(self._not_finite(error), NOT_FINITE) from None
         values["seconds"] = time.monotonic() - began
         step = trainer.step
         with self._writing():
-            self.watch.log(step, values)
+            self.log.log(step, values)
             scores = _is_due(stage.validate_every, step, stage.steps)
             sheet = _is_due(stage.sample_every, step, stage.steps)
-            if scores or sheet:
-                self._validate(validation, scores, sheet)
+            if photos and (scores or sheet):
+                self._validate(photos, scores, sheet)
             stop = self.processes.any(bool(signals))
             if stop or step == stage.steps or time.monotonic() - self._saved_at >= stage.save_every_s:
                 self._save()
         if stop:
-            raise Interrupted(
-                signals.number or signal.SIGTERM,
-                f"Stopped after step {step} of '{stage.name}'; its state is saved. {_resume(self.folder)}",
+            message = (
+                f"Stopped after step {step} of '{stage.name}'; its state is saved. {_resume(self.folder)}"
             )
+            raise EndedError(message, 128 + (signals.number or signal.SIGTERM))
 
-    def _validate(self, validation: Validation, scores: bool, sheet: bool) -> None:
-        trainer, stage = self.trainer, self.trainer.stage
+    def _validate(self, photos: Batch, scores: bool, sheet: bool) -> None:
+        trainer = self.trainer
         with trainer.average.applied():
-            means, picture = validation.run(trainer, sheet=sheet)
-            if sheet and picture is not None:
-                self.watch.picture(f"{stage.name}-{trainer.step:06d}", picture)
-            if not (scores and means):
+            means, picture = validate(trainer, photos, self.processes, sheet)
+            if picture is not None:
+                self.log.picture(trainer.step, picture)
+            if not scores:
                 return
-            self.watch.log(trainer.step, {f"validation.{name}": value for name, value in means.items()})
+            self.log.log(trainer.step, {f"validation.{name}": value for name, value in means.items()})
             metric = self.config.preset.best
             if metric not in means:
                 return
             if not self.best or badness(metric, means[metric]) < badness(metric, self.best["value"]):
                 self.best = {"step": trainer.step, "value": means[metric]}
                 if self.is_last and self.processes.is_main:
-                    trainer.task.export(_created(self.folder / BEST))
+                    trainer.task.export(self.folder / BEST)
 
     def _save(self) -> None:
         trainer = self.trainer
         if self.processes.is_main:
             notes = {"stage": trainer.stage.name, **trainer.notes(), "best": self.best}
             save(self.folder / STATE, trainer.tensors(), notes)
-            self.watch.curves(last=trainer.step == trainer.stage.steps)
+            self.log.curves(last=trainer.step == trainer.stage.steps)
         self._saved, self._saved_at = trainer.step, time.monotonic()
 
     def _finish(self, weights: Mapping[str, Tensor], loader: Loader) -> dict[str, Tensor]:
         """Save the averaged weights, and export those of the last stage."""
         trainer = self.trainer
         if loader.skipped and self.processes.is_main:
-            self.watch.say(
+            self.log.say(
                 f"{len(loader.skipped)} photos could not be used and were replaced by others: "
                 f"{', '.join(list(loader.skipped)[:3])} … All are in {self.folder / 'skipped.txt'}."
             )
@@ -197,20 +191,20 @@ class _StageRun:
             weights = {**weights, **own}
             if self.processes.is_main:
                 if self.is_last:
-                    trainer.task.export(_created(self.folder / LAST))
+                    trainer.task.export(self.folder / LAST)
                 save(_end(self.folder, trainer.stage), weights, {"step": trainer.step})
         self.processes.wait()
         return weights
 
-    def _not_finite(self, error: NotFiniteError) -> NotFiniteError:
-        """Save the state that led to the error, and return the error with advice."""
+    def _not_finite(self, error: NotFiniteError) -> str:
+        """Save the state that led to the error, and return a message with advice."""
         trainer = self.trainer
         file = self.folder / f"nan-step-{trainer.step + 1}.safetensors"
         with self._writing():
             if self.processes.is_main:
                 save(file, trainer.tensors(), {"stage": trainer.stage.name, **trainer.notes()})
         before = f"{STATE} is of step {self._saved}" if (self.folder / STATE).exists() else f"no {STATE} yet"
-        return NotFiniteError(
+        return (
             f"{error} The state before that is in '{file}'; {before}. Look at the "
             f"photos; a lower learning rate or precision bf16 may help. {_resume(self.folder)} "
             f"--set {trainer.stage.name}.learning_rate={trainer.stage.learning_rate / 2:g}"
@@ -221,10 +215,11 @@ class _StageRun:
         try:
             yield
         except OSError as error:
-            raise CannotWriteError(
+            raise EndedError(
                 f"Can't write to '{self.folder}' after step {self.trainer.step}: {error}. {STATE} is whole, "
                 f"of step {self._saved} of '{self.trainer.stage.name}'. Make room there. "
-                f"{_resume(self.folder)}"
+                f"{_resume(self.folder)}",
+                FULL,
             ) from error
 
 
@@ -234,11 +229,6 @@ def _is_due(every: int, step: int, last: int) -> bool:
 
 def _end(folder: Path, stage: Stage) -> Path:
     return folder / STAGES / f"{stage.name}.safetensors"
-
-
-def _created(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _resume(folder: Path) -> str:

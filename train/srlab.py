@@ -6,8 +6,7 @@ a clean photo, given the damaged photo, its caption and SAM2's tokens.
 
 import json
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +26,7 @@ from ..sample.color_match import match
 from ..sample.frame import finish, fit
 from .base import CELL, Base, load_base
 from .loop import AUTOCAST
-from .presets import Stage
+from .stages import Stage
 from .task import Batch, Start, Task, noise_like
 
 _DTYPES = {"fp32": torch.float32, **AUTOCAST}
@@ -35,27 +34,16 @@ _DTYPES = {"fp32": torch.float32, **AUTOCAST}
 
 @dataclass(frozen=True)
 class SRLabOptions:
-    """Settings of the task besides those of every stage.
+    """Settings of the task besides those of every stage."""
 
-    Attributes:
-        scale: scale of the restored photo.
-        null_text: share of samples without a caption.
-        min_snr_gamma: weight timesteps by min(SNR, gamma) (arXiv 2303.09556); None weights all equally.
-        steps: DDPM steps of validation pictures.
-        cfg: guidance scale of validation pictures; none at 1 or below.
-        prompt: prompt of validation pictures.
-        negative: negative prompt of validation pictures, with guidance.
-        color: colour matching method of validation pictures; "" for none.
-    """
-
-    scale: int = 4
-    null_text: float = 0.5
-    min_snr_gamma: float | None = None
-    steps: int = 20
-    cfg: float = 1.0
+    scale: int = 4  # scale of the restored photo
+    null_text: float = 0.5  # share of samples without a caption
+    min_snr_gamma: float | None = None  # as of a stage
+    steps: int = 20  # DDPM steps of validation pictures, which the rest is about too
+    cfg: float = 1.0  # guidance scale; no guidance at 1 or below
     prompt: str = "clean, high-resolution, 8k"
     negative: str = "dotted, noise, blur, lowres, smooth"
-    color: str = "adain"
+    color: str = "adain"  # method of matching colours; "" for none
 
 
 class SRLab(Task):
@@ -220,13 +208,8 @@ class SRLab(Task):
             return snr.clamp(max=gamma) / (snr + 1)
         return (gamma / snr).clamp(max=1)
 
-    @contextmanager
-    def _precision(self, device: torch.device) -> Iterator[None]:
-        if self.frozen == torch.float32:
-            yield
-            return
-        with torch.autocast(device.type, self.frozen):
-            yield
+    def _precision(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, self.frozen, enabled=self.frozen != torch.float32)
 
 
 def build(stage: Stage, start: Start, *, encoder: str = "", **options: Any) -> SRLab:

@@ -2,44 +2,35 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from .stages import Stage
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The samples of one step, or a process's slice of them.
+    """The samples of one step, or a process's slice of them."""
 
-    Attributes:
-        hr: clean crops (B, 3, scale * h, scale * w) in [0, 1].
-        lr: damaged crops (B, 3, h, w) in [0, 1].
-        seeds: one per sample, from the run's seed, the step and the position in the global batch. All
-            randomness of a sample comes from it, so that neither resuming nor the number of processes
-            changes anything.
-        names: origin of each sample, for messages.
-        captions: text or tags of each photo, "" if there is none.
-        whole: (B, 3, S, S) in [0, 1], the whole damaged photos resized to a square, if semantics are to
-            be read from them instead of from the crops.
-        target: (B, 3, scale * h, scale * w) in [0, 1], another network's results for the damaged photos,
-            if the data has them.
-    """
-
-    hr: Tensor
-    lr: Tensor
+    hr: Tensor  # clean crops (B, 3, scale * h, scale * w) in [0, 1]
+    lr: Tensor  # damaged crops (B, 3, h, w) in [0, 1]
+    # One per sample, from the run's seed, the step and the position in the global batch. All randomness of a
+    # sample comes from it, so that neither resuming nor the number of processes changes anything.
     seeds: tuple[int, ...]
-    names: tuple[str, ...] = ()
-    captions: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # origin of each sample, for messages
+    captions: tuple[str, ...] = ()  # text or tags of each photo, "" if there is none
+    # (B, 3, S, S) in [0, 1], the whole damaged photos as squares, if semantics are to be read from them.
     whole: Tensor | None = None
-    target: Tensor | None = None
+    target: Tensor | None = None  # results of another network for the damaged photos, as hr, if there are any
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that are present, by field."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def to(self, device: torch.device) -> "Batch":
         """Return the samples on another device."""
@@ -48,12 +39,7 @@ class Batch:
     def split(self, parts: int) -> "list[Batch]":
         """Return equal batches of neighbouring samples; `parts` divides their number."""
         size = len(self.seeds) // parts
-        values: dict[str, Any] = {
-            **self.tensors(),
-            "seeds": self.seeds,
-            "names": self.names,
-            "captions": self.captions,
-        }
+        values = {name: value for name, value in vars(self).items() if value is not None}
         return [
             Batch(**{name: value[first : first + size] for name, value in values.items()})
             for first in range(0, len(self.seeds), size)
@@ -62,16 +48,11 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The state that a stage begins from.
+    """The state that a stage begins from."""
 
-    Attributes:
-        seed: seed of the run; for initial weights, inside `torch.random.fork_rng`.
-        base: file or folder of pretrained weights, if the run has one.
-        weights: averaged weights and buffers of earlier stages, by their names in their task.
-    """
-
-    seed: int = 0
-    base: Path | None = None
+    seed: int = 0  # for initial weights, inside `torch.random.fork_rng`
+    base: Path | None = None  # file or folder of pretrained weights, if the run has one
+    # Averaged weights and buffers of earlier stages, by their names in their task.
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -92,6 +73,28 @@ class Task(nn.Module):
     def export(self, folder: Path) -> list[Path]:
         """Write the trained weights in the format of the loader nodes, and return the files."""
         raise NotImplementedError
+
+
+def build(stage: "Stage", start: Start) -> Task:
+    """Return the task of a stage, ready to train.
+
+    Raises:
+        ValueError: for an unknown task.
+    """
+    match stage.task:  # each module is imported when its task is built
+        case "srlab":
+            from .srlab import build
+        case "regression":
+            from .regression import build
+        case "nano_anchor":
+            from .nano_tasks import build_anchor as build
+        case "nano_reading":
+            from .nano_tasks import build_reading as build
+        case "nano_restore":
+            from .nano_tasks import build_restore as build
+        case _:
+            raise ValueError(f"There is no task '{stage.task}'; known are those of the presets.")
+    return build(stage, start, **stage.options)
 
 
 def seed_of(seed: int, stage: str, step: int, place: int) -> int:

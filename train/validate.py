@@ -14,61 +14,51 @@ from .config import Config
 from .data import Loader, Part
 from .distributed import Distributed
 from .loop import Trainer
-from .presets import Stage
+from .stages import Stage
 from .task import Batch
 
 SHOWN = 3  # photos on a sheet
 
 
-class Validation:
-    """The photos to validate on, shared among the processes."""
+def validation_batch(config: Config, stage: Stage) -> Batch | None:
+    """Return the first samples of the run's validation folder, or of the photos that its data holds out.
 
-    def __init__(self, batch: Batch | None, processes: Distributed) -> None:
-        self._batch, self._processes = batch, processes
+    A run with neither, or whose stage never validates, has none: nothing is scored and no sheet is drawn.
+    """
+    data, count = config.preset.data, config.preset.validation
+    if not count or not (stage.validate_every or stage.sample_every):
+        return None
+    if config.validate:
+        data = replace(data, parts=(Part("validation", path=config.validate),), turn="none", hold_out=0)
+    elif not data.hold_out:
+        return None
+    loader = Loader(data, config.preset.seed, "validation", count, stage.crop, held_out=not config.validate)
+    return next(loader.steps(0, 1))
 
-    @classmethod
-    def of(cls, config: Config, stage: Stage, processes: Distributed) -> "Validation":
-        """Return the first samples of the run's validation folder, or of the photos that its data holds out.
 
-        A run with neither has no validation: nothing is scored and no sheet is drawn.
-        """
-        data, count = config.preset.data, config.preset.validation
-        if config.validate:
-            data = replace(data, parts=(Part("validation", path=config.validate),), turn="none", hold_out=0)
-        elif not data.hold_out:
-            return cls(None, processes)
-        if not count or not (stage.validate_every or stage.sample_every):
-            return cls(None, processes)
-        loader = Loader(
-            data,
-            seed=config.preset.seed,
-            stage="validation",
-            batch=count,
-            crop=stage.crop,
-            held_out=not config.validate,
-        )
-        return cls(next(loader.steps(0, 1)), processes)
+@torch.no_grad()
+def validate(
+    trainer: Trainer, batch: Batch, processes: Distributed, sheet: bool
+) -> tuple[dict[str, float], Image.Image | None]:
+    """Return the mean of each metric over the photos, which the processes share.
 
-    @torch.no_grad()
-    def run(self, trainer: Trainer, sheet: bool) -> tuple[dict[str, float], Image.Image | None]:
-        """Return the mean of each metric over all photos, and, in the main process, a sheet of the first."""
-        if self._batch is None:
-            return {}, None
-        task, processes = trainer.task, self._processes
-        task.eval()
-        rows, drawn = [], []
-        for place in range(processes.rank, len(self._batch.seeds), processes.size):
-            hr, lr = (photo[place : place + 1] for photo in (self._batch.hr, self._batch.lr))
-            with trainer.autocast():
-                sr = task.restore(lr.to(processes.device), seed=self._batch.seeds[place])
-            sr = sr.float().cpu()
-            rows.append(evaluate(sr, gt=hr, lr=lr))
-            drawn.append((lr, sr, hr))
-        task.train()
-        rows = processes.gather(rows)
-        names = [name for name in rows[0] if all(name in row for row in rows)]
-        means = {name: sum(row[name] for row in rows) / len(rows) for name in names}
-        return means, _sheet(drawn[:SHOWN]) if sheet and processes.is_main else None
+    In the main process, also return a sheet of the first photos, if asked for.
+    """
+    task = trainer.task
+    task.eval()
+    rows, drawn = [], []
+    for place in range(processes.rank, len(batch.seeds), processes.size):
+        hr, lr = (photo[place : place + 1] for photo in (batch.hr, batch.lr))
+        with trainer.autocast():
+            sr = task.restore(lr.to(processes.device), seed=batch.seeds[place])
+        sr = sr.float().cpu()
+        rows.append(evaluate(sr, gt=hr, lr=lr))
+        drawn.append((lr, sr, hr))
+    task.train()
+    rows = processes.gather(rows)
+    names = [name for name in rows[0] if all(name in row for row in rows)]
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in names}
+    return means, _sheet(drawn[:SHOWN]) if sheet and processes.is_main else None
 
 
 def _sheet(photos: list[tuple[Tensor, Tensor, Tensor]]) -> Image.Image:

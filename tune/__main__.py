@@ -6,7 +6,6 @@ import argparse
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -15,12 +14,13 @@ from pathlib import Path
 from ..console import keep_printing
 from ..restore.api import Client
 from ..restore.connection import LOGIN_VARIABLE
-from ..restore.server import CHECKOUT, find_host, running_host
+from ..restore.server import CHECKOUT, OwnHost
 from ..restore.workflow import read_graph
 from ..sample.presets import TunedPreset
 from ..score.extras import EXTRAS, Extras
+from ..score.scoring import partners
 from .objective import Objective, check_metric
-from .restorer import find_pairs
+from .restorer import Pair
 from .run import SearchPlan, tune
 from .space import PARAMETERS, searched
 
@@ -106,11 +106,15 @@ def _plan(options: argparse.Namespace) -> SearchPlan:
         fidelity=check_metric(options.fidelity, extras.names),
         perception=check_metric(options.perception, extras.names),
         extras=extras,
-        pairs=find_pairs(options.lr, options.gt),
-        held_out=find_pairs(options.check_lr, options.check_gt) if options.check_lr else (),
+        pairs=_pairs(options.lr, options.gt),
+        held_out=_pairs(options.check_lr, options.check_gt) if options.check_lr else (),
         trials=options.trials,
         seed=options.seed,
     )
+
+
+def _pairs(lr: Path, gt: Path) -> tuple[Pair, ...]:
+    return tuple(Pair(small, original) for small, original in sorted(partners(lr, gt).items()))
 
 
 @contextmanager
@@ -127,11 +131,9 @@ def _client(server: str | None, results: int) -> Iterator[Client]:
         client.version()
         yield client
         return
-    with tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder:
-        sys.stderr.write("starting ComfyUI ...\n")
-        base, flags = Path(folder, "host"), ("--cache-lru", str(results))
-        with running_host(find_host(), base, flags=flags) as host:
-            yield Client(host.address)
+    sys.stderr.write("starting ComfyUI ...\n")
+    with OwnHost(flags=("--cache-lru", str(results))) as own:
+        yield Client(own.address())
 
 
 def _summary(preset: TunedPreset, folder: Path) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..score.extras import EXTRAS, Extra
+from ..score.extras import EXTRAS
 from ..score.metrics import CHALLENGE, METRICS, badness
 
 NAMED = {"perceptual": "st_lpips=-1 grid=-0.1"}
@@ -49,11 +49,10 @@ class Objective:
         Raises:
             ValueError: if a metric was not measured or is infinite.
         """
-        missing = [name for name in self.weights if name not in scores]
-        infinite = [name for name in self.weights if name in scores and not math.isfinite(scores[name])]
-        if missing or infinite:
+        lacking = [name for name in self.weights if not math.isfinite(scores.get(name, math.nan))]
+        if lacking:
             raise ValueError(
-                f"{', '.join(missing + infinite)} has no finite value here: the result is too small to "
+                f"{', '.join(lacking)} has no finite value here: the result is too small to "
                 "measure it, or equals the original. Remove the photo, or the metric."
             )
         return math.fsum(weight * _amount(name, scores[name]) for name, weight in self.weights.items())
@@ -70,13 +69,11 @@ def check_metric(name: str, extras: Sequence[str] = ()) -> str:
     """
     trials = [known for known, metric in METRICS.items() if metric.reference != "borders"]
     if name not in (*trials, *extras):
-        hint = _hint(EXTRAS[name], name) if name in EXTRAS else ""
+        hint = f"; --extra {name} measures it" if name in EXTRAS else ""
+        if name in EXTRAS and EXTRAS[name].complete:
+            hint = f"; {EXTRAS[name].install} brings it"
         raise ValueError(f"No metric {name!r} is measured here{hint}. Measured are {', '.join(trials)}.")
     return name
-
-
-def _hint(extra: Extra, name: str) -> str:
-    return f"; {extra.install} brings it" if extra.complete else f"; --extra {name} measures it"
 
 
 def _weight(part: str) -> tuple[str, float]:

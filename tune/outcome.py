@@ -1,18 +1,22 @@
-"""Results of a search: comparisons with the workflow's own values, and the fidelity-perception curve."""
+"""Results of a search: comparison with the workflow's own values, fidelity-perception curve, and plot."""
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 
 from ..sample.presets import Comparison, FidelityCurve, Point, Value
-from ..score.metrics import badness
+from ..score.extras import EXTRAS
+from ..score.metrics import METRICS, badness
 from ..score.scoring import interval
 from .objective import Objective
 from .restorer import Scores
 from .study import Trial
 
 DIGITS = 6
+INK, QUIET, FRONT, PRESET, DEFAULT = "#24292f", "#9aa4b2", "#0b6e99", "#d9480f", "#2f9e44"
+WORDS = {"higher": "higher is better", "lower": "lower is better", "near 1": "best near 1"}
 
 
 def compare(objective: Objective, default: Sequence[Scores], tuned: Sequence[Scores]) -> Comparison:
@@ -70,3 +74,33 @@ def curve(
         ),
         made_with=made_with,
     )
+
+
+def pareto(trials: Sequence[Trial], default: Trial, preset: Trial, fidelity: str, perception: str) -> bytes:
+    """Return a PNG with all trials, the Pareto front, the workflow's own values and the preset."""
+    from matplotlib.figure import Figure
+
+    def places(shown: Sequence[Trial]) -> tuple[list[float], list[float]]:
+        figures = [means(trial.scores) for trial in shown]
+        return [f[fidelity] for f in figures], [f[perception] for f in figures]
+
+    figure = Figure(figsize=(7.2, 4.8), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    optimal = front(trials, fidelity, perception)
+    axes.scatter(*places(trials), s=28, c=QUIET, linewidths=0, label=f"{len(trials)} trials")
+    axes.plot(*places(optimal), "o:", color=FRONT, ms=6, lw=1.2, label=f"Pareto front, {len(optimal)}")
+    axes.scatter(*places([default]), s=90, c=DEFAULT, marker="s", zorder=3, label="the workflow's own values")
+    axes.scatter(*places([preset]), s=210, c=PRESET, marker="*", zorder=4, label="preset")
+    for name, axis in ((fidelity, axes.xaxis), (perception, axes.yaxis)):
+        better = {**METRICS, **EXTRAS}[name].better
+        axis.set_label_text(f"{name}, {WORDS[better]}", color=INK)
+        axis.set_inverted(better == "lower")
+    axes.set_title("Fidelity against perception", loc="left", color=INK, fontsize=11)
+    axes.ticklabel_format(useOffset=False)
+    axes.grid(color="#e6e9ee", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()

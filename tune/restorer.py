@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from http import HTTPStatus
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from ..files import printable
-from ..restore.api import Client, anew
-from ..restore.connection import AnswerError
+from ..image import from_levels
+from ..photos.reader import open_photo
+from ..restore.api import Client
 from ..restore.photo import read
+from ..restore.workflow import Workflow
 from ..sample.presets import Graph, Values, apply
 from ..score.extras import Extras
 from ..score.metrics import evaluate
-from ..score.pil_image import from_picture
-from ..score.scoring import load, partners
+from ..score.scoring import load
 
 IN_FLIGHT = 2  # the host restores one photo while another is scored
 
@@ -41,26 +39,14 @@ class Pair:
         return hashlib.sha256(self.lr.read_bytes() + self.gt.read_bytes()).hexdigest()
 
 
-def find_pairs(lr: Path, gt: Path) -> tuple[Pair, ...]:
-    """Return the pairs of two folders or files, in the order of their names.
-
-    Raises:
-        ValueError: if there are no photos, or one has no partner.
-        FileNotFoundError: if a path does not exist.
-    """
-    return tuple(Pair(small, original) for small, original in sorted(partners(lr, gt).items()))
-
-
 class PairRestorer:
     """A graph on a ComfyUI, with a LoadImage for the input and a SaveImage for the result."""
 
     def __init__(self, client: Client, graph: Graph, extras: Extras) -> None:
-        self.client = client
-        self.graph = copy.deepcopy(graph)
-        self.extras = extras
+        self.client, self.extras = client, extras
+        self.workflow = Workflow("", copy.deepcopy(graph))
         # A preview, since the output folder of the ComfyUI may belong to others.
-        self.saved = next(key for key, node in self.graph.items() if node["class_type"] == "SaveImage")
-        save = self.graph[self.saved]
+        save = self.workflow.graph[self.workflow.end]
         save |= {"class_type": "PreviewImage", "inputs": {"images": save["inputs"]["images"]}}
 
     def measure(self, values: Values, pairs: Sequence[Pair]) -> list[Scores]:
@@ -70,31 +56,17 @@ class PairRestorer:
             RuntimeError: if a node fails, with its message.
             ValueError: if a result can't be compared with its original, naming the photo.
         """
-        graph = apply(values, self.graph)
+        workflow = replace(self.workflow, graph=apply(values, self.workflow.graph))
         with ThreadPoolExecutor(IN_FLIGHT) as pool:
-            scored = pool.map(lambda pair: self._score(graph, pair), pairs)
+            scored = pool.map(lambda pair: self._score(workflow, pair), pairs)
             return list(tqdm(scored, total=len(pairs), unit="photo", leave=False, disable=None))
 
-    def _score(self, graph: Graph, pair: Pair) -> Scores:
-        graph = apply(
-            {"LoadImage.image": self.client.upload_as(f"{printable(pair.lr.stem)}.png", read(pair.lr).png)},
-            graph,
-        )
-        with Image.open(io.BytesIO(self._restored(graph)), formats=("PNG",)) as picture:
-            sr = from_picture(picture)
+    def _score(self, workflow: Workflow, pair: Pair) -> Scores:
+        name = f"{printable(pair.lr.stem)}.png"
+        restored = self.client.restore(name, read(pair.lr).png, workflow)
+        sr = from_levels(open_photo(Path("result.png"), restored).rgb())
         gt = load(pair.gt)
         try:
             return evaluate(sr, gt=gt, lr=load(pair.lr)) | self.extras.measure(sr, gt=gt)
         except ValueError as error:
             raise ValueError(f"'{pair.lr.name}', restored, against '{pair.gt}': {error}") from error
-
-    def _restored(self, graph: Graph) -> bytes:
-        # Run again if the ComfyUI has cached a picture that was deleted.
-        (saved,) = self.client.run(graph)[self.saved]["images"]
-        try:
-            return self.client.fetch(saved)
-        except AnswerError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-        (saved,) = self.client.run(anew(graph, self.saved))[self.saved]["images"]
-        return self.client.fetch(saved)

@@ -16,8 +16,7 @@ from ..restore.api import Client
 from ..sample.presets import Graph, TunedPreset, Values
 from ..score.extras import Extras
 from .objective import Objective
-from .outcome import compare, curve, means
-from .plot import pareto
+from .outcome import compare, curve, means, pareto
 from .restorer import Pair, PairRestorer, Scores
 from .space import Space, own_values
 from .study import Trial, all_trials, mean_of, search

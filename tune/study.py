@@ -54,10 +54,9 @@ def search(
         ValueError: if the folder holds a study with other settings.
     """
     optuna = _optuna()
-    storage = _open(folder)
-    studies = [optuna.load_study(study_name=n, storage=storage) for n in optuna.get_all_study_names(storage)]
+    storage, studies = _open(folder)
     for study in studies:
-        _check(study.user_attrs.get("made_with", {}), made_with, folder)
+        _check_same(study.user_attrs.get("made_with", {}), made_with, folder)
     known = {_key(trial.values): trial.scores for study in studies for trial in _finished(study)}
     study = optuna.create_study(
         study_name=str(objective), storage=storage, direction="maximize", load_if_exists=True
@@ -70,7 +69,7 @@ def search(
     for number in range(len(done), trials):
         study.sampler = optuna.samplers.TPESampler(seed=seed + number)
         asked = study.ask(_distributions(space)) if number else None
-        chosen = {name: _tidy(value) for name, value in asked.params.items()} if asked else own
+        chosen = {name: _rounded(v) for name, v in asked.params.items()} if asked else own
         values = as_inputs(space, chosen)
         scores = known.get(_key(values)) or measure(values)
         known[_key(values)] = scores
@@ -89,16 +88,13 @@ def _own_trial(space: Space, own: Mapping[str, Value], value: float, notes: dict
     """Return the trial of the workflow's own values; those outside the search space are left out of it."""
     inside = {name: v for name, v in own.items() if space[name].space.holds(v)}
     distributions = {name: d for name, d in _distributions(space).items() if name in inside}
-    return _optuna().trial.create_trial(
-        params=inside, distributions=distributions, value=value, user_attrs=notes
-    )
+    trial = _optuna().trial.create_trial
+    return trial(params=inside, distributions=distributions, value=value, user_attrs=notes)
 
 
 def all_trials(folder: Path) -> list[Trial]:
     """Return the trials of all objectives in the folder, each set of values once."""
-    optuna, storage = _optuna(), _open(folder)
-    studies = [optuna.load_study(study_name=n, storage=storage) for n in optuna.get_all_study_names(storage)]
-    found = {_key(trial.values): trial for study in studies for trial in _finished(study)}
+    found = {_key(trial.values): trial for study in _open(folder)[1] for trial in _finished(study)}
     return list(found.values())
 
 
@@ -114,8 +110,10 @@ def _optuna() -> Any:
     return optuna
 
 
-def _open(folder: Path) -> Any:
-    """Return the storage in a folder, opened by a function, as a URL would interpret ? and { in its name.
+def _open(folder: Path) -> tuple[Any, list[Study]]:
+    """Return the storage in a folder and its studies.
+
+    It is opened by a function, as a URL would interpret ? and { in the folder's name.
 
     Raises:
         ValueError: if its file is not a database, or a symbolic link.
@@ -128,14 +126,17 @@ def _open(folder: Path) -> Any:
             database.execute("PRAGMA schema_version")
     except sqlite3.Error as error:
         raise ValueError(f"'{file}': {error}. Move it away, or give another --out.") from error
-    return _optuna().storages.RDBStorage("sqlite://", engine_kwargs={"creator": creator})
+    optuna = _optuna()
+    storage = optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": creator})
+    names = optuna.get_all_study_names(storage)
+    return storage, [optuna.load_study(study_name=name, storage=storage) for name in names]
 
 
-def _check(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    changed = [name for name in now if before.get(name) != now[name]]
-    if changed:
+def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    changes = [name for name in now if before.get(name) != now[name]]
+    if changes:
         raise ValueError(
-            f"'{folder}' holds a search with another {', another '.join(changed)}. "
+            f"'{folder}' holds a search with another {', another '.join(changes)}. "
             "Give the original ones, or another --out."
         )
 
@@ -148,21 +149,20 @@ def _finished(study: Study) -> list[Trial]:
 
 
 def _distributions(space: Space) -> dict[str, BaseDistribution]:
-    return {name: _distribution(parameter.space) for name, parameter in space.items()}
-
-
-def _distribution(space: Range | Choice) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    if isinstance(space, Choice):
-        return CategoricalDistribution(space.options)
-    if isinstance(space.step, int):
-        return IntDistribution(int(space.low), int(space.high), step=space.step, log=space.log)
-    return FloatDistribution(space.low, space.high, step=space.step)
+    def distribution(values: Range | Choice) -> BaseDistribution:
+        if isinstance(values, Choice):
+            return CategoricalDistribution(values.options)
+        if isinstance(values.step, int):
+            return IntDistribution(int(values.low), int(values.high), step=values.step, log=values.log)
+        return FloatDistribution(values.low, values.high, step=values.step)
+
+    return {name: distribution(parameter.space) for name, parameter in space.items()}
 
 
-def _tidy(value: Value) -> Value:
-    """Round floats: 0.3 for 0.30000000000000004."""
+def _rounded(value: Value) -> Value:
+    """Return 0.3 for 0.30000000000000004."""
     return round(value, 6) if isinstance(value, float) else value
 
 

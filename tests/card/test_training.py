@@ -80,14 +80,14 @@ def test_a_task_has_the_same_losses_and_pictures_on_a_card(kind, regression, req
 
 
 def test_validation_scores_what_a_card_restores(regression, batch, card):
-    from ugc_sr.train.validate import Validation
+    from ugc_sr.train.validate import validate
 
     def scores(device):
         processes = SimpleNamespace(
             device=torch.device(device), rank=0, size=1, is_main=True, gather=lambda rows: rows
         )
         task = regression().to(device)
-        return Validation(batch, processes).run(SimpleNamespace(task=task, autocast=nullcontext), sheet=True)
+        return validate(SimpleNamespace(task=task, autocast=nullcontext), batch, processes, sheet=True)
 
     expected, _ = scores("cpu")
     card("plain")

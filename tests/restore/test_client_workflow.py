@@ -26,10 +26,6 @@ def file(tmp_path):
     return write
 
 
-def set_to(workflow, **values):
-    return adjust(workflow, **({"preset": None, "scale": None, "seed": None} | values))
-
-
 def prepared(graph):
     return [node["inputs"]["scale"] for node in graph.values() if node["class_type"] == "UGCSR_PrepareImage"]
 
@@ -54,7 +50,7 @@ def sheets(editor):
 
 def test_preset_scale_and_seed_reach_the_graph_and_the_editor():
     shipped = find("ugc_wild")
-    workflow = set_to(shipped, preset="balanced", scale=3.0, seed=7)
+    workflow = adjust(shipped, preset="balanced", scale=3.0, seed=7)
     assert workflow.settings() == {"preset": "balanced", "scale": 3.0, "seed": 7}
     graph, editor = workflow.for_photo("a.png")
     (outer, inner), (before, inner_before) = sheets(editor), sheets(shipped.editor)
@@ -72,7 +68,7 @@ def test_preset_scale_and_seed_reach_the_graph_and_the_editor():
 
 def test_four_of_one_subgraph_are_followed_where_they_agree():
     shipped = find("compare_presets")
-    _, editor = set_to(shipped, seed=7).for_photo("a.png")
+    _, editor = adjust(shipped, seed=7).for_photo("a.png")
     presets = [node["widgets_values"] for node in editor["nodes"] if "-" in node["type"]]
     assert presets == [["wild", 7], ["synthetic", 7], ["balanced", 7], ["fast", 7]]
     tiles = [node for node in shipped.graph.values() if node["class_type"] == "UGCSR_TileDiffusion"]
@@ -88,7 +84,7 @@ def test_the_slider_is_for_the_editor_alone():
 
 @pytest.mark.parametrize("name", [n for n in fitting() if find(n).settings()["scale"] is not None])
 def test_a_shipped_workflow_takes_its_scale_from_each_photo(name):
-    workflow = set_to(find(name))
+    workflow = adjust(find(name))
     assert workflow.settings()["scale"] == "auto"
     small, phone = workflow.for_size(640, 480), workflow.for_size(3024, 4032)
     assert (small.settings()["scale"], phone.settings()["scale"]) == (4, 1)
@@ -106,12 +102,12 @@ def test_a_shipped_workflow_takes_its_scale_from_each_photo(name):
 
 
 def test_a_scale_that_a_person_chose_holds_for_every_photo(file):
-    chosen = set_to(find("quickstart"), scale=3.0)
+    chosen = adjust(find("quickstart"), scale=3.0)
     assert chosen.for_size(4000, 3000) is chosen
-    own = set_to(find(file(json.dumps(set_to(find("quickstart"), scale=4.0).graph))))
+    own = adjust(find(file(json.dumps(adjust(find("quickstart"), scale=4.0).graph))))
     assert own.settings()["scale"] == 4
     assert own.for_size(4000, 3000) is own
-    left = set_to(own, scale=0.0)
+    left = adjust(own, scale=0.0)
     assert left.settings()["scale"] == "auto"
     assert left.for_size(4000, 3000).settings()["scale"] == 1
 
@@ -123,13 +119,13 @@ def test_its_checksum_is_of_what_decides_about_the_result(file):
         node["_meta"] = {"title": "Other"}
     graph["1"]["inputs"]["image"] = "other.png"
     assert find(file(graph)).sha256() == digest
-    assert set_to(find("quickstart"), seed=1).sha256() != digest
+    assert adjust(find("quickstart"), seed=1).sha256() != digest
 
 
 def test_the_quick_start_has_the_preset_of_its_model_and_no_other():
-    assert set_to(find("quickstart"), preset="nano").settings()["preset"] == "nano"
+    assert adjust(find("quickstart"), preset="nano").settings()["preset"] == "nano"
     with pytest.raises(ValueError, match=r"--preset: workflow 'quickstart' has no Restoration Preset"):
-        set_to(find("quickstart"), preset="wild")
+        adjust(find("quickstart"), preset="wild")
 
 
 @pytest.mark.parametrize(("option", "node"), [("scale", "Prepare Photo"), ("seed", "KSampler")])
@@ -139,7 +135,7 @@ def test_what_a_workflow_has_no_input_for_is_refused(file, option, node):
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "a"}},
     }
     with pytest.raises(ValueError, match=rf"--{option}: workflow 'mine.json' has no {node} whose value"):
-        set_to(find(file(graph)), **{option: 2})
+        adjust(find(file(graph)), **{option: 2})
 
 
 @pytest.mark.parametrize(
@@ -163,18 +159,6 @@ def test_a_name_that_is_not_known_is_told_with_those_that_are():
         find("gone")
 
 
-def test_weights_are_told_by_their_checksums_where_they_can_be_seen(tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "512-base-ema.safetensors").write_bytes(b"weights")
-    (tmp_path / "model_patches" / "srlab" / "unet").mkdir(parents=True)
-    (tmp_path / "model_patches" / "srlab" / "unet" / "part.safetensors").write_bytes(b"part")
-    told = checksums(find("ugc_wild").graph, tmp_path)
-    assert told["512-base-ema.safetensors"] == hashlib.sha256(b"weights").hexdigest()
-    assert told["srlab/unet/part.safetensors"] == hashlib.sha256(b"part").hexdigest()
-    assert told["srlab/controlnet"] is None
-    assert checksums(find("quickstart").graph, None) == {"nano.safetensors": NANO}
-
-
 def weights(folder, files):
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -184,6 +168,16 @@ def weights(folder, files):
 
 def loaders(**nodes):
     return {kind: {"class_type": kind, "inputs": inputs} for kind, inputs in nodes.items()}
+
+
+def test_weights_are_told_by_their_checksums_where_they_can_be_seen(tmp_path):
+    base, part = "checkpoints/512-base-ema.safetensors", "model_patches/srlab/unet/part.safetensors"
+    sums = weights(tmp_path, {base: b"weights", part: b"part"})
+    found = checksums(find("ugc_wild").graph, tmp_path)
+    assert found["512-base-ema.safetensors"] == sums[base]
+    assert found["srlab/unet/part.safetensors"] == sums[part]
+    assert found["srlab/controlnet"] is None
+    assert checksums(find("quickstart").graph, None) == {"nano.safetensors": NANO}
 
 
 def test_weights_are_those_of_the_folder_that_their_loader_reads(tmp_path):
@@ -234,7 +228,7 @@ def test_a_strange_loaders_weights_are_told_if_only_one_file_can_be_meant(tmp_pa
 def test_a_host_of_ours_finds_its_models_whatever_its_path_is_called(tmp_path, monkeypatch, name):
     import yaml
 
-    from ugc_sr.restore import own
+    from ugc_sr.restore import server
 
     comfyui = tmp_path / name
     (comfyui / "models" / "checkpoints").mkdir(parents=True)
@@ -248,7 +242,7 @@ def test_a_host_of_ours_finds_its_models_whatever_its_path_is_called(tmp_path, m
             read.append(yaml.safe_load(stream)["comfyui"])
         return nullcontext()
 
-    monkeypatch.setattr(own, "running_host", start)
-    with own.OwnHost():
+    monkeypatch.setattr(server, "running_host", start)
+    with server.OwnHost():
         pass
     assert read == [{"base_path": str(comfyui / "models"), "checkpoints": "checkpoints"}]

@@ -1,8 +1,9 @@
 import collections
 import json
 import random
+import re
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ugc_sr.degrade.__main__ import main as degrade
-from ugc_sr.train.data import Data, Part, places
+from ugc_sr.train.data import Data, Part
 from ugc_sr.train.data.folders import pair_folder, photo_folder
 from ugc_sr.train.data.mix import Mix
+from ugc_sr.train.data.sample import Sample
 
 # Damage by averaging alone: every LR pixel is the mean of its 4x4 pixels of HR, wherever a crop was cut.
 AVERAGE = {
@@ -76,8 +78,7 @@ def mix_of(path, recipe=None, key="0:stage", held_out=False, **options):
 
 
 def draw(mix, count, crop=16):
-    view = mix.data.view(crop)
-    return [mix.sample(number, seed=1000 + number, view=view) for number in range(count)]
+    return [mix.sample(number, seed=1000 + number, crop=crop) for number in range(count)]
 
 
 def assert_same_place(sample):
@@ -108,14 +109,10 @@ def test_the_whole_view_is_turned_with_its_crop(request, photos, average, kind):
 
 def test_the_whole_view_is_the_photo_squashed_to_a_square(plain):
     _, sample, _ = draw(mix_of(plain, turn="none", semantics="whole", whole_px=20), 1)[0]
-    photos = [
-        np.asarray(Image.open(file).resize((20, 20), Image.Resampling.BILINEAR))
-        for file in plain.glob("LQ/*")
-    ]
-    differences = [
-        np.abs(photo.transpose(2, 0, 1).astype(int) - sample.whole.numpy()).max() for photo in photos
-    ]
-    assert sorted(differences)[0] <= 1 < sorted(differences)[1]
+    whole = sample.whole.permute(1, 2, 0).int().numpy()
+    squares = [Image.open(file).resize((20, 20), Image.Resampling.BILINEAR) for file in plain.glob("LQ/*")]
+    nearest, second = sorted(np.abs(np.asarray(square) - whole).max() for square in squares)[:2]
+    assert nearest <= 1 < second
 
 
 def test_every_photo_comes_once_before_any_comes_again(pairs):
@@ -183,27 +180,16 @@ def test_a_broken_photo_is_replaced_and_changes_no_other_sample(pairs):
     whole = draw(mix_of(pairs), 16)
     (pairs / "hr" / "p3.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     first, again = draw(mix_of(pairs), 16), draw(mix_of(pairs), 16)
-    replaced = 0
     for before, (name, sample, bad), same in zip(whole, first, again, strict=True):
         assert name == same[0] != "it/p3"
         assert torch.equal(sample.hr, same[1].hr)
         assert bool(bad) == (before[0] == "it/p3")
         if bad:
-            replaced += 1
             assert list(bad) == ["it/p3"]
-            assert "p3.png: broken" in bad["it/p3"] or "p3.png: not a photo" in bad["it/p3"]
+            assert re.search("p3.png: (broken|not a photo)", bad["it/p3"])
         else:
             assert (name, sample.hr.tolist()) == (before[0], before[1].hr.tolist())
-    assert replaced == 2
-
-
-def test_nothing_but_broken_photos_ends_the_run(photos, average):
-    for file in photos.iterdir():
-        file.write_bytes(b"")
-    with pytest.raises(
-        RuntimeError, match=r"32 photos in a row can't be used.*\n.*p\d\.png: the file is empty"
-    ):
-        draw(mix_of(photos, average), 1)
+    assert sum(bool(bad) for _, _, bad in first) == 2
 
 
 def test_photos_smaller_than_the_crop_are_skipped_by_name(photos, average):
@@ -225,23 +211,9 @@ def test_held_out_photos_are_never_trained_on_and_stay_the_same(photos, average)
     assert held <= more
 
 
-def test_pairs_of_one_photo_are_held_out_together(tmp_path, photos, average):
-    folder = tmp_path / "several"
-    wanted = ["--recipe", average, "--workers", "1", "--per-image", "3", "--crop", "64"]
-    assert degrade([str(photos), str(folder), *wanted]) == 0
-    held, trained = (
-        {name.rsplit("_", 1)[0] for name, _, _ in draw(mix_of(folder, hold_out=2, held_out=out), 24)}
-        for out in (True, False)
-    )
-    assert len(held) == 2
-    assert held.isdisjoint(trained)
-
-
 def test_sizes_that_do_not_fit_stop_the_run_before_it_begins(plain):
     paint(1, width=39, height=32).save(plain / "LQ" / "p1.png")
-    with pytest.raises(
-        ValueError, match="1 of 8 pairs don't differ by the scale, 4; the first is p1 with hr 160x128"
-    ):
+    with pytest.raises(ValueError, match="1 of 8 pairs don't differ by the scale, 4; the first is p1 with"):
         mix_of(plain)
     with pytest.raises(ValueError, match="8 of 8 pairs don't differ by the scale, 2"):
         mix_of(plain, scale=2)
@@ -255,48 +227,25 @@ def test_photos_without_a_partner_are_named(plain):
 
 
 @pytest.mark.parametrize(
-    ("make", "recipe", "error", "match"),
+    ("place", "recipe", "error", "match"),
     [
-        (lambda folder: folder / "nowhere", None, FileNotFoundError, "it: there is no folder or list"),
-        (lambda folder: folder, None, FileNotFoundError, "expected a folder hr or gt or hq in it"),
-        (lambda folder: folder, "mild", FileNotFoundError, "there are no photos in it"),
-        (
-            lambda folder: folder,
-            "worse",
-            ValueError,
-            "it: There is no recipe or file 'worse'; recipes are ugc",
-        ),
+        ("nowhere", None, FileNotFoundError, "it: there is no folder or list"),
+        ("", None, FileNotFoundError, "expected a folder hr or gt or hq in it"),
+        ("", "mild", FileNotFoundError, "there are no photos in it"),
+        ("", "worse", ValueError, "it: There is no recipe or file 'worse'; recipes are ugc"),
     ],
 )
-def test_places_with_nothing_in_them_are_refused(tmp_path, make, recipe, error, match):
-    folder = tmp_path / "empty"
-    folder.mkdir()
+def test_places_with_nothing_in_them_are_refused(tmp_path, place, recipe, error, match):
     with pytest.raises(error, match=match):
-        mix_of(make(folder), recipe)
+        mix_of(tmp_path / place, recipe)
 
 
 def test_folders_without_pairs_are_refused(tmp_path):
     for side in ("hr", "lr"):
         (tmp_path / side).mkdir()
         paint(0).save(tmp_path / side / f"{side}.png")
-    with pytest.raises(
-        FileNotFoundError, match="there are no pairs in it; expected photos of the same names"
-    ):
+    with pytest.raises(FileNotFoundError, match="there are no pairs in it; expected photos of the"):
         mix_of(tmp_path)
-
-
-def test_a_folder_of_other_files_is_refused_and_some_of_them_are_counted(photos, average):
-    (photos / "notes.pdf").write_bytes(b"x")
-    (photos / "more.pdf").write_bytes(b"x")
-    assert mix_of(photos, average).sources[0].problems == {
-        "passed over, no photos by their names": "2 (more.pdf, notes.pdf)"
-    }
-    for file in photos.glob("*.png"):
-        file.unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"there are no photos in it, only 2 \(more\.pdf, notes\.pdf\)"
-    ):
-        mix_of(photos, average)
 
 
 def test_a_line_of_a_manifest_that_is_not_one_is_named(pairs):
@@ -348,29 +297,13 @@ def test_parts_without_a_place_are_left_out():
     mix = Data((Part("photos", 0.4, "mild"), Part("photos", 0.4, "ugc"), Part("pairs", 0.2)))
     assert [part.path for part in mix.at({"photos": "a", "pairs": "b"}).parts] == ["a", "a", "b"]
     assert [part.path for part in mix.at({"pairs": "b"}).parts] == ["b"]
-    with pytest.raises(
-        ValueError, match="nothing to train on; name at least one place: --data photos=PATH --data"
-    ):
-        mix.at({})
-    with pytest.raises(
-        ValueError, match="--data videos=…: this preset has no such part; use --data photos=PATH"
-    ):
+    with pytest.raises(ValueError, match="--data videos=…: this preset has no such part; use --data"):
         mix.at({"videos": "c"})
 
 
-def test_places_are_read_from_the_command_line():
-    assert places(["photos=a=b", "pairs=c"]) == {"photos": "a=b", "pairs": "c"}
-    with pytest.raises(ValueError, match="--data here: expected NAME=PATH"):
-        places(["here"])
-    with pytest.raises(ValueError, match="--data photos=b: photos is a already"):
-        places(["photos=a", "photos=b"])
-
-
-def test_a_mix_survives_json():
-    data = Data((Part("photos", 0.4, "mild"), Part("pairs")), hold_out=3)
-    assert Data.from_data(json.loads(json.dumps(asdict(data)))) == data
+def test_an_unknown_setting_of_a_saved_mix_is_named():
     with pytest.raises(ValueError, match="data: unknown field 'crops'"):
-        Data.from_data({**asdict(data), "crops": 1})
+        Data.from_data({"parts": [], "crops": 1})
 
 
 @pytest.mark.parametrize(
@@ -388,8 +321,6 @@ def test_values_that_mean_nothing_are_refused(change, match):
 
 
 def test_turning_in_all_ways_gives_all_eight():
-    from ugc_sr.train.data.sample import Sample
-
     square = torch.arange(12, dtype=torch.uint8).view(3, 2, 2)
     ways = {
         tuple(Sample(square, square).turned(random.Random(seed), "all").lr.flatten().tolist())

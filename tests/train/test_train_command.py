@@ -14,20 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
-from ugc_sr.train.__main__ import FULL, NOT_FINITE, WRONG, main
+from ugc_sr.train.__main__ import WRONG, main
 from ugc_sr.train.checkpoint import read
+from ugc_sr.train.run import FULL, NOT_FINITE
 
 SIDE, SCALE = 24, 4
 TINY = (
-    "steps=20",
-    "batch=4",
-    "crop=12",
-    "warmup=2",
-    "validate_every=10",
-    "sample_every=0",
-    "save_every_s=0.05",
+    *("steps=20", "batch=4", "crop=12", "warmup=2", "validate_every=10", "sample_every=0"),
+    *("save_every_s=0.05", "options.width=8", "options.blocks=2"),
 )
-WIDTH = ("options.width=8", "options.blocks=2")
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +41,9 @@ def pairs(tmp_path_factory):
 
 
 def arguments(run, pairs, *settings):
-    changes = [f"regression.{setting}" for setting in (*TINY, *WIDTH, *settings)]
-    places = ["--data", f"pairs={pairs}", "--validate", str(pairs)]
-    return [
-        "regression",
-        "--out",
-        str(run),
-        *places,
-        "--workers",
-        "0",
-        "--cpu",
-        "--set",
-        "validation=2",
-        *changes,
-    ]
+    changes = [f"regression.{setting}" for setting in (*TINY, *settings)]
+    command = f"regression --out {run} --data pairs={pairs} --validate {pairs} --workers 0 --cpu --set"
+    return [*command.split(), "validation=2", *changes]
 
 
 def start(*words, launcher=()):
@@ -208,22 +192,18 @@ def test_changes_on_the_way_are_noted(pairs, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "Name a preset and --out FOLDER to begin, or --resume FOLDER to go on"),
-        (["--resume", "nowhere"], "There is no run in 'nowhere': it has no config.json"),
-        (
-            ["regression", "--out", "r"],
-            "there is nothing to train on; name at least one place: --data pairs=PATH",
-        ),
-        (["regression", "--out", "r", "--encoder", "e"], "This preset takes no --encoder"),
-        (
-            ["regression", "--out", "r", "--set", "steps"],
-            "--set wants NAME=VALUE, such as regression.steps=100",
-        ),
+        ("", "Name a preset and --out FOLDER to begin, or --resume FOLDER to go on"),
+        ("--resume nowhere", "There is no run in 'nowhere': it has no config.json"),
+        ("regression --out r", "there is nothing to train on; name at least one place: --data pairs=PATH"),
+        ("regression --out r --data here", "--data here: expected NAME=PATH"),
+        ("regression --out r --data a=b a=c", "--data a=c: a is given already"),
+        ("regression --out r --encoder e", "This preset takes no --encoder"),
+        ("regression --out r --set steps", "--set wants NAME=VALUE, such as regression.steps=100"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_made(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["--cpu", *words]) == WRONG
+    assert main(["--cpu", *words.split()]) == WRONG
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -235,10 +215,8 @@ def test_a_folder_with_a_run_in_it_is_not_begun_anew(whole, pairs, capsys):
 
 def test_a_batch_that_cannot_be_shared_is_refused(pairs, tmp_path, capsys):
     assert main(arguments(tmp_path / "run", pairs, "accumulate=3")) == WRONG
-    assert (
-        "regression.batch is 4; 1 processes that accumulate 3 parts each need a multiple of 3"
-        in capsys.readouterr().err
-    )
+    words = "regression.batch is 4; 1 processes that accumulate 3 parts each need a multiple of 3"
+    assert words in capsys.readouterr().err
 
 
 def test_a_state_of_another_network_is_refused(pairs, tmp_path, capsys):

@@ -52,10 +52,6 @@ def run(folder, measure=score, *, objective=OBJECTIVE, space=SPACE, own=OWN, tri
     return search(folder, objective, space, own, measure, trials=trials, seed=seed, made_with=made_with)
 
 
-def test_the_first_trial_has_the_workflows_own_values(tmp_path):
-    assert next(run(tmp_path)).values == as_inputs(SPACE, OWN)
-
-
 def test_own_values_outside_the_ranges_are_tried_all_the_same(tmp_path):
     own = OWN | {"steps": 200, "color": "none"}
     found = list(run(tmp_path, own=own))
@@ -69,15 +65,11 @@ def test_it_finds_better_values_than_the_best_of_its_blind_draws(tmp_path):
 
 
 def test_another_seed_tries_other_values(tmp_path):
-    first, second = (list(run(tmp_path / name, seed=seed)) for name, seed in made(tmp_path, a=0, b=1))
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    first, second = (list(run(tmp_path / name, seed=seed)) for seed, name in enumerate("ab"))
     assert first[0] == second[0]
     assert first[1:] != second[1:]
-
-
-def made(folder, **seeds):
-    for name in seeds:
-        (folder / name).mkdir()
-    return seeds.items()
 
 
 @pytest.mark.deep

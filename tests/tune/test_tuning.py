@@ -161,22 +161,10 @@ def test_photos_to_check_on_must_be_others(tune, pairs):
     assert "a.png, b.png: among the photos to tune on and among those to check on" in printed
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda graph: graph.pop("13"), "has 0 Save Image nodes where one is wanted"),
-        (lambda graph: graph.pop("1"), "has 0 Load Image nodes where one is wanted"),
-        (lambda graph: graph.update({"20": graph["1"]}), "has 2 Load Image nodes where one is wanted"),
-        (
-            lambda graph: graph.update(nodes=[]),
-            "is in the editor's format. Open it in ComfyUI, choose Workflow > Export (API)",
-        ),
-    ],
-)
-def test_a_workflow_that_cannot_be_tuned_is_refused(tune, pairs, change, message):
-    status, printed = tune(*changed(pairs, change), "--trials", 1)
+def test_a_workflow_that_cannot_be_tuned_is_refused(tune, pairs):
+    status, printed = tune(*changed(pairs, lambda graph: graph.update({"20": graph["1"]})), "--trials", 1)
     assert status == 2
-    assert message in printed
+    assert "has 2 Load Image nodes where one is wanted" in printed
 
 
 @pytest.mark.parametrize("package", ["optuna", "matplotlib"])

@@ -29,7 +29,7 @@ class PhotoFolder:
         problems: files that were left out -> the reason.
     """
 
-    kind = "folder"
+    kind = "a folder"
 
     def __init__(
         self,

@@ -2,70 +2,49 @@
 
 import multiprocessing
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ...degrade.dataset.worker import start_worker
 from ..task import Batch, seed_of
-from .mix import Data, Mix
-from .sample import View
+from .mix import Mix
+from .settings import Data
 
 AHEAD = 2  # batches that each worker prepares
 SKIPPED = "skipped.txt"
 
 
-@dataclass
-class Loader:
+@dataclass(eq=False)
+class Loader(Dataset):
     """The batches of one stage, or this process's slice of them.
 
     A sample depends on the run's seed, the stage, the step and its position in the global batch only:
     resuming, or another number of processes or workers, changes nothing.
 
-    Args:
-        data: the mix, with a path in every part.
-        seed: seed of the run.
-        stage: name of the stage.
-        batch: samples per step, over all processes.
-        crop: side of the damaged crops in pixels.
-        rank: number of this process.
-        world: number of processes.
-        device: device of the batches.
-        workers: processes that make batches; 0 makes them in this one.
-        run: folder for skipped.txt, the list of photos that couldn't be used.
-        held_out: read the photos that are excluded from training, and no others.
-
-    Attributes:
-        skipped: photos that couldn't be used and were replaced by others -> the reason.
-
     Raises:
         FileNotFoundError: if a path is missing or empty.
-        ValueError: if its content is not as expected, or the processes can't share the batch.
+        ValueError: if its content is not as expected.
     """
 
-    data: Data
+    data: Data  # the mix, with a path in every part
     seed: int
     stage: str
-    batch: int
-    crop: int
-    rank: int = 0
-    world: int = 1
+    batch: int  # samples per step, over all processes
+    crop: int  # side of the damaged crops in pixels
+    rank: int = 0  # number of this process
+    world: int = 1  # number of processes; divides the batch
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    workers: int = 0
-    run: Path | None = None
-    held_out: bool = False
-    skipped: dict[str, str] = field(init=False, default_factory=dict)
+    workers: int = 0  # processes that make batches; 0 makes them in this one
+    run: Path | None = None  # folder for skipped.txt, the list of photos that couldn't be used
+    held_out: bool = False  # read the photos that are excluded from training, and no others
+    skipped: dict[str, str] = field(init=False, default_factory=dict)  # unusable photo -> the reason
 
     def __post_init__(self) -> None:
-        if self.batch % self.world:
-            raise ValueError(
-                f"a batch of {self.batch} can't be shared by {self.world} processes; use a multiple of them."
-            )
         self._mix = Mix(self.data, key=f"{self.seed}:{self.stage}", held_out=self.held_out)
         for part, source in zip(self.data.parts, self._mix.sources, strict=True):
             self._note({f"{part.name}/{name}": why for name, why in source.problems.items()})
@@ -85,36 +64,48 @@ class Loader:
         Raises:
             RuntimeError: if too many photos in a row can't be used, or a worker died.
         """
-        each = self.batch // self.world
-        slices = _Slices(
-            mix=self._mix,
-            view=self.data.view(self.crop),
-            seed=self.seed,
-            stage=self.stage,
-            batch=self.batch,
-            first=self.rank * each,
-            count=each,
-        )
         workers = min(self.workers if workers is None else workers, end - start)
-        batches = iter(
-            DataLoader(
-                slices,
-                batch_size=None,
-                sampler=range(start, end),
-                num_workers=workers,
-                collate_fn=_as_it_is,
-                pin_memory=self.device.type == "cuda",
-                worker_init_fn=_start_worker if workers else None,
-                multiprocessing_context=_clean_processes() if workers else None,
-                prefetch_factor=AHEAD if workers else None,
-                generator=torch.Generator(),  # by default, it would draw from the global one
-            )
+        batches = DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(start, end),
+            num_workers=workers,
+            collate_fn=_unchanged,
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=_start_worker if workers else None,
+            multiprocessing_context=_clean_processes() if workers else None,
+            prefetch_factor=AHEAD if workers else None,
+            generator=torch.Generator(),  # by default, it would draw from the global one
         )
-        for packed in batches:
-            self._note(packed.skipped)
-            if packed.failure:
-                raise RuntimeError(packed.failure)
-            yield packed.unpack(self.device)
+        for made in batches:
+            self._note(made["skipped"])
+            if "failure" in made:
+                raise RuntimeError(made["failure"])
+            photos = {
+                name: photo.to(self.device, non_blocking=True) for name, photo in made["photos"].items()
+            }
+            floats = {name: photo.float().div_(255) for name, photo in photos.items()}
+            texts: dict[str, Any] = {name: tuple(made[name]) for name in ("seeds", "names", "captions")}
+            yield Batch(**floats, **texts)
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        """Return this process's slice of a step's batch; the photos as uint8, to transfer a quarter."""
+        count = self.batch // self.world
+        places = range(self.rank * count, self.rank * count + count)
+        seeds = [seed_of(self.seed, self.stage, step, place) for place in places]
+        names, samples, skipped = [], [], {}
+        for place, seed in zip(places, seeds, strict=True):
+            try:
+                name, sample, bad = self._mix.sample(step * self.batch + place, seed, self.crop)
+            except RuntimeError as error:  # returned, since PyTorch would add the worker's traceback
+                return {"skipped": skipped, "failure": str(error)}
+            names.append(name)
+            samples.append(sample)
+            skipped |= bad
+        sides = {side: [getattr(one, side) for one in samples] for side in ("hr", "lr", "whole", "target")}
+        photos = {name: torch.stack(side) for name, side in sides.items() if all(x is not None for x in side)}
+        captions = [sample.caption for sample in samples]
+        return {"photos": photos, "seeds": seeds, "names": names, "captions": captions, "skipped": skipped}
 
     def _note(self, skipped: dict[str, str]) -> None:
         """Collect the photos that couldn't be used, and list each once in skipped.txt."""
@@ -129,74 +120,6 @@ class Loader:
             out.writelines(f"{line}\n" for line in lines if line not in known)
 
 
-@dataclass(frozen=True, eq=False)
-class _Packed:
-    """A batch as uint8, a quarter of the size, for the transfer between processes and to the device."""
-
-    hr: Tensor
-    lr: Tensor
-    whole: Tensor | None
-    target: Tensor | None
-    seeds: tuple[int, ...]
-    names: tuple[str, ...]
-    captions: tuple[str, ...]
-    skipped: dict[str, str]
-    failure: str = ""
-
-    def pin_memory(self) -> "_Packed":
-        """Return the batch in pinned memory; PyTorch calls this."""
-        pinned = {name: value.pin_memory() for name, value in self._photos().items()}
-        return replace(self, **pinned)
-
-    def unpack(self, device: torch.device) -> Batch:
-        photos = {name: value.to(device, non_blocking=True) for name, value in self._photos().items()}
-        floats = {name: value.float().div_(255) for name, value in photos.items()}
-        return Batch(**floats, seeds=self.seeds, names=self.names, captions=self.captions)
-
-    def _photos(self) -> dict[str, Any]:
-        photos = {"hr": self.hr, "lr": self.lr, "whole": self.whole, "target": self.target}
-        return {name: value for name, value in photos.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class _Slices(Dataset[_Packed]):
-    """This process's slice of each step's batch, by step."""
-
-    mix: Mix
-    view: View
-    seed: int
-    stage: str
-    batch: int
-    first: int
-    count: int
-
-    def __getitem__(self, step: int) -> _Packed:
-        names, samples, seeds = [], [], []
-        skipped: dict[str, str] = {}
-        for place in range(self.first, self.first + self.count):
-            seeds.append(seed_of(self.seed, self.stage, step, place))
-            try:
-                name, sample, bad = self.mix.sample(step * self.batch + place, seeds[-1], self.view)
-            except RuntimeError as error:  # returned, since PyTorch would add the worker's traceback
-                nothing = torch.empty(0, dtype=torch.uint8)
-                return _Packed(nothing, nothing, None, None, (), (), (), skipped, failure=str(error))
-            names.append(name)
-            samples.append(sample)
-            skipped |= bad
-        wholes = [sample.whole for sample in samples if sample.whole is not None]
-        targets = [sample.target for sample in samples if sample.target is not None]
-        return _Packed(
-            hr=torch.stack([sample.hr for sample in samples]),
-            lr=torch.stack([sample.lr for sample in samples]),
-            whole=torch.stack(wholes) if wholes else None,
-            target=torch.stack(targets) if len(targets) == len(samples) else None,
-            seeds=tuple(seeds),
-            names=tuple(names),
-            captions=tuple(sample.caption for sample in samples),
-            skipped=skipped,
-        )
-
-
 def _clean_processes() -> BaseContext:
     """Return a context for processes that inherit neither locks nor memory of this one.
 
@@ -209,8 +132,8 @@ def _clean_processes() -> BaseContext:
     return context
 
 
-def _as_it_is(packed: Any) -> Any:
-    return packed
+def _unchanged(made: Any) -> Any:
+    return made
 
 
 def _start_worker(_: int) -> None:

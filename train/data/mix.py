@@ -1,123 +1,20 @@
-"""The mix of data sources of a run, and its samples."""
+"""The samples of a run, drawn from its sources by their shares."""
 
 import hashlib
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from ...degrade.pairs_command import find_recipe
 from ...degrade.recipe import Recipe
 from ...files import read_text
 from ...photos.formats import PhotoError
 from .folders import pair_folder, photo_folder
-from .sample import Sample, Source, View
+from .sample import Sample, Source
+from .settings import Data, Part
 from .shards import Shards
 from .sources import Arrays, DamagedPhotos, StoredPairs
 
 TRIES = 32  # unusable photos in a row that end a run; assumed
-
-
-@dataclass(frozen=True)
-class Part:
-    """One source of a mix.
-
-    Args:
-        name: name of the path on the command line.
-        share: share of all samples, relative to the other shares.
-        recipe: name or file of the recipe that damages clean photos; None for existing pairs.
-        path: a folder, a list, or a folder of shards or arrays; "" until the command line sets it.
-    """
-
-    name: str
-    share: float = 1.0
-    recipe: str | None = None
-    path: str = ""
-
-
-# The paper combines 'synthetic' and 'wild' simulations of LSDIR with the official pairs; it doesn't give the
-# shares. Assumed: equal ones for the simulations, more for the official pairs than their number would give.
-SRLAB_MIX = (
-    Part("photos", share=0.4, recipe="srlab_synthetic"),
-    Part("photos", share=0.4, recipe="srlab_wild"),
-    Part("pairs", share=0.2),
-)
-
-
-@dataclass(frozen=True)
-class Data:
-    """The data of a run.
-
-    Args:
-        parts: the sources.
-        scale: side of hr / side of lr.
-        semantics: 'crop', or 'whole' to give the semantic encoder the whole damaged photo, as in use. Clean
-            photos are then damaged as a whole, which takes longer.
-        whole_px: side of the square that the whole photo is resized to, the encoder's input.
-        turn: augmentation: 'none', 'flip' (horizontal), or 'all' 8 symmetries of the square.
-        sharpen: sharpen hr as Real-ESRGAN, SeeSR and SRlab do; crisper results, lower PSNR.
-        hold_out: number of photos of each part to keep for validation.
-        align: crops of arrays begin at multiples of this number of LR pixels.
-
-    Raises:
-        ValueError: for a wrong value.
-    """
-
-    parts: tuple[Part, ...]
-    scale: int = 4
-    semantics: str = "crop"
-    whole_px: int = 1024
-    turn: str = "flip"
-    sharpen: bool = False
-    hold_out: int = 0
-    align: int = 1
-
-    def __post_init__(self) -> None:
-        for name, allowed in (("semantics", ("crop", "whole")), ("turn", ("none", "flip", "all"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
-        if (
-            not self.parts
-            or any(part.share < 0 for part in self.parts)
-            or not sum(p.share for p in self.parts)
-        ):
-            raise ValueError(
-                f"a mix needs shares >= 0, not all 0; got {[part.share for part in self.parts]}."
-            )
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> "Data":
-        """Return the data that `dataclasses.asdict` converted, also from JSON.
-
-        Raises:
-            ValueError: naming an unknown field.
-        """
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(data) - known):
-            raise ValueError(f"data: unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}.")
-        return cls(**{**data, "parts": tuple(Part(**part) for part in data["parts"])})
-
-    def at(self, places: Mapping[str, str]) -> "Data":
-        """Return the mix with the paths of its parts; parts without a path are left out.
-
-        Raises:
-            ValueError: if a name is unknown, or nothing is left.
-        """
-        names = list(dict.fromkeys(part.name for part in self.parts))
-        usage = " ".join(f"--data {name}=PATH" for name in names)
-        if unknown := [name for name in places if name not in names]:
-            raise ValueError(f"--data {unknown[0]}=…: this preset has no such part; use {usage}.")
-        placed = (replace(part, path=places.get(part.name, part.path)) for part in self.parts)
-        parts = tuple(part for part in placed if part.path)
-        if not parts:
-            raise ValueError(f"there is nothing to train on; name at least one place: {usage}.")
-        return replace(self, parts=parts)
-
-    def view(self, crop: int) -> View:
-        """Return the view for crops of that side in LR pixels."""
-        whole_px = self.whole_px if self.semantics == "whole" else None
-        return View(crop, self.scale, whole_px, self.sharpen, self.align)
 
 
 class Mix:
@@ -140,21 +37,21 @@ class Mix:
         self.turn = "none" if held_out else data.turn
         total = sum(part.share for part in data.parts)
         self.shares = [part.share / total for part in data.parts]
-        self.sources = [open_source(part, data.scale) for part in data.parts]
+        self.sources = [_open_source(part, data.scale) for part in data.parts]
         self.chosen = [
-            choose(source, data.hold_out, held_out, part)
+            _choose(source, data.hold_out, held_out, part)
             for source, part in zip(self.sources, data.parts, strict=True)
         ]
         self._orders: dict[tuple[int, int], list[int]] = {}
 
-    def sample(self, number: int, seed: int, view: View) -> tuple[str, Sample, dict[str, str]]:
+    def sample(self, number: int, seed: int, crop: int) -> tuple[str, Sample, dict[str, str]]:
         """Return a sample and its name.
 
         Args:
             number: number of the sample in the stage. It selects the photo: a part with the whole share
                 uses each photo once before any is repeated.
             seed: determines everything else.
-            view: the parts of the photo to return.
+            crop: side of the damaged crop in pixels.
 
         Returns:
             Name, sample, and the photos that couldn't be used on the way: name -> reason.
@@ -170,7 +67,7 @@ class Mix:
             index = rng.choice(self.chosen[which]) if attempt else self._next(which, number)
             name = f"{self.data.parts[which].name}/{source.names[index]}"
             try:
-                return name, source.sample(index, rng, view).turned(rng, self.turn), bad
+                return name, source.sample(index, rng, self.data, crop).turned(rng, self.turn), bad
             except PhotoError as error:
                 bad[name] = str(error)
         lines = "\n".join(list(bad.values())[-3:])
@@ -195,7 +92,7 @@ class Mix:
         return self._orders[which, epoch][place]
 
 
-def open_source(part: Part, scale: int) -> Source:
+def _open_source(part: Part, scale: int) -> Source:
     """Return the source of a part; its kind is detected from the content.
 
     Raises:
@@ -218,7 +115,7 @@ def open_source(part: Part, scale: int) -> Source:
     return StoredPairs(pair_folder(path, scale))
 
 
-def choose(source: Source, hold_out: int, held_out: bool, part: Part) -> list[int]:
+def _choose(source: Source, hold_out: int, held_out: bool, part: Part) -> list[int]:
     """Return the samples to use: those held out, or all others.
 
     The selection is by a hash of the name, so that adding other photos to the folder hardly changes it.

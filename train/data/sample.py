@@ -11,27 +11,20 @@ from torch import Tensor
 from ...degrade.effects.sharpen import usm
 from ...image import resize
 from ...photos.formats import PhotoError
+from .settings import Data
 
 EDGE_PX = 4  # LR pixels between a crop and the border of its window, where there is room; assumed
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A pair of crops of the same place, as uint8.
+    """A pair of crops of the same place, as uint8."""
 
-    Attributes:
-        hr: clean crop (3, scale * c, scale * c).
-        lr: damaged crop (3, c, c).
-        caption: text or tags of the photo, "" if there is none.
-        whole: (3, S, S), the whole damaged photo resized to a square, if requested.
-        target: another network's result for the damaged photo, of hr's shape, if the source has it.
-    """
-
-    hr: Tensor
-    lr: Tensor
-    caption: str = ""
-    whole: Tensor | None = None
-    target: Tensor | None = None
+    hr: Tensor  # clean crop (3, scale * c, scale * c)
+    lr: Tensor  # damaged crop (3, c, c)
+    caption: str = ""  # text or tags of the photo, "" if there is none
+    whole: Tensor | None = None  # (3, S, S), the whole damaged photo resized to a square, if requested
+    target: Tensor | None = None  # of hr's shape, another network's result for the damaged photo
 
     def turned(self, rng: random.Random, how: str) -> "Sample":
         """Return the sample mirrored or not ('flip'), by one of 8 symmetries ('all'), or unchanged."""
@@ -48,25 +41,6 @@ class Sample:
         return replace(self, hr=turn(self.hr), lr=turn(self.lr), whole=whole, target=target)
 
 
-@dataclass(frozen=True)
-class View:
-    """The parts of a photo that a sample contains.
-
-    Args:
-        crop: side of the damaged crop in pixels.
-        scale: side of hr / side of lr.
-        whole_px: side of the square of the whole damaged photo; None for none.
-        sharpen: sharpen hr as in Real-ESRGAN.
-        align: crops of arrays begin at multiples of this number of pixels.
-    """
-
-    crop: int
-    scale: int = 4
-    whole_px: int | None = None
-    sharpen: bool = False
-    align: int = 1
-
-
 class Source(Protocol):
     """Photos or pairs with random access."""
 
@@ -79,8 +53,8 @@ class Source(Protocol):
         """Return all indices in an order for reading."""
         ...
 
-    def sample(self, index: int, rng: random.Random, view: View) -> Sample:
-        """Return a crop of one sample; `rng` is the only source of randomness.
+    def sample(self, index: int, rng: random.Random, data: Data, crop: int) -> Sample:
+        """Return a crop of one sample, `crop` LR pixels wide; `rng` is the only source of randomness.
 
         Raises:
             PhotoError: if the sample can't be used.

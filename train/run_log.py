@@ -4,28 +4,33 @@ import csv
 import io
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard.writer import SummaryWriter
+from tqdm import tqdm
 
 from ..files import replace_file
-from .curves import curves
-from .presets import Stage
+from .stages import Stage
 
 METRICS, CURVES, SAMPLES, TENSORBOARD = "metrics.csv", "curves.png", "samples", "tensorboard"
 HEAD = ["stage", "step", "name", "value"]
 LINE_EVERY_S, DRAW_EVERY_S = 30, 60
 SMOOTH = 0.95  # decay of the loss that is displayed
-Row = tuple[str, int, str, float]
+PANEL_IN = (6.0, 3.0)  # inches, width and height of a panel of curves
+COLUMNS = 3
+HIDDEN = ("seconds",)
+POINTS = 200  # of a smoothed line
+Row = tuple[str, int, str, float]  # stage, step, name, value
 
 
-class Watch:
+class RunLog:
     """The log of a run; with `quiet`, for processes that don't write, it does nothing."""
 
     def __init__(self, folder: Path, quiet: bool = False) -> None:
@@ -51,13 +56,8 @@ class Watch:
             TextColumn("{task.fields[loss]}"),
             TimeRemainingColumn(compact=True),
         )
-        self._stage, self._first, self._began, self._printed, self._loss = (
-            stage,
-            step,
-            time.monotonic(),
-            0.0,
-            None,
-        )
+        self._stage, self._first, self._began = stage, step, time.monotonic()
+        self._printed, self._loss = 0.0, None
         self._board = SummaryWriter(self.folder / TENSORBOARD / stage.name, purge_step=step + 1)
         self._file = (self.folder / METRICS).open("a", newline="")
         self._rows = csv.writer(self._file)
@@ -90,21 +90,21 @@ class Watch:
             )
             self.say(f"{self._stage.name} {step}: {text}")
 
-    def picture(self, name: str, picture: Image.Image) -> None:
+    def picture(self, step: int, picture: Image.Image) -> None:
         """Save a sheet of pictures."""
         if self.quiet:
             return
         content = io.BytesIO()
         picture.save(content, "PNG")
         (self.folder / SAMPLES).mkdir(exist_ok=True)
-        replace_file(self.folder / SAMPLES / f"{name}.png", content.getvalue())
-        self._board.add_image("samples", np.asarray(picture), int(name.rpartition("-")[2]), dataformats="HWC")
+        replace_file(self.folder / SAMPLES / f"{self._stage.name}-{step:06d}.png", content.getvalue())
+        self._board.add_image("samples", np.asarray(picture), step, dataformats="HWC")
 
     def curves(self, last: bool) -> None:
         """Draw the learning curves, unless they were drawn recently and more steps will follow."""
         if not self.quiet and (last or time.monotonic() - self._drawn >= DRAW_EVERY_S):
             self._drawn = time.monotonic()
-            replace_file(self.folder / CURVES, curves(rows(self.folder / METRICS)))
+            replace_file(self.folder / CURVES, _curves(rows(self.folder / METRICS)))
 
     def _show(self, step: int, loss: float) -> None:
         self._loss = loss if self._loss is None else SMOOTH * self._loss + (1 - SMOOTH) * loss
@@ -118,7 +118,7 @@ class Watch:
         left = (self._stage.steps - step) / speed
         self.say(
             f"{self._stage.name} {step}/{self._stage.steps}  loss {self._loss:.5f}  {speed:.2f} steps/s  "
-            f"{_span(left)} left"
+            f"{tqdm.format_interval(left)} left"
         )
 
 
@@ -144,6 +144,42 @@ def forget(file: Path, stage: str, step: int) -> None:
     replace_file(file, out.getvalue().encode())
 
 
-def _span(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.0f} min" if minutes >= 1 else f"{seconds:.0f} s"
+def _curves(rows: Sequence[Row]) -> bytes:
+    """Return a PNG with a panel per name, the stages one after the other."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = [name for name in dict.fromkeys(row[2] for row in rows) if name not in HIDDEN] or ["loss"]
+    ends: dict[str, int] = {}  # last step of each stage
+    for stage, step, *_ in rows:
+        ends[stage] = max(ends.get(stage, 0), step)
+    begins = {stage: sum(list(ends.values())[:place]) for place, stage in enumerate(ends)}
+    lines = -(-len(names) // COLUMNS)
+    size = (PANEL_IN[0] * min(len(names), COLUMNS), PANEL_IN[1] * lines)
+    figure = Figure(figsize=size, layout="constrained")
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(lines, min(len(names), COLUMNS), place + 1)
+        for stage in ends:
+            points = [(begins[stage] + row[1], row[3]) for row in rows if row[0] == stage and row[2] == name]
+            if points:
+                _draw(axes, points, stage)
+        axes.set_title(name.replace("validation.", "validation: "), loc="left", fontsize=10)
+        axes.set_xlabel("step")
+        if place == 0 and len(ends) > 1:
+            axes.legend(frameon=False)
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content)
+    return content.getvalue()
+
+
+def _draw(axes: Any, points: Sequence[tuple[int, float]], label: str) -> None:
+    """Draw few points as they are, many as a faint line under their running means."""
+    steps, values = zip(*points, strict=True)
+    if len(points) <= POINTS:
+        axes.plot(steps, values, label=label, marker="." if len(points) < POINTS // 8 else "")
+        return
+    width = len(points) // POINTS + 1
+    chunks = [slice(first, first + width) for first in range(0, len(points), width)]
+    means = [sum(values[chunk]) / len(values[chunk]) for chunk in chunks]
+    (line,) = axes.plot([steps[chunk][-1] for chunk in chunks], means, label=label)
+    axes.plot(steps, values, color=line.get_color(), alpha=0.2, linewidth=0.5)
