@@ -173,7 +173,7 @@ def test_the_node_reads_by_view(nano):
         both = EncodeSemantics.execute(nano.encoder, photo, view="both", frame=frame).result[0]
     assert plain.view == unused.view == "global"
     assert torch.equal(plain.tokens, unused.tokens)
-    assert (both.view, both.grid, both.image_size) == ("both", (4, 4), (30, 50))
+    assert (both.view, both.grid, both.image_size) == ("both", (8, 8), (30, 50))
     assert torch.equal(both.tokens, plain.tokens)
 
 
