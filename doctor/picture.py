@@ -8,6 +8,7 @@ Source of the bounds: the figures in docs/troubleshooting.md.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,8 @@ _PRECISION = "Start ComfyUI with --force-fp32, or with --fp32-vae alone, and try
 _FILES = "The files may not belong together, or not be what their names say: look at their origins."
 
 
-class Check(NamedTuple):
+@dataclass(frozen=True)
+class Check:
     """One property of a picture.
 
     Attributes:

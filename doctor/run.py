@@ -7,7 +7,8 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,59 +30,73 @@ SEED = 0
 _WORKFLOWS = {BUNDLED: "quickstart", "turbo": "turbo"}  # of a preset; else:
 _USUAL = "ugc_wild"
 
+Tell = Callable[[str], None]
 
-@contextmanager
-def _memory(connection: Connection, process: int | None) -> Iterator[dict[str, int | None]]:
-    """Yield the peak memory use of a host inside the `with` block, in bytes, complete when the block ends.
 
-    `device` is the memory of the device used by all programs, None on a CPU; `process` that of the host's
-    process, None if the system doesn't state it, as for a server; `machine` that used by all programs.
+class Memory:
+    """The peak memory use of a host during its work, in bytes.
+
+    Attributes:
+        device: memory of the device used by all programs; None on a CPU.
+        process: memory of the host's process; None if the system doesn't state it, as for a server.
+        machine: memory of the machine used by all programs.
     """
-    peak: dict[str, int | None] = {"device": None, "process": None, "machine": 0}
-    done = threading.Event()
 
-    def watch() -> None:
+    def __init__(self, connection: Connection, process: int | None) -> None:
+        self.device: int | None = None
+        self.process: int | None = None
+        self.machine = 0
+        self._connection, self._status = connection, Path(f"/proc/{process}/status")
+        self._forget = Path(f"/proc/{process}/clear_refs")
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Record the peaks inside the `with` block."""
+        self.device, self.process, self.machine = None, None, 0
+        done = threading.Event()
+        with suppress(OSError):  # another operating system, or a process of another user
+            self._forget.write_text("5", encoding="ascii")  # the peak so far, proc(5)
+        watcher = threading.Thread(target=self._watch, args=(done,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+            self.process = self._peak()
+
+    def _watch(self, done: threading.Event) -> None:
         while True:
-            with suppress(OSError, RuntimeError):  # the host is busy, or has ended, which the run reports
-                stats = connection.json("/system_stats")
+            try:
+                stats = self._connection.json("/system_stats")
+            except (OSError, RuntimeError):  # the host is busy, or has ended, which the run itself reports
+                stats = None
+            if stats:
                 system, device = stats["system"], stats["devices"][0]
-                peak["machine"] = max(peak["machine"] or 0, system["ram_total"] - system["ram_free"])
+                self.machine = max(self.machine, system["ram_total"] - system["ram_free"])
                 if device["type"] != "cpu":
                     used = device["vram_total"] - device["vram_free"]
-                    peak["device"] = max(peak["device"] or 0, used)
+                    self.device = max(self.device or 0, used)
             if done.wait(INTERVAL_S):
                 return
 
-    of_process = Path(f"/proc/{process}")
-    with suppress(OSError):  # another operating system, or a process of another user
-        (of_process / "clear_refs").write_text("5", encoding="ascii")  # forget the peak so far, proc(5)
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        watcher.join()
-        with suppress(OSError):
-            for line in (of_process / "status").read_text(encoding="ascii").splitlines():
-                if line.startswith("VmHWM:"):
-                    peak["process"] = int(line.split()[1]) * 1024
+    def _peak(self) -> int | None:
+        try:
+            lines = self._status.read_text(encoding="ascii").splitlines()
+        except OSError:
+            return None
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def restore(
-    needs: Sequence[Need],
-    address: str,
-    say: Callable[[str], None],
-    *,
-    token: str | None = None,
-    process: int | None = None,
+    needs: Sequence[Need], address: str, tell: Tell, *, token: str | None = None, process: int | None = None
 ) -> list[dict[str, Any]]:
     """Restore the sample photo with each preset.
 
     Args:
         needs: presets that are ready.
         address: address of a host that has their files.
-        say: called with a line before each preset.
+        tell: called with a line before each preset.
         token: as for `Client`.
         process: process id of a host that was started for this; it then unloads its models between presets.
 
@@ -97,15 +112,14 @@ def restore(
     client, connection = Client(address, token), Connection(address, token)
     photo = Image.fromarray(open_photo(SAMPLE).rgb(deep=False))
     uploaded = client.upload_as("ugc_sr_doctor.png", SAMPLE.read_bytes())
+    memory = Memory(connection, process)
     runs = []
     for need in needs:
         workflow = _workflow(need).for_size(*photo.size)
-        say(f"{need.name}: restoring the sample photo, {photo.width}x{photo.height} px ...")
+        tell(f"{need.name}: restoring the sample photo, {photo.width}x{photo.height} px ...")
         if process:
             connection.request("/free", b'{"unload_models": true, "free_memory": true}')
-        runs.append(
-            {"preset": need.name, **_one(client, workflow, uploaded, photo, _memory(connection, process))}
-        )
+        runs.append({"preset": need.name, **_one(client, workflow, uploaded, photo, memory)})
     return runs
 
 
@@ -122,16 +136,12 @@ def _workflow(need: Need) -> Workflow:
 
 
 def _one(
-    client: Client,
-    workflow: Workflow,
-    uploaded: str,
-    photo: Image.Image,
-    memory: AbstractContextManager[dict[str, int | None]],
+    client: Client, workflow: Workflow, uploaded: str, photo: Image.Image, memory: Memory
 ) -> dict[str, Any]:
     graph, _ = workflow.for_photo(uploaded)
     graph = anew(graph, only(graph, "LoadImage"))
     try:
-        with memory as peak:
+        with memory.watched():
             started = time.monotonic()
             picture = _picture(client, graph)
             seconds = time.monotonic() - started
@@ -143,8 +153,8 @@ def _one(
     return {
         "size": list(picture.size),
         "seconds": round(seconds, 1),
-        "memory": peak,
-        "checks": [check._asdict() for check in checks(*versions)],
+        "memory": {"device": memory.device, "process": memory.process, "machine": memory.machine},
+        "checks": [asdict(check) for check in checks(*versions)],
     }
 
 
