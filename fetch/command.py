@@ -15,7 +15,6 @@ from ..models.catalogue import SETS, find
 from ..models.entry import UNKNOWN
 
 if TYPE_CHECKING:
-    from .http import Progress
     from .plan import Item
 
 FETCH = """Fetch what a preset needs into ComfyUI's models folders, checked and converted.
@@ -202,7 +201,7 @@ def _fetch(items: Sequence[Item], models: Path, copies: Path | None) -> None:
             continue
         print(f"{item.entry.saved}:", flush=True)
         try:
-            get(item, models, copies, _say, _bar)
+            get(item, models, copies)
         except (RefusedError, ValueError, FileExistsError, FileNotFoundError) as error:
             failed.append(str(error))
         except OSError as error:
@@ -214,28 +213,6 @@ def _fetch(items: Sequence[Item], models: Path, copies: Path | None) -> None:
             ) from error
     if failed:
         raise OSError(" ".join(failed))
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
-def _bar(name: str) -> Progress:
-    """Return a progress callback that draws a bar on a terminal, and nothing elsewhere."""
-    from tqdm import tqdm
-
-    bars: list[tqdm] = []
-
-    def show(have: int, total: int | None) -> None:
-        if not bars:
-            bars.append(
-                tqdm(desc=f"  {name}", total=total, unit="B", unit_scale=True, disable=None, leave=False)
-            )
-        bars[0].update(have - bars[0].n)
-        if have == total:
-            bars.pop().close()
-
-    return show
 
 
 def _size(count: int) -> str:

@@ -9,6 +9,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from glob import escape
 from http import HTTPStatus
 from pathlib import Path
 from typing import NoReturn
@@ -79,7 +80,7 @@ class _Job:
         tag = f"{zlib.crc32(version.encode()):08x}"
         self.part = self.target.with_name(f".{self.target.name}.{tag}.part")
         self.part.parent.mkdir(parents=True, exist_ok=True)
-        for other in self.target.parent.glob(f".{_literal(self.target.name)}.????????.part"):
+        for other in self.target.parent.glob(f".{escape(self.target.name)}.????????.part"):
             if other != self.part:
                 other.unlink()
         return self.part
@@ -215,7 +216,3 @@ async def _store(job: _Job, part: Path, start: int, answer: aiohttp.ClientRespon
             job.progress(have, job.size)
     if job.size is not None and have != job.size:
         raise aiohttp.ClientPayloadError(f"{have} of {job.size} bytes came")
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

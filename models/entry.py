@@ -64,11 +64,6 @@ class Weights:
         return source.file.endswith(SAFE) and self.saved.endswith(SAFE)
 
     @property
-    def url(self) -> str | None:
-        """The address of the file itself; None if there is only a page to download it from."""
-        return self.sources[0].url if self.sources[0].file else None
-
-    @property
     def size(self) -> int | None:
         """The size of the published file in bytes; None if it is unknown."""
         return next((source.size for source in self.sources if source.size), None)
@@ -77,11 +72,6 @@ class Weights:
     def sha256(self) -> str:
         """The sha256 of the published file, in hexadecimal digits; `UNKNOWN` if no source states it."""
         return next((source.sha256 for source in self.sources if source.sha256 != UNKNOWN), UNKNOWN)
-
-    @property
-    def note(self) -> str:
-        """The remark on its first source."""
-        return self.sources[0].note
 
     @property
     def repacked(self) -> str | None:

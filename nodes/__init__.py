@@ -5,7 +5,6 @@ Nodes import what they need to run inside `execute`, so that ComfyUI starts quic
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import retired
 from .degrade import DegradeImage, ReplayDegradation
 from .guidance import (
     ApplySemanticControlNet,
@@ -28,10 +27,6 @@ from .tags import EncodeTags, TagPhoto
 
 class Extension(ComfyExtension):
     """The extension's entry point for ComfyUI."""
-
-    async def on_load(self) -> None:
-        """Register the replacements of renamed nodes."""
-        await retired.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

@@ -10,14 +10,14 @@ from ..host.progress import progress
 from ..image import check_image, opaque, to_socket
 from . import sockets
 from .bounds import Node
-from .recipes import recipe_fingerprint, recipe_input, recipe_of, recipe_problem
+from .recipes import TakesRecipe, recipe_input, recipe_of
 
 if TYPE_CHECKING:
     from ..degrade.degradation import Degradation, Pair
     from ..degrade.recipe import Recipe
 
 
-class DegradeImage(Node):
+class DegradeImage(TakesRecipe, Node):
     """Draws a degradation for each photo and applies it."""
 
     @classmethod
@@ -84,14 +84,6 @@ class DegradeImage(Node):
                 ),
             ],
         )
-
-    @classmethod
-    def validate_inputs(cls, recipe: str | None = None) -> bool | str:
-        return recipe_problem(recipe) or True
-
-    @classmethod
-    def fingerprint_inputs(cls, recipe: str | None = None, **_: object) -> str:
-        return recipe_fingerprint(recipe)
 
     @classmethod
     def execute(

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ugc_sr.doctor import findings
 from ugc_sr.doctor.examine import judge
 from ugc_sr.doctor.findings import FITS, OTHER, WRONG, look
 from ugc_sr.doctor.machine import FOLDERS, Machine
@@ -194,10 +193,9 @@ def test_only_a_base_of_512_px_fits(tmp_path, weights, change, state, words):
         (b"something else", "is not a safetensors file"),
     ],
 )
-@pytest.mark.parametrize("kind", findings.LOADERS)
-def test_what_is_no_file_of_weights_is_named(tmp_path, content, words, kind):
+def test_what_is_no_file_of_weights_is_named(tmp_path, content, words):
     (tmp_path / "x.safetensors").write_bytes(content)
-    found = look(kind, "x.safetensors", tmp_path / "x.safetensors")
+    found = look("encoder", "x.safetensors", tmp_path / "x.safetensors")
     assert found.state == WRONG
     assert words in found.why
     assert found.repair == f"Delete {found.path}, and get it again from where it came from."

@@ -143,20 +143,6 @@ def test_a_controlnet_fills_the_hosts_own(layers):
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_no_key_is_lost_or_shared(config):
-    base, adapter = unet_from_diffusers(unet(config))
-    assert len(base) + len(adapter) == len(unet(config))
-    assert len(controlnet_from_diffusers(controlnet(config, 4))) == len(controlnet(config, 4))
-
-
-def test_every_level_with_text_attention_gets_its_image_attentions():
-    _, adapter = unet_from_diffusers(unet(SD2))
-    sites = {key.split(".")[0] for key in adapter}
-    down, up = (1, 2, 4, 5, 7, 8), range(3, 12)
-    assert sites == {f"input_{n}" for n in down} | {"middle_0"} | {f"output_{n}" for n in up}
-
-
-@pytest.mark.parametrize("config", CONFIGS)
 def test_image_attentions_alone_find_the_same_places_as_in_the_whole_file(config):
     state_dict = unet(config)
     alone = {key: weight for key, weight in state_dict.items() if ".image_attentions." in key}
@@ -209,7 +195,7 @@ def test_a_key_without_a_place_in_a_controlnet_is_named(key):
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float8_e4m3fn])
-def test_folding_keeps_the_type_of_the_weights(kind):
+def test_folding_sums_the_halves_in_float32_and_keeps_the_type(kind):
     weight = torch.randn(8, 512).to(kind)
     (folded,) = fold_tokens({"input_4.transformer_blocks.0.attn2.to_k.weight": weight}).values()
     expected = (weight[:, :256].float() + weight[:, 256:].float()).to(kind)
@@ -217,7 +203,7 @@ def test_folding_keeps_the_type_of_the_weights(kind):
     assert folded.dtype == kind
 
 
-def test_folding_sums_the_halves_in_float32_and_touches_only_token_projections():
+def test_folding_touches_only_token_projections():
     to_k = "image_attentions.0.transformer_blocks.0.attn2.to_k.weight"
     weight = torch.randn(64, 512, dtype=torch.float16)
     state_dict = {
@@ -230,8 +216,6 @@ def test_folding_sums_the_halves_in_float32_and_touches_only_token_projections()
     }
     folded = fold_tokens(state_dict)
     assert [w.shape[1] for w in folded.values()] == [256, 512, 512, 256, 256, 96]
-    expected = (weight[:, :256].float() + weight[:, 256:].float()).half()
-    assert_close(folded[f"down_blocks.1.{to_k}"], expected, rtol=0, atol=0)
 
 
 def test_a_folded_projection_of_features_is_the_whole_projection_of_them_twice():

@@ -165,13 +165,6 @@ def test_fidelity_sets_the_sharpness_of_the_bundled_model(run, nano, latent):
     assert nano.model_options != given.model_options  # the one that was given stays as it is
 
 
-def test_the_bundled_model_is_refused_where_another_is_wanted(run, nano, latent):
-    with pytest.raises(
-        ValueError, match=r"preset turbo is made for sd-turbo, but 'model' is the bundled one\."
-    ):
-        run(nano, latent, "turbo")
-
-
 def test_another_model_is_refused_for_nano(run, model, latent):
     with pytest.raises(ValueError, match=r"made for the bundled model, but 'model' is a SD20\. Connect"):
         run(model, latent, "nano")
