@@ -141,15 +141,6 @@ def test_a_partly_transparent_photo_is_refused(score, socket):
         ),
         ({"sr": photos(2), "gt": photos(3)}, "'gt' holds 3 photos and 'sr' 2; expected as many, or one for"),
         ({"sr": photos(1), "lr": photos(3)}, "'lr' holds 3 photos and 'sr' 1; expected as many, or one for"),
-        (
-            {"sr": photos(), "lr": photos(1, 16, 40)},
-            "The result is 40x32 px, which is not an enlargement of a photo",
-        ),
-        (
-            {"sr": photos(1, 8, 8), "gt": photos(1, 8, 8)},
-            "The images are 8x8 px; expected at least 16 px a side",
-        ),
-        ({"sr": photos(1, 8, 8)}, "A result of 8x8 px is too small to be measured without an original"),
     ],
 )
 def test_photos_that_can_not_be_scored_are_refused_in_words_of_the_graph(score, images, message):
