@@ -15,14 +15,14 @@ from ..files import brief
 from ..models import files, repack
 from ..models.catalogue import CONVERSIONS, command
 from ..models.entry import DRIVE, HUB, UNKNOWN, Source, Weights
-from . import drive, http, hub, plan, record
+from . import downloads, drive, http, hub, record
 from .http import Progress, RefusedError
 
 WORKSHOP = ".ugc_sr_fetch"  # in the models folder: files that are still to be converted, and the lock
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def get(item: plan.Item, models: Path, copies: Path | None) -> None:
+def get(download: downloads.Download, models: Path, copies: Path | None) -> None:
     """Download or copy an entry's file to its place below `models`.
 
     Raises:
@@ -31,10 +31,10 @@ def get(item: plan.Item, models: Path, copies: Path | None) -> None:
         OSError: if it can't be written to the disk.
         ValueError: if the copy isn't the file that it should be.
     """
-    entry = item.entry
+    entry = download.entry
     known = {**(record.read(copies) if copies else {}), **record.read(models)}
-    if item.copy:
-        _place(entry, models, item.copy, str(item.copy), _check_copy(entry, item.copy, known))
+    if download.copy:
+        _place(entry, models, download.copy, str(download.copy), _check_copy(entry, download.copy, known))
         return
     for source in entry.sources:
         try:
@@ -137,7 +137,7 @@ def _check_copy(entry: Weights, copy: Path, known: Mapping[str, record.Known]) -
     before, made = known.get(entry.target), copy.as_posix().endswith(entry.target)
     published = before.published if before else {}
     if made:
-        wanted = plan.checksum(entry, known)
+        wanted = downloads.checksum(entry, known)
         stated = {copy.name: wanted} if wanted else {}
     else:
         stated |= published
@@ -169,7 +169,7 @@ def _place(entry: Weights, models: Path, received: Path, source: str, published:
         try:
             if part != received:
                 shutil.copyfile(received, part)
-            plan.check(part, entry)
+            downloads.check(part, entry)
         except BaseException:
             part.unlink(missing_ok=True)
             raise

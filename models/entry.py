@@ -46,7 +46,7 @@ class Weights:
     sources: tuple[Source, ...]  # in the order in which they are tried
     sets: tuple[str, ...] = ()  # the sets it belongs to
     estimate: int = 0  # bytes of float32 weights of the network's shapes, where no source states a size
-    kept: int = 0  # bytes of the float16 weights that remain, where a conversion leaves some out
+    stored_size: int = 0  # bytes of the float16 weights that remain, where a conversion leaves some out
 
     @property
     def target(self) -> str:
