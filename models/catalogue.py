@@ -1,9 +1,9 @@
 """The table of published weights that the nodes support: sources, size, licence and checksum of each.
 
 To correct a wrong or moved address, change its line here; sources are tried in the order of the table.
-Checksums and sizes are those that the hubs state and that several projects pin; nothing was downloaded to check
-them or the addresses. A value that no source states is `UNKNOWN`; each source's note says where its address is
-from.
+Checksums and sizes are those that the hubs state and that several projects pin; nothing was downloaded to
+check them or the addresses. A value that no source states is `UNKNOWN`; each source's note says where its
+address is from.
 """
 
 from __future__ import annotations

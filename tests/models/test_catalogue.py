@@ -122,13 +122,6 @@ def test_names_that_overlap_give_each_file_once():
     assert len(find(["srlab", "turbo", "sam2", "ugc_wild"])) == 5
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(
-        ValueError, match=r"no 'srlap' to fetch\. Known: srlab, seesr, .*ugc_wild, .*srlab/unet"
-    ):
-        find(["sam2", "srlap"])
-
-
 @pytest.mark.parametrize(
     ("place", "named"),
     [("custom_nodes/ugc-super-resolution", "ugc-super-resolution"), ("src/checkout", "ugc_sr")],
