@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,18 +42,17 @@ def opaque(image: Tensor) -> Tensor:
     return rgb * alpha + 1 - alpha if alpha.numel() else rgb
 
 
-def check_image(image: Tensor, node: str, socket: str = "image") -> None:
+def check_image(image: Tensor, socket: str = "image") -> None:
     """Check an image that comes from a socket.
 
     Args:
         image: expected as (B, H, W, 3 or 4), floats in [0, 1].
-        node: display name of the node, for the message.
         socket: name of the node's input, for the message.
 
     Raises:
         ValueError: for other shapes, no pixels, integers, and NaN or infinite values.
     """
-    head = f"{node}: '{socket}'"
+    head = f"'{socket}'"
     if image.ndim != 4:
         raise ValueError(
             f"{head} has shape {tuple(image.shape)}; expected (batch, height, width, channels). "
@@ -90,6 +90,14 @@ def same_aspect(size: tuple[int, int], other: tuple[int, int], slack_px: float) 
     """
     (width, height), (wide, high) = size, other
     return abs(width * high - height * wide) <= slack_px * (wide + high) + 1e-9
+
+
+def is_scaled(size: Sequence[int], to: Sequence[int], padding: int = 0) -> bool:
+    """Return True if `size`, scaled, rounded and padded by at most `padding` px a side, can become `to`."""
+    sides = list(zip(size, to, strict=True))
+    smallest = max((side - padding - 0.5) / length for length, side in sides)
+    largest = min((side + 0.5) / length for length, side in sides)
+    return smallest <= largest
 
 
 def mirror_indices(size: int, start: int, stop: int, device: torch.device | None = None) -> Tensor:

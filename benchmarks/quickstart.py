@@ -13,7 +13,7 @@ from ugc_sr.host.guidance import apply_guidance
 from ugc_sr.host.nano import LoadedNano, sharpened
 from ugc_sr.image import from_socket, to_socket
 from ugc_sr.models.semantics import Semantics
-from ugc_sr.sample.color import match
+from ugc_sr.sample.color_match import match
 from ugc_sr.sample.frame import finish, fit
 
 Tokens = Callable[[Semantics], Semantics]

@@ -14,10 +14,10 @@ from ugc_sr.degrade.degradation import apply
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.fonts import font_for
 from ugc_sr.host.nano import LoadedNano, load_nano
-from ugc_sr.host.regions import weigh_regions
+from ugc_sr.host.weigh_regions import weigh_regions
 from ugc_sr.image import to_socket
 from ugc_sr.sample.frame import finish, fit
-from ugc_sr.sample.regions import feathered, put_back
+from ugc_sr.sample.masks import feathered, put_back
 from ugc_sr.score.measures import psnr_y, ssim_y
 from ugc_sr.score.picture import from_picture, to_picture
 from ugc_sr.train.photos import HELD_OUT

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ugc_sr.host.adapter import LoadedAdapter, load_adapter
 from ugc_sr.host.controlnet import SemanticControlNet, apply_controlnet, load_controlnet
 from ugc_sr.host.guidance import apply_guidance
-from ugc_sr.host.start import lr_start
+from ugc_sr.host.lr_start import lr_start
 from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.models.semantics import Semantics
 from ugc_sr.models.twins import SemanticControlNet as ControlNetTwin

@@ -27,7 +27,7 @@ from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.image import from_socket
 from ugc_sr.models.convert import unet_from_diffusers
 from ugc_sr.models.segmenter import CONFIGS, ImageEncoder
-from ugc_sr.sample.color import match
+from ugc_sr.sample.color_match import match
 from ugc_sr.sample.frame import finish, fit
 from ugc_sr.sample.presets import load
 

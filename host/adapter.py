@@ -16,8 +16,6 @@ from ..models.convert import fold_tokens, unet_from_diffusers
 from .attention import ImageAttention
 from .ownership import own
 
-NODE = "Load Semantic Adapter"
-
 
 class SemanticAdapter(nn.ModuleDict):
     """Image attentions by the place in the host's UNet after which they run, such as "input_4"."""
@@ -56,31 +54,24 @@ class LoadedAdapter:
 def load_adapter(
     state_dict: Mapping[str, Tensor],
     name: str = "adapter",
-    fold: bool = True,
     dtype: torch.dtype | None = None,
 ) -> LoadedAdapter:
     """Return the image attentions of a UNet in SeeSR's layout; other weights in the file are ignored.
 
+    Projections of 512 channels, which take duplicated tokens, are reduced to SAM2's 256 channels.
+
     Args:
         state_dict: weights of the whole UNet of SeeSR or SRlab, or of its image attentions alone.
         name: name of the file, for messages.
-        fold: reduce projections of 512 channels, which take duplicated tokens, to SAM2's 256 channels.
         dtype: dtype of the weights on the device; by default the host's choice.
-
-    Args:
-        state_dict: all of SeeSR's or SRlab's UNet file, or its image attentions alone.
-        name: of the file, for messages.
-        fold: let 512 wide projections of duplicated tokens take SAM2's 256 channels once.
-        dtype: of the weights on the device; by default what the host would choose.
 
     Raises:
         UnsupportedWeightsError: if the file is of another kind, or incomplete.
     """
-    weights.require(state_dict, "adapter", NODE, name)
-    _, adapter = unet_from_diffusers(state_dict)
-    if fold:
-        adapter = fold_tokens(adapter)
-    layout.check(adapter, "adapter", NODE, name)
+    weights.require(state_dict, "adapter", name)
+    with weights.naming(name):
+        adapter = fold_tokens(unet_from_diffusers(state_dict)[1])
+    layout.check(adapter, "adapter", name)
     patcher = _loaded(adapter, dtype or storage_dtype(adapter))
     return LoadedAdapter(patcher, patcher.model.token_dim, name)
 

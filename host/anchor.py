@@ -14,7 +14,9 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
 from ..models.nano import FOLD, LATENT_CHANNELS
+from .naming import naming
 
+NODE = "Load Nano Model"
 KEY = "ugcsr_anchor"  # key of the wrapper, and attribute of noisy latents that holds the anchor
 LEAST_SIGMA = 0.5  # less noise can't be distinguished from the texture of a photo; assumed
 NOISY = 0.65  # share of the sampler's sigma; the mean of two noisy latents has 0.71 of the noise
@@ -42,15 +44,17 @@ def anchored(
     """
     guider: Any = run.class_obj
     sampling = guider.model_patcher.get_model_object("model_sampling")
-    _check_nodes(sampling, guider.model_options["transformer_options"])
-    _check_shape(latent)
+    with naming(NODE):
+        _check_nodes(sampling, guider.model_options["transformer_options"])
+        _check_shape(latent)
     if any("concat_latent_image" in cond for conds in guider.conds.values() for cond in conds):
         return run(noise, latent, sampler, sigmas, *args, **kwargs)
     model = guider.model_patcher.model
     sigma = float(sigmas[0])
     anchor: Tensor | None = getattr(latent, KEY, None)
     if anchor is None:
-        _check_clean(latent, model.process_latent_in(latent), noise, sigma)
+        with naming(NODE):
+            _check_clean(latent, model.process_latent_in(latent), noise, sigma)
     elif sigma > 0:
         noisiest = math.isclose(sigma, float(sampling.sigma_max), rel_tol=1e-5)  # as the host compares
         gain = (1 + sigma**2) ** 0.5 if noisiest else sigma
@@ -81,12 +85,12 @@ def noise_level(latent: Tensor) -> float:
 def _check_nodes(sampling: Any, options: dict[str, Any]) -> None:
     if not isinstance(sampling, IMG_TO_IMG):
         raise ValueError(
-            "Load Nano Model: a ModelSampling node has changed how this model is sampled; its answers, clean "
+            "a ModelSampling node has changed how this model is sampled; its answers, clean "
             "latents, would be misread. Remove that node."
         )
     if "lazycache" in options.get("wrappers", {}).get(WrappersMP.PREDICT_NOISE, {}):
         raise ValueError(
-            "Load Nano Model: LazyCache leaves the noise of the steps that it skips in this model's picture. "
+            "LazyCache leaves the noise of the steps that it skips in this model's picture. "
             "Use EasyCache, or remove it."
         )
 
@@ -94,7 +98,7 @@ def _check_nodes(sampling: Any, options: dict[str, Any]) -> None:
 def _check_shape(latent: Tensor) -> None:
     if latent.ndim != 4 or latent.shape[1] != LATENT_CHANNELS:
         raise ValueError(
-            f"Load Nano Model: the sampler's 'model' was given a latent of shape {tuple(latent.shape)}; "
+            f"the sampler's 'model' was given a latent of shape {tuple(latent.shape)}; "
             f"expected (batch, {LATENT_CHANNELS}, height, width). "
             "Make the latent by VAE Encode with the 'vae' of the same node."
         )
@@ -103,7 +107,7 @@ def _check_shape(latent: Tensor) -> None:
 def _check_clean(latent: Tensor, scaled: Tensor, noise: Tensor, sigma: float) -> None:
     if not latent.any():
         raise ValueError(
-            "Load Nano Model: the sampler's latent is empty, but this model restores the photo in it. "
+            "the sampler's latent is empty, but this model restores the photo in it. "
             "Encode the 'hint' of Prepare Photo with VAE Encode, and connect that."
         )
     if sigma < LEAST_SIGMA or noise.any():
@@ -111,7 +115,7 @@ def _check_clean(latent: Tensor, scaled: Tensor, noise: Tensor, sigma: float) ->
     level = noise_level(scaled)
     if level > NOISY * sigma:
         raise ValueError(
-            f"Load Nano Model: the sampler begins at sigma {sigma:.2g} without new noise, on a latent with "
+            f"the sampler begins at sigma {sigma:.2g} without new noise, on a latent with "
             f"noise of about {level:.2g} that has lost its clean latent: it was saved, changed or noised. "
             "Connect the first sampler's latent straight to this one, use one sampler for all steps, "
             "or give the clean latent by InstructPixToPixConditioning."

@@ -7,8 +7,8 @@ from typing import Any
 import comfy.model_management as management
 
 from ..sample.frame import Frame
-from ..sample.plan import in_words
 from ..sample.seconds import seconds_on_cpu
+from ..sample.tile_layout import readable_bytes
 from .progress import say
 
 NODE = "Prepare Photo"
@@ -31,8 +31,8 @@ def announce(frame: Frame, photos: int) -> None:
     if need > total:
         fitting = math.floor(100 * frame.scale * math.sqrt(total / need)) / 100
         raise ValueError(
-            f"{NODE}: {_many(photos)}{frame} takes {in_words(need)} for its pictures alone, and this machine "
-            f"has {in_words(total)}. Choose a 'scale' of at most {fitting:g}, or "
+            f"{_many(photos)}{frame} takes {readable_bytes(need)} for its pictures alone, and this machine "
+            f"has {readable_bytes(total)}. Choose a 'scale' of at most {fitting:g}, or "
             f"{'fewer photos at once' if photos > 1 else 'a smaller photo'}."
         )
     said = [f"{_many(photos)}{frame}"]
@@ -42,8 +42,8 @@ def announce(frame: Frame, photos: int) -> None:
         said.append(f"about {max(1, round(seconds))} s on this CPU with the bundled model")
     if need > free:
         said.append(
-            f"its pictures take {in_words(need)} and {in_words(free)} are free: close other programs, or "
-            "choose a smaller 'scale'"
+            f"its pictures take {readable_bytes(need)} and {readable_bytes(free)} are free: close other "
+            "programs, or choose a smaller 'scale'"
         )
     text = "; ".join(said)
     log.log(logging.WARNING if need > free else logging.INFO, "%s: %s.", NODE, text)

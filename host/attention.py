@@ -1,6 +1,6 @@
 """Image attention built of the host's layers, with keys and values cached for a run."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import comfy.ops
@@ -9,16 +9,13 @@ from comfy.ldm.modules.attention import CrossAttention, SpatialTransformer, opti
 from torch import Tensor, nn
 
 from ..models.architecture import HEAD_DIM
-from ..models.semantics import Semantics
-from ..sample.tiles import Tile, TilePlan
+from ..models.semantics import VIEWS, Semantics
+from ..sample.tiles import TilePlan
 
 # As the host sets it for Stable Diffusion 2, whose attentions overflow in half precision on some devices.
 ATTENTION_PRECISION = torch.float32
 _RUN = "ugcsr_run"
-_EVALUATION = "ugcsr_evaluation"
 _OVERRIDE = "optimized_attention_override"
-
-Stack = tuple[Tile, ...]  # tiles that are evaluated at once; empty without tiles
 
 
 class TokenCache:
@@ -53,80 +50,52 @@ class TokenCache:
 
 
 class TokenRun:
-    """Tokens that one guidance attends to during a run, with its caches.
+    """Tokens that one guidance attends to during a run, with their keys and values.
 
-    Keys and values of the whole photo are cached for the run. Those of tiles are cached until another stack
-    of tiles is evaluated, so for the whole run if all tiles fit into one stack. While `frozen`, each
-    attention returns its first output since the freeze, which is stored by stack of tiles and half of CFG.
-    For Stable Diffusion 2 in half precision these outputs take 22 MiB for 64x64 cells and 50 MiB for 96x96,
-    and 9 and 20 MiB in its ControlNet. `clear` frees all.
+    Those of the whole photo are cached for the run. Those of tiles are cached until another stack of tiles is
+    evaluated, so for the whole run if all tiles fit into one stack.
     """
 
     def __init__(self, semantics: Semantics) -> None:
         self.semantics = semantics
-        self.frozen = False
-        self._may_freeze = True
         self._whole = TokenCache(semantics.tokens)
-        self._attended = [self._whole]
+        self._selected = [self._whole]
         self._plan: TilePlan | None = None
-        self._answers: dict[Stack, dict[Hashable, Tensor]] = {}
 
     def __len__(self) -> int:
-        """Number of cached entries: attentions with keys and values, and frozen outputs."""
-        caches = {self._whole, *self._attended}
-        return sum(len(kept) for kept in (*caches, *self._answers.values()))
+        """Number of attentions with cached keys and values, for the whole photo and for tiles."""
+        return sum(len(cache) for cache in {self._whole, *self._selected})
 
     def clear(self) -> None:
         """Free all caches."""
-        self.look(None)
-        self.frozen = False
+        self.select(None)
         self._whole.clear()
-        self._answers.clear()
         if self.semantics.reader is not None:
             self.semantics.reader.clear()
 
-    def look(self, plan: TilePlan | None) -> None:
+    def select(self, plan: TilePlan | None) -> None:
         """Select the tokens of the next evaluations, by the view of the semantics and under these tiles.
 
         Loads the encoder for tiles that weren't read before, so it must not be called inside a network.
         """
         if plan == self._plan:
             return
-        stack = plan.boxes if plan else ()
-        self._answers = {old: kept for old, kept in self._answers.items() if _may_return(old, stack)}
-        attended = [self._whole]
-        if plan is not None and self.semantics.reader is not None:
+        selected = [self._whole]
+        view = VIEWS[self.semantics.view]
+        if plan is not None and self.semantics.reader is not None and view.tile:
             read = self.semantics.reader.read(plan.boxes, plan.full)
             tiles = TokenCache(torch.cat([rows(tokens, plan.batch) for tokens in read]))
-            attended = [self._whole, tiles] if self.semantics.view == "both" else [tiles]
-        self._plan, self._attended = plan, attended
-
-    def freeze(self, frozen: bool) -> None:
-        """Start to repeat outputs, or stop and free them."""
-        self.frozen = frozen and self._may_freeze
-        if not self.frozen:
-            self._answers.clear()
-
-    def thaw(self) -> bool:
-        """Stop repeating outputs for the rest of the run, to save memory; return True if any were freed."""
-        kept = any(self._answers.values())
-        self._may_freeze = False
-        self.freeze(False)
-        return kept
+            selected = [*([self._whole] if view.whole else []), tiles]
+        self._plan, self._selected = plan, selected
 
     def project(self, attention: "TokenAttention", like: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values (b, N, C) of all selected tokens."""
-        projected = [cache.project(attention, like) for cache in self._attended]
+        projected = [cache.project(attention, like) for cache in self._selected]
         if len(projected) == 1:
             return projected[0]
         batch = max(k.shape[0] for k, _ in projected)
         k, v = (torch.cat([rows(t, batch) for t in side], dim=1) for side in zip(*projected, strict=True))
         return k, v
-
-    @property
-    def answers(self) -> dict[Hashable, Tensor] | None:
-        """Frozen outputs for the selected tiles, by attention and evaluation; None unless frozen."""
-        return self._answers.setdefault(self._plan.boxes if self._plan else (), {}) if self.frozen else None
 
 
 class TokenAttention(CrossAttention):
@@ -135,18 +104,11 @@ class TokenAttention(CrossAttention):
     def forward(self, x: Tensor, *_: Any, transformer_options: Mapping[str, Any], **__: Any) -> Tensor:
         """Return the attention (B, L, C) of x to the tokens (b, N, D), which repeat along the batch."""
         options = dict(transformer_options)
-        run, evaluation = options.pop(_RUN), options.pop(_EVALUATION)
-        answers, key = run.answers, (self, evaluation, x.shape, x.dtype, x.device)
-        if answers is not None and key in answers:
-            return answers[key]
-        k, v = (rows(t, x.shape[0]) for t in run.project(self, like=x))
+        k, v = (rows(t, x.shape[0]) for t in options.pop(_RUN).project(self, like=x))
         out = optimized_attention(
             self.to_q(x), k, v, self.heads, attn_precision=self.attn_precision, transformer_options=options
         )
-        out = self.to_out(out)
-        if answers is not None:
-            answers[key] = out
-        return out
+        return self.to_out(out)
 
 
 def rows(x: Tensor, batch: int) -> Tensor:
@@ -186,24 +148,4 @@ class ImageAttention(SpatialTransformer):
         have no effect here.
         """
         options = {key: transformer_options[key] for key in (_OVERRIDE,) if key in transformer_options}
-        evaluation = _evaluation(transformer_options) if run.frozen else None
-        return self(x, None, transformer_options=options | {_RUN: run, _EVALUATION: evaluation})
-
-
-def _evaluation(options: Mapping) -> Hashable:
-    """Return a key of the present evaluation: its conditionings and its replaced attentions.
-
-    Replaced attentions distinguish the additional evaluations of perturbed-attention guidance.
-    """
-    replaced = options.get("patches_replace", {})
-    return tuple(options.get("uuids", ())), tuple((kind, *places) for kind, places in replaced.items())
-
-
-def _may_return(old: Stack, new: Stack) -> bool:
-    """Return True if the stack `old` can recur in a run that has reached the stack `new`.
-
-    After an out-of-memory error tiles have another size or another grouping, and old stacks don't recur.
-    """
-    if not old or not new:
-        return old == new
-    return old == new or (old[0][2:] == new[0][2:] and set(old).isdisjoint(new))
+        return self(x, None, transformer_options=options | {_RUN: run})

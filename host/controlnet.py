@@ -15,12 +15,12 @@ from ..models.semantics import Semantics
 from ..sample.tiles import Tile, TilePlan
 from .adapter import storage_dtype
 from .attention import TokenRun, rows
+from .checks import check_batch, check_photo, check_range, check_sites, check_tokens
 from .control_model import SemanticControlModel
-from .fit import check_batch, check_photo, check_range, check_sites, check_tokens, reductions
-from .room import HALVES, frozen_numbers, kept_numbers
+from .memory_request import cached_numbers
+from .naming import naming
 from .tile_run import noise_level, tile_plan
 
-LOADER = "Load Semantic ControlNet"
 NODE = "Apply Semantic ControlNet"
 
 
@@ -38,8 +38,6 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         super().__init__(control_model, **kwargs)
         self.name = name
         self.semantics: Semantics | None = None
-        self.freeze_after = 1.0
-        self._frozen_below = 0.0
         self._tokens: TokenRun | None = None
         self._embeddings: dict[tuple, Tensor] = {}
 
@@ -51,7 +49,6 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         c.control_model = self.control_model
         c.control_model_wrapped = self.control_model_wrapped
         c.semantics = self.semantics
-        c.freeze_after = self.freeze_after
         self.copy_to(c)
         return c
 
@@ -61,7 +58,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         Raises:
             ValueError: if the network was trained on tokens of another width.
         """
-        check_tokens(NODE, semantics, self.control_model.image_attentions.token_dim, self.name)
+        check_tokens(semantics, self.control_model.image_attentions.token_dim, self.name)
         c = self.copy()
         c.semantics = semantics
         return c
@@ -78,10 +75,10 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
                 f"'{self.name}' is a semantic ControlNet and needs the photo's semantics. "
                 f"Connect it to {NODE} instead of Apply ControlNet."
             )
-        check_sites(NODE, model.diffusion_model, self.control_model.image_attentions, self.name)
+        with naming(NODE):
+            check_sites(model.diffusion_model, self.control_model.image_attentions, self.name)
         self.clear()
         self._tokens = TokenRun(self.semantics)
-        self._frozen_below = percent_to_timestep_function(self.freeze_after)
         # The host cleans up controls only after a successful run, but patchers after any run.
         patcher, key = model.current_patcher, f"ugcsr_control_{id(self)}"
 
@@ -109,8 +106,8 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         """Tokens of the present run; None outside of a run."""
         return self._tokens
 
-    def kept_bytes(self, cells: int | None = None, tiles: int = 1) -> float:
-        """Return the bytes of embedded hints, keys, values and frozen outputs that a run keeps in memory.
+    def cache_bytes(self, cells: int | None = None, tiles: int = 1) -> float:
+        """Return the bytes of embedded hints, keys and values that a run keeps in memory.
 
         Args:
             cells: number of latent cells in all tiles of all photos; None if the latent is sampled whole.
@@ -123,16 +120,12 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         if cells is not None:
             numbers += network.model_channels * cells
         if self.semantics is not None:
-            numbers += kept_numbers(network.image_attentions, self.semantics, tiles)
-            if self.freeze_after < 1:
-                numbers += frozen_numbers(
-                    network.image_attentions, reductions(network), HALVES * (cells or 0)
-                )
+            numbers += cached_numbers(network.image_attentions, self.semantics, tiles)
         return numbers * comfy.model_management.dtype_size(self.manual_cast_dtype or network.dtype)
 
     def inference_memory_requirements(self, dtype: torch.dtype) -> float:
         """Return the bytes of this control and those before it, for a latent that is sampled whole."""
-        return self.kept_bytes() + super().inference_memory_requirements(dtype)
+        return self.cache_bytes() + super().inference_memory_requirements(dtype)
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: Mapping, batched_number: int, transformer_options: Mapping
@@ -155,9 +148,9 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         tiles = tile_plan(transformer_options)
         plan = tiles or _whole(x_noisy, batched_number)
         run = cast(TokenRun, self._tokens)  # set by pre_run
-        check_batch(NODE, "'semantics'", run.semantics.tokens.shape[0], plan.batch)
-        run.freeze(level <= self._frozen_below)
-        run.look(tiles)
+        with naming(NODE):
+            check_batch("'semantics'", run.semantics.tokens.shape[0], plan.batch)
+        run.select(tiles)
         sampling = self.model_sampling_current
         control = self.control_model.control(
             x=sampling.calculate_input(t, x_noisy).to(dtype),
@@ -178,8 +171,9 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         self._embeddings = {k: v for k, v in self._embeddings.items() if k[0][2:] == plan.boxes[0][2:]}
         if missing := [key for key in keys if key not in self._embeddings]:
             hint = self.cond_hint_original
-            check_batch(NODE, "'hint'", hint.shape[0], plan.batch)
-            _check_size(hint, plan.full, self.compression_ratio)
+            with naming(NODE):
+                check_batch("'hint'", hint.shape[0], plan.batch)
+                _check_size(hint, plan.full, self.compression_ratio)
             cuts = torch.cat([key[0].scaled(self.compression_ratio).of(hint) for key in missing])
             embedded = self.control_model.embed(cuts.to(device, dtype)).chunk(len(missing))
             self._embeddings.update(zip(missing, embedded, strict=True))
@@ -199,9 +193,10 @@ def load_controlnet(
     Raises:
         UnsupportedWeightsError: if the file is of another kind, or incomplete.
     """
-    weights.require(state_dict, "controlnet", LOADER, name)
-    converted = fold_tokens(controlnet_from_diffusers(state_dict))
-    layout.check(converted, "controlnet", LOADER, name)
+    weights.require(state_dict, "controlnet", name)
+    with weights.naming(name):
+        converted = fold_tokens(controlnet_from_diffusers(state_dict))
+    layout.check(converted, "controlnet", name)
     dtype = dtype or storage_dtype(converted)
     device = comfy.model_management.get_torch_device()
     model = SemanticControlModel(converted, dtype).eval().requires_grad_(False)
@@ -224,7 +219,6 @@ def apply_controlnet(
     semantics: Semantics,
     strength: float = 1.0,
     percent_range: tuple[float, float] = (0.0, 1.0),
-    freeze_after: float = 1.0,
 ) -> list[list]:
     """Return the conditionings with the control added, as the host's Apply ControlNet does.
 
@@ -237,20 +231,18 @@ def apply_controlnet(
         semantics: tokens of the photo.
         strength: factor of the residuals; with 0 the conditionings stay unchanged.
         percent_range: start and end in shares of the sampling, in [0, 1].
-        freeze_after: as for `apply_guidance`.
 
     Raises:
         ValueError: if control, hint and semantics don't belong together, or the range is empty.
     """
-    check_range(NODE, *percent_range)
+    check_range(*percent_range)
     if not isinstance(control, SemanticControlNet):
         raise ValueError(
-            f"{NODE}: 'control_net' is an ordinary {type(control).__name__}, which takes no semantics. "
-            f"Connect {LOADER}, or use Apply ControlNet."
+            f"'control_net' is an ordinary {type(control).__name__}, which takes no semantics. "
+            "Connect Load Semantic ControlNet, or use Apply ControlNet."
         )
-    check_photo(NODE, semantics, (hint.shape[-2], hint.shape[-1]), "the 'hint' of")
+    check_photo(semantics, (hint.shape[-2], hint.shape[-1]), "the 'hint' of")
     control = control.with_semantics(semantics)
-    control.freeze_after = freeze_after
     if strength == 0:
         return list(conditionings)
     applied: dict[comfy.controlnet.ControlBase | None, SemanticControlNet] = {}
@@ -282,6 +274,6 @@ def _check_size(hint: Tensor, latent: tuple[int, int], compression: int) -> None
     height, width = (side * compression for side in latent)
     if (height, width) != tuple(hint.shape[-2:]):
         raise ValueError(
-            f"{NODE}: 'hint' is {hint.shape[-1]}x{hint.shape[-2]} but the sampler's latent is for "
+            f"'hint' is {hint.shape[-1]}x{hint.shape[-2]} but the sampler's latent is for "
             f"{width}x{height}. Connect the hint of Prepare Photo to both VAE Encode and this node."
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..models.segmenter import ImageEncoder, build_encoder
-from ..models.semantics import Semantics
+from ..models.semantics import VIEWS, Semantics
 from ..sample.frame import Frame
 from ..sample.tiles import Tile
 from .ownership import cast_on_the_fly, move_bare_parameters, own
@@ -41,13 +41,11 @@ class PhotoReader:
         encoder: encoder of the tokens.
         photo: the small photo, (B, 3, h, w) in [0, 1].
         frame: frame of the restored photo in the sampled canvas.
-        pool: as for `encode`.
     """
 
     encoder: LoadedEncoder
     photo: Tensor
     frame: Frame
-    pool: int = 1
     _known: dict[Tile, Tensor] = field(default_factory=dict, repr=False)
 
     def read(self, boxes: Sequence[tuple[int, int, int, int]], full: tuple[int, int]) -> list[Tensor]:
@@ -67,7 +65,7 @@ class PhotoReader:
             in_use = [patcher for patcher in management.loaded_models(only_currently_used=True) if patcher]
             say(f"Reading what {len(missing)} tiles show")
             parts = [self.part(tile, full).of(self.photo) for tile in missing]
-            for tile, semantics in zip(missing, _encode(self.encoder, parts, self.pool), strict=True):
+            for tile, semantics in zip(missing, _encode(self.encoder, parts), strict=True):
                 self._known[tile] = semantics.tokens
             management.load_models_gpu(in_use)
         return [self._known[tile] for tile in tiles]
@@ -103,20 +101,17 @@ def load_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> Lo
     return LoadedEncoder(own(cast_on_the_fly(module)), module.name)
 
 
-def encode(encoder: LoadedEncoder, image: Tensor, pool: int = 1) -> Semantics:
+def encode(encoder: LoadedEncoder, image: Tensor) -> Semantics:
     """Return the semantics of photos (B, 3, H, W) in [0, 1], encoded one by one.
 
-    The result of a photo therefore doesn't depend on its batch. Each square of `pool` x `pool` tokens is
-    averaged to one. If memory runs out, the host's other models are unloaded first; if it still doesn't
-    suffice, the photos are encoded on the CPU.
+    The result of a photo therefore doesn't depend on its batch. If memory runs out, the host's other models
+    are unloaded first; if it still doesn't suffice, the photos are encoded on the CPU.
     """
-    (semantics,) = _encode(encoder, [image], pool)
+    (semantics,) = _encode(encoder, [image])
     return semantics
 
 
-def encode_views(
-    encoder: LoadedEncoder, image: Tensor, view: str, frame: Frame | None, pool: int = 1
-) -> Semantics:
+def encode_views(encoder: LoadedEncoder, image: Tensor, view: str, frame: Frame | None) -> Semantics:
     """Return the semantics of photos (B, 3, H, W) in [0, 1] for a view of the tiles.
 
     Args:
@@ -124,27 +119,26 @@ def encode_views(
         image: the small photos.
         view: tokens that a tile attends to: "global", of the whole photo; "tile", of its own part; or "both".
         frame: frame of the photo; required unless the view is "global".
-        pool: as for `encode`.
 
     Raises:
         ValueError: if the frame is missing or belongs to another photo.
     """
     say("Reading what the photo shows")
-    if view == "global":
-        return replace(encode(encoder, image, pool), runs=frame.runs if frame else None)
+    if not VIEWS[view].tile:
+        return replace(encode(encoder, image), runs=frame.runs if frame else None)
     if frame is None:
         raise ValueError(
-            f"{NODE}: 'view' {view} needs to know where tiles lie in the photo. Connect 'frame' of the "
+            f"'view' {view} needs to know where tiles lie in the photo. Connect 'frame' of the "
             "Prepare Photo that this photo goes through, or set 'view' to global."
         )
     height, width = image.shape[-2:]
-    semantics = encode(encoder, image, pool)
+    semantics = encode(encoder, image)
     if not semantics.can_become((frame.height, frame.width)):
         raise ValueError(
-            f"{NODE}: 'frame' is of a photo restored to {frame.width}x{frame.height} px, to which the "
+            f"'frame' is of a photo restored to {frame.width}x{frame.height} px, to which the "
             f"'image' of {width}x{height} px can't be scaled. Connect the same photo to both nodes."
         )
-    return replace(semantics, view=view, reader=PhotoReader(encoder, image, frame, pool), runs=frame.runs)
+    return replace(semantics, view=view, reader=PhotoReader(encoder, image, frame), runs=frame.runs)
 
 
 def _span(start: int, size: int, cell: float, restored: int, length: int) -> tuple[int, int]:
@@ -159,14 +153,13 @@ def _span(start: int, size: int, cell: float, restored: int, length: int) -> tup
     return first, size
 
 
-def _encode(encoder: LoadedEncoder, images: Sequence[Tensor], pool: int) -> list[Semantics]:
+def _encode(encoder: LoadedEncoder, images: Sequence[Tensor]) -> list[Semantics]:
     """Return the semantics of each of `images`; the encoder is loaded once for all."""
     module: ImageEncoder = encoder.patcher.model
     read = []
     for image, tokens in zip(images, _read(encoder.patcher, images), strict=True):
         height, width = image.shape[-2:]
-        semantics = Semantics(tokens, module.grid, (height, width), encoder.name)
-        read.append(semantics if pool == 1 else semantics.pooled(pool))
+        read.append(Semantics(tokens, module.grid, (height, width), encoder.name))
     return read
 
 

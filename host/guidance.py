@@ -17,10 +17,11 @@ from torch import Tensor
 from ..models.semantics import Semantics
 from .adapter import LoadedAdapter, SemanticAdapter
 from .attention import TokenRun
+from .checks import check_batch, check_photo, check_range, check_sites, check_tokens
 from .clone import clone
-from .fit import check_batch, check_photo, check_range, check_sites, check_tokens, reductions
-from .report import note
-from .room import HALVES, computing_size, frozen_numbers, kept_numbers, reserve
+from .memory_request import cached_numbers, computing_size, reserve
+from .naming import naming
+from .run_records import record_run
 from .tile_run import noise_level, tile_plan, tile_run
 
 NODE = "Apply Semantic Guidance"
@@ -40,7 +41,6 @@ class Guidance:
         strength: factor of the attentions' change.
         start: share of the sampling at which it begins to act, in [0, 1].
         end: share of the sampling at which it ends.
-        freeze: share of the sampling after which cross-attentions repeat their outputs.
     """
 
     adapter: SemanticAdapter
@@ -49,7 +49,6 @@ class Guidance:
     strength: float
     start: float
     end: float
-    freeze: float
 
 
 def apply_guidance(
@@ -59,7 +58,6 @@ def apply_guidance(
     strength: float = 1.0,
     start_percent: float = 0.0,
     end_percent: float = 1.0,
-    freeze_after: float = 1.0,
 ) -> "comfy.model_patcher.ModelPatcher":
     """Return a clone of MODEL that attends to `semantics`; several guidances can be applied to one MODEL.
 
@@ -70,15 +68,13 @@ def apply_guidance(
         strength: factor of the attentions' change; with 0 `model` itself is returned.
         start_percent: share of the sampling at which the guidance begins, in [0, 1].
         end_percent: share of the sampling at which it ends, in [0, 1].
-        freeze_after: share of the sampling after which cross-attentions to tokens repeat their outputs
-            instead of computing them, as T-GATE does with those to text (arXiv 2404.02747).
 
     Raises:
         ValueError: if adapter, semantics and model don't belong together, or the range is empty.
     """
-    check_range(NODE, start_percent, end_percent)
-    check_tokens(NODE, semantics, adapter.token_dim, adapter.name)
-    check_sites(NODE, model.get_model_object("diffusion_model"), adapter.patcher.model, adapter.name)
+    check_range(start_percent, end_percent)
+    check_tokens(semantics, adapter.token_dim, adapter.name)
+    check_sites(model.get_model_object("diffusion_model"), adapter.patcher.model, adapter.name)
     if strength == 0:
         return model
     if isinstance(model.get_model_object("model_sampling"), V_PREDICTION):
@@ -95,7 +91,6 @@ def apply_guidance(
         strength,
         start_percent,
         end_percent,
-        freeze_after,
     )
     dispatcher = Dispatcher((*guidances_of(model), entry))
     handlers = model.model_options["transformer_options"].setdefault("patches", {}).setdefault(_PATCH, [])
@@ -161,9 +156,10 @@ class Dispatcher:
         guider: Any = execute.class_obj
         cell = guider.model_patcher.get_model_object("latent_format").spacial_downscale_ratio
         height, width = (side * cell for side in noise.shape[-2:])
-        for entry in self.entries:
-            check_batch(NODE, "'semantics'", entry.semantics.tokens.shape[0], noise.shape[0])
-            check_photo(NODE, entry.semantics, (height, width), "the sampler's latent, which is for")
+        with naming(NODE):
+            for entry in self.entries:
+                check_batch("'semantics'", entry.semantics.tokens.shape[0], noise.shape[0])
+                check_photo(entry.semantics, (height, width), "the sampler's latent, which is for")
         options = guider.model_options.setdefault("transformer_options", {})
         options[RUN_KEY] = run = GuidanceRun(self.entries)
         begun = time.perf_counter()
@@ -174,7 +170,7 @@ class Dispatcher:
             run.clear()
         for runs in (entry.semantics.runs for entry in self.entries):
             if runs is not None:
-                note(runs, options, time.perf_counter() - begun)
+                record_run(runs, options, time.perf_counter() - begun)
         return sampled
 
     def prepare_sampling(
@@ -194,8 +190,7 @@ class Dispatcher:
 
         def bytes_needed() -> float:
             tiles = tile_run(options)
-            cells = tiles.cells if tiles else shape[0] * shape[-2] * shape[-1]
-            return guidance_bytes(model, self.entries, cells, tiles.at_once if tiles else 1)
+            return guidance_bytes(model, self.entries, tiles.at_once if tiles else 1)
 
         real_model, _, models = execute(
             model, shape, reserve(conds, KEY, bytes_needed), model_options=model_options, **how
@@ -215,10 +210,9 @@ class Dispatcher:
             sampling.percent_to_sigma(entry.end) <= level <= sampling.percent_to_sigma(entry.start)
             for entry in self.entries
         )
-        for entry, tokens, active in zip(self.entries, run.tokens, run.active, strict=True):
-            tokens.freeze(level <= sampling.percent_to_sigma(entry.freeze))
+        for tokens, active in zip(run.tokens, run.active, strict=True):
             if active:
-                tokens.look(tile_plan(transformer_options))
+                tokens.select(tile_plan(transformer_options))
 
     @torch.compiler.disable
     def __call__(
@@ -243,21 +237,15 @@ class Dispatcher:
         return x
 
 
-def guidance_bytes(model: Any, entries: tuple[Guidance, ...], cells: int, at_once: int) -> float:
+def guidance_bytes(model: Any, entries: tuple[Guidance, ...], at_once: int) -> float:
     """Return the bytes that guidances keep in memory during a run.
 
     Args:
         model: the MODEL.
         entries: its guidances.
-        cells: number of latent cells in all tiles of all photos; overlaps count several times.
         at_once: number of tiles that are evaluated together.
     """
-    sides = reductions(model.get_model_object("diffusion_model"))
-    numbers = 0
-    for entry in entries:
-        numbers += kept_numbers(entry.adapter, entry.semantics, at_once)
-        if entry.freeze < 1:
-            numbers += frozen_numbers(entry.adapter, sides, HALVES * cells)
+    numbers = sum(cached_numbers(entry.adapter, entry.semantics, at_once) for entry in entries)
     return numbers * computing_size(model.model)
 
 

@@ -42,7 +42,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return _SAYS_SO.search(str(error)) is not None
 
 
-def where_it_can(work: Callable[[torch.device], T], node: str) -> T:
+def on_device_or_cpu(work: Callable[[torch.device], T], node: str) -> T:
     """Return work(device) for the host's device, or for the CPU if that device lacks memory or an operation.
 
     Args:

@@ -34,12 +34,13 @@ from ..models.nano import (
     residual,
 )
 from .adapter import LoadedAdapter, load_adapter
-from .anchor import KEY, anchored
+from .anchor import KEY, NODE, anchored
 from .controlnet import SemanticControlNet, load_controlnet
 from .encoder import LoadedEncoder, load_encoder
+from .naming import naming
 from .ownership import cast_on_the_fly, own
 from .progress import say
-from .report import name_preset
+from .run_records import name_preset
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "bundled" / "nano.safetensors"
 
@@ -150,13 +151,14 @@ class NanoVAE(comfy.sd.VAE):
         Raises:
             ValueError: if the pictures are invalid or smaller than a fold.
         """
-        check_image(pixels, "VAE Encode", "pixels")
-        height, width = pixels.shape[1:3]
-        if min(height, width) < FOLD:
-            raise ValueError(
-                f"VAE Encode: 'pixels' is {width}x{height} px; expected at least {FOLD} px a side. "
-                "Connect the 'hint' of Prepare Photo, or enlarge the picture first."
-            )
+        with naming("VAE Encode"):
+            check_image(pixels, "pixels")
+            height, width = pixels.shape[1:3]
+            if min(height, width) < FOLD:
+                raise ValueError(
+                    f"'pixels' is {width}x{height} px; expected at least {FOLD} px a side. "
+                    "Connect the 'hint' of Prepare Photo, or enlarge the picture first."
+                )
         say("Encoding the photo, which removes noise and blocks")
         return super().vae_encode_crop_pixels(pixels)
 
@@ -184,7 +186,7 @@ class NanoVAE(comfy.sd.VAE):
 def _check_latent(latent: Tensor) -> None:
     if latent.shape[1] != LATENT_CHANNELS:
         raise ValueError(
-            f"Load Nano Model: 'vae' was given a latent of {latent.shape[1]} channels to decode; expected "
+            f"{NODE}: 'vae' was given a latent of {latent.shape[1]} channels to decode; expected "
             f"{LATENT_CHANNELS}, its own. Make the latent by VAE Encode with the same 'vae'."
         )
 
@@ -207,9 +209,7 @@ def load_nano(path: Path = WEIGHTS) -> LoadedNano:
         ValueError: if the file is of another version.
     """
     if not path.is_file():
-        raise FileNotFoundError(
-            f"Load Nano Model: {path.name} is missing from {path.parent}. Install the extension again."
-        )
+        raise FileNotFoundError(f"{path.name} is missing from {path.parent}. Install the extension again.")
     parts = _parts(path)
     model = _load_model(parts["unet"])
     model.cached_patcher_init = (_load_another_model, (path,))
@@ -230,7 +230,7 @@ def _parts(path: Path) -> dict[str, dict[str, Tensor]]:
         found = (file.metadata() or {}).get("model", "another model")
         if found != MODEL:
             raise ValueError(
-                f"Load Nano Model: {path.name} holds {found}; this version of the extension reads {MODEL}. "
+                f"{path.name} holds {found}; this version of the extension reads {MODEL}. "
                 "Install the extension again, which brings its file along."
             )
         for key in file.keys():  # noqa: SIM118 - not a dict

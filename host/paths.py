@@ -172,8 +172,8 @@ def _missing(kind: str, name: str | None) -> str:
 
 def _fetch(kind: str, name: str | None) -> str:
     """Return the command that downloads a file of the catalogue, or the usual one for another name."""
-    asked = (name or "").replace("\\", "/")
-    known = next((entry.asked_for for entry in catalogue.WEIGHTS if entry.saved == asked), KINDS[kind].usual)
+    wanted = (name or "").replace("\\", "/")
+    known = next((entry.asked_for for entry in catalogue.WEIGHTS if entry.saved == wanted), KINDS[kind].usual)
     return f'{catalogue.command(known)} --models "{folder_paths.models_dir}"'
 
 

@@ -40,7 +40,7 @@ class SamplingProgress:
     levels: tuple[float, ...]
     begun: float = field(default_factory=time.perf_counter)
 
-    def tell(self, level: float, done: int, until: int, tiles: int) -> None:
+    def show(self, level: float, done: int, until: int, tiles: int) -> None:
         """Show the progress within a step.
 
         Args:

@@ -16,7 +16,6 @@ from ..sample.presets import clean_tags
 from ..sample.tiles import split
 from .progress import progress
 
-ENCODE, TAG = "Encode Tags", "Tag Photo"
 SHIPPED = Path(__file__).with_name("tags.txt")
 TEMPLATES = ("a photo of {}", "a blurry photo of {}", "a photo that shows {}")  # assumed; not measured
 AT_ONCE = 32  # tags in one batch of the text tower; their activations take some hundred MB
@@ -78,8 +77,7 @@ def tag_photos(clip_vision: Any, tags: Tags, image: Tensor, count: int, threshol
     """
     if clip_vision.model_type != "clip_vision_model":
         raise ValueError(
-            f"{TAG}: 'clip_vision' is a {clip_vision.model_type}, which has no text tower in ComfyUI. "
-            + ONE_CLIP
+            f"'clip_vision' is a {clip_vision.model_type}, which has no text tower in ComfyUI. " + ONE_CLIP
         )
     return [_tag(_look(clip_vision, photo), tags, count, threshold) for photo in image.split(1)]
 
@@ -120,13 +118,11 @@ def _whole(pooled: Tensor | None) -> Tensor:
         ValueError: as `encode_tags`.
     """
     if pooled is None:
-        raise ValueError(
-            f"{ENCODE}: 'clip' has no embedding for a text as a whole, so it is no CLIP. {ONE_CLIP}"
-        )
+        raise ValueError(f"'clip' has no embedding for a text as a whole, so it is no CLIP. {ONE_CLIP}")
     # Weights that a file lacks are left uninitialised by the host, mostly zeros.
     if not pooled.isfinite().all() or not pooled.any(dim=1).all():
         raise ValueError(
-            f"{ENCODE}: the text tower in 'clip' lacks its projection, as those of diffusers folders do; "
+            f"the text tower in 'clip' lacks its projection, as those of diffusers folders do; "
             f"without it texts don't lie beside images. {ONE_CLIP}"
         )
     return pooled.float()
@@ -152,8 +148,7 @@ def _tag(seen: Tensor, tags: Tags, count: int, threshold: float) -> str:
     """
     if len(seen) != tags.embeddings.shape[1]:
         raise ValueError(
-            f"{TAG}: 'tags' are {tags.embeddings.shape[1]} wide, but 'clip_vision' gives {len(seen)}. "
-            + ONE_CLIP
+            f"'tags' are {tags.embeddings.shape[1]} wide, but 'clip_vision' gives {len(seen)}. " + ONE_CLIP
         )
     chances = (SHARPNESS * tags.embeddings.to(seen) @ seen).softmax(dim=0)
     best, order = chances.sort(descending=True, stable=True)

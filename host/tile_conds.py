@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..sample.tiles import TilePlan
 from .controlnet import SemanticControlNet
-from .room import controls_of
+from .memory_request import controls_of
 
 FUZZ = 8  # latent cells over which the host fades an area without mask (samplers.get_area_and_mult)
 

@@ -30,7 +30,7 @@ class TileRun:
         height: height of the latent, in cells.
         width: width of the latent, in cells.
         encoded_hints: cache of hints that a VAE encoded, by control and tiles.
-        told: progress of the run, from the first step on.
+        shown: progress of the run, from the first step on.
     """
 
     tile: int
@@ -41,7 +41,7 @@ class TileRun:
     height: int = 0
     width: int = 0
     encoded_hints: dict[Any, Tensor] = field(default_factory=dict)
-    told: SamplingProgress | None = None
+    shown: SamplingProgress | None = None
 
     @property
     def boxes(self) -> list[Tile]:
@@ -68,12 +68,12 @@ class TileRun:
         for i in range(count):
             yield tuple(boxes[i * len(boxes) // count : (i + 1) * len(boxes) // count])
 
-    def telling(self, transformer_options: Mapping) -> SamplingProgress:
+    def progress(self, transformer_options: Mapping) -> SamplingProgress:
         """Return the progress of this run; its noise levels are copied from the device once."""
-        if self.told is None:
+        if self.shown is None:
             levels = transformer_options.get("sample_sigmas")
-            self.told = SamplingProgress(() if levels is None else tuple(levels.cpu().tolist()))
-        return self.told
+            self.shown = SamplingProgress(() if levels is None else tuple(levels.cpu().tolist()))
+        return self.shown
 
     def shrink(self) -> bool:
         """Halve the batch of tiles, or else the tile; return False if nothing is left to halve."""

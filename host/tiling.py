@@ -13,9 +13,8 @@ from torch import Tensor
 from ..sample.tiles import GRIDS, Grid, TilePlan, blend
 from .clone import clone
 from .controlnet import SemanticControlNet
-from .guidance import RUN_KEY as GUIDANCE_RUN
 from .memory import is_out_of_memory
-from .room import controls_of, reserve
+from .memory_request import controls_of, reserve
 from .tile_conds import cropped_hints, cut_cond
 from .tile_run import LEVEL_KEY, PLAN_KEY, RUN_KEY, TileRun
 
@@ -88,8 +87,8 @@ class Tiling:
         if run.photos:
             box = run.boxes[0]
             shape = torch.Size((run.photos * run.at_once, shape[1], box.height, box.width))
-        asked = reserve(conds, KEY, lambda: _more_for_tiles(run, conds))
-        real_model, _, models = executor(model, shape, asked, model_options=model_options, **options)
+        requested = reserve(conds, KEY, lambda: _more_for_tiles(run, conds))
+        real_model, _, models = executor(model, shape, requested, model_options=model_options, **options)
         return real_model, conds, models
 
     def calc_cond_batch(
@@ -110,8 +109,13 @@ class Tiling:
             try:
                 return self._evaluate(run, executor, model, conds, x, timestep, options)
             except Exception as error:
-                if not is_out_of_memory(error) or not _make_room(run, conds, options):
+                if not is_out_of_memory(error) or not run.shrink():
                     raise
+            log.warning(
+                "Tile Diffusion: out of memory; going on with tiles of %d latent cells, %d at once.",
+                run.tile,
+                run.batch,
+            )
             comfy.model_management.soft_empty_cache()
 
     def _run(self, shape: Any) -> TileRun:
@@ -133,16 +137,16 @@ class Tiling:
         if len(boxes) == 1:
             return executor(model, conds, x, timestep, options)
         level = float(timestep.max())
-        telling = run.telling(options.get("transformer_options", {}))
+        progress = run.progress(options.get("transformer_options", {}))
 
         def cuts() -> Iterator[Tensor]:
             done = 0
             for stack in run.batches():
                 comfy.model_management.throw_exception_if_processing_interrupted()
-                telling.tell(level, done, done + len(stack), len(boxes))
+                progress.show(level, done, done + len(stack), len(boxes))
                 done += len(stack)
                 plan = TilePlan(boxes=stack, full=(height, width), batch=x.shape[0])
-                told = {**options.get("transformer_options", {}), PLAN_KEY: plan, LEVEL_KEY: level}
+                present = {**options.get("transformer_options", {}), PLAN_KEY: plan, LEVEL_KEY: level}
                 tiled = [None if cond is None else _cut_all(cond, plan, x.device) for cond in conds]
                 stacked = torch.cat([box.of(x) for box in stack])
                 with cropped_hints(conds, plan, run.encoded_hints):
@@ -151,29 +155,11 @@ class Tiling:
                         tiled,
                         stacked,
                         timestep.repeat(len(stack)),
-                        {**options, "transformer_options": told},
+                        {**options, "transformer_options": present},
                     )
                 yield from torch.stack(out).unflatten(1, (len(stack), -1)).unbind(1)
 
         return list(blend(boxes, cuts(), height, width, run.grid.weights).unbind(0))
-
-
-def _make_room(run: TileRun, conds: Conds, options: dict[str, Any]) -> bool:
-    """Free frozen outputs, or else shrink the tiles; return False if neither is possible."""
-    guidance = options.get("transformer_options", {}).get(GUIDANCE_RUN)
-    tokens = [*(guidance.tokens if guidance else ()), *(control.tokens for control in _semantic(conds))]
-    thawed = [run.thaw() for run in tokens if run is not None]
-    if any(thawed):
-        log.warning("Tile Diffusion: out of memory; going on without 'freeze_after'.")
-        return True
-    if not run.shrink():
-        return False
-    log.warning(
-        "Tile Diffusion: out of memory; going on with tiles of %d latent cells, %d at once.",
-        run.tile,
-        run.batch,
-    )
-    return True
 
 
 def _more_for_tiles(run: TileRun, conds: dict[str, Any]) -> float:
@@ -181,7 +167,7 @@ def _more_for_tiles(run: TileRun, conds: dict[str, Any]) -> float:
     if not run.photos:
         return 0
     return sum(
-        control.kept_bytes(run.cells, run.at_once) - control.kept_bytes()
+        control.cache_bytes(run.cells, run.at_once) - control.cache_bytes()
         for control in _semantic(conds.values())
     )
 

@@ -14,21 +14,20 @@ IMAGE = "image_attentions."
 _HINT = "input_hint_block."
 
 
-def check(state_dict: Mapping[str, Tensor], kind: str, node: str, name: str) -> None:
+def check(state_dict: Mapping[str, Tensor], kind: str, name: str) -> None:
     """Refuse an incomplete adapter or ControlNet before a network of its sizes is built.
 
     Args:
         state_dict: in the host's layout.
         kind: "adapter" or "controlnet".
-        node: who refuses.
         name: of the file.
 
     Raises:
         UnsupportedWeightsError: if a key or shape doesn't fit; the message names the first.
     """
-    with weights.naming(node, name):
+    with weights.naming(name):
         expected = _expected(state_dict, kind)
-    weights.compare(expected, state_dict, node, name)
+    weights.compare(expected, state_dict, name)
 
 
 def _expected(state_dict: Mapping[str, Tensor], kind: str) -> Shapes:

@@ -73,18 +73,17 @@ def check(state_dict: Mapping[str, Tensor], kind: str, name: str) -> None:
     Raises:
         UnsupportedWeightsError: with the node's message.
     """
-    node = NODES[kind]
-    weights.require(state_dict, kind, node, name)
+    weights.require(state_dict, kind, name)
     if kind == "encoder":
         from .segmenter import build_encoder
 
         build_encoder(state_dict, name)
         return
-    with weights.naming(node, name):
+    with weights.naming(name):
         converted = (
             unet_from_diffusers(state_dict)[1] if kind == "adapter" else controlnet_from_diffusers(state_dict)
         )
-    layout.check(converted, kind, node, name)
+    layout.check(converted, kind, name)
 
 
 def convert(

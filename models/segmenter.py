@@ -100,7 +100,7 @@ def build_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> I
     """
     encoder = ImageEncoder(_detect(state_dict, file))
     ours = {key: w for key, w in state_dict.items() if key.startswith(PREFIX) or key == "no_mem_embed"}
-    weights.load(encoder, ours, node=NODE, name=file)
+    weights.load(encoder, ours, name=file)
     return encoder.eval()
 
 
@@ -141,7 +141,7 @@ def _detect(state_dict: Mapping[str, Tensor], file: str) -> EncoderConfig:
     patch = state_dict.get(f"{PREFIX}trunk.patch_embed.proj.weight")
     if patch is None or weights.detect(state_dict) != "encoder":
         raise UnsupportedWeightsError(
-            f"{NODE}: '{file}' is not a SAM2.1 checkpoint: {_description(state_dict)} "
+            f"'{file}' is not a SAM2.1 checkpoint: {_description(state_dict)} "
             f"Expected Meta's layout with keys '{PREFIX}trunk.*', '{PREFIX}neck.*' and 'no_mem_embed': "
             "sam2.1_hiera_tiny, _small, _base_plus or _large."
         )
@@ -151,7 +151,7 @@ def _detect(state_dict: Mapping[str, Tensor], file: str) -> EncoderConfig:
             return config
     known = ", ".join(f"{c.name} ({c.embed_dim}, {sum(c.stages)})" for c in CONFIGS.values())
     raise UnsupportedWeightsError(
-        f"{NODE}: '{file}' holds an unknown image encoder of width {patch.shape[0]} with {len(blocks)} "
+        f"'{file}' holds an unknown image encoder of width {patch.shape[0]} with {len(blocks)} "
         f"blocks. Known (width, blocks): {known}."
     )
 

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
-from torch.nn import functional as F
 
-# The tokens that a tile attends to: those of the whole photo, of its own part of it, or both.
-VIEWS = ("global", "tile", "both")
+from ..image import is_scaled
+
+
+class View(NamedTuple):
+    """The tokens that a tile attends to.
+
+    Attributes:
+        whole: True if it attends to those of the whole photo.
+        tile: True if it attends to those of its own part of the photo.
+    """
+
+    whole: bool
+    tile: bool
+
+
+VIEWS = {"global": View(True, False), "tile": View(False, True), "both": View(True, True)}
 
 
 class TileReader(Protocol):
@@ -53,22 +66,12 @@ class Semantics:
         Raises:
             ValueError: if it is unknown, or needs a reader of tiles that isn't there.
         """
-        if self.view not in VIEWS or (self.view != "global" and self.reader is None):
+        if self.view not in VIEWS or (VIEWS[self.view].tile and self.reader is None):
             raise ValueError(
                 f"Semantics: view must be one of {', '.join(VIEWS)}, and all but global need a reader of "
                 f"tiles; got {self.view} and {self.reader}."
             )
 
-    def pooled(self, factor: int) -> Semantics:
-        """Return tokens averaged over factor x factor squares; they overlap if the grid is no multiple."""
-        rows, columns = (-(-side // factor) for side in self.grid)
-        squares = self.tokens.transpose(1, 2).unflatten(2, self.grid)
-        means = F.adaptive_avg_pool2d(squares, (rows, columns)).flatten(2).transpose(1, 2)
-        return replace(self, tokens=means, grid=(rows, columns))
-
     def can_become(self, size: tuple[int, int], padding: int = 0) -> bool:
         """Return True if scaling, then padding by at most `padding` px a side, can give this size."""
-        sides = list(zip(self.image_size, size, strict=True))
-        smallest = max((side - padding - 0.5) / photo for photo, side in sides)
-        largest = min((side + 0.5) / photo for photo, side in sides)
-        return smallest <= largest
+        return is_scaled(self.image_size, size, padding)

@@ -93,8 +93,8 @@ def describe(state_dict: Mapping[str, Tensor]) -> str:
     return f"{what} of {base}" if base else what
 
 
-def require(state_dict: Mapping[str, Tensor], kind: str, node: str, name: str) -> None:
-    """Refuse a file that isn't of `kind`, or is incomplete; `node` and `name` are for the message.
+def require(state_dict: Mapping[str, Tensor], kind: str, name: str) -> None:
+    """Refuse a file that isn't of `kind`, or is incomplete; `name` is for the message.
 
     Raises:
         UnsupportedWeightsError: if it is; the message says what `name` holds and which node loads that, or
@@ -104,16 +104,16 @@ def require(state_dict: Mapping[str, Tensor], kind: str, node: str, name: str) -
     if found != kind:
         published = "as Meta publishes it" if kind == "encoder" else "as SeeSR and SRlab publish it"
         raise UnsupportedWeightsError(
-            f"{node}: '{name}' is {describe(state_dict)} ({len(state_dict)} tensors); "
+            f"'{name}' is {describe(state_dict)} ({len(state_dict)} tensors); "
             f"expected {KINDS[kind].what}, {published}. {KINDS[found].advice}"
         )
-    _require_numbers(state_dict, node, name)
-    _require_pairs(state_dict, node, name)
-    _require_one_width(state_dict, node, name)
+    _require_numbers(state_dict, name)
+    _require_pairs(state_dict, name)
+    _require_one_width(state_dict, name)
     base = family(state_dict)
     if base not in (None, "Stable Diffusion 2"):
         raise UnsupportedWeightsError(
-            f"{node}: '{name}' was made for {base}. Get the weights of SeeSR or SRlab, which are for "
+            f"'{name}' was made for {base}. Get the weights of SeeSR or SRlab, which are for "
             "Stable Diffusion 2."
         )
 
@@ -126,7 +126,7 @@ def _segmenter(keys: list[str]) -> str:
     return "sam2" if memory and not any("no_obj_embed_spatial" in key for key in keys) else "encoder"
 
 
-def _require_numbers(state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
+def _require_numbers(state_dict: Mapping[str, Tensor], name: str) -> None:
     """Refuse tensors that are empty or hold other values than floating-point numbers.
 
     Raises:
@@ -136,12 +136,12 @@ def _require_numbers(state_dict: Mapping[str, Tensor], node: str, name: str) -> 
         if not weight.is_floating_point() or not weight.numel():
             kind = str(weight.dtype).removeprefix("torch.")
             raise UnsupportedWeightsError(
-                f"{node}: '{key}' of '{name}' is {kind} {list(weight.shape)}; expected floating-point "
+                f"'{key}' of '{name}' is {kind} {list(weight.shape)}; expected floating-point "
                 "numbers. Use the file as published."
             )
 
 
-def _require_pairs(state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
+def _require_pairs(state_dict: Mapping[str, Tensor], name: str) -> None:
     """Refuse a network in which a text attention has no image attention, or the other way round.
 
     Raises:
@@ -156,11 +156,11 @@ def _require_pairs(state_dict: Mapping[str, Tensor], node: str, name: str) -> No
     for block, number in sorted(places["attentions"] ^ places["image_attentions"]):
         lost = next(kind for kind, found in places.items() if (block, number) not in found)
         raise UnsupportedWeightsError(
-            f"{node}: '{name}' lacks '{block}{lost}.{number}'. The file is incomplete; download it again."
+            f"'{name}' lacks '{block}{lost}.{number}'. The file is incomplete; download it again."
         )
 
 
-def _require_one_width(state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
+def _require_one_width(state_dict: Mapping[str, Tensor], name: str) -> None:
     """Refuse image attentions that take tokens of different widths, or no tokens at all.
 
     Raises:
@@ -170,35 +170,32 @@ def _require_one_width(state_dict: Mapping[str, Tensor], node: str, name: str) -
     for key, weight in projections.items():
         if weight.ndim != 2:
             raise UnsupportedWeightsError(
-                f"{node}: '{key}' of '{name}' is {list(weight.shape)}; expected a matrix. "
-                "Use the file as published."
+                f"'{key}' of '{name}' is {list(weight.shape)}; expected a matrix. Use the file as published."
             )
     widths = {key: weight.shape[1] for key, weight in projections.items()}
     first = next(iter(widths.values()), None)
     for key, width in widths.items():
         if width != first:
             raise UnsupportedWeightsError(
-                f"{node}: the image attentions of '{name}' take tokens {first} wide, but '{key}' takes "
+                f"the image attentions of '{name}' take tokens {first} wide, but '{key}' takes "
                 f"{width}. Use the file as published."
             )
 
 
 @contextmanager
-def naming(node: str, name: str) -> Iterator[None]:
-    """Add the names of node and file to every UnsupportedWeightsError inside that doesn't name the file.
+def naming(name: str) -> Iterator[None]:
+    """Put the name of the file in front of the message of an UnsupportedWeightsError.
 
     Raises:
-        UnsupportedWeightsError: with both names in front of the message.
+        UnsupportedWeightsError: with the name.
     """
     try:
         yield
     except UnsupportedWeightsError as refusal:
-        if f"'{name}'" in str(refusal):
-            raise
-        raise UnsupportedWeightsError(f"{node}: '{name}': {refusal}") from refusal
+        raise UnsupportedWeightsError(f"'{name}': {refusal}") from refusal
 
 
-def load(module: nn.Module, state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
+def load(module: nn.Module, state_dict: Mapping[str, Tensor], name: str) -> None:
     """Load every tensor into a `module` of torch's layers; keys and shapes must be exactly the module's.
 
     For ComfyUI's layers call `compare` with the shapes of `layout`, then `load_state_dict`: under DynamicVRAM
@@ -207,11 +204,11 @@ def load(module: nn.Module, state_dict: Mapping[str, Tensor], node: str, name: s
     Raises:
         UnsupportedWeightsError: if a key doesn't fit; the message names the first one.
     """
-    compare({key: weight.shape for key, weight in module.state_dict().items()}, state_dict, node, name)
+    compare({key: weight.shape for key, weight in module.state_dict().items()}, state_dict, name)
     module.load_state_dict(state_dict)
 
 
-def compare(expected: Shapes, state_dict: Mapping[str, Tensor], node: str, name: str) -> None:
+def compare(expected: Shapes, state_dict: Mapping[str, Tensor], name: str) -> None:
     """Refuse a file whose keys and shapes differ from the expected ones.
 
     Raises:
@@ -220,17 +217,16 @@ def compare(expected: Shapes, state_dict: Mapping[str, Tensor], node: str, name:
     for key in expected:
         if key not in state_dict:
             raise UnsupportedWeightsError(
-                f"{node}: '{name}' lacks '{key}'. The file is incomplete; download it again."
+                f"'{name}' lacks '{key}'. The file is incomplete; download it again."
             )
     for key, weight in state_dict.items():
         if key not in expected:
             raise UnsupportedWeightsError(
-                f"{node}: '{name}' holds '{key}', which has no place in the network. "
-                "Use the file as published."
+                f"'{name}' holds '{key}', which has no place in the network. Use the file as published."
             )
         if weight.shape != torch.Size(expected[key]):
             raise UnsupportedWeightsError(
-                f"{node}: '{key}' of '{name}' is {list(weight.shape)}; expected {list(expected[key])}. "
+                f"'{key}' of '{name}' is {list(weight.shape)}; expected {list(expected[key])}. "
                 "Use the file as published."
             )
 

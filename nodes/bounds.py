@@ -9,12 +9,17 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..files import brief
+from ..host.naming import naming
 
 _HALF = re.compile("[\ud800-\udfff]")
 
 
 class Node(io.ComfyNode):
-    """Base class of the nodes; `execute` refuses unknown inputs, numbers out of bounds and invalid text."""
+    """Base class of the nodes.
+
+    `execute` refuses unknown inputs, numbers out of bounds and invalid text, and puts the node's display name
+    in front of the messages of its errors.
+    """
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -29,11 +34,12 @@ def _bounded(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutp
     @wraps(execute)
     def run(cls: type[Node], *args: Any, **values: Any) -> io.NodeOutput:
         schema = cls.SCHEMA or cls.GET_SCHEMA()
-        for name in values:
-            if name not in known:
-                raise ValueError(f"{schema.display_name}: there is no input {brief(name)}. Take it away.")
-        _check(schema, values)
-        return execute(cls, *args, **values)
+        with naming(schema.display_name):
+            for name in values:
+                if name not in known:
+                    raise ValueError(f"there is no input {brief(name)}. Take it away.")
+            _check(schema, values)
+            return execute(cls, *args, **values)
 
     return run
 
@@ -44,13 +50,12 @@ def _check(schema: io.Schema, values: Mapping[str, Any]) -> None:
     Such text in a message would end the thread in which the host executes its queue.
 
     Raises:
-        ValueError: if a value is invalid; the message names the node and the input.
+        ValueError: if a value is invalid; the message names the input.
     """
     for name, value in values.items():
         if isinstance(value, str) and (half := _HALF.search(value)):
             raise ValueError(
-                f"{schema.display_name}: '{name}' holds half a character at place {half.start() + 1}; "
-                "expected text. Delete it."
+                f"'{name}' holds half a character at place {half.start() + 1}; expected text. Delete it."
             )
     for field in schema.inputs:
         if not isinstance(field, (io.Int.Input, io.Float.Input)) or field.id not in values:
@@ -59,6 +64,6 @@ def _check(schema: io.Schema, values: Mapping[str, Any]) -> None:
         if least is None or most is None or not isinstance(value, (int, float)) or least <= value <= most:
             continue
         raise ValueError(
-            f"{schema.display_name}: '{field.id}' is {brief(value)}; expected {least} to {most}. "
+            f"'{field.id}' is {brief(value)}; expected {least} to {most}. "
             "Change what is connected to it, or take the link away."
         )

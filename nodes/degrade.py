@@ -89,12 +89,12 @@ class DegradeImage(TakesRecipe, Node):
     def execute(
         cls, image: Tensor, recipe: "str | Recipe", seed: int, scale: int, sharpen_target: bool
     ) -> io.NodeOutput:
-        check_image(image, node="Degrade Photo")
+        check_image(image)
         chosen = recipe_of(recipe)
         if sharpen_target:
             chosen = chosen.sharpened()
         degradations = tuple(chosen.draw(seed + index, scale) for index in range(len(image)))
-        pair = _apply_each(degradations, image, node="Degrade Photo")
+        pair = _apply_each(degradations, image)
         text = "\n".join(degradation.to_json() for degradation in degradations)
         return io.NodeOutput(to_socket(pair.lr), degradations, text, to_socket(pair.hr))
 
@@ -131,42 +131,39 @@ class ReplayDegradation(Node):
 
     @classmethod
     def execute(cls, image: Tensor, degradation: "str | tuple[Degradation, ...]") -> io.NodeOutput:
-        check_image(image, node="Replay Degradation")
+        check_image(image)
         if not isinstance(degradation, tuple):  # may be of any type in a graph written by hand
             degradation = _from_lines(str(degradation))
         if len(degradation) == 1:
             degradation *= len(image)
         if len(degradation) != len(image):
             raise ValueError(
-                f"Replay Degradation: 'degradation' holds {len(degradation)} and 'image' {len(image)} "
+                f"'degradation' holds {len(degradation)} and 'image' {len(image)} "
                 "photos; expected one degradation, or one for each photo."
             )
         if len({one.scale for one in degradation}) > 1:
             scales = ", ".join(str(scale) for scale in sorted({one.scale for one in degradation}))
             raise ValueError(
-                f"Replay Degradation: the photos of a batch get one size, but 'degradation' has the scales "
+                f"the photos of a batch get one size, but 'degradation' has the scales "
                 f"{scales}. Replay them one after the other."
             )
-        pair = _apply_each(degradation, image, node="Replay Degradation")
+        pair = _apply_each(degradation, image)
         return io.NodeOutput(to_socket(pair.lr), to_socket(pair.hr))
 
 
-def _apply_each(degradations: Sequence["Degradation"], image: Tensor, node: str) -> "Pair":
+def _apply_each(degradations: Sequence["Degradation"], image: Tensor) -> "Pair":
     """Return the pairs (B, C, H, W) of photos (B, H, W, 3 or 4), with one degradation for each photo.
 
     Raises:
-        ValueError: if a degradation doesn't fit its photo; the message names the node.
+        ValueError: if a degradation doesn't fit its photo.
     """
     from ..degrade.degradation import Pair, apply
 
     done = progress(len(image))
     pairs = []
-    try:
-        for degradation, photo in zip(degradations, opaque(image).split(1), strict=True):
-            pairs.append(apply(degradation, photo))
-            done(len(pairs))
-    except ValueError as error:
-        raise ValueError(f"{node}: {error}") from error
+    for degradation, photo in zip(degradations, opaque(image).split(1), strict=True):
+        pairs.append(apply(degradation, photo))
+        done(len(pairs))
     return Pair(*(cat(side) for side in zip(*pairs, strict=True)))
 
 
@@ -184,9 +181,7 @@ def _from_lines(text: str) -> tuple["Degradation", ...]:
             if line.strip():
                 found.append(Degradation.from_json(line))
         except ValueError as error:
-            raise ValueError(f"Replay Degradation: line {number}: {error}") from error
+            raise ValueError(f"line {number}: {error}") from error
     if not found:
-        raise ValueError(
-            "Replay Degradation: 'degradation' is empty. Connect it to Degrade Photo, or paste its text."
-        )
+        raise ValueError("'degradation' is empty. Connect it to Degrade Photo, or paste its text.")
     return tuple(found)

@@ -60,10 +60,8 @@ class LoadSemanticAdapter(Node):
     @classmethod
     def execute(cls, adapter_name: str) -> io.NodeOutput:
         from ..host.adapter import load_adapter
-        from ..models.weights import naming
 
-        with naming("Load Semantic Adapter", adapter_name):
-            return io.NodeOutput(load_adapter(paths.load_weights("adapter", adapter_name), adapter_name))
+        return io.NodeOutput(load_adapter(paths.load_weights("adapter", adapter_name), adapter_name))
 
 
 class ApplySemanticGuidance(Node):
@@ -83,7 +81,6 @@ class ApplySemanticGuidance(Node):
                 sockets.Semantics.Input("semantics", tooltip="From Encode Semantics, of the small photo."),
                 _strength(maximum=2.0),
                 *_range(),
-                _freeze(),
             ],
             outputs=[io.Model.Output(tooltip="The model, guided.")],
         )
@@ -97,11 +94,10 @@ class ApplySemanticGuidance(Node):
         strength: float,
         start_percent: float,
         end_percent: float,
-        freeze_after: float = 1.0,
     ) -> io.NodeOutput:
         from ..host.guidance import apply_guidance
 
-        guided = apply_guidance(model, adapter, semantics, strength, start_percent, end_percent, freeze_after)
+        guided = apply_guidance(model, adapter, semantics, strength, start_percent, end_percent)
         return io.NodeOutput(guided)
 
 
@@ -147,11 +143,9 @@ class LoadSemanticControlNet(Node):
     @classmethod
     def execute(cls, control_net_name: str) -> io.NodeOutput:
         from ..host.controlnet import load_controlnet
-        from ..models.weights import naming
 
-        with naming("Load Semantic ControlNet", control_net_name):
-            weights = paths.load_weights("controlnet", control_net_name)
-            return io.NodeOutput(load_controlnet(weights, control_net_name))
+        weights = paths.load_weights("controlnet", control_net_name)
+        return io.NodeOutput(load_controlnet(weights, control_net_name))
 
 
 class ApplySemanticControlNet(Node):
@@ -176,7 +170,6 @@ class ApplySemanticControlNet(Node):
                 sockets.Semantics.Input("semantics", tooltip="From Encode Semantics, of the small photo."),
                 _strength(maximum=10.0),
                 *_range(),
-                _freeze(),
             ],
             outputs=[
                 io.Conditioning.Output(
@@ -189,7 +182,7 @@ class ApplySemanticControlNet(Node):
         )
 
     @classmethod
-    def execute(  # noqa: PLR0913 - one for each input of the node
+    def execute(
         cls,
         positive: list,
         negative: list,
@@ -199,11 +192,10 @@ class ApplySemanticControlNet(Node):
         strength: float,
         start_percent: float,
         end_percent: float,
-        freeze_after: float = 1.0,
     ) -> io.NodeOutput:
         from ..host.controlnet import apply_controlnet
 
-        check_image(hint, node="Apply Semantic ControlNet", socket="hint")
+        check_image(hint, socket="hint")
         positive, negative = apply_controlnet(
             (positive, negative),
             control_net,
@@ -211,7 +203,6 @@ class ApplySemanticControlNet(Node):
             semantics,
             strength,
             (start_percent, end_percent),
-            freeze_after,
         )
         return io.NodeOutput(positive, negative)
 
@@ -245,19 +236,4 @@ def _range() -> tuple[io.Float.Input, io.Float.Input]:
             step=0.001,
             tooltip="Part of the sampling after which it stops; the late steps draw the fine detail.",
         ),
-    )
-
-
-def _freeze() -> io.Float.Input:
-    return io.Float.Input(
-        "freeze_after",
-        default=1.0,
-        min=0.0,
-        max=1.0,
-        step=0.001,
-        optional=True,
-        advanced=True,
-        tooltip="Part of the sampling after which the photo isn't looked at anew: what was seen then is used "
-        "again, which is faster. 1 is never. Needs up to 50 MB for each tile of 768 px, twice that with cfg. "
-        "Leave at 1 with tilers other than Tile Diffusion.",
     )

@@ -75,13 +75,13 @@ class PrepareImage(Node):
     def execute(cls, image: Tensor, scale: float, mask: Tensor | None = None) -> io.NodeOutput:
         from ..host.announce import announce
         from ..sample.frame import fit, frame_for
-        from ..sample.regions import with_transparency
+        from ..sample.masks import with_transparency
         from ..score.glance import before
 
-        check_image(image, node="Prepare Photo")
+        check_image(image)
         height, width = image.shape[1:3]
         announce(frame_for((height, width), scale), photos=len(image))
-        photo = with_transparency(from_socket(image), mask, "Prepare Photo")
+        photo = with_transparency(from_socket(image), mask)
         hint, frame = fit(photo, scale)
         enlarged = hint[:1, :, : frame.height, : frame.width]
         frame = replace(frame, before=before(photo[:1, :3], enlarged))
@@ -125,15 +125,15 @@ class FinishImage(Node):
 
     @classmethod
     def execute(cls, image: Tensor, frame: Frame) -> io.NodeOutput:
-        from ..host.report import noted
+        from ..host.run_records import last_run
         from ..sample.frame import finish
-        from ..sample.report import result_line
+        from ..sample.result_line import result_line
         from ..score.glance import after
 
-        check_image(image, node="Finish Photo")
+        check_image(image)
         photo = finish(from_socket(image), frame)
         scores = after(photo[:1, :3].clamp(0, 1), frame.photo[0])
-        report = result_line(frame, len(photo), noted(frame.runs, "image"), scores)
+        report = result_line(frame, len(photo), last_run(frame.runs, "image"), scores)
         say(report)
         return io.NodeOutput(to_socket(photo), report, ui=ui.PreviewText(report))
 
@@ -181,13 +181,13 @@ class MatchColor(Node):
 
     @classmethod
     def execute(cls, image: Tensor, reference: Tensor, method: str) -> io.NodeOutput:
-        from ..host.memory import where_it_can
-        from ..sample.color import match
+        from ..host.memory import on_device_or_cpu
+        from ..sample.color_match import match
 
-        check_image(image, node="Match Color")
-        check_image(reference, node="Match Color", socket="reference")
+        check_image(image)
+        check_image(reference, socket="reference")
         photo, colors = from_socket(image), from_socket(reference)[:, :3]
-        matched = where_it_can(lambda device: match(photo[:, :3], colors, method, device), "Match Color")
+        matched = on_device_or_cpu(lambda device: match(photo[:, :3], colors, method, device), "Match Color")
         if photo.shape[1] > 3:
             matched = torch.cat([matched, photo[:, 3:]], dim=1)
         return io.NodeOutput(to_socket(matched))

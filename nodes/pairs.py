@@ -55,13 +55,10 @@ class SaveTrainingPairs(Node):
         from ..degrade.dataset.record import Record
         from ..degrade.degradation import Pair
 
-        check_image(hr, node="Save Training Pairs", socket="hr")
-        check_image(lr, node="Save Training Pairs", socket="lr")
+        check_image(hr, socket="hr")
+        check_image(lr, socket="lr")
         _check_fit(hr, lr, degradation)
-        try:
-            name, place = check_name(name.strip(), "name"), dataset_folder(folder)
-        except ValueError as error:
-            raise ValueError(f"Save Training Pairs: {error}") from error
+        name, place = check_name(name.strip(), "name"), dataset_folder(folder)
         photos = zip(degradation, opaque(hr).split(1), opaque(lr).split(1), strict=True)
         try:
             with PairFolder(place) as data:
@@ -85,7 +82,7 @@ def _check_fit(hr: Tensor, lr: Tensor, degradations: tuple["Degradation", ...]) 
     """
     if not len(hr) == len(lr) == len(degradations):
         raise ValueError(
-            f"Save Training Pairs: {len(hr)} photos in 'hr', {len(lr)} in 'lr' and {len(degradations)} in "
+            f"{len(hr)} photos in 'hr', {len(lr)} in 'lr' and {len(degradations)} in "
             "'degradation'; expected as many of each. Connect all three to the same Degrade Photo."
         )
     height, width = lr.shape[1:3]
@@ -93,7 +90,7 @@ def _check_fit(hr: Tensor, lr: Tensor, degradations: tuple["Degradation", ...]) 
         wanted = height * degradation.scale, width * degradation.scale
         if hr.shape[1:3] != wanted:
             raise ValueError(
-                f"Save Training Pairs: 'hr' has {hr.shape[2]}x{hr.shape[1]} px; expected "
+                f"'hr' has {hr.shape[2]}x{hr.shape[1]} px; expected "
                 f"{wanted[1]}x{wanted[0]}, {degradation.scale} times 'lr' of {width}x{height}. Connect hr of "
                 "Degrade Photo, not the photo that went into it."
             )

@@ -99,9 +99,9 @@ class PlanRestoration(Node):
         tile_size: int = 0,
         memory_gib: float = 0.0,
     ) -> io.NodeOutput:
-        from ..host.plan import plan_restoration
+        from ..host.restoration_plan import plan_restoration
 
-        check_image(hint, node="Plan Restoration", socket="hint")
+        check_image(hint, socket="hint")
         photo = from_socket(hint)[:, :3]
         plan = plan_restoration(model, photo, vae, control_net, encoder, tile_size, memory_gib)
         layout, text = plan.layout, str(plan)

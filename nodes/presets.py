@@ -142,7 +142,7 @@ class RestorationPreset(Node):
         extra_prompt: str = "",
         fidelity: float = 1.0,
     ) -> io.NodeOutput:
-        from ..host.presets import prepare
+        from ..host.preset_start import prepare
         from ..sample.presets import load
 
         chosen = load(preset)

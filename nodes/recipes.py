@@ -141,13 +141,10 @@ class EditRecipe(TakesRecipe, Node):
     def execute(cls, recipe: "str | Recipe", changes: str, save_as: str) -> io.NodeOutput:
         from ..degrade.edit import edit
 
-        try:
-            file = folders.new_recipe(save_as) if save_as.strip() else None
-            if file and file.stem in RECIPES:
-                raise ValueError(f"'save_as' must not be {file.stem!r}, which comes with the extension.")
-            edited = edit(recipe_of(recipe), changes, name=file.stem if file else "")
-        except ValueError as error:
-            raise ValueError(f"Edit Recipe: {error}") from error
+        file = folders.new_recipe(save_as) if save_as.strip() else None
+        if file and file.stem in RECIPES:
+            raise ValueError(f"'save_as' must not be {file.stem!r}, which comes with the extension.")
+        edited = edit(recipe_of(recipe), changes, name=file.stem if file else "")
         text = edited.to_json()
         if file:
             try:
@@ -223,22 +220,19 @@ class PreviewDegradation(TakesRecipe, Node):
     ) -> io.NodeOutput:
         from ..degrade.grid import grid
 
-        check_image(image, node="Preview Degradation Grid")
+        check_image(image)
         drawn = [recipe_of(recipe).draw(seed + index, scale) for index in range(count)]
         photos = opaque(image).split(1)
         done = progress(count * len(photos))
-        try:
-            grids = [
-                grid(
-                    photo,
-                    drawn,
-                    columns=columns,
-                    crop=crop,
-                    done=lambda cells, before=index * count: done(before + cells),
-                )
-                for index, photo in enumerate(photos)
-            ]
-        except ValueError as error:
-            raise ValueError(f"Preview Degradation Grid: {error}") from error
+        grids = [
+            grid(
+                photo,
+                drawn,
+                columns=columns,
+                crop=crop,
+                done=lambda cells, before=index * count: done(before + cells),
+            )
+            for index, photo in enumerate(photos)
+        ]
         picture = to_socket(cat(grids))
         return io.NodeOutput(picture, ui=ui.PreviewImage(picture, cls=cls))

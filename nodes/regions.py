@@ -73,7 +73,7 @@ class WeighRegions(Node):
     def execute(
         cls, model: Any, latent: dict[str, Any], mask: Tensor, strength: float, frame: Frame | None = None
     ) -> io.NodeOutput:
-        from ..host.regions import weigh_regions
+        from ..host.weigh_regions import weigh_regions
 
         return io.NodeOutput(weigh_regions(model, latent["samples"], mask, strength, frame))
 
@@ -130,16 +130,16 @@ class BlendRegions(Node):
     def execute(
         cls, sr: Tensor, original: Tensor, mask: Tensor, feather: int, keep: str, frame: Frame | None = None
     ) -> io.NodeOutput:
-        from ..host.memory import where_it_can
-        from ..sample.regions import feathered, lay, put_back
+        from ..host.memory import on_device_or_cpu
+        from ..sample.masks import feathered, lay, put_back
 
-        check_image(sr, node="Blend Regions", socket="sr")
-        check_image(original, node="Blend Regions", socket="original")
+        check_image(sr, socket="sr")
+        check_image(original, socket="original")
         height, width = sr.shape[1:3]
-        laid = lay(mask, height, width, "Blend Regions", frame)
+        laid = lay(mask, height, width, frame)
         restored, photo = from_socket(sr), from_socket(original)[:, :3]
 
         def blend(device: torch.device) -> Tensor:
             return put_back(restored, photo, feathered(laid, feather, device), keep, device)
 
-        return io.NodeOutput(to_socket(where_it_can(blend, "Blend Regions")))
+        return io.NodeOutput(to_socket(on_device_or_cpu(blend, "Blend Regions")))

@@ -79,7 +79,7 @@ class TileDiffusion(Node):
 
         if overlap >= tile_size:
             raise ValueError(
-                f"Tile Diffusion: 'overlap' must be smaller than 'tile_size', {tile_size} px; got {overlap} "
+                f"'overlap' must be smaller than 'tile_size', {tile_size} px; got {overlap} "
                 "px. A third of the tile is a good overlap."
             )
         ratio = latent_ratio(model)
@@ -114,6 +114,6 @@ class LRStart(Node):
 
     @classmethod
     def execute(cls, model: Any) -> io.NodeOutput:
-        from ..host.start import lr_start
+        from ..host.lr_start import lr_start
 
         return io.NodeOutput(lr_start(model))

@@ -97,10 +97,7 @@ class ScoreImage(Node):
         given = {"sr": sr, "gt": gt, "lr": lr}
         photos = {socket: _as_saved(image, socket) for socket, image in given.items() if image is not None}
         _check_size(photos)
-        try:
-            report = summary(_scores(_each(photos, like="sr"), tile_size, overlap))
-        except ValueError as error:
-            raise ValueError(f"Score Photo: {error}") from error
+        report = summary(_scores(_each(photos, like="sr"), tile_size, overlap))
         text = table(report) + (Extras.missing() if gt is not None else "")
         picture = to_socket(from_picture(card(report)))
         shown = ui.PreviewImage(picture, cls=cls).as_dict() | ui.PreviewText(text).as_dict()
@@ -180,21 +177,16 @@ class CompareSheet(Node):
         from ..score.sheet import compare, level
 
         for socket, image in images.items():
-            check_image(image, node="Compare Sheet", socket=socket)
+            check_image(image, socket=socket)
         names = _labels(labels, len(images))
         photos = {socket: opaque(image) for socket, image in images.items()}
         sheets = []
-        try:
-            scenes = _each(photos, like=max(photos, key=lambda socket: len(photos[socket])))
-            done = progress(len(scenes))
-            for scene in scenes:
-                panels = [
-                    (name, to_picture(photo)) for name, photo in zip(names, scene.values(), strict=True)
-                ]
-                sheets.append(compare(panels, crops=crops, crop_px=crop_size, find=find, title=title))
-                done(len(sheets))
-        except ValueError as error:
-            raise ValueError(f"Compare Sheet: {error}") from error
+        scenes = _each(photos, like=max(photos, key=lambda socket: len(photos[socket])))
+        done = progress(len(scenes))
+        for scene in scenes:
+            panels = [(name, to_picture(photo)) for name, photo in zip(names, scene.values(), strict=True)]
+            sheets.append(compare(panels, crops=crops, crop_px=crop_size, find=find, title=title))
+            done(len(sheets))
         return io.NodeOutput(to_socket(cat([from_picture(sheet) for sheet in level(sheets)])))
 
 
@@ -229,11 +221,11 @@ def _as_saved(image: Tensor, socket: str) -> Tensor:
     Raises:
         ValueError: if the image is invalid or partly transparent.
     """
-    check_image(image, node="Score Photo", socket=socket)
+    check_image(image, socket=socket)
     photo = from_socket(image)
     if photo.shape[1] == 4 and photo[:, 3].min() < 1:
         raise ValueError(
-            f"Score Photo: '{socket}' is partly transparent; expected opaque photos. Put Split Image with "
+            f"'{socket}' is partly transparent; expected opaque photos. Put Split Image with "
             "Alpha before it, and before what it is compared with."
         )
     return (255 * photo[:, :3]).clamp(0, 255).floor() / 255
@@ -243,7 +235,7 @@ def _check_size(photos: Mapping[str, Tensor]) -> None:
     if "gt" in photos and photos["gt"].shape[-2:] != photos["sr"].shape[-2:]:
         (height, width), (tall, wide) = (photos[socket].shape[-2:] for socket in ("gt", "sr"))
         raise ValueError(
-            f"Score Photo: 'gt' is {width}x{height} px and 'sr' {wide}x{tall} px; expected equal sizes. "
+            f"'gt' is {width}x{height} px and 'sr' {wide}x{tall} px; expected equal sizes. "
             "Connect hr of Degrade Photo, or crop gt to what sr shows. Don't resize sr."
         )
 
@@ -278,7 +270,7 @@ def _labels(text: str, count: int) -> list[str]:
     lines = text.rstrip().splitlines()
     if len(lines) > count:
         raise ValueError(
-            f"Compare Sheet: 'labels' has {len(lines)} lines for {count} pictures; expected one line a "
+            f"'labels' has {len(lines)} lines for {count} pictures; expected one line a "
             "picture. Remove the lines of those that are not connected."
         )
     lines += [""] * (count - len(lines))

@@ -56,10 +56,8 @@ class LoadSAM2Encoder(Node):
     @classmethod
     def execute(cls, encoder_name: str) -> io.NodeOutput:
         from ..host.encoder import load_encoder
-        from ..models.weights import naming
 
-        with naming("Load SAM2 Encoder", encoder_name):
-            return io.NodeOutput(load_encoder(paths.load_weights("encoder", encoder_name), encoder_name))
+        return io.NodeOutput(load_encoder(paths.load_weights("encoder", encoder_name), encoder_name))
 
 
 class EncodeSemantics(Node):
@@ -88,14 +86,6 @@ class EncodeSemantics(Node):
                     "SRlab restore; tile, its own part of it, as SRlab was trained; or both. The last two "
                     "read the photo once more for each tile. Without tiles all are the same.",
                 ),
-                io.Combo.Input(
-                    "pool",
-                    options=[1, 2, 4],
-                    default=1,
-                    optional=True,
-                    advanced=True,
-                    tooltip="Squares of so many by so many tokens become one. 1 is exact; 2 is faster.",
-                ),
                 sockets.Frame.Input(
                     "frame",
                     optional=True,
@@ -118,10 +108,9 @@ class EncodeSemantics(Node):
         encoder: LoadedEncoder,
         image: Tensor,
         view: str = "global",
-        pool: int = 1,
         frame: Frame | None = None,
     ) -> io.NodeOutput:
         from ..host.encoder import encode_views
 
-        check_image(image, node="Encode Semantics")
-        return io.NodeOutput(encode_views(encoder, from_socket(image)[:, :3], view, frame, pool))
+        check_image(image)
+        return io.NodeOutput(encode_views(encoder, from_socket(image)[:, :3], view, frame))

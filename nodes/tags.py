@@ -103,7 +103,7 @@ class TagPhoto(Node):
     ) -> io.NodeOutput:
         from ..host.tags import tag_photos
 
-        check_image(image, node="Tag Photo")
+        check_image(image)
         text = "\n".join(tag_photos(clip_vision, tags, image, count, threshold))
         say(text)
         return io.NodeOutput(text)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..image import mirror_indices, resize
-from .report import Sampling
+from .result_line import Sampling
 
 MAX_MEGAPIXELS = 256  # 3 GiB of float32 RGB, about what one node can take on a desktop; assumed
 AUTO = 0.0  # a scale that stands for the one of `scale_for`
@@ -120,7 +120,7 @@ def finish(image: Tensor, frame: Frame) -> Tensor:
     size = tuple(image.shape[-2:])
     if size != frame.canvas:
         raise ValueError(
-            f"Finish Photo: 'image' is {size[1]}x{size[0]} px but 'frame' belongs to a canvas of "
+            f"'image' is {size[1]}x{size[0]} px but 'frame' belongs to a canvas of "
             f"{frame.canvas[1]}x{frame.canvas[0]} px. Connect the image restored from the same "
             "Prepare Photo, without resizing or cropping in between."
         )
@@ -130,7 +130,7 @@ def finish(image: Tensor, frame: Frame) -> Tensor:
     alpha = frame.alpha.to(photo)
     if alpha.shape[0] not in (1, photo.shape[0]):
         raise ValueError(
-            f"Finish Photo: 'image' holds {photo.shape[0]} photos but 'frame' has the transparency of "
+            f"'image' holds {photo.shape[0]} photos but 'frame' has the transparency of "
             f"{alpha.shape[0]}. Connect the whole batch restored from the same Prepare Photo."
         )
     return torch.cat([photo, alpha.expand(photo.shape[0], -1, -1, -1)], dim=1)
@@ -141,15 +141,15 @@ def _scaled(length: int, scale: float) -> int:
 
 
 def _check_size(photo: tuple[int, int], height: int, width: int, scale: float) -> None:
-    came = f"{photo[1]}x{photo[0]} px"
+    size = f"{photo[1]}x{photo[0]} px"
     if min(height, width) < 1:
         raise ValueError(
-            f"Prepare Photo: 'scale' {scale:g} would make {width}x{height} px of a photo of {came}; "
+            f"'scale' {scale:g} would make {width}x{height} px of a photo of {size}; "
             "expected at least 1x1. Choose a larger 'scale'."
         )
     if height * width > MAX_MEGAPIXELS * 1_000_000:
         raise ValueError(
-            f"Prepare Photo: 'scale' {scale:g} would make {width}x{height} px of a photo of {came}, "
+            f"'scale' {scale:g} would make {width}x{height} px of a photo of {size}, "
             f"{height * width / 1e6:.0f} megapixels; expected at most {MAX_MEGAPIXELS}. "
             "Choose a smaller 'scale', or crop the photo."
         )

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 SHIPPED = Path(__file__).with_name("presets")  # NAME.json is a preset that users choose
 TUNED = SHIPPED / "tuned"  # results of tuning: NAME.json and NAME_curve.json
@@ -19,14 +19,37 @@ NAMES = ("wild", "synthetic", "seesr", "balanced", "fast", "turbo", "nano")
 BASES = ("sd2", "sd_turbo", "nano")
 STARTS = ("photo", "noise", "own")
 
+T = TypeVar("T")
 Value = str | int | float
 Values = Mapping[str, Value]  # "NodeClass.input" -> value
 Figures = Mapping[str, float]  # metric -> mean over the photos
 Graph = dict[str, dict[str, Any]]  # API format: node id -> class_type, inputs
 
 
+class JsonFile:
+    """A dataclass that is stored as a JSON file."""
+
+    def to_json(self) -> str:
+        """Return the JSON text that `from_json` reads."""
+        return json.dumps(asdict(cast(Any, self)), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls: type[T], text: str) -> T:
+        """Return the object that a JSON text describes.
+
+        Raises:
+            ValueError: if a field is missing, unknown or of the wrong type; the message names the field.
+        """
+        name = "curve" if cls is FidelityCurve else "preset"
+        try:
+            content = json.loads(text, parse_constant=_not_finite)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{name}: this is no JSON: {error}.") from None
+        return _read(cls, content, name)
+
+
 @dataclass(frozen=True)
-class RestorationPreset:
+class RestorationPreset(JsonFile):
     """Named settings of a whole restoration.
 
     Attributes:
@@ -75,15 +98,6 @@ class RestorationPreset:
     def positive(self, tags: str, extra: str = "") -> str:
         """Return the positive prompt: the cleaned tags, then `extra` unchanged, then the preset's prompt."""
         return ", ".join(part for part in (*clean_tags(tags), extra.strip(), self.prompt) if part)
-
-    @classmethod
-    def from_json(cls, text: str) -> RestorationPreset:
-        """Return the preset that a JSON text describes.
-
-        Raises:
-            ValueError: if a field is missing, unknown or of the wrong type; the message names the field.
-        """
-        return _parse(cls, text, "preset")
 
 
 @cache
@@ -146,19 +160,6 @@ class Preset:
     held_out: Comparison | None
     made_with: Mapping[str, Value]
 
-    def to_json(self) -> str:
-        """Return the JSON text that `from_json` reads."""
-        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Preset:
-        """Return the tuned preset that a JSON text describes.
-
-        Raises:
-            ValueError: if a field is missing, unknown or of the wrong type; the message names the field.
-        """
-        return _parse(cls, text, "preset")
-
 
 @dataclass(frozen=True)
 class Point:
@@ -170,7 +171,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class FidelityCurve:
+class FidelityCurve(JsonFile):
     """Measured trade-off between fidelity to the original and perceptual quality."""
 
     name: str
@@ -194,19 +195,6 @@ class FidelityCurve:
         if not 0 <= fidelity <= 1:
             raise ValueError(f"fidelity must lie from 0 to 1, got {fidelity}.")
         return min(reversed(self.points), key=lambda point: abs(point.position - fidelity)).values
-
-    def to_json(self) -> str:
-        """Return the JSON text that `from_json` reads."""
-        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> FidelityCurve:
-        """Return the curve that a JSON text describes.
-
-        Raises:
-            ValueError: if a field is missing, unknown or of the wrong type; the message names the field.
-        """
-        return _parse(cls, text, "curve")
 
 
 def apply(values: Values, graph: Graph) -> Graph:
@@ -237,14 +225,6 @@ def find(target: str, graph: Graph) -> tuple[dict[str, Any], str]:
     if isinstance(found[0][name], list):
         raise ValueError(f"{target}: another node is linked to this input. Unlink it, so that it can be set.")
     return found[0], name
-
-
-def _parse(kind: Any, text: str, field: str) -> Any:
-    try:
-        content = json.loads(text, parse_constant=_not_finite)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{field}: this is no JSON: {error}.") from None
-    return _read(kind, content, field)
 
 
 def _not_finite(word: str) -> None:

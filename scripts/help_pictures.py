@@ -16,9 +16,9 @@ from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.fonts import font_for
 from ugc_sr.restore.api import Client, Graph
 from ugc_sr.restore.server import CHECKOUT, find_host, running_host
-from ugc_sr.sample.color import match
+from ugc_sr.sample.color_match import match
 from ugc_sr.sample.frame import fit
-from ugc_sr.sample.regions import feathered, put_back
+from ugc_sr.sample.masks import feathered, put_back
 from ugc_sr.sample.tiles import GRIDS
 from ugc_sr.score.card import card
 from ugc_sr.score.metrics import evaluate

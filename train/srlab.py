@@ -23,7 +23,7 @@ from ..models.convert import DUPLICATED
 from ..models.repack import write
 from ..models.segmenter import ImageEncoder, build_encoder
 from ..models.twins import SemanticControlNet, SemanticUNet
-from ..sample.color import match
+from ..sample.color_match import match
 from ..sample.frame import finish, fit
 from .base import CELL, Base, load_base
 from .loop import AUTOCAST

@@ -17,7 +17,7 @@ from ..restore.api import Client
 from ..restore.connection import LOGIN_VARIABLE
 from ..restore.server import CHECKOUT, find_host, running_host
 from ..restore.workflow import read_graph
-from ..sample.presets import Preset
+from ..sample.presets import TunedPreset
 from ..score.extras import EXTRAS, Extras
 from .objective import Objective, check_metric
 from .restorer import find_pairs
@@ -134,7 +134,7 @@ def _client(server: str | None, results: int) -> Iterator[Client]:
             yield Client(host.address)
 
 
-def _summary(preset: Preset, folder: Path) -> str:
+def _summary(preset: TunedPreset, folder: Path) -> str:
     """Return the result in a few lines."""
     lines = [f"{name} = {value}" for name, value in preset.values.items()]
     for photos, compared in (("tuned on", preset.tuned_on), ("held out", preset.held_out)):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..console import PACKAGE, version
 from ..files import replace_file
 from ..restore.api import Client
-from ..sample.presets import Graph, Preset, Values
+from ..sample.presets import Graph, TunedPreset, Values
 from ..score.extras import Extras
 from .objective import Objective
 from .outcome import compare, curve, means
@@ -50,7 +50,7 @@ class SearchPlan:
             )
 
 
-def tune(plan: SearchPlan, client: Client) -> Preset:
+def tune(plan: SearchPlan, client: Client) -> TunedPreset:
     """Search, check the best values on the held-out photos, write preset.json, curve.json and pareto.png.
 
     Returns:
@@ -74,7 +74,7 @@ def tune(plan: SearchPlan, client: Client) -> Preset:
         "seed": plan.seed,
     }
     name = plan.folder.resolve().name
-    preset = Preset(
+    preset = TunedPreset(
         name=name,
         objective=plan.objective.weights,
         values=best.values,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..sample.color import METHODS
+from ..sample.color_match import METHODS
 from ..sample.presets import SHARPNESS, Graph, Value, Values, find
 
 

@@ -1,7 +1,5 @@
 """Memory that runs out on a pretended card: the picture comes all the same, or words do."""
 
-import logging
-
 import pytest
 import torch
 
@@ -27,27 +25,6 @@ def test_a_run_that_meets_its_limit_goes_on_with_less(share, card, run_graph, qu
     picture = run_graph(graph, photos())
     assert active.peak <= active.limit
     assert psnr(picture, expected) > 40  # smaller tiles make another picture, a little
-
-
-def test_frozen_answers_go_before_tiles_shrink(card, run_graph, quickstart_on, photos, caplog):
-    freeze = {"freeze_after": 0.1}
-    graph = quickstart_on(
-        UGCSR_TileDiffusion=TILES,
-        KSampler={"steps": 4, "cfg": 2.0},
-        UGCSR_ApplySemanticGuidance=freeze,
-        UGCSR_ApplySemanticControlNet=freeze,
-    )
-    thawed = quickstart_on(UGCSR_TileDiffusion=TILES, KSampler={"steps": 4, "cfg": 2.0})
-    active = card()
-    run_graph(thawed, photos())
-    without, active.peak = active.peak, 0
-    run_graph(graph, photos())
-    assert active.peak > without
-    active.limit = (without + active.peak) // 2
-    with caplog.at_level(logging.WARNING):
-        run_graph(graph, photos())
-    said = [record.getMessage() for record in caplog.records if "out of memory" in record.getMessage()]
-    assert said[0] == "Tile Diffusion: out of memory; going on without 'freeze_after'."
 
 
 def test_a_card_too_small_for_anything_ends_in_words(card, run_graph, quickstart_on, photos):

@@ -206,7 +206,7 @@ def test_a_network_that_is_not_whole_is_wrong(tmp_path, weights):
     save_file(tensors, tmp_path / "x.safetensors")
     found = look("controlnet", "x.safetensors", tmp_path / "x.safetensors")
     assert found.state == WRONG
-    assert "Load Semantic ControlNet: 'x.safetensors' lacks" in found.why
+    assert "'x.safetensors' lacks" in found.why
 
 
 def test_no_home_and_no_name_stays(monkeypatch):

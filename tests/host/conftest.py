@@ -1,10 +1,21 @@
 """Small networks of the host's own classes, with the shapes and weights of the parity fixture."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from ugc_sr.restore.server import find_host
+
+try:  # the modules of this folder import the host, so it comes before they are collected
+    sys.path.insert(0, str(find_host()))
+except FileNotFoundError as error:
+    pytest.exit(str(error), returncode=3)
+import comfy.cli_args
+
+comfy.cli_args.args.cpu = True
 
 SPEC = Path(__file__).parents[1] / "data" / "seesr_parity" / "spec.json"
 
@@ -67,22 +78,6 @@ def gone():
 
 
 @pytest.fixture
-def token_runs(monkeypatch):
-    """Every TokenRun of the guidances of the runs that a test begins, in the order of their making."""
-    from ugc_sr.host import guidance
-
-    made = []
-
-    class Watched(guidance.GuidanceRun):
-        def __init__(self, entries):
-            super().__init__(entries)
-            made.extend(self.tokens)
-
-    monkeypatch.setattr(guidance, "GuidanceRun", Watched)
-    return made
-
-
-@pytest.fixture
 def semantics():
     """What an encoder could have read from a 16x16 photo: 256 wide tokens in a grid of 4x4."""
     from ugc_sr.models.semantics import Semantics
@@ -110,27 +105,28 @@ def assert_agree():
 
 @pytest.fixture
 def sample(conditioning):
-    """Run the host's KSampler: sample(model, batch=1, ...) -> latent (B, 4, 8, 8)."""
+    """Run the host's KSampler: sample(model, batch=1, ...) -> latent (B, 4, 8, 8), or as large as `noise`."""
     import comfy.sample
 
-    def run(model, batch=1, steps=2, cfg=3.0, conditioning=conditioning, noise=None, callback=None):
-        generator = torch.Generator().manual_seed(3)
-        noise = torch.randn(batch, 4, 8, 8, generator=generator) if noise is None else noise
-        positive, negative = conditioning
+    def run(
+        model,
+        batch=1,
+        steps=2,
+        cfg=3.0,
+        sampler="euler",
+        scheduler="normal",
+        conditioning=conditioning,
+        noise=None,
+        latent=None,
+        **options,
+    ):
+        if noise is None:
+            noise = torch.randn(batch, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+        latent = torch.zeros_like(noise) if latent is None else latent
+        options |= {"disable_pbar": True, "seed": 0}
         with torch.inference_mode():
             return comfy.sample.sample(
-                model,
-                noise,
-                steps,
-                cfg,
-                "euler",
-                "normal",
-                positive,
-                negative,
-                torch.zeros_like(noise),
-                callback=callback,
-                disable_pbar=True,
-                seed=0,
+                model, noise, steps, cfg, sampler, scheduler, *conditioning, latent, **options
             )
 
     return run

@@ -1,10 +1,20 @@
 """The bundled model where the latent, or what stands between it and the sampler, isn't the usual one."""
 
 import asyncio
+import io
 import itertools
 
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
+from comfy_extras import nodes_custom_sampler as custom
+from comfy_extras.nodes_custom_sampler import AddNoise, RandomNoise
+from comfy_extras.nodes_easycache import EasyCacheNode
+from PIL import Image
+
+import nodes
+from ugc_sr.host.anchor import noise_level
+from ugc_sr.host.nano import load_nano
 
 pytestmark = pytest.mark.comfy
 
@@ -13,8 +23,6 @@ SAME_DB = 60  # two parts against one run
 
 @pytest.fixture(scope="module")
 def nano():
-    from ugc_sr.host.nano import load_nano
-
     return load_nano()
 
 
@@ -36,7 +44,6 @@ def latent(nano, photo):
 @pytest.fixture
 def advanced(nano):
     """Runs the host's KSampler (Advanced) of four steps."""
-    import nodes
 
     def run(latent, start=0, end=10_000, noise="enable", left="disable", model=nano.model, **changed):
         options = {"positive": nano.conditioning, "sampler": "euler", "steps": 4, "seed": 0} | changed
@@ -115,8 +122,6 @@ def test_every_photo_of_a_batch_goes_on_from_its_own(advanced, agree, latent):
 
 
 def test_split_sigmas_and_disabled_noise_are_one_run(nano, agree, latent):
-    from comfy_extras import nodes_custom_sampler as custom
-
     sampler = custom.KSamplerSelect.execute("euler").args[0]
     guider = custom.BasicGuider.execute(nano.model, nano.conditioning).args[0]
     sigmas = custom.BasicScheduler.execute(nano.model, "simple", 4, 1.0).args[0]
@@ -134,9 +139,6 @@ def test_split_sigmas_and_disabled_noise_are_one_run(nano, agree, latent):
 
 def test_a_run_over_http_in_two_parts_is_one_run(client, photo_file, anatomy):
     """The quick start with its KSampler cut in two."""
-    import io
-
-    from PIL import Image
 
     def picture(cut):
         graph = anatomy(client.upload(photo_file))
@@ -167,8 +169,6 @@ def test_a_run_over_http_in_two_parts_is_one_run(client, photo_file, anatomy):
 
 @pytest.fixture
 def photo_file(tmp_path):
-    from PIL import Image
-
     Image.radial_gradient("L").resize((64, 48)).convert("RGB").save(tmp_path / "p.png")
     return tmp_path / "p.png"
 
@@ -196,8 +196,6 @@ def test_a_noisy_latent_without_its_clean_one_is_refused(advanced, latent, chang
 
 
 def test_a_latent_that_another_node_has_noised_is_refused(nano, advanced, latent):
-    from comfy_extras.nodes_custom_sampler import AddNoise, RandomNoise
-
     sigmas = torch.tensor([4.08, 0])
     noised = AddNoise.execute(nano.model, RandomNoise.execute(0).args[0], sigmas, latent).args[0]
     with pytest.raises(ValueError, match=r"it was saved, changed or noised"):
@@ -233,8 +231,6 @@ def test_a_result_may_be_restored_once_more(advanced, agree, latent, start):
 
 
 def test_the_measured_noise_is_the_noise():
-    from ugc_sr.host.anchor import noise_level
-
     noise = torch.randn(2, 48, 16, 16)
     assert noise_level(noise) == pytest.approx(1, rel=0.06)
     noise[1] *= 3
@@ -265,9 +261,6 @@ def test_a_latent_that_is_no_photo_of_this_model_is_refused(advanced, samples, p
 
 @pytest.mark.parametrize("threshold", [0.2, 3.0])
 def test_the_hosts_cache_may_skip_steps(nano, advanced, agree, latent, threshold):
-    from comfy.patcher_extension import WrappersMP
-    from comfy_extras.nodes_easycache import EasyCacheNode
-
     calls = []
 
     def count(run, *args, **kwargs):
@@ -283,8 +276,6 @@ def test_the_hosts_cache_may_skip_steps(nano, advanced, agree, latent, threshold
 
 @pytest.fixture(scope="module")
 def hosts_nodes():
-    import nodes
-
     asyncio.run(nodes.init_builtin_extra_nodes())
     return nodes.NODE_CLASS_MAPPINGS
 
@@ -310,12 +301,21 @@ PATCHES = {
 }
 
 
+@pytest.fixture
+def patched(nano, hosts_nodes):
+    """The MODEL of nano behind a node of the host: patched(name, options)."""
+
+    def patch(name, options):
+        kind = hosts_nodes[name]
+        made = getattr(kind(), kind.FUNCTION)(model=nano.model, **options)
+        return made.args[0] if hasattr(made, "args") else made[0]
+
+    return patch
+
+
 @pytest.mark.parametrize("name", PATCHES)
-def test_nodes_that_patch_a_model_leave_a_picture(nano, hosts_nodes, advanced, agree, latent, name):
-    kind = hosts_nodes[name]
-    made = getattr(kind(), kind.FUNCTION)(model=nano.model, **PATCHES[name])
-    patched = made.args[0] if hasattr(made, "args") else made[0]
-    assert agree(advanced(latent), advanced(latent, model=patched)) > 25
+def test_nodes_that_patch_a_model_leave_a_picture(patched, advanced, agree, latent, name):
+    assert agree(advanced(latent), advanced(latent, model=patched(name, PATCHES[name]))) > 25
 
 
 @pytest.mark.parametrize(
@@ -327,21 +327,9 @@ def test_nodes_that_patch_a_model_leave_a_picture(nano, hosts_nodes, advanced, a
             r"LazyCache leaves the noise .* Use EasyCache, or remove it",
         ),
         ("ModelSamplingDiscrete", {"sampling": "eps", "zsnr": False}, r"a ModelSampling node .* Remove that"),
+        ("ModelSamplingDiscrete", {"sampling": "x0", "zsnr": False}, r"a ModelSampling node .* Remove that"),
     ],
 )
-def test_nodes_that_would_leave_noise_are_refused(
-    nano, hosts_nodes, advanced, latent, name, options, problem
-):
-    kind = hosts_nodes[name]
-    made = getattr(kind(), kind.FUNCTION)(model=nano.model, **options)
-    patched = made.args[0] if hasattr(made, "args") else made[0]
+def test_nodes_that_would_leave_noise_are_refused(patched, advanced, latent, name, options, problem):
     with pytest.raises(ValueError, match=rf"^Load Nano Model: {problem}"):
-        advanced(latent, model=patched)
-
-
-def test_another_kind_of_prediction_is_refused(hosts_nodes, nano, advanced, latent):
-    """ModelSamplingDiscrete's x0 scales what the network sees, which this model doesn't."""
-    kind = hosts_nodes["ModelSamplingDiscrete"]
-    (other,) = kind().patch(model=nano.model, sampling="x0", zsnr=False)
-    with pytest.raises(ValueError, match="a ModelSampling node has changed how this model is sampled"):
-        advanced(latent, model=other)
+        advanced(latent, model=patched(name, options))

@@ -1,35 +1,47 @@
 """Semantic guidance and its ControlNet together with what else people do to a MODEL, on the real host."""
 
+import dataclasses
 import gc
 
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.model_management
+import comfy.ops
 import pytest
 import torch
+from comfy.ldm.modules.attention import optimized_attention
+from comfy_api.torch_helpers import set_torch_compile_wrapper
+from comfy_extras.nodes_freelunch import FreeU_V2
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+from comfy_extras.nodes_pag import PerturbedAttentionGuidance
+from comfy_extras.nodes_torch_compile import skip_torch_compile_dict
 from torch.testing import assert_close
+
+import nodes
+from ugc_sr.host.controlnet import apply_controlnet
+from ugc_sr.host.guidance import apply_guidance
+from ugc_sr.host.lr_start import lr_start
+from ugc_sr.host.tiling import tile_diffusion
+from ugc_sr.models import architecture
+from ugc_sr.models.convert import controlnet_from_diffusers
 
 pytestmark = pytest.mark.comfy
 
 
 def free_u(model):
-    from comfy_extras.nodes_freelunch import FreeU_V2
-
     return FreeU_V2.execute(model, 1.3, 1.4, 0.9, 0.2).result[0]
 
 
 def perturbed_attention(model):
-    from comfy_extras.nodes_pag import PerturbedAttentionGuidance
-
     return PerturbedAttentionGuidance.execute(model, 2.0).result[0]
 
 
 def other_noise_levels(model):
-    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
-
     return ModelSamplingDiscrete().patch(model, "eps", True)[0]
 
 
 def image_prompt(model):
     """What IPAdapter does: attention to an image's tokens beside that to the text."""
-    from comfy.ldm.modules.attention import optimized_attention
 
     def beside(q, k, v, options):
         text = optimized_attention(q, k, v, options["n_heads"])
@@ -61,15 +73,11 @@ def hint():
 
 @pytest.fixture
 def guide(tiny_adapter, semantics):
-    from ugc_sr.host.guidance import apply_guidance
-
     return lambda model: apply_guidance(model, tiny_adapter, semantics)
 
 
 @pytest.fixture
 def control(tiny_controlnet, hint, semantics):
-    from ugc_sr.host.controlnet import apply_controlnet
-
     return lambda conds: apply_controlnet(conds, tiny_controlnet, hint, semantics)
 
 
@@ -114,14 +122,6 @@ def test_all_of_them_together_restore_in_either_order(tiny_model, guide, control
 def test_a_control_net_of_the_host_may_come_before_or_after(
     tiny_model, guide, control, controlnet_weights, conditioning, hint, restore, assert_agree
 ):
-    import comfy.cldm.cldm
-    import comfy.controlnet
-    import comfy.ops
-
-    import nodes
-    from ugc_sr.models import architecture
-    from ugc_sr.models.convert import controlnet_from_diffusers
-
     converted = controlnet_from_diffusers(controlnet_weights)
     plain = {key: w for key, w in converted.items() if not key.startswith("image_attentions.")}
     network = comfy.cldm.cldm.ControlNet(
@@ -147,10 +147,6 @@ def test_a_control_net_of_the_host_may_come_before_or_after(
 @pytest.mark.parametrize("extend", [None, *EXTENSIONS])
 def test_models_that_go_together_leave_the_hosts_list_of_loaded_ones_whole(tiny_model, guide, extend):
     """A node that fails keeps what it was given in a circle; all of it then goes in one collection."""
-    import comfy.model_management
-
-    from ugc_sr.host.start import lr_start
-    from ugc_sr.host.tiling import tile_diffusion
 
     def fail():
         given = lr_start(guide(tile_diffusion(guide(extend(tiny_model) if extend else tiny_model), 8, 2, 1)))
@@ -189,17 +185,12 @@ def test_ten_restorations_load_once_and_leave_nothing(
 
 def compiled(model):
     """As ComfyUI's TorchCompileModel does it, with a backend that needs no compiler."""
-    from comfy_api.torch_helpers import set_torch_compile_wrapper
-    from comfy_extras.nodes_torch_compile import skip_torch_compile_dict
-
     model = model.clone()
     set_torch_compile_wrapper(model, backend="eager", options={"guard_filter_fn": skip_torch_compile_dict})
     return model
 
 
 def tiled(model):
-    from ugc_sr.host.tiling import tile_diffusion
-
     return tile_diffusion(model, tile=8, overlap=4, batch=2)
 
 
@@ -209,9 +200,6 @@ def test_a_compiled_network_follows_every_change_of_the_guidance(
     tiny_model, tiny_adapter, semantics, restore, conditioning, compile_first
 ):
     """TorchCompileModel has no guards for transformer_options, so nothing of one run may be compiled in."""
-    import dataclasses
-
-    from ugc_sr.host.guidance import apply_guidance
 
     class Reader:
         def read(self, boxes, full):

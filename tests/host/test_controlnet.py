@@ -2,17 +2,22 @@
 
 from dataclasses import replace
 
+import comfy.model_management
 import pytest
 import torch
+from comfy.controlnet import ControlNet
+from comfy.model_management import InterruptProcessingException
 from torch.testing import assert_close
+
+import nodes
+from ugc_sr.host.controlnet import apply_controlnet
+from ugc_sr.sample.tiles import Tile, TilePlan
 
 pytestmark = pytest.mark.comfy
 
 
 @pytest.fixture
 def controlled(tiny_controlnet, conditioning, hint, semantics):
-    from ugc_sr.host.controlnet import apply_controlnet
-
     return apply_controlnet(conditioning, tiny_controlnet, hint, semantics)
 
 
@@ -42,8 +47,6 @@ def test_control_changes_the_result_and_leaves_the_conditioning_as_it_was(
 def test_strength_zero_is_the_plain_model_bit_for_bit(
     tiny_model, tiny_controlnet, conditioning, hint, semantics, sample
 ):
-    from ugc_sr.host.controlnet import apply_controlnet
-
     off = apply_controlnet(conditioning, tiny_controlnet, hint, semantics, strength=0.0)
     assert_close(sample(tiny_model, conditioning=off), sample(tiny_model), rtol=0, atol=0)
 
@@ -65,8 +68,6 @@ def test_positive_and_negative_are_one_batch_and_the_hint_is_embedded_once(
 def test_start_and_end_halves_are_the_whole(
     tiny_model, tiny_controlnet, conditioning, controlled, hint, semantics, sample
 ):
-    from ugc_sr.host.controlnet import apply_controlnet
-
     first = apply_controlnet(conditioning, tiny_controlnet, hint, semantics, percent_range=(0.0, 0.5))
     both = apply_controlnet(first, tiny_controlnet, hint, semantics, percent_range=(0.5, 1.0))
     whole = sample(tiny_model, conditioning=controlled, steps=4)
@@ -77,8 +78,6 @@ def test_start_and_end_halves_are_the_whole(
 def test_two_controls_of_half_strength_are_one(
     tiny_model, tiny_controlnet, conditioning, controlled, hint, semantics, sample, assert_agree
 ):
-    from ugc_sr.host.controlnet import apply_controlnet
-
     half = apply_controlnet(conditioning, tiny_controlnet, hint, semantics, strength=0.5)
     halves = apply_controlnet(half, tiny_controlnet, hint, semantics, strength=0.5)
     assert_agree(sample(tiny_model, conditioning=halves), sample(tiny_model, conditioning=controlled))
@@ -87,8 +86,6 @@ def test_two_controls_of_half_strength_are_one(
 def test_the_hosts_own_apply_node_keeps_class_and_semantics(
     tiny_model, tiny_controlnet, conditioning, controlled, hint, semantics, sample
 ):
-    import nodes
-
     positive, negative = nodes.ControlNetApplyAdvanced().apply_controlnet(
         *conditioning, tiny_controlnet.with_semantics(semantics), hint.movedim(1, -1), 1.0, 0.0, 1.0
     )
@@ -99,8 +96,6 @@ def test_the_hosts_own_apply_node_keeps_class_and_semantics(
 def test_a_batch_with_hints_and_tokens_of_its_own_is_two_single_runs(
     tiny_model, tiny_controlnet, conditioning, hint, semantics, sample, assert_agree
 ):
-    from ugc_sr.host.controlnet import apply_controlnet
-
     noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(5))
     tokens, hints = torch.cat([semantics.tokens, semantics.tokens.flip(1)]), torch.cat([hint, 1 - hint])
     together = replace(semantics, tokens=tokens)
@@ -114,8 +109,6 @@ def test_a_batch_with_hints_and_tokens_of_its_own_is_two_single_runs(
 
 
 def test_the_host_loads_unloads_and_reloads_the_network(tiny_model, tiny_controlnet, controlled, sample):
-    import comfy.model_management
-
     first = sample(tiny_model, conditioning=controlled)
     loaded = [entry.model.model for entry in comfy.model_management.current_loaded_models]
     assert tiny_controlnet.control_model in loaded
@@ -124,8 +117,6 @@ def test_the_host_loads_unloads_and_reloads_the_network(tiny_model, tiny_control
 
 
 def test_no_cache_and_no_callback_is_left_after_an_interrupt(tiny_model, controlled, sample):
-    from comfy.model_management import InterruptProcessingException
-
     control = control_of(controlled)
     filled = []
 
@@ -166,8 +157,6 @@ def residuals(tiny_model, controlled, conditioning):
 
 
 def test_stacked_tiles_see_their_own_part_of_the_hint_each_embedded_once(residuals, embeddings, assert_agree):
-    from ugc_sr.sample.tiles import Tile, TilePlan
-
     left, right = Tile(0, 0, 8, 4), Tile(0, 4, 8, 4)
     x = torch.randn(2, 4, 8, 8)
     cuts = torch.cat([left.of(x), right.of(x)])  # two tiles of two images, tile-major
@@ -181,8 +170,6 @@ def test_stacked_tiles_see_their_own_part_of_the_hint_each_embedded_once(residua
 
 
 def test_a_new_tile_size_drops_the_embeddings_of_the_old(residuals, controlled):
-    from ugc_sr.sample.tiles import Tile, TilePlan
-
     x = torch.randn(1, 4, 8, 8)
     for tile in (Tile(0, 0, 8, 8), Tile(0, 4, 8, 4), Tile(4, 4, 4, 4)):
         residuals(tile.of(x), TilePlan((tile,), (8, 8), 1))
@@ -197,8 +184,6 @@ def test_strength_leaves_the_cached_hint_as_it_was(residuals, controlled):
 
 
 def test_memory_for_the_caches_is_asked_for(tiny_controlnet, controlled):
-    from comfy.controlnet import ControlNet
-
     control = control_of(controlled)
     keys_and_values = 2 * 16 * sum(a.in_channels for a in control.control_model.image_attentions.values())
     tokens, embedding = 16 * 256, 64 * 8 * 8
@@ -212,8 +197,6 @@ def test_memory_for_the_caches_is_asked_for(tiny_controlnet, controlled):
 def test_a_hint_of_another_size_than_the_latent_is_refused(
     tiny_model, tiny_controlnet, conditioning, semantics, sample
 ):
-    from ugc_sr.host.controlnet import apply_controlnet
-
     wide = replace(semantics, image_size=(16, 32))
     wrong = apply_controlnet(conditioning, tiny_controlnet, torch.rand(1, 3, 64, 128), wide)
     with pytest.raises(ValueError, match=r"'hint' is 128x64 but the sampler's latent is for 64x64"):
@@ -223,8 +206,6 @@ def test_a_hint_of_another_size_than_the_latent_is_refused(
 def test_hints_and_tokens_of_another_number_of_photos_are_refused(
     tiny_model, tiny_controlnet, conditioning, hint, semantics, sample
 ):
-    from ugc_sr.host.controlnet import apply_controlnet
-
     hints = apply_controlnet(conditioning, tiny_controlnet, hint.expand(3, -1, -1, -1), semantics)
     with pytest.raises(ValueError, match=r"'hint' holds 3 images but the latent 2\."):
         sample(tiny_model, conditioning=hints, batch=2)
@@ -234,37 +215,18 @@ def test_hints_and_tokens_of_another_number_of_photos_are_refused(
         sample(tiny_model, conditioning=tokens, batch=2)
 
 
-@pytest.mark.parametrize("image_size", [(16, 16), (64, 64), (4, 4), (13, 15), (1, 1), (61, 50)])
-def test_photos_that_scaled_and_padded_are_the_hint_are_taken(
-    tiny_controlnet, conditioning, hint, semantics, image_size
-):
-    from ugc_sr.host.controlnet import apply_controlnet
-
-    apply_controlnet(conditioning, tiny_controlnet, hint, replace(semantics, image_size=image_size))
-
-
 def test_semantics_of_a_photo_of_another_shape_are_refused(tiny_controlnet, conditioning, semantics):
-    from ugc_sr.host.controlnet import apply_controlnet
-
     portrait = replace(semantics, image_size=(480, 270))
     with pytest.raises(ValueError, match=r"from a 270x480 photo, .* the 'hint' of 512x256"):
         apply_controlnet(conditioning, tiny_controlnet, torch.rand(1, 3, 256, 512), portrait)
 
 
 def test_a_range_that_ends_before_it_starts_is_refused(tiny_controlnet, conditioning, hint, semantics):
-    from ugc_sr.host.controlnet import apply_controlnet
-
-    with pytest.raises(
-        ValueError, match=r"Semantic ControlNet: 'start_percent' 1 is after 'end_percent' 0\.5"
-    ):
+    with pytest.raises(ValueError, match=r"^'start_percent' 1 is after 'end_percent' 0\.5"):
         apply_controlnet(conditioning, tiny_controlnet, hint, semantics, percent_range=(1.0, 0.5))
 
 
 def test_an_ordinary_controlnet_is_refused(conditioning, hint, semantics):
-    from comfy.controlnet import ControlNet
-
-    from ugc_sr.host.controlnet import apply_controlnet
-
     with pytest.raises(ValueError, match=r"'control_net' is an ordinary ControlNet, .* no semantics"):
         apply_controlnet(conditioning, ControlNet(), hint, semantics)
 

@@ -1,9 +1,12 @@
+import comfy.model_management as management
+import folder_paths
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from ugc_sr.host.encoder import encode, load_encoder
 from ugc_sr.models.segmenter import nano_encoder
-from ugc_sr.models.weights import UnsupportedWeightsError
+from ugc_sr.nodes.semantics import EncodeSemantics, LoadSAM2Encoder
 
 pytestmark = pytest.mark.comfy
 
@@ -18,16 +21,12 @@ def weights():
 
 @pytest.fixture(scope="module")
 def encoder(weights):
-    from ugc_sr.host.encoder import load_encoder
-
     return load_encoder(weights)
 
 
 @pytest.fixture
 def detection(tmp_path, monkeypatch):
     """An empty models/detection; models/sam2 is empty too."""
-    import folder_paths
-
     monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path))
     monkeypatch.setattr(
         folder_paths, "folder_names_and_paths", {"detection": ([str(tmp_path)], {".safetensors"})}
@@ -42,8 +41,6 @@ def same(a, b):
 
 @torch.inference_mode()
 def test_a_photo_becomes_semantics(encoder):
-    from ugc_sr.host.encoder import encode
-
     semantics = encode(encoder, torch.rand(1, 3, 48, 80))
     assert semantics.tokens.shape == (1, 64, 96)
     assert semantics.tokens.dtype == torch.float32
@@ -53,8 +50,6 @@ def test_a_photo_becomes_semantics(encoder):
 
 @torch.inference_mode()
 def test_a_photo_reads_the_same_alone_and_in_any_batch(encoder):
-    from ugc_sr.host.encoder import encode
-
     photos = torch.rand(3, 3, 40, 60)
     batch = encode(encoder, photos)
     for i, tokens in enumerate(batch.tokens):
@@ -64,8 +59,6 @@ def test_a_photo_reads_the_same_alone_and_in_any_batch(encoder):
 @torch.inference_mode()
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (301, 7)])
 def test_photos_of_any_size_can_be_read(encoder, size):
-    from ugc_sr.host.encoder import encode
-
     semantics = encode(encoder, torch.rand(1, 3, *size))
     assert semantics.image_size == size
     assert semantics.tokens.isfinite().all()
@@ -73,10 +66,6 @@ def test_photos_of_any_size_can_be_read(encoder, size):
 
 @torch.inference_mode()
 def test_the_host_owns_the_weights_and_a_reload_changes_nothing(encoder):
-    import comfy.model_management as management
-
-    from ugc_sr.host.encoder import encode
-
     photo = torch.rand(1, 3, 32, 32)
     before = encode(encoder, photo)
     assert encoder.patcher in [loaded.model for loaded in management.current_loaded_models]
@@ -90,10 +79,6 @@ def test_the_host_owns_the_weights_and_a_reload_changes_nothing(encoder):
     ("shortages", "messages"), [(1, ["other models"]), (2, ["other models", "on the CPU"])]
 )
 def test_out_of_memory_frees_the_other_models_and_then_reads_on_the_cpu(encoder, caplog, shortages, messages):
-    import comfy.model_management as management
-
-    from ugc_sr.host.encoder import encode
-
     photo = torch.rand(2, 3, 32, 32)
     expected = encode(encoder, photo)
     left = [True] * shortages
@@ -115,8 +100,6 @@ def test_out_of_memory_frees_the_other_models_and_then_reads_on_the_cpu(encoder,
 
 @torch.inference_mode()
 def test_errors_other_than_memory_pass(encoder):
-    from ugc_sr.host.encoder import encode
-
     def broken(*_):
         raise RuntimeError("something else")
 
@@ -130,9 +113,6 @@ def test_errors_other_than_memory_pass(encoder):
 
 @torch.inference_mode()
 def test_nodes_read_a_file_and_a_photo(detection, weights, encoder):
-    from ugc_sr.host.encoder import encode
-    from ugc_sr.nodes.semantics import EncodeSemantics, LoadSAM2Encoder
-
     save_file(weights, detection / "small.safetensors")
     assert LoadSAM2Encoder.define_schema().inputs[0].options == ["small.safetensors"]
     assert LoadSAM2Encoder.validate_inputs("small.safetensors") is True
@@ -147,58 +127,5 @@ def test_nodes_read_a_file_and_a_photo(detection, weights, encoder):
 
 @torch.inference_mode()
 def test_transparency_is_ignored(encoder):
-    from ugc_sr.nodes.semantics import EncodeSemantics
-
     photo = torch.rand(1, 20, 20, 4)
     assert same(*(EncodeSemantics.execute(encoder, x).result[0] for x in (photo, photo[..., :3])))
-
-
-def test_without_a_file_the_list_is_empty_and_running_says_where_to_put_one(detection):
-    from ugc_sr.nodes.semantics import LoadSAM2Encoder
-
-    assert LoadSAM2Encoder.define_schema().inputs[0].options == []
-    message = LoadSAM2Encoder.validate_inputs("gone.safetensors")
-    assert message.startswith(
-        "There is no file 'gone.safetensors' in models/detection or models/sam2. In a terminal in "
-        "custom_nodes, python -m ugc_sr.models fetch sam2 --models "
-    )
-    assert " gets a SAM2.1 checkpoint, for example " in message
-    assert "sam2.1_hiera_tiny.safetensors" in message
-
-
-@pytest.mark.parametrize(
-    ("tensors", "message"),
-    [
-        (
-            {"lora_unet_mid.lora_up.weight": torch.ones(1)},
-            "'x.safetensors' is not a SAM2.1 checkpoint: it is a LoRA",
-        ),
-        ({"model.diffusion_model.out.2.bias": torch.ones(1)}, "it is a whole checkpoint.* Load Checkpoint"),
-        (
-            {"no_mem_embed": torch.ones(1, 1, 256)},
-            "Load SAM2 Encoder: .* it holds 1 tensors, such as 'no_mem_embed'",
-        ),
-    ],
-)
-def test_other_weights_are_refused_in_words(detection, tensors, message):
-    from ugc_sr.nodes.semantics import LoadSAM2Encoder
-
-    save_file(tensors, detection / "x.safetensors")
-    with pytest.raises(UnsupportedWeightsError, match=message):
-        LoadSAM2Encoder.execute("x.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (torch.rand(1, 8, 8, 5), "Encode Semantics: 'image' has 5 channels"),
-        (torch.rand(8, 8, 3), "Encode Semantics: 'image' has shape"),
-        (torch.rand(0, 8, 8, 3), "Encode Semantics: 'image' is empty"),
-        (torch.full((1, 8, 8, 3), torch.nan), "Encode Semantics: 'image' holds NaN"),
-    ],
-)
-def test_images_that_cannot_be_read_are_refused(encoder, image, message):
-    from ugc_sr.nodes.semantics import EncodeSemantics
-
-    with pytest.raises(ValueError, match=message):
-        EncodeSemantics.execute(encoder, image)

@@ -1,4 +1,7 @@
+import folder_paths
 import pytest
+
+from ugc_sr.host import folders
 
 pytestmark = pytest.mark.comfy
 
@@ -6,8 +9,6 @@ pytestmark = pytest.mark.comfy
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """Folders of their own; whatever a test registers is forgotten after it."""
-    import folder_paths
-
     monkeypatch.setattr(
         folder_paths, "folder_names_and_paths", {"datasets": ([str(tmp_path / "datasets")], set())}
     )
@@ -17,8 +18,6 @@ def models(tmp_path, monkeypatch):
 
 
 def test_a_new_recipe_is_found_by_its_name(models):
-    from ugc_sr.host import folders
-
     assert folders.recipe_files() == []
     for name in ("mine", "mine.json", " mine.JSON "):
         file = folders.new_recipe(name)
@@ -30,10 +29,6 @@ def test_a_new_recipe_is_found_by_its_name(models):
 
 
 def test_a_folder_that_the_user_gave_that_name_stays_first(models):
-    import folder_paths
-
-    from ugc_sr.host import folders
-
     folder_paths.add_model_folder_path("degradation_recipes", str(models / "elsewhere"))
     for folder in (models / "elsewhere", models / "degradation_recipes"):
         folder.mkdir()
@@ -45,8 +40,6 @@ def test_a_folder_that_the_user_gave_that_name_stays_first(models):
 
 @pytest.mark.parametrize("name", ["gone.json", "mine", "../secret.json", ""])
 def test_a_recipe_that_is_not_there_is_named(models, name):
-    from ugc_sr.host import folders
-
     (models / "secret.json").write_text("{}")
     folders.new_recipe("other").write_text("{}")
     with pytest.raises(FileNotFoundError, match=rf"There is no recipe '{name}'. .* into models/degradation_"):
@@ -55,29 +48,21 @@ def test_a_recipe_that_is_not_there_is_named(models, name):
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", ".hidden", "trailing.", "x" * 101, "c:d", "a\nb"])
 def test_a_name_that_is_no_file_name_is_refused(models, name):
-    from ugc_sr.host import folders
-
     with pytest.raises(ValueError, match="'save_as' must be a plain name"):
         folders.new_recipe(name)
 
 
 def test_data_sets_lie_in_the_hosts_folder_for_them(models):
-    from ugc_sr.host import folders
-
     assert folders.dataset_folder("pets/first") == models / "datasets" / "pets" / "first"
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "../x", "/etc", "a/../../x", "a\0b"])
 def test_a_data_set_elsewhere_is_refused(models, name):
-    from ugc_sr.host import folders
-
     with pytest.raises(ValueError, match=r"'folder' must name a folder inside .*datasets"):
         folders.dataset_folder(name)
 
 
 def test_a_link_out_of_the_data_sets_is_refused(models):
-    from ugc_sr.host import folders
-
     (models / "datasets").mkdir()
     (models / "datasets" / "link").symlink_to(models)
     with pytest.raises(ValueError, match="must name a folder inside"):

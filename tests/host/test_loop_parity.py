@@ -1,7 +1,20 @@
 """Whole sampling loops on the host against the plain loop of SeeSR and SRlab on the diffusers twins."""
 
+import comfy.sample
 import pytest
 import torch
+from comfy.samplers import calculate_sigmas
+
+from ugc_sr.benchmarks.parity import base_model, fill
+from ugc_sr.benchmarks.reference import Inputs, ddpm, restore
+from ugc_sr.host.adapter import load_adapter
+from ugc_sr.host.controlnet import apply_controlnet, load_controlnet
+from ugc_sr.host.guidance import apply_guidance
+from ugc_sr.host.lr_start import lr_start
+from ugc_sr.host.tiling import tile_diffusion
+from ugc_sr.models import twins
+from ugc_sr.models.semantics import Semantics
+from ugc_sr.nodes.sampling import LRStart
 
 pytestmark = pytest.mark.comfy
 
@@ -23,11 +36,6 @@ SEED = 7
 @pytest.fixture(scope="module")
 def networks():
     """The twins, and the same weights in the host: unet, controlnet, model, adapter, control."""
-    from ugc_sr.benchmarks.parity import base_model, fill
-    from ugc_sr.host.adapter import load_adapter
-    from ugc_sr.host.controlnet import load_controlnet
-    from ugc_sr.models import twins
-
     unet = twins.SemanticUNet(**UNET).add_image_attentions(512).eval()
     controlnet = twins.SemanticControlNet(**CONTROLNET).add_image_attentions(512).eval()
     for network in (unet, controlnet):
@@ -38,8 +46,6 @@ def networks():
 
 def inputs(start, size):
     """What both loops restore: a photo of `size` latent cells; the latent as the denoiser wants it."""
-    from ugc_sr.benchmarks.reference import Inputs
-
     features = torch.randn(1, 16, 256)
     return Inputs(
         noise=torch.randn(1, 4, *size),
@@ -53,14 +59,6 @@ def inputs(start, size):
 
 def ours(networks, given, steps=10, cfg=5.5, **tiles):
     """The restored latent from the host's KSampler, with our nodes before it."""
-    import comfy.sample
-
-    from ugc_sr.host.controlnet import apply_controlnet
-    from ugc_sr.host.guidance import apply_guidance
-    from ugc_sr.host.start import lr_start
-    from ugc_sr.host.tiling import tile_diffusion
-    from ugc_sr.models.semantics import Semantics
-
     _, _, model, adapter, control = networks
     photo = tuple(side // 4 for side in given.hint.shape[-2:])
     semantics = Semantics(given.tokens[..., :256], grid=(4, 4), image_size=photo, encoder="random")
@@ -87,8 +85,6 @@ def ours(networks, given, steps=10, cfg=5.5, **tiles):
 
 
 def theirs(networks, given, steps=10, cfg=5.5, **tiles):
-    from ugc_sr.benchmarks.reference import restore
-
     generator = torch.Generator().manual_seed(SEED + 1)  # where the host's ddpm draws from
     return restore(*networks[:2], given, steps=steps, cfg=cfg, generator=generator, **tiles)
 
@@ -133,10 +129,6 @@ def test_without_guidance_the_network_sees_half_as_much(networks, cfg, halves):
 
 @pytest.mark.parametrize("steps", [4, 10, 20, 25, 40, 50])
 def test_numbers_of_steps_that_divide_1000_are_taken_at_seesrs_timesteps(tiny_model, steps):
-    from comfy.samplers import calculate_sigmas
-
-    from ugc_sr.benchmarks.reference import ddpm
-
     sampling = tiny_model.get_model_object("model_sampling")
     sigmas = calculate_sigmas(sampling, "ddim_uniform", steps)
     assert torch.equal(sampling.timestep(sigmas[:-1]), ddpm(steps).timesteps)
@@ -144,10 +136,6 @@ def test_numbers_of_steps_that_divide_1000_are_taken_at_seesrs_timesteps(tiny_mo
 
 @pytest.mark.parametrize(("steps", "taken"), [(30, 31), (15, 16)])
 def test_others_are_taken_as_more_and_smaller_ones_which_the_node_says(tiny_model, steps, taken):
-    from comfy.samplers import calculate_sigmas
-
-    from ugc_sr.nodes.sampling import LRStart
-
     sampling = tiny_model.get_model_object("model_sampling")
     assert len(calculate_sigmas(sampling, "ddim_uniform", steps)) - 1 == taken
     assert "31 for 30" in LRStart.define_schema().description

@@ -1,7 +1,10 @@
 """Out of memory, in the words of every device that the host runs on."""
 
+import comfy.model_management
 import pytest
 import torch
+
+from ugc_sr.host.memory import is_out_of_memory, on_device_or_cpu
 
 pytestmark = pytest.mark.comfy
 
@@ -43,16 +46,8 @@ OTHERS = {
 }
 
 
-def is_out_of_memory(error):
-    from ugc_sr.host.memory import is_out_of_memory
-
-    return is_out_of_memory(error)
-
-
 @pytest.fixture
 def management():
-    import comfy.model_management
-
     return comfy.model_management
 
 
@@ -86,8 +81,6 @@ def test_an_older_host_without_a_word_of_its_own_will_do(monkeypatch, management
 
 @pytest.mark.parametrize("problem", [SHORTAGES["cuda"], SHORTAGES["mps"], NotImplementedError("no such op")])
 def test_what_a_device_cannot_do_is_done_on_the_cpu(monkeypatch, management, caplog, problem):
-    from ugc_sr.host.memory import where_it_can
-
     monkeypatch.setattr(management, "get_torch_device", lambda: torch.device("meta"))
 
     def work(device):
@@ -95,14 +88,12 @@ def test_what_a_device_cannot_do_is_done_on_the_cpu(monkeypatch, management, cap
             raise problem
         return "done"
 
-    assert where_it_can(work, "Match Color") == "done"
+    assert on_device_or_cpu(work, "Match Color") == "done"
     assert f"Match Color: works on the CPU, for the device can't ({problem})." in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["meta", "cpu"])
 def test_other_problems_and_those_of_the_cpu_end_the_node(monkeypatch, management, kind):
-    from ugc_sr.host.memory import where_it_can
-
     problem = OTHERS["shapes"] if kind == "meta" else SHORTAGES["cpu"]
     monkeypatch.setattr(management, "get_torch_device", lambda: torch.device(kind))
     tries = []
@@ -112,5 +103,5 @@ def test_other_problems_and_those_of_the_cpu_end_the_node(monkeypatch, managemen
         raise problem
 
     with pytest.raises(RuntimeError) as caught:
-        where_it_can(work, "Match Color")
+        on_device_or_cpu(work, "Match Color")
     assert (caught.value, tries) == (problem, [kind])

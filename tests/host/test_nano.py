@@ -6,8 +6,16 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from comfy.latent_formats import LatentFormat
 from safetensors.torch import load_file, save_file
 
+from ugc_sr.benchmarks import quickstart
+from ugc_sr.benchmarks.quickstart import zero
+from ugc_sr.host.controlnet import apply_controlnet
+from ugc_sr.host.encoder import encode_views
+from ugc_sr.host.guidance import apply_guidance
+from ugc_sr.host.nano import WEIGHTS, NanoLatent, load_nano
+from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.sample.frame import fit
 from ugc_sr.train.nano_network import Nano, restore
 
@@ -16,8 +24,6 @@ pytestmark = pytest.mark.comfy
 
 @pytest.fixture(scope="module")
 def nano():
-    from ugc_sr.host.nano import load_nano
-
     return load_nano()
 
 
@@ -30,21 +36,15 @@ def lr():
 @pytest.fixture
 def conditions():
     """Loads the model and makes all that a sampling in tiles needs of it."""
-    from ugc_sr.host.controlnet import apply_controlnet
-    from ugc_sr.host.encoder import encode_views
-    from ugc_sr.host.guidance import apply_guidance
-    from ugc_sr.host.nano import load_nano
-    from ugc_sr.host.tiling import tile_diffusion
-    from ugc_sr.sample.frame import fit
 
     def make():
         nano = load_nano()
         lr = torch.rand(1, 3, 16, 32)
         hint, frame = fit(lr, scale=4)
         semantics = encode_views(nano.encoder, lr, "both", frame)
-        model = apply_guidance(nano.model, nano.adapter, semantics, freeze_after=0.5)
+        model = apply_guidance(nano.model, nano.adapter, semantics)
         model = tile_diffusion(apply_guidance(model, nano.adapter, semantics, 0.5), 16, 4, 2)
-        texts = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics, freeze_after=0.5)
+        texts = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics)
         latent = nano.vae.encode(hint.movedim(1, -1))
         return nano, model, *texts, latent
 
@@ -53,15 +53,11 @@ def conditions():
 
 def sampled(nano, lr, **options):
     """The quick-start graph without Match Color, which the training code does not know."""
-    from ugc_sr.benchmarks import quickstart
-
     return quickstart.sampled(nano, lr, **options)
 
 
 @torch.inference_mode()
 def test_the_host_gives_the_training_codes_own_picture(nano, lr):
-    from ugc_sr.host.nano import WEIGHTS
-
     network = Nano().eval()
     state = {k: v.float() for k, v in load_file(WEIGHTS).items()}
     state["text"] = state.pop("text.")
@@ -88,8 +84,6 @@ def test_more_steps_refine_and_do_not_add_speckle(nano, lr):
 
 @torch.inference_mode()
 def test_the_tokens_reach_the_picture(nano, lr):
-    from ugc_sr.benchmarks.quickstart import zero
-
     assert not torch.equal(sampled(nano, lr), sampled(nano, lr, tokens=zero))
 
 
@@ -115,9 +109,6 @@ def test_a_picture_smaller_than_a_fold_is_refused(nano, way, height, width):
     ("shape", "words"),
     [
         ((1, 8, 8, 1), "has 1 channels; expected 3"),
-        ((0, 8, 8, 3), "is empty: 0 photos of 8x8 px"),
-        ((1, 0, 8, 3), "is empty: 1 photos of 8x0 px"),
-        ((8, 8, 3), r"has shape \(8, 8, 3\); expected"),
     ],
 )
 def test_what_is_no_picture_is_refused(nano, shape, words):
@@ -131,21 +122,12 @@ def test_a_latent_of_another_model_is_refused(nano, way):
         getattr(nano.vae, way)(torch.zeros(1, 4, 8, 8))
 
 
-@torch.inference_mode()
-def test_the_seed_changes_nothing_but_rounding(nano, lr):
-    torch.testing.assert_close(sampled(nano, lr, seed=1), sampled(nano, lr, seed=2), atol=1e-4, rtol=0)
-
-
 def test_the_bundled_file_is_small_enough():
-    from ugc_sr.host.nano import WEIGHTS
-
     assert WEIGHTS.stat().st_size <= 15_000_000
 
 
 @pytest.mark.parametrize("head", [{"model": "ugc_sr nano v1"}, None])
 def test_a_file_of_another_version_is_refused(tmp_path, head):
-    from ugc_sr.host.nano import load_nano
-
     file = tmp_path / "nano.safetensors"
     save_file({"vae.head.weight": torch.zeros(1)}, file, head)
     found = head["model"] if head else "another model"
@@ -156,8 +138,6 @@ def test_a_file_of_another_version_is_refused(tmp_path, head):
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):
-    from ugc_sr.host.nano import load_nano
-
     with pytest.raises(
         FileNotFoundError, match=r"nano.safetensors is missing .* Install the extension again"
     ):
@@ -166,9 +146,8 @@ def test_a_missing_file_says_what_to_do(tmp_path):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("fails", [False, True])
-def test_nothing_of_a_restoration_waits_for_the_garbage_collector(conditions, fails):
+def test_nothing_of_a_restoration_waits_for_the_garbage_collector(conditions, fails, sample):
     """ComfyUI warns of models that only a collection ends, and then does one in front of each load."""
-    import comfy.sample
 
     def restore():
         nano, model, positive, negative, latent = conditions()
@@ -178,20 +157,8 @@ def test_nothing_of_a_restoration_waits_for_the_garbage_collector(conditions, fa
                 raise RuntimeError("in the middle")
 
         with pytest.raises(RuntimeError, match="in the middle") if fails else nullcontext():
-            comfy.sample.sample(
-                model,
-                torch.randn_like(latent),
-                3,
-                1.5,
-                "euler",
-                "simple",
-                positive,
-                negative,
-                latent,
-                disable_pbar=True,
-                callback=look,
-                seed=0,
-            )
+            given = {"conditioning": (positive, negative), "latent": latent, "callback": look}
+            sample(model, noise=torch.randn_like(latent), steps=3, cfg=1.5, scheduler="simple", **given)
         owners = nano.model, nano.vae.patcher, nano.encoder.patcher, nano.adapter.patcher
         networks = *(owner.model for owner in owners), nano.control_net.control_model
         return [weakref.ref(part) for part in (nano, model, *owners, *networks)]
@@ -205,10 +172,6 @@ def test_nothing_of_a_restoration_waits_for_the_garbage_collector(conditions, fa
 
 
 def test_the_preview_shows_the_picture():
-    from comfy.latent_formats import LatentFormat
-
-    from ugc_sr.host.nano import NanoLatent
-
     factors = torch.tensor(NanoLatent().latent_rgb_factors)
     assert isinstance(NanoLatent(), LatentFormat)
     picture = torch.rand(1, 3, 8, 8) * 2 - 1

@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from ugc_sr.benchmarks.parity import base_model, fill, predict
+from ugc_sr.host.adapter import load_adapter
+from ugc_sr.host.controlnet import load_controlnet
+from ugc_sr.models import twins
+from ugc_sr.models.nano import CONTROLNET, TEXT_DIM, TOKEN_DIM, UNET
+
 pytestmark = pytest.mark.comfy
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +34,6 @@ def test_the_command_prints_a_difference_below_1e_5_for_each_original_network():
 
 def perturbed(network):
     """The state dict of a network after filling it, its zero convolutions too, with random numbers."""
-    from ugc_sr.benchmarks.parity import fill
-
     state_dict = {key: fill(key, tuple(weight.shape)) for key, weight in network.state_dict().items()}
     network.load_state_dict(state_dict)
     return state_dict
@@ -37,12 +41,6 @@ def perturbed(network):
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_networks_of_the_bundled_models_shape_agree_with_their_diffusers_twins(layers):
-    from ugc_sr.benchmarks.parity import base_model, predict
-    from ugc_sr.host.adapter import load_adapter
-    from ugc_sr.host.controlnet import load_controlnet
-    from ugc_sr.models import twins
-    from ugc_sr.models.nano import CONTROLNET, TEXT_DIM, TOKEN_DIM, UNET
-
     sizes = {
         "block_out_channels": (64, 64, 128, 192),
         "attention_head_dim": (1, 1, 2, 3),

@@ -4,10 +4,14 @@ import re
 import shlex
 from pathlib import Path
 
+import folder_paths
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from ugc_sr.host import paths
+from ugc_sr.models.__main__ import main
+from ugc_sr.models.segmenter import nano_encoder
 from ugc_sr.models.weights import UnsupportedWeightsError
 
 pytestmark = pytest.mark.comfy
@@ -16,8 +20,6 @@ pytestmark = pytest.mark.comfy
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """A models folder of its own; whatever a test registers is forgotten after it."""
-    import folder_paths
-
     folders = {
         name: ([str(tmp_path / name)], set(folder_paths.supported_pt_extensions))
         for name in ("detection", "model_patches", "controlnet")
@@ -38,8 +40,6 @@ def put(file: Path, content=None):
 
 
 def test_encoders_come_from_both_folders_the_hosts_first_and_are_safetensors_only(models):
-    from ugc_sr.host import paths
-
     put(models / "sam2" / "b.safetensors")
     put(models / "detection" / "tiny" / "a.safetensors")
     put(models / "detection" / "sam2.1_hiera_tiny.pt", b"pickle")
@@ -50,8 +50,6 @@ def test_encoders_come_from_both_folders_the_hosts_first_and_are_safetensors_onl
 
 @pytest.mark.parametrize("kind", ["encoder", "adapter", "controlnet"])
 def test_without_files_a_list_is_empty_and_the_message_says_where_to_put_them(models, kind):
-    from ugc_sr.host import paths
-
     assert paths.names(kind) == []
     where = " or ".join(f"models/{folder}" for folder in paths.KINDS[kind].folders)
     usual = "sam2" if kind == "encoder" else "srlab"
@@ -79,14 +77,10 @@ def test_without_files_a_list_is_empty_and_the_message_says_where_to_put_them(mo
     ],
 )
 def test_a_missing_file_of_the_table_is_told_with_the_command_for_it(models, kind, name, asked):
-    from ugc_sr.host import paths
-
     assert f'python -m ugc_sr.models fetch {asked} --models "{models}"' in paths.problem(kind, name)
 
 
 def test_a_name_that_comes_over_a_link_is_judged_when_the_graph_runs(models):
-    from ugc_sr.host import paths
-
     assert paths.problem("adapter", None) is None
     assert paths.fingerprint("adapter", None) == ""
     with pytest.raises(FileNotFoundError, match="No file of models/model_patches is chosen"):
@@ -94,16 +88,12 @@ def test_a_name_that_comes_over_a_link_is_judged_when_the_graph_runs(models):
 
 
 def test_a_file_that_is_there_has_no_problem(models):
-    from ugc_sr.host import paths
-
     put(models / "model_patches" / "seesr.safetensors")
     assert paths.problem("adapter", "seesr.safetensors") is None
 
 
 @pytest.mark.parametrize("ending", ["pt", "pth", "bin", "ckpt"])
 def test_a_pickle_is_not_even_opened_and_the_message_is_the_command_for_it(models, ending):
-    from ugc_sr.host import paths
-
     pickled = put(models / "detection" / f"sam2.1_hiera_tiny.{ending}", b"pickle")
     made = models / "detection" / "sam2.1_hiera_tiny.safetensors"
     command = re.escape(f'python -m ugc_sr.models convert "{pickled}" "{made}"')
@@ -119,10 +109,6 @@ def test_a_pickle_is_not_even_opened_and_the_message_is_the_command_for_it(model
 
 
 def test_the_command_of_the_message_makes_the_file_that_is_then_listed(models):
-    from ugc_sr.host import paths
-    from ugc_sr.models.__main__ import main
-    from ugc_sr.models.segmenter import nano_encoder
-
     torch.save({"model": nano_encoder().state_dict()}, put(models / "detection" / "sam.pt", b""))
     command = re.search(r"ugc_sr\.models (convert .*?\.safetensors\")", paths.problem("encoder", "sam.pt"))[1]
     assert main(shlex.split(command)) == 0
@@ -131,15 +117,11 @@ def test_the_command_of_the_message_makes_the_file_that_is_then_listed(models):
 
 
 def test_without_pickles_a_tooltip_says_nothing_of_them(models):
-    from ugc_sr.host import paths
-
     put(models / "controlnet" / "x.safetensors")
     assert paths.unlisted("controlnet") == ""
 
 
 def test_many_pickles_are_not_all_named(models):
-    from ugc_sr.host import paths
-
     for n in range(5):
         put(models / "controlnet" / f"{n}.pth", b"pickle")
     assert ": 0.pth, 1.pth, 2.pth, .... Convert" in paths.unlisted("controlnet")
@@ -157,8 +139,6 @@ def diffusers(folder: Path, *files: str, weight_map=None):
 
 
 def test_a_folder_of_diffusers_appears_and_loads_under_its_own_name(models):
-    from ugc_sr.host import paths
-
     diffusers(models / "model_patches" / "seesr" / "unet", ".safetensors")
     name = str(Path("seesr", "unet"))
     assert paths.names("adapter") == [name]
@@ -170,8 +150,6 @@ def test_a_folder_of_diffusers_appears_and_loads_under_its_own_name(models):
 
 
 def test_the_file_in_the_folder_still_loads_from_older_graphs(models):
-    from ugc_sr.host import paths
-
     diffusers(models / "controlnet" / "seesr", ".safetensors")
     name = str(Path("seesr", "diffusion_pytorch_model.safetensors"))
     assert paths.problem("controlnet", name) is None
@@ -179,8 +157,6 @@ def test_the_file_in_the_folder_still_loads_from_older_graphs(models):
 
 
 def test_a_folder_in_parts_is_one_entry_and_loads_whole(models):
-    from ugc_sr.host import paths
-
     first, second = "-00001-of-00002.safetensors", "-00002-of-00002.safetensors"
     folder = models / "controlnet" / "seesr" / "controlnet"
     diffusers(folder, first, second, weight_map={first: first, second: second})
@@ -195,8 +171,6 @@ def test_a_folder_in_parts_is_one_entry_and_loads_whole(models):
 
 
 def test_a_folder_with_pickles_alone_is_not_listed_and_named_with_the_command(models):
-    from ugc_sr.host import paths
-
     folder = models / "model_patches" / "seesr" / "v1.5"
     diffusers(folder, ".bin")
     name = str(Path("seesr", "v1.5"))
@@ -208,16 +182,12 @@ def test_a_folder_with_pickles_alone_is_not_listed_and_named_with_the_command(mo
 
 
 def test_a_folder_without_its_weights_is_refused(models):
-    from ugc_sr.host import paths
-
     diffusers(models / "controlnet" / "seesr")
     with pytest.raises(FileNotFoundError, match=r"'seesr' has its config.json but not its weights"):
         paths.load_weights("controlnet", "seesr")
 
 
 def test_a_name_cannot_lead_out_of_the_folders(models):
-    from ugc_sr.host import paths
-
     put(models / "secret.safetensors")
     diffusers(models / "elsewhere", ".safetensors")
     for name in ("../secret.safetensors", "../elsewhere", str(models / "secret.safetensors")):
@@ -226,10 +196,6 @@ def test_a_name_cannot_lead_out_of_the_folders(models):
 
 
 def test_a_folder_that_the_user_named_sam2_stays_first_and_keeps_its_file_types(models):
-    import folder_paths
-
-    from ugc_sr.host import paths
-
     folder_paths.add_model_folder_path("sam2", str(models / "elsewhere"))
     folder_paths.folder_names_and_paths["sam2"][1].add(".pt")
     put(models / "elsewhere" / "same.safetensors", {"w": torch.zeros(1)})
@@ -243,10 +209,6 @@ def test_a_folder_that_the_user_named_sam2_stays_first_and_keeps_its_file_types(
 
 
 def test_the_new_folder_does_not_list_every_file(models):
-    import folder_paths
-
-    from ugc_sr.host import paths
-
     put(models / "sam2" / "readme.txt", b"text")
     paths.names("encoder")
     assert folder_paths.get_filename_list("sam2") == []
@@ -254,23 +216,11 @@ def test_the_new_folder_does_not_list_every_file(models):
 
 
 def test_a_file_loads_as_it_was_saved(models):
-    from ugc_sr.host import paths
-
     weights = {"a": torch.rand(2, 3), "b": torch.rand(4).half()}
     put(models / "controlnet" / "deep" / "x.safetensors", weights)
     loaded = paths.load_weights("controlnet", str(Path("deep", "x.safetensors")))
     assert loaded.keys() == weights.keys()
     assert all(torch.equal(loaded[key], value) for key, value in weights.items())
-
-
-def test_the_fingerprint_follows_the_file(models):
-    from ugc_sr.host import paths
-
-    file = put(models / "controlnet" / "x.safetensors")
-    first = paths.fingerprint("controlnet", "x.safetensors")
-    assert paths.fingerprint("controlnet", "x.safetensors") == first
-    put(file, {"w": torch.zeros(50)})
-    assert paths.fingerprint("controlnet", "x.safetensors") != first
 
 
 def whole(tmp_path):
@@ -302,8 +252,6 @@ def zipped_pickle(tmp_path):
     ],
 )
 def test_broken_files_are_refused_in_words(models, tmp_path, content, message):
-    from ugc_sr.host import paths
-
     put(models / "detection" / "x.safetensors", content(tmp_path))
     with pytest.raises(UnsupportedWeightsError, match=message):
         paths.load_weights("encoder", "x.safetensors")

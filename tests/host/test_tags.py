@@ -1,9 +1,15 @@
 """Tags by towers of CLIP's own build, small and with random weights."""
 
+import comfy.sd
 import pytest
 import torch
+from comfy.clip_vision import ClipVisionModel
+from comfy.text_encoders.sd2_clip import SD2ClipModel, SD2Tokenizer
 from torch.nn import functional as F
 from torch.testing import assert_close
+
+from ugc_sr.host import tags
+from ugc_sr.host.tags import SHIPPED, TEMPLATES, Tags, encode_tags, shipped_tags, tag_photos
 
 pytestmark = pytest.mark.comfy
 
@@ -27,8 +33,6 @@ def randomise(module):
 @pytest.fixture
 def clip():
     """A text tower of Stable Diffusion 2's build, 32 wide."""
-    import comfy.sd
-    from comfy.text_encoders.sd2_clip import SD2ClipModel, SD2Tokenizer
 
     class Target:
         clip, tokenizer = SD2ClipModel, SD2Tokenizer
@@ -42,7 +46,6 @@ def clip():
 @pytest.fixture
 def vision():
     """Makes an image tower whose images are as wide as told."""
-    from comfy.clip_vision import ClipVisionModel
 
     def make(width=WIDTH):
         config = {"image_size": 28, "patch_size": 14, "num_channels": 3, "projection_dim": width}
@@ -61,8 +64,6 @@ def photos():
 @pytest.fixture
 def planted(vision, photos):
     """An image tower, and tags in random places but for the second, which lies where the photos do."""
-    from ugc_sr.host.tags import Tags
-
     tower = vision()
     places = F.normalize(torch.randn(len(NAMES), WIDTH), dim=1)
     places[1] = F.normalize(tower.encode_image(photos[:1])["image_embeds"][0], dim=0)
@@ -70,8 +71,6 @@ def planted(vision, photos):
 
 
 def test_a_tag_lies_at_the_mean_of_its_texts_whatever_else_is_listed(clip):
-    from ugc_sr.host.tags import TEMPLATES, encode_tags
-
     tags = encode_tags(clip, "cat, rain\ncat")
     assert tags.names == ("cat", "rain")
     texts = [
@@ -83,8 +82,6 @@ def test_a_tag_lies_at_the_mean_of_its_texts_whatever_else_is_listed(clip):
 
 
 def test_an_empty_list_means_ours(clip, monkeypatch, tmp_path):
-    from ugc_sr.host import tags
-
     short = tmp_path / "tags.txt"
     short.write_text("# animals\ncat, dog\ncat, fish\n")
     monkeypatch.setattr(tags, "SHIPPED", short)
@@ -92,8 +89,6 @@ def test_an_empty_list_means_ours(clip, monkeypatch, tmp_path):
 
 
 def test_our_list_holds_some_hundred_short_words_once():
-    from ugc_sr.host.tags import SHIPPED, shipped_tags
-
     names = shipped_tags()
     assert 300 <= len(names) <= 600
     assert all(len(name.split()) <= 4 and name.isascii() for name in names)
@@ -102,15 +97,11 @@ def test_our_list_holds_some_hundred_short_words_once():
 
 
 def test_the_tag_that_lies_at_the_photo_wins(planted, photos):
-    from ugc_sr.host.tags import tag_photos
-
     (line,) = tag_photos(*planted, photos[:1], count=4, threshold=0.0)
     assert line.split(", ")[0] == "dog"
 
 
 def test_tags_come_by_their_likeness(planted, photos):
-    from ugc_sr.host.tags import tag_photos
-
     tower, tags = planted
     seen = F.normalize(tower.encode_image(photos[:1])["image_embeds"][0], dim=0)
     order = (tags.embeddings @ seen).argsort(descending=True)
@@ -119,23 +110,17 @@ def test_tags_come_by_their_likeness(planted, photos):
 
 
 def test_fewer_are_given_by_count_and_by_threshold(planted, photos):
-    from ugc_sr.host.tags import tag_photos
-
     assert tag_photos(*planted, photos[:1], count=2, threshold=0.0)[0].count(",") == 1
     assert tag_photos(*planted, photos[:1], count=4, threshold=1.0) == ["dog"]
 
 
 def test_a_photo_of_a_batch_has_the_tags_it_has_alone(planted, photos):
-    from ugc_sr.host.tags import tag_photos
-
     together = tag_photos(*planted, photos, count=4, threshold=0.0)
     assert together == [tag_photos(*planted, photo, count=4, threshold=0.0)[0] for photo in photos.split(1)]
 
 
 @pytest.mark.parametrize("upright", [False, True])
 def test_a_long_photo_is_read_to_its_ends(planted, photos, upright):
-    from ugc_sr.host.tags import tag_photos
-
     tower, tags = planted
     seen = []
     tower.model.register_forward_pre_hook(
@@ -149,8 +134,6 @@ def test_a_long_photo_is_read_to_its_ends(planted, photos, upright):
 
 
 def test_the_words_are_read_once_for_all_photos(clip, vision, photos):
-    from ugc_sr.host.tags import TEMPLATES, encode_tags, tag_photos
-
     reads = []
     clip.cond_stage_model.clip_h.transformer.register_forward_pre_hook(
         lambda _, args, given: reads.append(given["embeds"].shape[:2]), with_kwargs=True
@@ -162,8 +145,6 @@ def test_the_words_are_read_once_for_all_photos(clip, vision, photos):
 
 
 def test_many_words_take_few_calls_of_the_host_and_lie_where_each_lies_alone(clip, monkeypatch):
-    from ugc_sr.host.tags import encode_tags
-
     words = [f"thing {index}" for index in range(70)]
     own, calls = clip.load_model, []
     monkeypatch.setattr(clip, "load_model", lambda tokens: calls.append(1) or own(tokens))
@@ -175,8 +156,6 @@ def test_many_words_take_few_calls_of_the_host_and_lie_where_each_lies_alone(cli
 
 
 def test_two_towers_whose_embeddings_the_host_joins_are_read_text_by_text(clip, monkeypatch):
-    from ugc_sr.host.tags import encode_tags
-
     encode = clip.encode_from_tokens
 
     def joined(tokens, return_pooled):  # as for Stable Diffusion 3
@@ -190,15 +169,11 @@ def test_two_towers_whose_embeddings_the_host_joins_are_read_text_by_text(clip, 
 
 
 def test_towers_of_two_clips_are_refused(planted, vision, photos):
-    from ugc_sr.host.tags import tag_photos
-
     with pytest.raises(ValueError, match=r"'tags' are 32 wide, but 'clip_vision' gives 48\. Take both"):
         tag_photos(vision(48), planted[1], photos, 1, 0.0)
 
 
 def test_an_image_tower_that_is_no_clip_is_refused(planted, photos):
-    from ugc_sr.host.tags import tag_photos
-
     tower, tags = planted
     tower.model_type = "dinov2"
     with pytest.raises(ValueError, match="'clip_vision' is a dinov2, which has no text tower in ComfyUI"):
@@ -207,16 +182,12 @@ def test_an_image_tower_that_is_no_clip_is_refused(planted, photos):
 
 @pytest.mark.parametrize("garbage", [0.0, float("nan")])
 def test_a_text_tower_without_its_projection_is_refused(clip, garbage):
-    from ugc_sr.host.tags import encode_tags
-
     clip.cond_stage_model.clip_h.transformer.text_projection.weight.data.fill_(garbage)
     with pytest.raises(ValueError, match="the text tower in 'clip' lacks its projection"):
         encode_tags(clip, "cat")
 
 
 def test_a_text_tower_that_is_no_clip_is_refused(clip, monkeypatch):
-    from ugc_sr.host.tags import encode_tags
-
     tower = clip.cond_stage_model.clip_h
     own = tower.encode
     monkeypatch.setattr(tower, "encode", lambda tokens: (own(tokens)[0], None))  # as T5 and language models

@@ -1,10 +1,24 @@
 """Tokens of each tile's own part of the photo: where the parts lie, and what they do in a sampling."""
 
+import io
 from dataclasses import replace
 
+import comfy.model_management
+import comfy.model_management as management
+import comfy.sampler_helpers
 import pytest
 import torch
+from PIL import Image
 from torch.testing import assert_close
+
+from ugc_sr.host.controlnet import apply_controlnet
+from ugc_sr.host.encoder import SMALLEST, PhotoReader, encode, encode_views
+from ugc_sr.host.guidance import apply_guidance
+from ugc_sr.host.nano import load_nano
+from ugc_sr.host.tiling import tile_diffusion
+from ugc_sr.nodes.semantics import EncodeSemantics
+from ugc_sr.sample.frame import fit
+from ugc_sr.sample.tiles import Tile, split
 
 pytestmark = pytest.mark.comfy
 
@@ -14,8 +28,6 @@ TILES = {"tile": 8, "overlap": 4}
 
 @pytest.fixture(scope="module")
 def nano():
-    from ugc_sr.host.nano import load_nano
-
     return load_nano()
 
 
@@ -30,12 +42,9 @@ def read_photos(nano):
     hook.remove()
 
 
-def reader_of(nano, photo, scale, pool=1):
+def reader_of(nano, photo, scale):
     """The reader of a photo that Prepare Photo enlarges by `scale`."""
-    from ugc_sr.host.encoder import PhotoReader
-    from ugc_sr.sample.frame import fit
-
-    return PhotoReader(nano.encoder, photo, fit(photo, scale)[1], pool)
+    return PhotoReader(nano.encoder, photo, fit(photo, scale)[1])
 
 
 class Tokens:
@@ -61,13 +70,8 @@ class Tokens:
 
 
 @pytest.fixture
-def restore(tiny_model, tiny_adapter, tiny_controlnet, semantics, conditioning):
+def restore(tiny_model, tiny_adapter, tiny_controlnet, semantics, conditioning, sample):
     """Restores a latent of 12x12 cells in tiles: restore(view, reader, tile_batch, ...) -> latent."""
-    import comfy.sample
-
-    from ugc_sr.host.controlnet import apply_controlnet
-    from ugc_sr.host.guidance import apply_guidance
-    from ugc_sr.host.tiling import tile_diffusion
 
     def run(view, reader=None, tile_batch=4, batch=1, cfg=3.0, steps=2, wrap=lambda model: model):
         g = torch.Generator().manual_seed(3)
@@ -78,10 +82,7 @@ def restore(tiny_model, tiny_adapter, tiny_controlnet, semantics, conditioning):
         model = wrap(apply_guidance(tiny_model, tiny_adapter, photo))
         model = model if tile_batch is None else tile_diffusion(model, **TILES, batch=tile_batch)
         conds = apply_controlnet(conditioning, tiny_controlnet, hint, photo)
-        with torch.inference_mode():
-            return comfy.sample.sample(
-                model, noise, steps, cfg, "euler", "simple", *conds, noise * 0, disable_pbar=True, seed=0
-            )
+        return sample(model, steps=steps, cfg=cfg, scheduler="simple", conditioning=conds, noise=noise)
 
     return run
 
@@ -109,8 +110,6 @@ def projections(tiny_adapter):
     ],
 )
 def test_a_tile_reads_what_it_restores(nano, box, part):
-    from ugc_sr.sample.tiles import Tile
-
     reader = reader_of(nano, torch.rand(1, 3, 40, 24), scale=4)  # 160x96 on a canvas of 192x128
     assert reader.part(Tile(*box), (24, 16)) == part
 
@@ -118,9 +117,6 @@ def test_a_tile_reads_what_it_restores(nano, box, part):
 @pytest.mark.parametrize("size", [(1, 1), (15, 17), (40, 24), (33, 70), (200, 31)])
 @pytest.mark.parametrize("scale", [0.5, 1, 2.7, 4])
 def test_the_parts_cover_the_photo_and_lie_in_it(nano, size, scale):
-    from ugc_sr.host.encoder import SMALLEST
-    from ugc_sr.sample.tiles import split
-
     reader = reader_of(nano, torch.rand(1, 3, *size), scale)
     full = tuple(side // 8 for side in reader.frame.canvas)
     seen = torch.zeros(size)
@@ -133,27 +129,20 @@ def test_the_parts_cover_the_photo_and_lie_in_it(nano, size, scale):
 
 
 def test_a_tile_in_the_padding_reads_the_border_next_to_it(nano):
-    from ugc_sr.sample.tiles import Tile
-
     reader = reader_of(nano, torch.rand(1, 3, 33, 64), scale=2)  # 66x128 on a canvas of 128x128
     assert reader.part(Tile(9, 0, 7, 8), (16, 16)) == (17, 0, 16, 32)
 
 
 def test_tokens_of_a_tile_are_those_of_its_part_alone_and_of_all_those_of_the_photo(nano):
-    from ugc_sr.host.encoder import encode
-    from ugc_sr.sample.tiles import Tile
-
     photo = torch.rand(2, 3, 64, 32)
-    reader = reader_of(nano, photo, scale=2, pool=2)
+    reader = reader_of(nano, photo, scale=2)
     with torch.inference_mode():
         lower, whole = reader.read([Tile(8, 0, 8, 8), Tile(0, 0, 16, 8)], (16, 8))
-        assert_close(lower, encode(nano.encoder, photo[:, :, 32:], pool=2).tokens, rtol=0, atol=0)
-        assert_close(whole, encode(nano.encoder, photo, pool=2).tokens, rtol=0, atol=0)
+        assert_close(lower, encode(nano.encoder, photo[:, :, 32:]).tokens, rtol=0, atol=0)
+        assert_close(whole, encode(nano.encoder, photo).tokens, rtol=0, atol=0)
 
 
 def test_a_tile_is_read_once_until_tiles_have_another_size(nano, read_photos):
-    from ugc_sr.sample.tiles import Tile
-
     reader = reader_of(nano, torch.rand(1, 3, 64, 64), scale=2)
     left, right, small = Tile(0, 0, 16, 8), Tile(0, 8, 16, 8), Tile(0, 0, 8, 8)
     with torch.inference_mode():
@@ -167,8 +156,6 @@ def test_a_tile_is_read_once_until_tiles_have_another_size(nano, read_photos):
 
 
 def test_a_latent_of_another_canvas_is_refused(nano):
-    from ugc_sr.sample.tiles import Tile
-
     reader = reader_of(nano, torch.rand(1, 3, 40, 24), scale=4)
     with pytest.raises(ValueError, match=r"canvas of 128x192 px but the sampler's latent is 24x24 cells"):
         reader.read([Tile(0, 0, 8, 8)], (24, 24))
@@ -177,48 +164,41 @@ def test_a_latent_of_another_canvas_is_refused(nano):
 # --- the node
 
 
-def test_the_node_reads_by_view_and_pool(nano):
-    from ugc_sr.nodes.semantics import EncodeSemantics
-    from ugc_sr.sample.frame import fit
-
+def test_the_node_reads_by_view(nano):
     photo = torch.rand(1, 30, 50, 3)
     _, frame = fit(photo.movedim(-1, 1), 4)
     with torch.inference_mode():
         plain = EncodeSemantics.execute(nano.encoder, photo).result[0]
-        unused = EncodeSemantics.execute(nano.encoder, photo, view="global", pool=1, frame=frame).result[0]
-        both = EncodeSemantics.execute(nano.encoder, photo, view="both", pool=2, frame=frame).result[0]
+        unused = EncodeSemantics.execute(nano.encoder, photo, view="global", frame=frame).result[0]
+        both = EncodeSemantics.execute(nano.encoder, photo, view="both", frame=frame).result[0]
     assert plain.view == unused.view == "global"
     assert torch.equal(plain.tokens, unused.tokens)
     assert (both.view, both.grid, both.image_size) == ("both", (4, 4), (30, 50))
-    assert_close(both.tokens, plain.pooled(2).tokens, rtol=0, atol=0)
+    assert torch.equal(both.tokens, plain.tokens)
 
 
-def test_graphs_from_before_the_views_still_run():
-    from ugc_sr.nodes.guidance import ApplySemanticControlNet, ApplySemanticGuidance
-    from ugc_sr.nodes.semantics import EncodeSemantics
+def test_graphs_with_inputs_that_are_gone_restore_the_same_picture(client, photo, anatomy):
+    """`pool` and `freeze_after` stood in workflows once; the host leaves out what a node doesn't take."""
 
-    for node, names in (
-        (EncodeSemantics, ["view", "pool", "frame"]),
-        (ApplySemanticGuidance, ["freeze_after"]),
-        (ApplySemanticControlNet, ["freeze_after"]),
-    ):
-        inputs = node.define_schema().inputs
-        assert [field.id for field in inputs[-len(names) :]] == names
-        assert all(field.optional for field in inputs[-len(names) :])
+    def picture(gone):
+        graph = anatomy(client.upload(photo))
+        for node in graph.values():
+            node["inputs"] |= gone.get(node["class_type"], {})
+        saved = client.fetch(client.run(graph)["13"]["images"][0])
+        return Image.open(io.BytesIO(saved)).tobytes()
+
+    frozen = {"freeze_after": 0.5}
+    gone = {"UGCSR_ApplySemanticGuidance": frozen, "UGCSR_ApplySemanticControlNet": frozen}
+    assert picture(gone | {"UGCSR_EncodeSemantics": {"pool": 4}}) == picture({})
 
 
 @pytest.mark.parametrize("view", ["tile", "both"])
 def test_views_of_tiles_need_the_frame(nano, view):
-    from ugc_sr.nodes.semantics import EncodeSemantics
-
     with pytest.raises(ValueError, match=rf"Encode Semantics: 'view' {view} needs .* Connect 'frame'"):
         EncodeSemantics.execute(nano.encoder, torch.rand(1, 30, 50, 3), view=view)
 
 
 def test_the_frame_of_another_photo_is_refused(nano):
-    from ugc_sr.nodes.semantics import EncodeSemantics
-    from ugc_sr.sample.frame import fit
-
     _, frame = fit(torch.rand(1, 3, 50, 30), 4)
     with (
         torch.inference_mode(),
@@ -275,8 +255,6 @@ def test_keys_and_values_stay_for_the_run_if_all_tiles_fit_into_one_stack(
 
 
 def test_tiles_made_smaller_by_lack_of_memory_are_read_anew(restore):
-    import comfy.model_management
-
     evaluated = []
 
     def starve(model):
@@ -300,12 +278,6 @@ def test_tiles_made_smaller_by_lack_of_memory_are_read_anew(restore):
 def test_room_for_keys_and_values_is_asked_for_whichever_node_comes_first(
     tiny_model, tiny_adapter, semantics, conditioning, monkeypatch
 ):
-    import comfy.model_management
-    import comfy.sampler_helpers
-
-    from ugc_sr.host.guidance import apply_guidance
-    from ugc_sr.host.tiling import tile_diffusion
-
     asked = []
     load = comfy.model_management.load_models_gpu
 
@@ -336,16 +308,9 @@ def test_room_for_keys_and_values_is_asked_for_whichever_node_comes_first(
 
 
 @pytest.mark.parametrize("view", ["tile", "both"])
-def test_the_bundled_model_restores_by_view_and_survives_the_encoder_out_of_memory(nano, view, caplog):
-    import comfy.model_management as management
-    import comfy.sample
-
-    from ugc_sr.host.controlnet import apply_controlnet
-    from ugc_sr.host.encoder import encode_views
-    from ugc_sr.host.guidance import apply_guidance
-    from ugc_sr.host.tiling import tile_diffusion
-    from ugc_sr.sample.frame import fit
-
+def test_the_bundled_model_restores_by_view_and_survives_the_encoder_out_of_memory(
+    nano, view, caplog, sample
+):
     photo = torch.rand(1, 3, 40, 24)
     hint, frame = fit(photo, 4)
     starved = []
@@ -365,9 +330,8 @@ def test_the_bundled_model_restores_by_view_and_survives_the_encoder_out_of_memo
             conds = [[[text, {**more, "concat_image": latent}] for text, more in cond] for cond in conds]
             noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
             starved.extend(["first", "second"] if hungry else [])
-            return comfy.sample.sample(
-                model, noise, 1, 1.0, "euler", "simple", *conds, latent, disable_pbar=True, seed=0
-            )
+            given = {"conditioning": conds, "noise": noise, "latent": latent}
+            return sample(model, steps=1, cfg=1.0, scheduler="simple", **given)
 
     hungry = False
     expected = restore()
@@ -384,9 +348,6 @@ def test_the_bundled_model_restores_by_view_and_survives_the_encoder_out_of_memo
 @torch.inference_mode()
 @pytest.mark.usefixtures("gone")
 def test_tiles_are_read_where_the_host_lists_a_model_that_is_gone(nano):
-    from ugc_sr.host.encoder import encode_views
-    from ugc_sr.sample.frame import fit
-
     photo = torch.rand(1, 3, 16, 32)
     hint, frame = fit(photo, 4)
     full = hint.shape[-2] // 4, hint.shape[-1] // 4

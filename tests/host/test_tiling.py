@@ -1,13 +1,28 @@
 """Tile Diffusion on the real host; `pointwise` looks at one cell at a time, so tiles can't change it."""
 
 import gc
+from dataclasses import replace
 
+import comfy.controlnet
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sample
+import comfy.supported_models_base
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
 from torch import nn
 from torch.nn import functional as F
 
-from ugc_sr.sample.tiles import GRIDS
+from ugc_sr.host.attention import TokenCache
+from ugc_sr.host.controlnet import SemanticControlNet, apply_controlnet
+from ugc_sr.host.guidance import apply_guidance
+from ugc_sr.host.tile_conds import cut_cond
+from ugc_sr.host.tiling import tile_diffusion
+from ugc_sr.nodes.sampling import TileDiffusion
+from ugc_sr.sample.tiles import GRIDS, Tile, TilePlan
 from ugc_sr.score.seams import Borders, seam_score
 
 pytestmark = pytest.mark.comfy
@@ -75,12 +90,6 @@ def neighbourly():
 
 
 def patcher(denoiser):
-    import comfy.latent_formats
-    import comfy.model_base
-    import comfy.model_management
-    import comfy.model_patcher
-    import comfy.supported_models_base
-
     config = comfy.supported_models_base.BASE({"disable_unet_model_creation": True})
     config.latent_format = comfy.latent_formats.LatentFormat()
     model = comfy.model_base.BaseModel(config)
@@ -90,8 +99,6 @@ def patcher(denoiser):
 
 
 def tiled(model, tile=16, overlap=8, batch=4, **grid):
-    from ugc_sr.host.tiling import tile_diffusion
-
     return tile_diffusion(model, tile=tile, overlap=overlap, batch=batch, **grid)
 
 
@@ -102,8 +109,6 @@ def prompts(batch=1, width=8, **options):
 
 def sample(model, latent, conds, cfg=3.0, noise=None, mask=None, steps=2):
     """Samples from a lower sigma: at sigma_max rounding errors of eps count 14 times."""
-    import comfy.sample
-
     if noise is None:
         noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(5))
     return comfy.sample.sample(
@@ -128,17 +133,12 @@ def agree(out, expected):
 
 
 def control_net(hint, previous=None, pool=1):
-    import comfy.controlnet
-
     control = comfy.controlnet.ControlNet(PointwiseControl(pool), load_device=torch.device("cpu"))
     return control.set_cond_hint(hint, 0.7, (0.0, 1.0)).set_previous_controlnet(previous)
 
 
 def semantic(model, conds, adapter, controlnet, semantics, size):
     """The model and conds of the whole semantic path, for a latent of `size`."""
-    from ugc_sr.host.controlnet import apply_controlnet
-    from ugc_sr.host.guidance import apply_guidance
-
     hint = torch.rand(semantics.tokens.shape[0], 3, size[0] * 8, size[1] * 8)
     guided = apply_guidance(model, adapter, semantics, 1.0, 0.0, 1.0)
     return guided, apply_controlnet(conds, controlnet, hint, semantics)
@@ -146,18 +146,11 @@ def semantic(model, conds, adapter, controlnet, semantics, size):
 
 def wide_semantics(semantics, size, batch=1):
     """Tokens as read from a photo that a latent of `size` restores at scale 4."""
-    from dataclasses import replace
-
     tokens = torch.randn(batch, *semantics.tokens.shape[1:], generator=torch.Generator().manual_seed(batch))
     return replace(semantics, tokens=tokens, image_size=(size[0] * 2, size[1] * 2))
 
 
 # --- the same picture as without tiles
-
-
-def test_a_latent_of_one_tile_is_sampled_bit_for_bit_as_without_tiles(tiny_model):
-    latent, conds = torch.randn(1, 4, 8, 12), prompts(width=96)
-    assert torch.equal(sample(tiled(tiny_model), latent, conds), sample(tiny_model, latent, conds))
 
 
 @pytest.mark.parametrize("size", [(40, 24), (17, 33), (5, 60)])
@@ -229,9 +222,6 @@ def test_control_nets_of_the_host_see_their_part_of_the_hint(pointwise, images, 
 
 
 def test_control_nets_behind_a_vae_see_their_part_and_encode_it_once(pointwise):
-    import comfy.controlnet
-    import comfy.latent_formats
-
     class Halving:
         """A VAE of cells, that halves the sides."""
 
@@ -267,8 +257,6 @@ def test_control_nets_behind_a_vae_see_their_part_and_encode_it_once(pointwise):
 
 
 def test_t2i_adapters_see_their_part_of_the_hint(pointwise):
-    import comfy.controlnet
-
     class Cells(nn.Module):
         unshuffle_amount = 8
 
@@ -290,24 +278,6 @@ def test_a_mask_keeps_what_lies_outside_it(tiny_model):
 
 
 # --- tiles among themselves
-
-
-def test_the_number_of_tiles_at_once_does_not_change_the_picture(tiny_model):
-    latent, conds = torch.randn(1, 4, 12, 12), prompts(width=96)
-    one = sample(tiled(tiny_model, **SMALL, batch=1), latent, conds, steps=1)
-    for batch in (3, 99):
-        agree(sample(tiled(tiny_model, **SMALL, batch=batch), latent, conds, steps=1), one)
-
-
-def test_an_image_of_a_batch_comes_out_as_it_would_alone(tiny_model):
-    latent, (positive, negative) = torch.randn(2, 4, 12, 12), prompts(batch=2, width=96)
-    noise = torch.randn(latent.shape)
-    model = tiled(tiny_model, **SMALL, batch=3)
-    together = sample(model, latent, (positive, negative), noise=noise, steps=1)
-    for k in range(2):
-        own = [[positive[0][0][k : k + 1], {}]]
-        alone = sample(model, latent[k : k + 1], (own, negative), noise=noise[k : k + 1], steps=1)
-        agree(together[k : k + 1], alone)
 
 
 CONTENT = {
@@ -368,8 +338,6 @@ def test_a_flat_field_shows_no_seam_with_a_real_network(tiny_model):
 
 def reserved(model, latent_shape):
     """Shape that the host reserves memory for."""
-    from comfy.patcher_extension import WrappersMP
-
     seen = []
 
     def spy(executor, model, shape, conds, **options):
@@ -396,7 +364,6 @@ def test_tiles_are_dealt_out_evenly(pointwise):
 
 def out_of_memory_above(model, cells):
     """The model, short of memory when more than so many latent cells come at once."""
-    import comfy.model_management
 
     def short(apply_model, args):
         if args["input"].shape[0] * args["input"][0, 0].numel() > cells:
@@ -437,8 +404,6 @@ def test_the_next_run_starts_with_the_tiles_that_were_asked_for(pointwise):
 
 
 def test_memory_too_short_for_the_smallest_tile_is_the_hosts_error(pointwise):
-    import comfy.model_management
-
     model = tiled(out_of_memory_above(pointwise, cells=10))
     with pytest.raises(comfy.model_management.OOM_EXCEPTION, match="CUDA out of memory"):
         sample(model, torch.zeros(1, 4, 32, 32), prompts())
@@ -455,8 +420,6 @@ def test_errors_other_than_memory_pass(pointwise):
 
 
 def test_an_interrupt_stops_after_the_tiles_at_hand(pointwise):
-    import comfy.model_management
-
     def interrupting(apply_model, args):
         comfy.model_management.interrupt_current_processing()
         return apply_model(args["input"], args["timestep"], **args["c"])
@@ -475,11 +438,6 @@ def test_an_interrupt_in_the_middle_leaves_nothing_behind(
     tiny_model, tiny_adapter, tiny_controlnet, semantics
 ):
     """Two steps of four tiles, one at a time; the interrupt comes during the sixth of their forwards."""
-    import comfy.model_management
-
-    from ugc_sr.host.attention import TokenCache
-    from ugc_sr.host.controlnet import SemanticControlNet
-
     model, conds = semantic(
         tiny_model, prompts(width=96), tiny_adapter, tiny_controlnet, wide_semantics(semantics, SIZE), SIZE
     )
@@ -525,8 +483,6 @@ def test_the_last_of_two_tilings_counts(pointwise):
 
 @pytest.mark.parametrize(("ratio", "stack"), [(8, (2, 4, 32, 32)), (4, (1, 4, 48, 48))])
 def test_the_node_counts_in_pixels_of_the_model_at_hand(pointwise, ratio, stack):
-    from ugc_sr.nodes.sampling import TileDiffusion
-
     pointwise.model.latent_format.spacial_downscale_ratio = ratio
     node = TileDiffusion.execute(pointwise, tile_size=256, overlap=128, tile_batch=2)
     sample(node.result[0], torch.zeros(1, 4, 48, 48), prompts(), cfg=1.0, steps=1)
@@ -535,8 +491,6 @@ def test_the_node_counts_in_pixels_of_the_model_at_hand(pointwise, ratio, stack)
 
 @pytest.mark.parametrize(("grid", "stack"), [("even", (1, 4, 20, 32)), ("seesr", (1, 4, 20, 20))])
 def test_the_node_lays_out_the_grid_that_was_chosen(pointwise, grid, stack):
-    from ugc_sr.nodes.sampling import TileDiffusion
-
     node = TileDiffusion.execute(pointwise, tile_size=256, overlap=128, tile_batch=1, grid=grid)
     sample(node.result[0], torch.zeros(1, 4, 20, 70), prompts(), cfg=1.0, steps=1)
     assert set(pointwise.model.diffusion_model.stacks) == {stack}
@@ -549,17 +503,12 @@ def test_a_photo_too_narrow_for_the_tiles_of_seesr_is_refused(pointwise):
 
 
 def test_gligen_is_refused():
-    from ugc_sr.host.tile_conds import cut_cond
-    from ugc_sr.sample.tiles import Tile, TilePlan
-
     plan = TilePlan(boxes=(Tile(0, 0, 16, 16),), full=(32, 32), batch=1)
     with pytest.raises(ValueError, match="Tile Diffusion: GLIGEN boxes are positions in the whole image"):
         cut_cond({"model_conds": {}, "gligen": ("position", None, [])}, plan, torch.device("cpu"))
 
 
 def test_controls_that_cannot_be_cut_are_refused(pointwise):
-    import comfy.controlnet
-
     class Strange(comfy.controlnet.ControlBase):
         pass
 
@@ -592,16 +541,11 @@ def test_the_semantic_path_does_not_notice_one_tile(tiny_model, tiny_adapter, ti
 def test_images_with_their_own_semantics_and_hints_stay_apart(
     tiny_model, tiny_adapter, tiny_controlnet, semantics
 ):
-    from dataclasses import replace
-
     both = wide_semantics(semantics, SIZE, batch=2)
     latent, noise, hint = torch.randn(2, 4, *SIZE), torch.randn(2, 4, *SIZE), torch.rand(2, 3, 96, 96)
     text = prompts(width=96)
 
     def restore(rows, tiles_at_once):
-        from ugc_sr.host.controlnet import apply_controlnet
-        from ugc_sr.host.guidance import apply_guidance
-
         own = replace(both, tokens=both.tokens[rows])
         model = apply_guidance(tiny_model, tiny_adapter, own, 1.0, 0.0, 1.0)
         conds = apply_controlnet(text, tiny_controlnet, hint[rows], own)
@@ -615,8 +559,6 @@ def test_images_with_their_own_semantics_and_hints_stay_apart(
 
 
 def test_our_control_net_goes_on_from_one_of_the_host(tiny_model, tiny_controlnet, semantics):
-    from ugc_sr.host.controlnet import apply_controlnet
-
     latent, own = torch.randn(1, 4, *SIZE), wide_semantics(semantics, SIZE)
     first = control_net(torch.rand(1, 3, 96, 96), pool=8)  # 1x1 cell, as the middle of `tiny_model`
     conds = apply_controlnet(prompts(width=96, control=first), tiny_controlnet, torch.rand(1, 3, 96, 96), own)

@@ -2,9 +2,13 @@
 
 import json
 
+import folder_paths
 import pytest
 import torch
 from safetensors.torch import save_file
+
+from ugc_sr.nodes.guidance import LoadSemanticAdapter, LoadSemanticControlNet
+from ugc_sr.nodes.semantics import LoadSAM2Encoder
 
 pytestmark = pytest.mark.comfy
 
@@ -107,6 +111,34 @@ OWN = {
         lambda u, c: u | {f"down_blocks.1.image_attentions.0.{TO_K}": torch.zeros(512)},
         r"' of 'chosen\.safetensors' is \[512\]; expected a matrix",
     ),
+    ("adapter", "no projection"): (
+        lambda u, c: without(u, f"down_blocks.1.image_attentions.0.{TO_K}"),
+        rf"image attention input_4 lacks 'input_4\.{TO_K}'",
+    ),
+    ("adapter", "no bias"): (
+        lambda u, c: without(u, "up_blocks.1.image_attentions.0.proj_out.bias"),
+        r"lacks 'output_3\.proj_out\.bias'",
+    ),
+    ("adapter", "a short bias"): (
+        lambda u, c: u | {"down_blocks.1.image_attentions.0.proj_in.bias": torch.ones(7)},
+        r"'input_4\.proj_in\.bias' of 'chosen\.safetensors' is \[7\]; expected \[64\]",
+    ),
+    ("adapter", "other heads"): (
+        lambda u, c: u | {"down_blocks.1.image_attentions.0.norm.weight": torch.ones(80)},
+        r"input_4 is 80 wide; expected a multiple of 64",
+    ),
+    ("controlnet", "no input"): (
+        lambda u, c: {key: w for key, w in c.items() if key != "conv_in.weight"},
+        r"a block of the network lacks '0\.weight'",
+    ),
+    ("controlnet", "no bias"): (
+        lambda u, c: without(c, "controlnet_mid_block.bias"),
+        r"lacks 'middle_block_out\.0\.bias'",
+    ),
+    ("controlnet", "no hint"): (
+        lambda u, c: without(c, "controlnet_cond_embedding.blocks.3.weight"),
+        r"The network lacks 'input_hint_block\.8\.weight'",
+    ),
     ("adapter", "two widths"): (
         lambda u, c: u | {f"down_blocks.1.image_attentions.0.{TO_K}": torch.zeros(64, 256)},
         r"take tokens \d+ wide, but '.*' takes \d+",
@@ -121,11 +153,6 @@ CASES += [(kind, what, *case) for (kind, what), case in OWN.items()]
 @pytest.fixture
 def loaders(tmp_path, monkeypatch):
     """The loader node and the folder of each kind; the folders are the test's own."""
-    import folder_paths
-
-    from ugc_sr.nodes.guidance import LoadSemanticAdapter, LoadSemanticControlNet
-    from ugc_sr.nodes.semantics import LoadSAM2Encoder
-
     places = {"adapter": "model_patches", "controlnet": "controlnet", "encoder": "detection"}
     folders = {name: ([str(tmp_path / name)], {".safetensors", ".pt", ".bin"}) for name in places.values()}
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", folders)

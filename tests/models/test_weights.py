@@ -81,15 +81,10 @@ def test_a_file_that_does_not_fit_is_refused_with_the_first_key(change, message)
     network = torch.nn.Linear(3, 2)
     state_dict = network.state_dict() | change
     state_dict = {key: weight for key, weight in state_dict.items() if weight is not None}
-    with pytest.raises(UnsupportedWeightsError, match=f"^Node: {message}"):
-        weights.load(network, state_dict, "Node", "x")
+    with pytest.raises(UnsupportedWeightsError, match=f"^{message}"):
+        weights.load(network, state_dict, "x")
 
 
-def test_a_refusal_that_does_not_name_its_file_gets_the_name_and_others_stay():
-    with (
-        pytest.raises(UnsupportedWeightsError, match=r"^Node: 'x': half of it\.$"),
-        weights.naming("Node", "x"),
-    ):
+def test_a_refusal_gets_the_name_of_its_file():
+    with pytest.raises(UnsupportedWeightsError, match=r"^'x': half of it\.$"), weights.naming("x"):
         raise UnsupportedWeightsError("half of it.")
-    with pytest.raises(UnsupportedWeightsError, match=r"^'x' is half\.$"), weights.naming("Node", "x"):
-        raise UnsupportedWeightsError("'x' is half.")

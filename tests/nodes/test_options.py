@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ugc_sr.models.semantics import VIEWS
-from ugc_sr.sample.color import METHODS
+from ugc_sr.sample.color_match import METHODS
+from ugc_sr.sample.masks import KEEPS
 from ugc_sr.sample.presets import NAMES
-from ugc_sr.sample.regions import KEEPS
 from ugc_sr.sample.tiles import GRIDS
 from ugc_sr.score.sheet import FIND
 

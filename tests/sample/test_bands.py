@@ -5,8 +5,8 @@ import torch
 
 from ugc_sr.sample import bands
 from ugc_sr.sample.bands import in_bands
-from ugc_sr.sample.color import METHODS, match
-from ugc_sr.sample.regions import KEEPS, feathered, put_back
+from ugc_sr.sample.color_match import METHODS, match
+from ugc_sr.sample.masks import KEEPS, feathered, put_back
 
 
 def photos(batch=2, height=333, width=97, seed=0):

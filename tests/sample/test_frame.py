@@ -7,37 +7,20 @@ from torch.testing import assert_close
 
 from ugc_sr.sample.frame import Frame, finish, fit, result_size, scale_for
 
-SIZES = [(1, 1), (1, 130), (130, 1), (2, 3), (63, 65), (64, 64), (127, 129)]
-SIZES += [(random.Random(i).randint(1, 130), random.Random(-i - 1).randint(1, 130)) for i in range(43)]
-
-
-@pytest.mark.parametrize("scale", [0.5, 1, 1.5, 2, 2.37, 4])
-def test_output_is_exactly_the_rounded_size(scale):
-    assert len(set(SIZES)) >= 45
-    for height, width in SIZES:
-        hint, frame = fit(torch.rand(1, 3, height, width), scale)
-        out = finish(hint, frame)
-        expected = math.floor(height * scale + 0.5), math.floor(width * scale + 0.5)
-        assert tuple(out.shape) == (1, 3, *expected), (height, width)
-        assert hint.shape[2] % 64 == 0
-        assert hint.shape[3] % 64 == 0
-        assert hint.shape[2] - expected[0] < 64
-        assert hint.shape[3] - expected[1] < 64
-
 
 def test_two_hundred_photos_at_scales_of_their_own_come_out_at_exactly_the_rounded_size():
     drawn = random.Random(0)
-    for _ in range(200):
-        height, width, scale = drawn.randint(1, 160), drawn.randint(1, 160), round(drawn.uniform(0.5, 4), 3)
+    cases = [(1, 1, 1.0), (1, 130, 1.5), (130, 1, 2.37), (5, 7, 0.5), (64, 64, 1), (127, 129, 4)]
+    cases += [
+        (drawn.randint(1, 160), drawn.randint(1, 160), round(drawn.uniform(0.5, 4), 3)) for _ in range(200)
+    ]
+    for height, width, scale in cases:
         hint, frame = fit(torch.rand(1, 4, height, width), scale)
-        assert (hint.shape[2] % 64, hint.shape[3] % 64) == (0, 0)
         expected = math.floor(height * scale + 0.5), math.floor(width * scale + 0.5)
+        for padded, side in zip(hint.shape[2:], expected, strict=True):
+            assert padded % 64 == 0
+            assert 0 <= padded - side < 64
         assert tuple(finish(hint, frame).shape) == (1, 4, *expected), (height, width, scale)
-
-
-def test_halves_round_up():
-    _, frame = fit(torch.rand(1, 3, 5, 7), scale=0.5)
-    assert (frame.height, frame.width) == (3, 4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (33, 64), (50, 70)])
@@ -184,8 +167,3 @@ def test_no_result_of_such_a_scale_is_larger_than_4096_px():
         scale = scale_for(side, side // 2 + 1)
         assert result_size(side, side // 2 + 1, scale)[0] <= 4096
         assert 0.125 <= scale <= 4  # what Prepare Photo takes
-
-
-def test_the_announced_size_is_that_of_the_result():
-    _, frame = fit(torch.rand(1, 3, 33, 47), 1.5)
-    assert (frame.width, frame.height) == result_size(47, 33, 1.5)

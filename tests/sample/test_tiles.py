@@ -67,13 +67,6 @@ def test_neighbours_share_the_overlap_and_are_spread_evenly(size, tile, overlap)
         assert not steps or max(steps) - min(steps) <= 1
 
 
-def test_tiles_of_seesr_lie_a_stride_apart_and_the_last_at_the_edge():
-    tiles = split_seesr(135, 240, tile=96, overlap=32)  # 1080x1920 in the 8 tiles of SRlab
-    assert sorted({t.top for t in tiles}) == [0, 39]
-    assert sorted({t.left for t in tiles}) == [0, 64, 128, 144]
-    assert len(tiles) == 8
-
-
 @pytest.mark.parametrize(
     "size", [(256, 256), (64, 300), (300, 64), (97, 96), (96, 96), (95, 97), (48, 192), (33, 400)]
 )
@@ -96,10 +89,6 @@ def test_tiles_of_seesr_are_those_that_its_own_loop_counts_out(size):
 
 def test_tiles_may_be_single_cells():
     assert split(2, 3, tile=1, overlap=0) == [Tile(y, x, 1, 1) for y in range(2) for x in range(3)]
-
-
-def test_a_latent_smaller_than_the_tile_is_one_tile():
-    assert split(40, 24, tile=64, overlap=16) == [Tile(0, 0, 40, 24)]
 
 
 def test_weights_are_symmetric_and_positive_to_the_corner():

@@ -511,9 +511,9 @@ def in_the_host(base, encoder, trained, *, photo, texts, steps, cfg, seed):
     from ugc_sr.host.controlnet import apply_controlnet, load_controlnet
     from ugc_sr.host.encoder import encode, load_encoder
     from ugc_sr.host.guidance import apply_guidance
-    from ugc_sr.host.start import lr_start
+    from ugc_sr.host.lr_start import lr_start
     from ugc_sr.models import files
-    from ugc_sr.sample.color import match
+    from ugc_sr.sample.color_match import match
     from ugc_sr.sample.frame import finish, fit
 
     adapter = load_adapter(files.read(trained / "unet"))

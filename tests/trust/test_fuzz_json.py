@@ -14,7 +14,7 @@ from ugc_sr.degrade.edit import edit
 from ugc_sr.degrade.recipe import Recipe
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.restore.workflow import read_graph
-from ugc_sr.sample.presets import Preset
+from ugc_sr.sample.presets import TunedPreset
 
 same_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
@@ -118,7 +118,7 @@ def test_a_degradation_with_anything_in_it_is_replayed_or_refused(refusal, text)
 
 
 @pytest.mark.parametrize(
-    "parse", [degrade, replay, lambda text: Preset.from_json(text)], ids=["recipe", "replay", "preset"]
+    "parse", [degrade, replay, lambda text: TunedPreset.from_json(text)], ids=["recipe", "replay", "preset"]
 )
 @pytest.mark.parametrize("text", DEEP, ids=range(len(DEEP)))
 def test_text_that_no_parser_likes_is_refused(refusal, parse, text):

@@ -312,4 +312,4 @@ def test_an_index_that_no_parser_likes_is_refused(tmp_path, refusal, text):
 def test_weights_of_other_things_than_floats_are_named(network):
     key = next(key for key in network if "image_attentions" in key)
     with pytest.raises(UnsupportedWeightsError, match=r"is int8 \[\d+.*\]; expected floating-point numbers"):
-        weights.require(network | {key: network[key].to(torch.int8)}, "adapter", "Load", "x")
+        weights.require(network | {key: network[key].to(torch.int8)}, "adapter", "x")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ugc_sr.restore.server import CHECKOUT
-from ugc_sr.sample.presets import FidelityCurve, Preset, apply
+from ugc_sr.sample.presets import FidelityCurve, TunedPreset, apply
 from ugc_sr.score.extras import Extras
 from ugc_sr.score.metrics import evaluate
 from ugc_sr.score.picture import from_picture
@@ -72,7 +72,7 @@ def test_three_trials_make_a_preset_a_curve_and_a_plot(tune, pairs):
     assert status == 0, printed
     assert "2 photos tuned on: objective" in printed
     assert "1 photos held out: objective" in printed
-    preset = Preset.from_json((pairs / "out" / "preset.json").read_text())
+    preset = TunedPreset.from_json((pairs / "out" / "preset.json").read_text())
     curve = FidelityCurve.from_json((pairs / "out" / "curve.json").read_text())
     assert preset.values.keys() == {"KSampler.steps", "UGCSR_MatchColor.method", f"{CONTROL}.strength"}
     assert preset.tuned_on.gain >= 0
@@ -81,7 +81,7 @@ def test_three_trials_make_a_preset_a_curve_and_a_plot(tune, pairs):
     assert Image.open(pairs / "out" / "pareto.png").width > 600
     # Again: nothing is left to do but the check, and it says the same.
     assert tune("--trials", 3, *search, *check)[0] == 0
-    assert Preset.from_json((pairs / "out" / "preset.json").read_text()) == preset
+    assert TunedPreset.from_json((pairs / "out" / "preset.json").read_text()) == preset
     status, printed = tune("--trials", 3, *search[:2])
     assert status == 2
     assert "holds a search with another choice of parameters or ranges." in printed

@@ -15,7 +15,7 @@ from comfy_execution.graph_utils import is_link
 from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
-from ..sample.report import Sampling
+from ..sample.result_line import Sampling
 from .tile_run import tile_run
 
 PRESET_KEY = "ugcsr_preset"  # key of the preset's name in transformer_options
@@ -28,7 +28,7 @@ def name_preset(model: Any, name: str) -> None:
     model.model_options["transformer_options"][PRESET_KEY] = name
 
 
-def note(runs: Runs, transformer_options: Mapping, seconds: float) -> None:
+def record_run(runs: Runs, transformer_options: Mapping, seconds: float) -> None:
     """Store a run of the sampler that is executed now; does nothing outside of a graph."""
     context = get_executing_context()
     if context is not None:
@@ -38,7 +38,7 @@ def note(runs: Runs, transformer_options: Mapping, seconds: float) -> None:
         runs[key] = Sampling(preset, len(tiles.boxes) if tiles else 1, seconds)
 
 
-def noted(runs: Runs, name: str) -> Sampling | None:
+def last_run(runs: Runs, name: str) -> Sampling | None:
     """Return the record of the last sampler before the input `name` of the node that is executed now.
 
     Its seconds are the sum over all samplers before that input. None if there is no record.
@@ -67,8 +67,8 @@ class _Signatures:
                 name: [self.of(value[0]), value[1]] if is_link(value) else value
                 for name, value in entry["inputs"].items()
             }
-            told = json.dumps([entry["class_type"], inputs], sort_keys=True, default=str)
-            self.known[node] = hashlib.sha256(told.encode()).hexdigest()
+            text = json.dumps([entry["class_type"], inputs], sort_keys=True, default=str)
+            self.known[node] = hashlib.sha256(text.encode()).hexdigest()
         return self.known[node]
 
     def before(self, node: str, name: str) -> Iterator[str]:

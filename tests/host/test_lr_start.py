@@ -1,15 +1,22 @@
 """LR Start on the real host."""
 
+import comfy.model_sampling as sampling
+import comfy.sample
+import comfy.samplers
 import pytest
 import torch
+from comfy.samplers import calculate_sigmas
+
+from ugc_sr.host.lr_start import _check_schedule, lr_start
+from ugc_sr.host.nano import load_nano
+from ugc_sr.host.tiling import tile_diffusion
+from ugc_sr.nodes.sampling import LRStart
 
 pytestmark = pytest.mark.comfy
 
 
 @pytest.fixture
 def started(tiny_model):
-    from ugc_sr.host.start import lr_start
-
     return lr_start(tiny_model)
 
 
@@ -19,30 +26,13 @@ def latent():
 
 
 @pytest.fixture
-def run(conditioning, latent):
+def run(sample, latent):
     """Sample (1, 4, 8, 8), from `latent` unless told."""
-    import comfy.sample
 
-    def sample(
-        model, sampler="ddpm", scheduler="ddim_uniform", steps=2, latent=latent, noise=None, **options
-    ):
-        noise = fixed_noise() if noise is None else noise
-        with torch.inference_mode():
-            return comfy.sample.sample(
-                model,
-                noise,
-                steps,
-                1.0,
-                sampler,
-                scheduler,
-                *conditioning,
-                latent,
-                disable_pbar=True,
-                seed=0,
-                **options,
-            )
+    def start(model, sampler="ddpm", scheduler="ddim_uniform", **options):
+        return sample(model, sampler=sampler, scheduler=scheduler, cfg=1.0, **({"latent": latent} | options))
 
-    return sample
+    return start
 
 
 @pytest.fixture
@@ -100,8 +90,6 @@ def test_an_empty_latent_begins_with_the_noise_as_it_is(started, shown):
 
 
 def test_the_model_that_came_in_starts_as_before(tiny_model, shown, latent):
-    from ugc_sr.host.start import lr_start
-
     before, _ = shown(tiny_model)
     lr_start(tiny_model)
     assert torch.equal(shown(tiny_model)[0], before)
@@ -109,17 +97,11 @@ def test_the_model_that_came_in_starts_as_before(tiny_model, shown, latent):
 
 
 def test_starting_twice_is_starting_once(started, shown):
-    from ugc_sr.host.start import lr_start
-
     assert torch.equal(shown(lr_start(started))[0], shown(started)[0])
 
 
 @pytest.mark.parametrize("prediction", ["eps", "v_prediction"])
 def test_another_schedule_of_the_model_is_the_one_that_counts(tiny_model, shown, latent, prediction):
-    import comfy.model_sampling as sampling
-
-    from ugc_sr.host.start import lr_start
-
     kinds = {"eps": sampling.EPS, "v_prediction": sampling.V_PREDICTION}
 
     class Other(sampling.ModelSamplingDiscrete, kinds[prediction]):
@@ -141,17 +123,11 @@ def test_what_a_mask_keeps_is_the_photo(started, run, latent):
 
 
 def test_tiles_begin_with_the_photo_at_t_999_too(started, shown, latent):
-    from ugc_sr.host.tiling import tile_diffusion
-
     x, _ = shown(tile_diffusion(started, tile=4, overlap=0, batch=1))
     agree(x, at_the_end(started, latent, fixed_noise())[..., :4, :4])
 
 
 def test_every_whole_run_of_the_host_may_start(tiny_model):
-    from comfy.samplers import calculate_sigmas
-
-    from ugc_sr.host.start import _check_schedule
-
     sampling = tiny_model.get_model_object("model_sampling")
     for scheduler in ("ddim_uniform", "normal", "simple", "sgm_uniform", "karras", "beta"):
         for steps in (1, 2, 3, 7, 15, 30, 50, 51, 99, 334, 700):
@@ -179,8 +155,6 @@ def test_a_run_that_another_goes_on_from_may_start(started, shown, latent):
 
 
 def test_models_of_other_noise_are_refused(tiny_model, started, run):
-    import comfy.model_sampling as sampling
-
     class Flow(sampling.ModelSamplingDiscreteFlow, sampling.CONST):
         pass
 
@@ -190,24 +164,16 @@ def test_models_of_other_noise_are_refused(tiny_model, started, run):
         run(started, scheduler="simple")
 
 
-def test_the_bundled_model_is_refused():
-    import comfy.sample
-
-    from ugc_sr.host.nano import load_nano
-    from ugc_sr.host.start import lr_start
-
+def test_the_bundled_model_is_refused(sample):
     nano = load_nano()
     x, conds = torch.ones(1, 48, 4, 4), [nano.conditioning, nano.conditioning]
     with pytest.raises(
         ValueError, match=r"ModelSamplingDiscrete, IMG_TO_IMG; .* the bundled model needs none"
     ):
-        comfy.sample.sample(lr_start(nano.model), x + 1, 1, 1.0, "euler", "simple", *conds, x, seed=0)
+        sample(lr_start(nano.model), noise=x + 1, latent=x, conditioning=conds)
 
 
 def test_samplers_of_another_make_are_refused(started, conditioning, latent):
-    import comfy.sample
-    import comfy.samplers
-
     class Strange(comfy.samplers.Sampler):
         pass
 
@@ -217,6 +183,4 @@ def test_samplers_of_another_make_are_refused(started, conditioning, latent):
 
 
 def test_the_node_gives_a_started_model(tiny_model, started, shown):
-    from ugc_sr.nodes.sampling import LRStart
-
     assert torch.equal(shown(LRStart.execute(tiny_model).result[0])[0], shown(started)[0])

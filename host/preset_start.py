@@ -8,11 +8,10 @@ from comfy.supported_models import SD20
 
 from ..sample.presets import SHARPNESS, RestorationPreset
 from .clone import clone
+from .lr_start import lr_start
 from .nano import ResidualModel, sharpened
-from .report import name_preset
-from .start import lr_start
+from .run_records import name_preset
 
-NODE = "Restoration Preset"
 TITLES = {"sd2": "Stable Diffusion 2-base", "sd_turbo": "sd-turbo", "nano": "the bundled model"}
 
 
@@ -28,7 +27,7 @@ def prepare(
         ValueError: if the preset is for another base model.
     """
     if problem := _mismatch(preset, model):
-        raise ValueError(f"{NODE}: preset {preset.name} is made for {TITLES[preset.base]}, but {problem}")
+        raise ValueError(f"preset {preset.name} is made for {TITLES[preset.base]}, but {problem}")
     model, title = clone(model), preset.name
     sharpness = preset.at(fidelity).get(SHARPNESS)
     if isinstance(sharpness, float | int):

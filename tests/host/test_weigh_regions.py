@@ -1,8 +1,19 @@
 """Weigh Regions on the real host."""
 
+import comfy.sample
+import comfy.samplers
 import pytest
 import torch
+from comfy_extras import nodes_custom_sampler
+from comfy_extras.nodes_cfg import CFGNorm
+from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from torch.testing import assert_close
+
+from ugc_sr.host.lr_start import lr_start
+from ugc_sr.host.nano import load_nano
+from ugc_sr.host.tiling import tile_diffusion
+from ugc_sr.host.weigh_regions import weigh_regions
+from ugc_sr.sample.frame import fit
 
 pytestmark = pytest.mark.comfy
 
@@ -15,7 +26,6 @@ def latent():
 @pytest.fixture
 def weigh(tiny_model, latent):
     """Weigh Regions: weigh(mask (B, H, W), strength) -> MODEL held to `latent`."""
-    from ugc_sr.host.regions import weigh_regions
 
     def run(mask, strength=1.0, model=tiny_model, latent=latent, frame=None):
         return weigh_regions(model, latent, mask, strength, frame)
@@ -24,28 +34,10 @@ def weigh(tiny_model, latent):
 
 
 @pytest.fixture
-def run(conditioning):
-    """Sample (1, 4, 8, 8) with any sampler, guider and mask of the host."""
-    import comfy.sample
-
-    def sample(model, sampler="euler", cfg=3.0, latent=None, steps=3, **options):
-        noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
-        with torch.inference_mode():
-            return comfy.sample.sample(
-                model,
-                noise,
-                steps,
-                cfg,
-                sampler,
-                "normal",
-                *conditioning,
-                torch.zeros_like(noise) if latent is None else latent,
-                disable_pbar=True,
-                seed=0,
-                **options,
-            )
-
-    return sample
+def run(sample):
+    return lambda model, sampler="euler", steps=3, **options: sample(
+        model, sampler=sampler, steps=steps, **options
+    )
 
 
 def left(*size):
@@ -73,9 +65,10 @@ def test_an_empty_mask_or_no_strength_changes_no_bit(tiny_model, weigh, run):
         assert torch.equal(run(weigh(mask, strength)), plain)
 
 
-def test_the_covered_half_is_the_photo_and_the_other_is_free(tiny_model, weigh, run, latent):
-    out, plain = run(weigh(left(64, 64))), run(tiny_model)
-    assert_close(out[..., :3], latent[..., :3], rtol=0, atol=1e-5)  # the fourth column mixes at its edge
+@pytest.mark.parametrize("size", [8, 50, 64, 1000])
+def test_the_covered_half_is_the_photo_and_the_other_is_free(tiny_model, weigh, run, latent, size):
+    out, plain = run(weigh(left(size, size))), run(tiny_model)
+    assert_close(out[..., :3], latent[..., :3], rtol=0, atol=1e-4)  # the fourth column mixes at its edge
     assert distance(out[..., 5:], latent[..., 5:]) > 0.5 * distance(plain[..., 5:], latent[..., 5:])
 
 
@@ -97,16 +90,7 @@ def test_the_last_step_ends_at_the_weighted_mean(tiny_model, weigh, run, latent)
     assert_close(out, plain + 0.25 * (latent - plain), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [8, 50, 256, 1000])
-def test_masks_of_all_sizes_hold(weigh, run, latent, size):
-    out = run(weigh(left(size, size)))
-    assert_close(out[..., :3], latent[..., :3], rtol=0, atol=1e-4)
-    assert distance(out[..., 5:], latent[..., 5:]) > 0.1
-
-
 def test_a_mask_of_the_photo_finds_its_place_on_the_canvas(weigh, run):
-    from ugc_sr.sample.frame import fit
-
     canvas = torch.ones(1, 64, 64)
     canvas[..., 32:] = 0
     _, frame = fit(torch.rand(1, 3, 10, 40), 1)
@@ -119,8 +103,6 @@ def test_a_mask_of_the_photo_finds_its_place_on_the_canvas(weigh, run):
 
 @pytest.mark.parametrize("tiled_first", [True, False])
 def test_tiles_hold_as_the_whole_does(tiny_model, weigh, run, latent, tiled_first):
-    from ugc_sr.host.tiling import tile_diffusion
-
     def tile(model):
         return tile_diffusion(model, tile=4, overlap=2, batch=2)
 
@@ -134,9 +116,6 @@ def test_tiles_hold_as_the_whole_does(tiny_model, weigh, run, latent, tiled_firs
 def test_guidance_that_comes_behind_cfg_does_not_loosen_the_hold(
     tiny_model, weigh, run, latent, weighed_first
 ):
-    from comfy_extras.nodes_cfg import CFGNorm
-    from comfy_extras.nodes_pag import PerturbedAttentionGuidance
-
     def guide(model):
         return CFGNorm.execute(PerturbedAttentionGuidance.execute(model, 2.0).result[0], 0.8).result[0]
 
@@ -147,9 +126,6 @@ def test_guidance_that_comes_behind_cfg_does_not_loosen_the_hold(
 
 @pytest.mark.parametrize("kind", ["Guider_Basic", "Guider_DualCFG"])
 def test_guiders_of_other_kinds_are_held_too(weigh, conditioning, latent, kind):
-    import comfy.samplers
-    from comfy_extras import nodes_custom_sampler
-
     guider = getattr(nodes_custom_sampler, kind)(weigh(torch.ones(1, 8, 8)))
     positive, negative = conditioning
     if kind == "Guider_Basic":
@@ -166,8 +142,6 @@ def test_guiders_of_other_kinds_are_held_too(weigh, conditioning, latent, kind):
 
 
 def test_a_run_that_starts_at_the_photo_is_held_too(tiny_model, weigh, run, latent):
-    from ugc_sr.host.start import lr_start
-
     out = run(weigh(left(64, 64), model=lr_start(tiny_model)), latent=latent)
     assert_close(out[..., :3], latent[..., :3], rtol=0, atol=1e-5)
 
@@ -206,21 +180,14 @@ def test_each_photo_of_a_batch_is_held_by_its_own(weigh, sample, photos, masks):
         assert_close(together[k, None], alone, rtol=1e-4, atol=1e-3)
 
 
-def test_a_model_of_another_kind_is_held_too(conditioning):
+def test_a_model_of_another_kind_is_held_too(sample):
     """The bundled model samples a residual to the latent; what it is held to is that latent all the same."""
-    import comfy.sample
-
-    from ugc_sr.host.nano import load_nano
-    from ugc_sr.host.regions import weigh_regions
-
     nano = load_nano()
     latent = nano.vae.encode(torch.rand(1, 64, 64, 3))
     noise = comfy.sample.prepare_noise(latent, 0)
-    conds = [nano.conditioning] * 2
+    given = {"noise": noise, "latent": latent, "conditioning": [nano.conditioning] * 2}
     outs = [
-        comfy.sample.sample(
-            model, noise, 2, 1.0, "euler", "simple", *conds, latent, disable_pbar=True, seed=0
-        )
+        sample(model, cfg=1.0, scheduler="simple", **given)
         for model in (nano.model, weigh_regions(nano.model, latent, left(64, 64), 1.0))
     ]
     assert distance(outs[0], latent) > 1e-3
@@ -229,20 +196,18 @@ def test_a_model_of_another_kind_is_held_too(conditioning):
 
 @pytest.mark.parametrize("shape", [(1, 16, 8, 8), (1, 4, 1, 8, 8), (4, 8, 8)])
 def test_a_latent_of_another_family_is_refused(weigh, shape):
-    message = (
-        r"Weigh Regions: 'latent' has shape \(.*\); expected \(batch, 4, height, width\) for this 'model'"
-    )
+    message = r"^'latent' has shape \(.*\); expected \(batch, 4, height, width\) for this 'model'"
     with pytest.raises(ValueError, match=message):
         weigh(torch.ones(1, 8, 8), latent=torch.ones(shape))
 
 
 def test_an_empty_latent_is_refused(weigh):
-    with pytest.raises(ValueError, match="Weigh Regions: 'latent' is empty; expected the photo to hold to"):
+    with pytest.raises(ValueError, match=r"^'latent' is empty; expected the photo to hold to"):
         weigh(torch.ones(1, 8, 8), latent=torch.zeros(1, 4, 8, 8))
 
 
 def test_a_mask_of_another_aspect_is_refused_in_pixels(weigh):
-    with pytest.raises(ValueError, match="Weigh Regions: 'mask' has 90x64 px but lies on 64x64 px, another"):
+    with pytest.raises(ValueError, match=r"^'mask' has 90x64 px but lies on 64x64 px, another"):
         weigh(torch.ones(1, 64, 90))
 
 

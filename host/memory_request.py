@@ -1,6 +1,5 @@
-"""Memory of a run beyond the host's own estimate: keys and values, frozen outputs, embedded hints."""
+"""Memory of a run beyond the host's own estimate: keys and values, embedded hints."""
 
-import math
 from collections.abc import Callable, Iterable
 
 import comfy.controlnet
@@ -8,13 +7,11 @@ import comfy.model_base
 import comfy.model_management
 import torch
 
-from ..models.semantics import Semantics
+from ..models.semantics import VIEWS, Semantics
 from .adapter import SemanticAdapter
 
-HALVES = 2  # of CFG; with cfg 1 there is one, but that isn't known before the run
 
-
-class Room(comfy.controlnet.ControlBase):
+class MemoryRequest(comfy.controlnet.ControlBase):
     """A control without effect that requests memory for a run.
 
     Controls are the only objects of an extension that the host asks for their memory.
@@ -28,7 +25,7 @@ class Room(comfy.controlnet.ControlBase):
         """Return no models."""
         return []
 
-    def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> "Room":
+    def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> "MemoryRequest":
         """Return the control itself, because the request is the same on every device."""
         if autoregister:
             self.multigpu_clones[load_device] = self
@@ -45,7 +42,7 @@ class Room(comfy.controlnet.ControlBase):
 
 def reserve(conds: dict, key: str, bytes_needed: Callable[[], float]) -> dict:
     """Return the conds that the host prepares a run with, plus a request for memory."""
-    return conds | {key: [{"control": Room(bytes_needed)}]}
+    return conds | {key: [{"control": MemoryRequest(bytes_needed)}]}
 
 
 def controls_of(conds: Iterable[Iterable[dict] | None]) -> list[comfy.controlnet.ControlBase]:
@@ -55,31 +52,18 @@ def controls_of(conds: Iterable[Iterable[dict] | None]) -> list[comfy.controlnet
         while control is not None:
             found |= dict.fromkeys([control, *control.multigpu_clones.values()])
             control = control.previous_controlnet
-    return [control for control in found if not isinstance(control, Room)]
+    return [control for control in found if not isinstance(control, MemoryRequest)]
 
 
-def kept_numbers(adapter: SemanticAdapter, semantics: Semantics, tiles: int) -> int:
+def cached_numbers(adapter: SemanticAdapter, semantics: Semantics, tiles: int) -> int:
     """Return how many numbers are cached for `semantics`: the tokens, and keys and values in each attention.
 
     `tiles` is the number of tiles that are evaluated at once; it counts if tiles are encoded on their own.
     """
+    batch, count, token_dim = semantics.tokens.shape
     width = sum(len(a.transformer_blocks) * a.in_channels for a in adapter.attentions.values())
-    views = {"global": 1, "tile": tiles, "both": 1 + tiles}[semantics.view]
-    return views * math.prod(semantics.tokens.shape[:2]) * (2 * width + semantics.tokens.shape[2])
-
-
-def frozen_numbers(adapter: SemanticAdapter, reductions: dict[str, int], cells: int) -> int:
-    """Return how many numbers the frozen outputs hold.
-
-    Args:
-        adapter: image attentions.
-        reductions: downscaling factor at each place.
-        cells: number of latent cells, over tiles, photos and halves of CFG.
-    """
-    return sum(
-        len(attention.transformer_blocks) * attention.in_channels * math.ceil(cells / reductions[site] ** 2)
-        for site, attention in adapter.attentions.items()
-    )
+    view = VIEWS[semantics.view]
+    return (view.whole + view.tile * tiles) * batch * count * (2 * width + token_dim)
 
 
 def computing_size(model: "comfy.model_base.BaseModel") -> int:

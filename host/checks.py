@@ -1,9 +1,8 @@
 """Checks that photo, semantics, weights, model and latent fit together."""
 
-from typing import Any, cast
+from typing import cast
 
 from comfy.ldm.modules.attention import BasicTransformerBlock, SpatialTransformer, SpatialVideoTransformer
-from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, Upsample
 from torch import nn
 
 from ..models.semantics import Semantics
@@ -12,7 +11,7 @@ from .adapter import SemanticAdapter
 PADDING = 63  # Prepare Photo fills the sides up to multiples of 64
 
 
-def check_range(node: str, start: float, end: float) -> None:
+def check_range(start: float, end: float) -> None:
     """Raise if `start` is after `end`, so that the range is empty.
 
     Raises:
@@ -20,16 +19,15 @@ def check_range(node: str, start: float, end: float) -> None:
     """
     if start > end:
         raise ValueError(
-            f"{node}: 'start_percent' {start:g} is after 'end_percent' {end:g}, so it would never act. "
+            f"'start_percent' {start:g} is after 'end_percent' {end:g}, so it would never act. "
             "Set 'start_percent' to the smaller number, or 'strength' to 0."
         )
 
 
-def check_photo(node: str, semantics: Semantics, size: tuple[int, int], what: str) -> None:
+def check_photo(semantics: Semantics, size: tuple[int, int], what: str) -> None:
     """Raise if the photo of the tokens, scaled and padded, can't have the size of `what`.
 
     Args:
-        node: display name of the node, for the message.
         semantics: tokens of the photo.
         size: (height, width) of `what`, in pixels.
         what: description of the other picture, for the message.
@@ -40,12 +38,12 @@ def check_photo(node: str, semantics: Semantics, size: tuple[int, int], what: st
     if not semantics.can_become(size, PADDING):
         height, width = semantics.image_size
         raise ValueError(
-            f"{node}: the semantics were read from a {width}x{height} photo, which can't be scaled to {what} "
+            f"the semantics were read from a {width}x{height} photo, which can't be scaled to {what} "
             f"{size[1]}x{size[0]}. Connect the same photo to Encode Semantics and Prepare Photo."
         )
 
 
-def check_tokens(node: str, semantics: Semantics, token_dim: int, name: str) -> None:
+def check_tokens(semantics: Semantics, token_dim: int, name: str) -> None:
     """Raise if the tokens have another width than the weights in `name` were trained with.
 
     Raises:
@@ -54,12 +52,12 @@ def check_tokens(node: str, semantics: Semantics, token_dim: int, name: str) -> 
     width = semantics.tokens.shape[-1]
     if width != token_dim:
         raise ValueError(
-            f"{node}: 'semantics' come from the encoder {semantics.encoder} and are {width} wide; "
+            f"'semantics' come from the encoder {semantics.encoder} and are {width} wide; "
             f"'{name}' takes tokens {token_dim} wide. Use the encoder that these weights were trained with."
         )
 
 
-def check_batch(node: str, what: str, count: int, batch: int) -> None:
+def check_batch(what: str, count: int, batch: int) -> None:
     """Raise if `count` is neither 1 nor `batch`, the number of images in the latent.
 
     Raises:
@@ -67,12 +65,12 @@ def check_batch(node: str, what: str, count: int, batch: int) -> None:
     """
     if count not in (1, batch):
         raise ValueError(
-            f"{node}: {what} holds {count} images but the latent {batch}. "
+            f"{what} holds {count} images but the latent {batch}. "
             "Connect the same photos to both, or one photo."
         )
 
 
-def check_sites(node: str, unet: nn.Module, adapter: SemanticAdapter, name: str) -> None:
+def check_sites(unet: nn.Module, adapter: SemanticAdapter, name: str) -> None:
     """Raise if the model's text attentions differ in place or width from the image attentions of `name`.
 
     Raises:
@@ -83,23 +81,10 @@ def check_sites(node: str, unet: nn.Module, adapter: SemanticAdapter, name: str)
         found = _describe(places[site]) if site in places else "missing"
         if found != _describe(attention):
             raise ValueError(
-                f"{node}: 'model' doesn't fit '{name}': its attention at {site} is {found}; "
+                f"'model' doesn't fit '{name}': its attention at {site} is {found}; "
                 f"expected {_describe(attention)}. Connect the model that '{name}' was trained on: "
                 "Stable Diffusion 2 for SeeSR and SRlab."
             )
-
-
-def reductions(unet: Any) -> dict[str, int]:
-    """Return the downscaling factor of a UNet or ControlNet at each place, such as "input_4"."""
-    factor, places = 1, {}
-    for number, block in enumerate(getattr(unet, "input_blocks", [])):
-        factor *= 2 if any(isinstance(layer, Downsample) for layer in block) else 1
-        places[f"input_{number}"] = factor
-    places["middle_0"] = factor
-    for number, block in enumerate(getattr(unet, "output_blocks", [])):
-        places[f"output_{number}"] = factor
-        factor //= 2 if any(isinstance(layer, Upsample) for layer in block) else 1
-    return places
 
 
 def _text_attentions(unet: nn.Module) -> dict[str, SpatialTransformer]:

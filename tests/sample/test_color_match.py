@@ -1,4 +1,3 @@
-import numpy
 import pytest
 import torch
 import torch.nn.functional as F
@@ -6,8 +5,8 @@ from skimage.color import rgb2lab
 from torch.testing import assert_close
 
 from ugc_sr.image import resize
-from ugc_sr.sample import bands, color
-from ugc_sr.sample.color import METHODS, adain, lab, match, wavelet
+from ugc_sr.sample import bands, color_match
+from ugc_sr.sample.color_match import METHODS, adain, lab, match, wavelet
 
 
 def photo(height=96, width=128, batch=1, seed=0):
@@ -27,11 +26,6 @@ def cast(image):
     return image + torch.tensor([0.08, -0.05, 0.04]).view(1, 3, 1, 1)
 
 
-def test_wavelet_of_an_image_with_itself_is_the_image():
-    image = photo()
-    assert_close(wavelet(image, image), image, rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_an_image_that_has_the_right_colours_is_left_alone(method):
     image = photo()
@@ -43,14 +37,6 @@ def test_a_colour_cast_goes_away(method):
     clean = photo()
     before = (cast(clean) - clean).abs().mean()
     after = (match(cast(clean), clean, method) - clean).abs().mean()
-    assert after < before / 10
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_mean_colour_becomes_that_of_the_reference(method):
-    image, reference = cast(photo(seed=0)), photo(seed=1)
-    before = (image - reference).mean(dim=(2, 3)).abs().mean()
-    after = (match(image, reference, method) - reference).mean(dim=(2, 3)).abs().mean()
     assert after < before / 10
 
 
@@ -102,7 +88,7 @@ def test_lab_keeps_a_grey_image_grey_beside_a_colourful_reference():
 def test_its_lab_is_everyones_lab():
     image = torch.rand(1, 3, 40, 40) ** 2
     image[..., 0] *= 0.01  # on the linear foot
-    ours = color._rgb_to_lab(image)[0] - torch.tensor([16.0, 0, 0]).view(3, 1, 1)
+    ours = color_match._rgb_to_lab(image)[0] - torch.tensor([16.0, 0, 0]).view(3, 1, 1)
     assert_close(ours.double(), in_lab(image), rtol=0, atol=0.02)
 
 
@@ -125,11 +111,11 @@ def test_lab_takes_the_spread_of_the_chroma_and_the_mean_lightness_but_keeps_the
 def test_lab_of_a_large_photo_is_measured_on_a_part_of_it_and_made_in_bands(size, monkeypatch):
     image, reference = photo(*size, seed=0), photo(*size, seed=1)
     whole = lab(image, reference)
-    monkeypatch.setattr(color, "SAMPLES", 2000)
+    monkeypatch.setattr(color_match, "SAMPLES", 2000)
     monkeypatch.setattr(bands, "BAND_PX", 2000)
     assert (lab(image, reference) - whole).abs().mean() < 0.02
-    convert, pixels = color._rgb_to_lab, []
-    monkeypatch.setattr(color, "_rgb_to_lab", lambda x: pixels.append(x[0, 0].numel()) or convert(x))
+    convert, pixels = color_match._rgb_to_lab, []
+    monkeypatch.setattr(color_match, "_rgb_to_lab", lambda x: pixels.append(x[0, 0].numel()) or convert(x))
     lab(image, reference)
     sampled, converted = pixels[:2], pixels[2:]
     assert 500 <= min(sampled) <= max(sampled) <= 2000
@@ -141,24 +127,8 @@ def test_lab_leaves_colours_beyond_those_that_were_measured_as_far_out_as_they_w
     image = photo()
     image[0, :, 1, 1] = torch.tensor([1.0, 0.0, 0.0])
     image[0, :, 3, 3] = torch.tensor([0.0, 1.0, 1.0])
-    monkeypatch.setattr(color, "SAMPLES", image[0, 0].numel() // 4)  # every second row and column
+    monkeypatch.setattr(color_match, "SAMPLES", image[0, 0].numel() // 4)  # every second row and column
     assert_close(lab(image, image), image, rtol=0, atol=1e-4)
-
-
-def test_its_curve_is_linear_between_the_points_and_keeps_the_distance_beyond():
-    knots, heights = torch.rand(2, color.KNOTS, dtype=torch.float64).cumsum(1)
-    x = torch.cat([torch.linspace(-5, knots[-1] + 5, 999, dtype=torch.float64), knots])
-    beyond = x - x.clamp(knots[0], knots[-1])
-    expected = torch.from_numpy(numpy.interp(x, knots, heights)) + beyond
-    assert_close(color._follow(x, knots, heights), expected)
-
-
-@pytest.mark.parametrize("count", [1, 2, 100, 1000])
-def test_its_points_are_quantiles_each_a_little_further_out(count):
-    x = torch.randn(count, dtype=torch.float64)
-    further = torch.linspace(-color.SPREAD, color.SPREAD, color.KNOTS, dtype=torch.float64)
-    expected = x.quantile(torch.linspace(0, 1, color.KNOTS, dtype=torch.float64)) + further
-    assert_close(color._quantiles(x), expected, rtol=0, atol=1e-4)
 
 
 def test_lab_bounds_how_far_it_stretches_noise():
@@ -187,15 +157,6 @@ def test_lab_round_trip_holds_outside_the_gamut():
 def test_nothing_is_clamped(method):
     bright = photo() + 0.4
     assert match(bright, bright, method).max() > 1.05
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_each_image_of_a_batch_is_matched_as_if_alone(method):
-    image, reference = photo(batch=4), photo(batch=4, seed=1)
-    together = match(image, reference, method)
-    for k in range(4):
-        alone = match(image[k : k + 1], reference[k : k + 1], method)
-        assert_close(together[k : k + 1], alone, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ugc_sr.sample.plan import (
+from ugc_sr.sample.tile_layout import (
     AT_ONCE,
     GIB,
     LARGEST,
@@ -21,9 +21,9 @@ from ugc_sr.sample.plan import (
     Stage,
     at_once,
     fixed,
-    in_words,
     largest_square,
     lay_out,
+    readable_bytes,
 )
 from ugc_sr.sample.tiles import split, split_seesr
 
@@ -174,10 +174,10 @@ def test_the_plan_names_the_stage_that_sets_the_limit():
 
 
 def test_bytes_are_told_in_the_unit_that_shows_them():
-    assert in_words(3 * 2**20) == "3 MiB"
-    assert in_words(1000 * 2**20) == "1000 MiB"
-    assert in_words(2**30) == "1.0 GiB"
-    assert in_words(1000 * 2**30) == "1000.0 GiB"
+    assert readable_bytes(3 * 2**20) == "3 MiB"
+    assert readable_bytes(1000 * 2**20) == "1000 MiB"
+    assert readable_bytes(2**30) == "1.0 GiB"
+    assert readable_bytes(1000 * 2**30) == "1000.0 GiB"
 
 
 def test_the_table_of_layouts_in_the_docs_is_what_is_chosen():

@@ -27,10 +27,10 @@ def match(image: Tensor, reference: Tensor, method: str, device: torch.device | 
         ValueError: for an unknown method, or if the batch sizes differ.
     """
     if method not in METHODS:
-        raise ValueError(f"Match Color: 'method' must be one of {', '.join(METHODS)}; got {method!r}.")
+        raise ValueError(f"'method' must be one of {', '.join(METHODS)}; got {method!r}.")
     if reference.shape[0] not in (1, image.shape[0]):
         raise ValueError(
-            f"Match Color: 'reference' holds {reference.shape[0]} photos but 'image' holds {image.shape[0]}. "
+            f"'reference' holds {reference.shape[0]} photos but 'image' holds {image.shape[0]}. "
             "Connect one reference, or one for each image."
         )
     height, width = image.shape[-2:]

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..image import resize
+from ..image import is_scaled, resize
 from .bands import in_bands
-from .color import REACH, with_low
+from .color_match import REACH, with_low
 from .frame import Frame
 
 LEVELS = 2.0**24  # of a mask: the resolution of float32 near 1
@@ -17,7 +17,7 @@ KEEPS = {
 }
 
 
-def lay(mask: Tensor, height: int, width: int, node: str, frame: Frame | None = None) -> Tensor:
+def lay(mask: Tensor, height: int, width: int, frame: Frame | None = None) -> Tensor:
     """Return a mask resized to a picture of height x width px, as (B, 1, height, width) in [0, 1].
 
     An empty mask fits every picture, because Load Image returns one of 64x64 px for every opaque photo.
@@ -26,25 +26,24 @@ def lay(mask: Tensor, height: int, width: int, node: str, frame: Frame | None = 
         mask: (B, H, W) or (H, W), with the aspect ratio of the picture; values are clamped to [0, 1].
         height: height of the picture, in pixels.
         width: width of the picture, in pixels.
-        node: display name of the node, for messages.
         frame: if given, the picture is the frame's canvas, and the mask belongs to the photo on it.
 
     Raises:
         ValueError: if the mask is invalid or has another aspect ratio, or the frame has another canvas.
     """
-    _check_mask(mask, node)
+    _check_mask(mask)
     if not mask.any():
         return mask.new_zeros((1, 1, height, width))
     if frame and frame.canvas != (height, width):
         raise ValueError(
-            f"{node}: 'frame' belongs to a canvas of {_px(*frame.canvas)} but the photo has "
+            f"'frame' belongs to a canvas of {_px(*frame.canvas)} but the photo has "
             f"{_px(height, width)}. Connect the 'frame' of the Prepare Photo that this photo comes from, "
             "or none behind Finish Photo."
         )
     size, photo = mask.shape[-2:], (frame.height, frame.width) if frame else (height, width)
-    if not _same_aspect(size, photo):
+    if not is_scaled(size, photo) and not is_scaled(photo, size):
         raise ValueError(
-            f"{node}: 'mask' has {_px(*size)} but lies on {_px(*photo)}, another aspect. Draw it on the same "
+            f"'mask' has {_px(*size)} but lies on {_px(*photo)}, another aspect. Draw it on the same "
             "photo; if that was before Prepare Photo padded it, connect 'frame' of Prepare Photo."
         )
     laid = resize(mask.reshape(-1, 1, *size).float(), *photo, mode="bilinear").clamp(0, 1)
@@ -53,7 +52,7 @@ def lay(mask: Tensor, height: int, width: int, node: str, frame: Frame | None = 
     return F.pad(laid, (0, width - frame.width, 0, height - frame.height), mode="replicate")
 
 
-def with_transparency(photo: Tensor, mask: Tensor | None, node: str) -> Tensor:
+def with_transparency(photo: Tensor, mask: Tensor | None) -> Tensor:
     """Return a photo (B, 3 or 4, H, W) made transparent where a mask (B or 1, H, W) is 1, as (B, 4, H, W).
 
     Without a mask, or with an empty one, the photo is returned unchanged.
@@ -64,11 +63,10 @@ def with_transparency(photo: Tensor, mask: Tensor | None, node: str) -> Tensor:
     if mask is None or not mask.any():
         return photo
     count, _, height, width = photo.shape
-    opacity = 1 - lay(mask, height, width, node)
+    opacity = 1 - lay(mask, height, width)
     if len(opacity) not in (1, count):
         raise ValueError(
-            f"{node}: 'mask' holds {len(opacity)} masks but 'image' {count} photos. Connect both from one "
-            "Load Image."
+            f"'mask' holds {len(opacity)} masks but 'image' {count} photos. Connect both from one Load Image."
         )
     own = photo[:, 3:] if photo.shape[1] > 3 else 1
     return torch.cat([photo[:, :3], own * opacity.expand(count, -1, -1, -1)], dim=1)
@@ -115,10 +113,10 @@ def put_back(
     size, size_of_original = sr.shape[-2:], original.shape[-2:]
     if size != size_of_original:
         raise ValueError(
-            f"Blend Regions: 'sr' has {_px(*size)} but 'original' has {_px(*size_of_original)}. Connect "
+            f"'sr' has {_px(*size)} but 'original' has {_px(*size_of_original)}. Connect "
             "'hint' of Prepare Photo, and put Blend Regions before Finish Photo."
         )
-    check_batch(sr.shape[0], "Blend Regions", {"original": original, "mask": mask})
+    check_batch(sr.shape[0], {"original": original, "mask": mask})
 
     def blend(sr: Tensor, original: Tensor, mask: Tensor) -> Tensor:
         if not mask.any():
@@ -129,12 +127,11 @@ def put_back(
     return in_bands(blend, [sr, original, mask], REACH if keep == "detail" else 0, device)
 
 
-def check_batch(batch: int, node: str, given: dict[str, Tensor]) -> None:
+def check_batch(batch: int, given: dict[str, Tensor]) -> None:
     """Raise if an input (B, ...) has a batch size other than 1 or `batch`.
 
     Args:
         batch: number of photos that are restored.
-        node: display name of the node, for the message.
         given: tensors by input name.
 
     Raises:
@@ -143,7 +140,7 @@ def check_batch(batch: int, node: str, given: dict[str, Tensor]) -> None:
     for name, tensor in given.items():
         if tensor.shape[0] not in (1, batch):
             raise ValueError(
-                f"{node}: '{name}' is for {tensor.shape[0]} photos but {batch} are restored. "
+                f"'{name}' is for {tensor.shape[0]} photos but {batch} are restored. "
                 "Connect one for all, or one for each."
             )
 
@@ -174,29 +171,16 @@ def _largest(x: Tensor, apart: int, dim: int) -> Tensor:
     return torch.maximum(sides, x)
 
 
-def _check_mask(mask: Tensor, node: str) -> None:
-    head = f"{node}: 'mask'"
+def _check_mask(mask: Tensor) -> None:
     if mask.ndim not in (2, 3) or not mask.numel():
         raise ValueError(
-            f"{head} has shape {tuple(mask.shape)}; expected (batch, height, width), each at least 1. "
+            f"'mask' has shape {tuple(mask.shape)}; expected (batch, height, width), each at least 1. "
             "Connect a MASK, such as that of Load Image."
         )
     if not mask.isfinite().all():
         raise ValueError(
-            f"{head} holds NaN or infinite values; expected numbers from 0 to 1. The node before it failed."
+            "'mask' holds NaN or infinite values; expected numbers from 0 to 1. The node before it failed."
         )
-
-
-def _same_aspect(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Return True if one (height, width) is the other, scaled and rounded to whole pixels."""
-    return _is_scaled(a, b) or _is_scaled(b, a)
-
-
-def _is_scaled(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Return True if there is a scale that takes a to lengths that round to b."""
-    least = max((to - 0.5) / length for length, to in zip(a, b, strict=True))
-    most = min((to + 0.5) / length for length, to in zip(a, b, strict=True))
-    return least <= most
 
 
 def _px(height: int, width: int) -> str:

@@ -8,8 +8,8 @@ import comfy.model_management as management
 import torch
 from torch import Tensor
 
-from ..models.semantics import Semantics
-from ..sample.plan import (
+from ..models.semantics import VIEWS, Semantics
+from ..sample.tile_layout import (
     GIB,
     NANO,
     SD2,
@@ -21,18 +21,17 @@ from ..sample.plan import (
     Suited,
     at_once,
     fixed,
-    in_words,
     largest_square,
     lay_out,
+    readable_bytes,
 )
+from .checks import check_tokens
 from .controlnet import SemanticControlNet
 from .encoder import LoadedEncoder
-from .fit import check_tokens
 from .guidance import Guidance, guidance_bytes, guidances_of
 from .nano import ResidualModel
 from .tiling import latent_ratio
 
-NODE = "Plan Restoration"
 SPARE = 1.5  # the host computes both halves of CFG at once only if 1.5 times the memory is free
 
 
@@ -172,13 +171,13 @@ class _Diffusion:
         return self.model.model.memory_required([halves * count * self.photos, channels, height, width])
 
     def _kept(self, tile: int, at_once: int) -> float:
-        """Return the bytes of keys, values, frozen outputs and embedded hints that a run keeps."""
-        layout = fixed(*self.canvas, tile, self.suited)
-        height, width = (min(tile // self.ratio, side) for side in self.cells)
-        cells = self.photos * layout.count * height * width
-        kept = guidance_bytes(self.model, self.guidances, cells, at_once)
+        """Return the bytes of keys, values and embedded hints that a run keeps."""
+        kept = guidance_bytes(self.model, self.guidances, at_once)
         if isinstance(self.control, SemanticControlNet):
-            return kept + self.control.kept_bytes(cells, at_once)
+            layout = fixed(*self.canvas, tile, self.suited)
+            height, width = (min(tile // self.ratio, side) for side in self.cells)
+            cells = self.photos * layout.count * height * width
+            return kept + self.control.cache_bytes(cells, at_once)
         size = self.model.model_dtype()
         return kept + (0 if self.control is None else self.control.inference_memory_requirements(size))
 
@@ -193,13 +192,13 @@ def _diffusion(model: Any, hint: Tensor, control: Any, encoder: LoadedEncoder | 
     latent = model.get_model_object("latent_format")
     if latent.latent_dimensions != 2:
         raise ValueError(
-            f"{NODE}: 'model' makes latents of {latent.latent_dimensions} dimensions; expected 2, of images. "
+            f"'model' makes latents of {latent.latent_dimensions} dimensions; expected 2, of images. "
             "Connect the model that goes into Tile Diffusion."
         )
     height, width = (side // latent.spacial_downscale_ratio for side in hint.shape[-2:])
     if not height * width:
         raise ValueError(
-            f"{NODE}: 'hint' is {hint.shape[-1]}x{hint.shape[-2]} px, smaller than a latent cell of 'model', "
+            f"'hint' is {hint.shape[-1]}x{hint.shape[-2]} px, smaller than a latent cell of 'model', "
             f"{latent.spacial_downscale_ratio} px. Connect the hint of Prepare Photo, not the photo."
         )
     guidances = guidances_of(model)
@@ -207,7 +206,7 @@ def _diffusion(model: Any, hint: Tensor, control: Any, encoder: LoadedEncoder | 
         control = control.copy().set_cond_hint(hint)
         semantics = guidances[0].semantics if guidances else _unread(encoder, hint)
         if semantics is not None:
-            check_tokens(NODE, semantics, control.control_model.image_attentions.token_dim, control.name)
+            check_tokens(semantics, control.control_model.image_attentions.token_dim, control.name)
             control = control.with_semantics(semantics)
     return _Diffusion(model, control, guidances, hint.shape[0], (height, width))
 
@@ -239,7 +238,8 @@ def _diffusion_stage(diffusion: _Diffusion, layout: Layout, batch: int, budget: 
 
 def _semantics_stage(encoder: LoadedEncoder, diffusion: _Diffusion, layout: Layout, budget: _Budget) -> Stage:
     module: Any = encoder.patcher.model
-    reads_tiles = layout.count > 1 and any(entry.semantics.view != "global" for entry in diffusion.guidances)
+    views = [VIEWS[entry.semantics.view] for entry in diffusion.guidances]
+    reads_tiles = layout.count > 1 and any(view.tile for view in views)
     readings = diffusion.photos * (1 + reads_tiles * layout.count)
     side = module.image_size
     return budget.stage(
@@ -270,8 +270,8 @@ def _vae_stages(vae: Any, canvas: tuple[int, int], budget: _Budget) -> tuple[int
     def stage(name: str, need: Callable[[int, int], float]) -> Stage:
         does, work = "whole", need(*canvas)
         if work > room:
-            does = f"in tiles of {tile} px by VAE {name} (Tiled), since the whole would take {in_words(work)}"
-            work = need(tile, tile)
+            whole, work = readable_bytes(work), need(tile, tile)
+            does = f"in tiles of {tile} px by VAE {name} (Tiled), since the whole would take {whole}"
         return budget.stage(name, does, work, vae.device, [vae.patcher])
 
     return tile, stage("Encode", encoding), stage("Decode", decoding)
@@ -290,6 +290,6 @@ def _check_vae(vae: Any, model: Any) -> None:
     makes = (vae.latent_channels, vae.spacial_compression_encode())
     if vae.latent_dim != 2 or makes != takes:
         raise ValueError(
-            f"{NODE}: 'vae' makes latents of {makes[0]} channels and {makes[1]} px a cell; 'model' takes "
+            f"'vae' makes latents of {makes[0]} channels and {makes[1]} px a cell; 'model' takes "
             f"{takes[0]} channels and {takes[1]} px. Connect the VAE that belongs to 'model'."
         )

@@ -89,12 +89,13 @@ class Stage:
 
     def __str__(self) -> str:
         missing = self.weights + self.work - self.memory.size
-        line = f"{self.name}: {self.does}; {in_words(self.work)} and {in_words(self.weights)} of weights."
+        work, weights = readable_bytes(self.work), readable_bytes(self.weights)
+        line = f"{self.name}: {self.does}; {work} and {weights} of weights."
         if missing <= 0:
             return line
         if self.memory.offloads and missing <= self.weights:
-            return f"{line} {in_words(missing)} of the weights wait in RAM, which takes longer."
-        return f"{line} {in_words(missing)} more than there is: close other programs, or lower 'scale'."
+            return f"{line} {readable_bytes(missing)} of the weights wait in RAM, which takes longer."
+        return f"{line} {readable_bytes(missing)} more than there is: close other programs, or lower 'scale'."
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Plan:
         lines = [
             f"{photos} x {width}x{height} px, {photos * height * width / 1e6:.1f} megapixels.",
             *map(str, self.stages),
-            f"{most.name} sets the limit: {100 * most.share:.0f} % of {in_words(most.memory.size)}.",
+            f"{most.name} sets the limit: {100 * most.share:.0f} % of {readable_bytes(most.memory.size)}.",
         ]
         return "\n".join(lines)
 
@@ -167,7 +168,7 @@ def largest_square(height: int, width: int, fits: Callable[[int], bool]) -> int:
     return next((tile for tile in range(largest, SMALLEST, -STEP) if fits(tile)), SMALLEST)
 
 
-def in_words(size: float) -> str:
+def readable_bytes(size: float) -> str:
     """Return a number of bytes as text, such as "1.5 GiB" or "300 MiB"."""
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / GIB * 1024:.0f} MiB"
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..image import resize
 from ..sample.frame import Frame
-from ..sample.regions import check_batch, lay
+from ..sample.masks import check_batch, lay
 from .clone import clone
+from .naming import naming
 from .tiling import latent_ratio
 
 NODE = "Weigh Regions"
@@ -40,28 +41,28 @@ def weigh_regions(
     shape = tuple(latent.shape)
     if latent.ndim != 4 or shape[1] != form.latent_channels:
         raise ValueError(
-            f"{NODE}: 'latent' has shape {shape}; expected (batch, {form.latent_channels}, height, width) "
+            f"'latent' has shape {shape}; expected (batch, {form.latent_channels}, height, width) "
             "for this 'model'. Connect VAE Encode of the hint, with the VAE that belongs to the model."
         )
     if not latent.any():
         raise ValueError(
-            f"{NODE}: 'latent' is empty; expected the photo to hold to. Connect VAE Encode of the hint, also "
+            "'latent' is empty; expected the photo to hold to. Connect VAE Encode of the hint, also "
             "where the sampler starts from an empty latent."
         )
     ratio = latent_ratio(model)
     weight = strength * resize(
-        lay(mask, shape[2] * ratio, shape[3] * ratio, NODE, frame), *shape[2:], mode="bilinear"
+        lay(mask, shape[2] * ratio, shape[3] * ratio, frame), *shape[2:], mode="bilinear"
     ).clamp(0, 1)
     if not weight.any():
         return model
-    held = clone(model)
-    hold = Hold(photo=form.process_in(latent), weight=weight)
-    held.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, hold.predict)
-    return held
+    pulled = clone(model)
+    pull = PhotoPull(photo=form.process_in(latent), weight=weight)
+    pulled.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, pull.predict)
+    return pulled
 
 
 @dataclass(frozen=True, eq=False)
-class Hold:
+class PhotoPull:
     """Wrapper that pulls the estimate to a photo.
 
     Attributes:
@@ -78,12 +79,13 @@ class Hold:
         Raises:
             ValueError: if the photo has another size or batch than x.
         """
-        if x.shape[1:] != self.photo.shape[1:]:
-            raise ValueError(
-                f"{NODE}: 'latent' has {_cells(self.photo)} but the sampler restores {_cells(x)}. Connect "
-                f"VAE Encode of the same hint to {NODE} and to the sampler."
-            )
-        check_batch(x.shape[0], NODE, {"latent": self.photo, "mask": self.weight})
+        with naming(NODE):
+            if x.shape[1:] != self.photo.shape[1:]:
+                raise ValueError(
+                    f"'latent' has {_cells(self.photo)} but the sampler restores {_cells(x)}. Connect VAE "
+                    f"Encode of the same hint to {NODE} and to the sampler."
+                )
+            check_batch(x.shape[0], {"latent": self.photo, "mask": self.weight})
         denoised = run(x, *args, **kwargs)
         return torch.lerp(denoised, self.photo.to(denoised), self.weight.to(denoised))
 
