@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..files import atomic_write
 from . import files, layout, pickles, weights
-from .convert import DUPLICATED, controlnet_from_diffusers, fold_tokens, unet_from_diffusers
+from .convert import DUPLICATED, fold_tokens
 from .weights import UnsupportedWeightsError
 
 NODES = {
@@ -71,19 +71,14 @@ def check(state_dict: Mapping[str, Tensor], kind: str, name: str) -> None:
     """Refuse what the loader node of that kind refuses: another kind, missing or unexpected keys.
 
     Raises:
-        UnsupportedWeightsError: with the node's message.
+        UnsupportedWeightsError: if the node would refuse it, with the same message.
     """
-    weights.require(state_dict, kind, name)
     if kind == "encoder":
         from .segmenter import build_encoder
 
         build_encoder(state_dict, name)
-        return
-    with weights.naming(name):
-        converted = (
-            unet_from_diffusers(state_dict)[1] if kind == "adapter" else controlnet_from_diffusers(state_dict)
-        )
-    layout.check(converted, kind, name)
+    else:
+        layout.converted(state_dict, kind, name)
 
 
 def convert(

@@ -39,12 +39,15 @@ KINDS = {
     "sam1": Kind(
         "a checkpoint of the first SAM", "Its tokens are of another kind: get sam2.1_hiera_tiny of SAM2.1."
     ),
+    "transformers": Kind(
+        "a SAM file in the layout of transformers", "Get Meta's own, such as sam2.1_hiera_tiny."
+    ),
     "lora": Kind("a LoRA", "Load it with Load LoRA."),
     "plain controlnet": Kind("a ControlNet without image attentions", "Load it with Load ControlNet Model."),
     "checkpoint": Kind("a whole checkpoint", "Load it with Load Checkpoint."),
     "unet": Kind("a UNet without image attentions", "Load it with Load Diffusion Model."),
     "clip vision": Kind("a CLIP vision model", "Load it with Load CLIP Vision."),
-    "unknown": Kind("no kind of weights that this node knows", "Choose a SeeSR or SRlab file."),
+    "unknown": Kind("no kind of weights that is known here", "Choose a file of SeeSR, SRlab or SAM2.1."),
 }
 
 
@@ -54,6 +57,7 @@ FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "SDXL"}
 _BEGINNINGS = {
     "checkpoint": ("model.diffusion_model.",),
     "clip vision": ("vision_model.encoder.",),
+    "transformers": ("vision_encoder.",),
     "unet": ("down_blocks.0.resnets.", "input_blocks."),
 }
 _TOKENS = re.compile(r".*image_attentions\..+\.attn2\.to_[kv]\.weight")
@@ -197,9 +201,6 @@ def naming(name: str) -> Iterator[None]:
 
 def load(module: nn.Module, state_dict: Mapping[str, Tensor], name: str) -> None:
     """Load every tensor into a `module` of torch's layers; keys and shapes must be exactly the module's.
-
-    For ComfyUI's layers call `compare` with the shapes of `layout`, then `load_state_dict`: under DynamicVRAM
-    they have no weights, and so no shapes, until they are loaded.
 
     Raises:
         UnsupportedWeightsError: if a key doesn't fit; the message names the first one.

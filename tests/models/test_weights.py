@@ -19,6 +19,7 @@ FILES = {
     "encoder": ["image_encoder.trunk.pos_embed", "no_mem_embed"],
     "sam2": ["image_encoder.trunk.pos_embed", "no_mem_embed", "memory_encoder.out_proj.bias"],
     "sam1": ["image_encoder.pos_embed", "image_encoder.patch_embed.proj.weight"],
+    "transformers": ["vision_encoder.backbone.x"],
     "unknown": ["a", "b"],
 }
 
