@@ -121,8 +121,8 @@ def finish(image: Tensor, frame: Frame) -> Tensor:
     if size != frame.canvas:
         raise ValueError(
             f"'image' is {size[1]}x{size[0]} px but 'frame' belongs to a canvas of "
-            f"{frame.canvas[1]}x{frame.canvas[0]} px. Connect the image restored from the same "
-            "Prepare Photo, without resizing or cropping in between."
+            f"{frame.canvas[1]}x{frame.canvas[0]} px. Connect the image that was restored "
+            "from the 'hint' that came with this 'frame', without resizing or cropping in between."
         )
     photo = image[:, :3, : frame.height, : frame.width]
     if frame.alpha is None:
@@ -131,7 +131,7 @@ def finish(image: Tensor, frame: Frame) -> Tensor:
     if alpha.shape[0] not in (1, photo.shape[0]):
         raise ValueError(
             f"'image' holds {photo.shape[0]} photos but 'frame' has the transparency of "
-            f"{alpha.shape[0]}. Connect the whole batch restored from the same Prepare Photo."
+            f"{alpha.shape[0]}. Connect the whole batch that was restored from the 'hint' of this 'frame'."
         )
     return torch.cat([photo, alpha.expand(photo.shape[0], -1, -1, -1)], dim=1)
 

@@ -37,14 +37,14 @@ def lay(mask: Tensor, height: int, width: int, frame: Frame | None = None) -> Te
     if frame and frame.canvas != (height, width):
         raise ValueError(
             f"'frame' belongs to a canvas of {_px(*frame.canvas)} but the photo has "
-            f"{_px(height, width)}. Connect the 'frame' of the Prepare Photo that this photo comes from, "
-            "or none behind Finish Photo."
+            f"{_px(height, width)}. Connect the 'frame' that came with this photo's 'hint', or none if "
+            "the photo was cut to its final size."
         )
     size, photo = mask.shape[-2:], (frame.height, frame.width) if frame else (height, width)
     if not is_scaled(size, photo) and not is_scaled(photo, size):
         raise ValueError(
             f"'mask' has {_px(*size)} but lies on {_px(*photo)}, another aspect. Draw it on the same "
-            "photo; if that was before Prepare Photo padded it, connect 'frame' of Prepare Photo."
+            "photo; if that was before the photo was padded, connect 'frame' too."
         )
     laid = resize(mask.reshape(-1, 1, *size).float(), *photo, mode="bilinear").clamp(0, 1)
     if not frame:
@@ -113,8 +113,8 @@ def put_back(
     size, size_of_original = sr.shape[-2:], original.shape[-2:]
     if size != size_of_original:
         raise ValueError(
-            f"'sr' has {_px(*size)} but 'original' has {_px(*size_of_original)}. Connect "
-            "'hint' of Prepare Photo, and put Blend Regions before Finish Photo."
+            f"'sr' has {_px(*size)} but 'original' has {_px(*size_of_original)}. Connect the 'hint' that the "
+            "photo was restored from, and blend before the photo is cut to its final size."
         )
     check_batch(sr.shape[0], {"original": original, "mask": mask})
 

@@ -10,7 +10,7 @@ from .tiles import split
 GIB = 1024**3
 STEP = 64  # pixels; tile sides are multiples of it
 SMALLEST, LARGEST = 256, 4096  # pixels; limits of the tile side in the nodes that work in tiles
-AT_ONCE = 64  # upper limit of Tile Diffusion's number of tiles at once
+AT_ONCE = 64  # largest number of tiles that are sampled at once
 VAE_DEFAULT = 512  # pixels; default tile side of the host's tiled VAE nodes
 
 
@@ -104,7 +104,7 @@ class Plan:
 
     Attributes:
         canvas: (photos, height, width), in pixels.
-        layout: tiles of Tile Diffusion.
+        layout: tiles of the sampling.
         tile_batch: number of tiles that are sampled at once.
         vae_tile: side of a tile of the VAE, in pixels.
         stages: stages in the order in which they run.

@@ -235,7 +235,10 @@ def test_no_module_imports_itself_through_others():
 
 
 # Folders that know no nodes: they say what was expected of an argument; nodes/ adds the names of the graph.
-WITHOUT_NODE_NAMES = ("score", "degrade", "train", "photos", "fonts", "color.py", "files.py", "console.py")
+WITHOUT_NODE_NAMES = (
+    *("sample", "score", "degrade", "train", "photos", "fonts"),
+    *("color.py", "image.py", "files.py", "console.py"),
+)
 
 
 def node_names():
@@ -263,7 +266,7 @@ def test_what_lies_below_the_nodes_does_not_name_them():
     assert not [(file, name) for file, text in texts.items() for name in names if name in text]
 
 
-SHORT = ("train", "score", "degrade", "tune", "photos", "fonts")
+SHORT = ("host", "sample", "train", "score", "degrade", "tune", "photos", "fonts")
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 300, 50
 
 

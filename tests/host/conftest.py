@@ -64,6 +64,22 @@ def tiny_controlnet(controlnet_weights):
 
 
 @pytest.fixture
+def models(tmp_path, monkeypatch):
+    """The host's folders are the test's own; what it registers is forgotten after it."""
+    import folder_paths
+
+    folders = {
+        name: ([str(tmp_path / name)], set(folder_paths.supported_pt_extensions))
+        for name in ("detection", "model_patches", "controlnet")
+    }
+    folders["datasets"] = ([str(tmp_path / "datasets")], set())
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", folders)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
 def gone():
     """The host knows of a MODEL that is gone while its network isn't, as it does behind a node's error."""
     import comfy.model_management

@@ -1,5 +1,4 @@
 import comfy.model_management as management
-import folder_paths
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -22,17 +21,6 @@ def weights():
 @pytest.fixture(scope="module")
 def encoder(weights):
     return load_encoder(weights)
-
-
-@pytest.fixture
-def detection(tmp_path, monkeypatch):
-    """An empty models/detection; models/sam2 is empty too."""
-    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path))
-    monkeypatch.setattr(
-        folder_paths, "folder_names_and_paths", {"detection": ([str(tmp_path)], {".safetensors"})}
-    )
-    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
-    return tmp_path
 
 
 def same(a, b):
@@ -112,8 +100,9 @@ def test_errors_other_than_memory_pass(encoder):
 
 
 @torch.inference_mode()
-def test_nodes_read_a_file_and_a_photo(detection, weights, encoder):
-    save_file(weights, detection / "small.safetensors")
+def test_nodes_read_a_file_and_a_photo(models, weights, encoder):
+    (models / "detection").mkdir()
+    save_file(weights, models / "detection" / "small.safetensors")
     assert LoadSAM2Encoder.define_schema().inputs[0].options == ["small.safetensors"]
     assert LoadSAM2Encoder.validate_inputs("small.safetensors") is True
     assert LoadSAM2Encoder.fingerprint_inputs("small.safetensors").startswith("small.safetensors:")

@@ -6,17 +6,6 @@ from ugc_sr.host import folders
 pytestmark = pytest.mark.comfy
 
 
-@pytest.fixture
-def models(tmp_path, monkeypatch):
-    """Folders of their own; whatever a test registers is forgotten after it."""
-    monkeypatch.setattr(
-        folder_paths, "folder_names_and_paths", {"datasets": ([str(tmp_path / "datasets")], set())}
-    )
-    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
-    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path))
-    return tmp_path
-
-
 def test_a_new_recipe_is_found_by_its_name(models):
     assert folders.recipe_files() == []
     for name in ("mine", "mine.json", " mine.JSON "):

@@ -2,7 +2,6 @@
 
 import json
 
-import folder_paths
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -151,17 +150,13 @@ CASES += [(kind, what, *case) for (kind, what), case in OWN.items()]
 
 
 @pytest.fixture
-def loaders(tmp_path, monkeypatch):
+def loaders(models):
     """The loader node and the folder of each kind; the folders are the test's own."""
     places = {"adapter": "model_patches", "controlnet": "controlnet", "encoder": "detection"}
-    folders = {name: ([str(tmp_path / name)], {".safetensors", ".pt", ".bin"}) for name in places.values()}
-    monkeypatch.setattr(folder_paths, "folder_names_and_paths", folders)
-    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
-    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path))
     for name in places.values():
-        (tmp_path / name).mkdir()
+        (models / name).mkdir()
     nodes = {"adapter": LoadSemanticAdapter, "controlnet": LoadSemanticControlNet, "encoder": LoadSAM2Encoder}
-    return {kind: (nodes[kind], tmp_path / places[kind]) for kind in nodes}
+    return {kind: (nodes[kind], models / places[kind]) for kind in nodes}
 
 
 @pytest.mark.parametrize(("kind", "what", "make", "message"), CASES, ids=[f"{c[1]} as {c[0]}" for c in CASES])

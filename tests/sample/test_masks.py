@@ -76,7 +76,7 @@ def test_a_mask_that_covers_nothing_fits_every_picture():
 @pytest.mark.parametrize("size", [(40, 24), (24, 43), (26, 40), (48, 40), (6, 12)])
 def test_a_mask_of_another_aspect_is_refused(size):
     came = f"{size[1]}x{size[0]} px"
-    message = f"^'mask' has {came} but lies on 40x24 px, another aspect.* connect 'frame' of"
+    message = f"^'mask' has {came} but lies on 40x24 px, another aspect.* connect 'frame' too"
     with pytest.raises(ValueError, match=message):
         lay(torch.ones(size), 24, 40)
 
