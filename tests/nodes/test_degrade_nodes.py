@@ -13,13 +13,13 @@ pytestmark = pytest.mark.comfy
 
 
 def replay(image, degradation):
-    from ugc_sr.nodes.degrade import ReplayDegradation
+    from ugc_sr.nodes.degrade_nodes import ReplayDegradation
 
     return ReplayDegradation.execute(image, degradation).result
 
 
 def save(hr, lr, degradation, folder="set", name="photo"):
-    from ugc_sr.nodes.pairs import SaveTrainingPairs
+    from ugc_sr.nodes.pair_node import SaveTrainingPairs
 
     return SaveTrainingPairs.execute(hr, lr, degradation, folder, name)
 

@@ -22,8 +22,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_loaders_list_the_files_of_their_folder_and_load_again_when_one_changes(folder):
-    from ugc_sr.nodes.guidance import LoadSemanticAdapter, LoadSemanticControlNet
-    from ugc_sr.nodes.semantics import LoadSAM2Encoder
+    from ugc_sr.nodes.guidance_nodes import LoadSemanticAdapter, LoadSemanticControlNet
+    from ugc_sr.nodes.semantics_nodes import LoadSAM2Encoder
 
     for size, node in enumerate((LoadSemanticAdapter, LoadSemanticControlNet, LoadSAM2Encoder), 2):
         (combo,) = node.define_schema().inputs

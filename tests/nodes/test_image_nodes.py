@@ -13,21 +13,21 @@ def run(node, **inputs):
 
 @pytest.fixture
 def prepare():
-    from ugc_sr.nodes.image import PrepareImage
+    from ugc_sr.nodes.image_nodes import PrepareImage
 
     return lambda image, scale: run(PrepareImage, image=image, scale=scale)
 
 
 @pytest.fixture
 def finish():
-    from ugc_sr.nodes.image import FinishImage
+    from ugc_sr.nodes.image_nodes import FinishImage
 
     return lambda image, frame: run(FinishImage, image=image, frame=frame)[0]
 
 
 @pytest.fixture
 def match():
-    from ugc_sr.nodes.image import MatchColor
+    from ugc_sr.nodes.image_nodes import MatchColor
 
     return lambda image, reference, method: run(MatchColor, image=image, reference=reference, method=method)[
         0
@@ -78,7 +78,7 @@ def test_a_huge_scale_is_refused(prepare):
 
 
 def test_an_overlap_as_large_as_the_tile_is_refused():
-    from ugc_sr.nodes.sampling import TileDiffusion
+    from ugc_sr.nodes.sampling_nodes import TileDiffusion
 
     with pytest.raises(ValueError, match="'overlap' must be smaller than 'tile_size', 512 px; got 512 px"):
         run(TileDiffusion, model=None, tile_size=512, overlap=512, tile_batch=1)

@@ -15,12 +15,12 @@ from ugc_sr.score.sheet import FIND
 pytestmark = pytest.mark.comfy
 
 MENUS = {
-    ("image", "MatchColor", "method"): METHODS,
-    ("presets", "RestorationPreset", "preset"): NAMES,
-    ("regions", "BlendRegions", "keep"): KEEPS,
-    ("sampling", "TileDiffusion", "grid"): GRIDS,
-    ("score", "CompareSheet", "find"): FIND,
-    ("semantics", "EncodeSemantics", "view"): VIEWS,
+    ("image_nodes", "MatchColor", "method"): METHODS,
+    ("preset_node", "RestorationPreset", "preset"): NAMES,
+    ("region_nodes", "BlendRegions", "keep"): KEEPS,
+    ("sampling_nodes", "TileDiffusion", "grid"): GRIDS,
+    ("score_nodes", "CompareSheet", "find"): FIND,
+    ("semantics_nodes", "EncodeSemantics", "view"): VIEWS,
 }
 
 

@@ -66,7 +66,7 @@ def nano():
 
 
 def execute(nano, hint, **options):
-    from ugc_sr.nodes.plan import PlanRestoration
+    from ugc_sr.nodes.plan_node import PlanRestoration
 
     return PlanRestoration.execute(nano.model, hint, **options)
 

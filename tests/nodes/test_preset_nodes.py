@@ -70,7 +70,7 @@ def latent():
 
 @pytest.fixture
 def run():
-    from ugc_sr.nodes.presets import RestorationPreset
+    from ugc_sr.nodes.preset_node import RestorationPreset
 
     def execute(model, latent, preset, tags="cat", **options):
         named = [output.id for output in RestorationPreset.GET_SCHEMA().outputs]
@@ -146,7 +146,7 @@ def test_prompts_are_tags_extra_words_and_the_presets_own(run, model, latent):
 
 
 def test_every_measured_value_has_an_output():
-    from ugc_sr.nodes.presets import OUTPUTS
+    from ugc_sr.nodes.preset_node import OUTPUTS
 
     tiles = {"UGCSR_TileDiffusion.tile_size", "UGCSR_TileDiffusion.overlap"}
     assert {target for target, _, _ in OUTPUTS.values()} == load("nano").values.keys() - tiles

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.comfy
 
 @pytest.fixture
 def blend():
-    from ugc_sr.nodes.regions import BlendRegions
+    from ugc_sr.nodes.region_nodes import BlendRegions
 
     def run(sr, original, mask, feather=16, keep="detail", frame=None):
         return BlendRegions.execute(sr, original, mask, feather, keep, frame).result[0]
@@ -23,7 +23,7 @@ def blend():
 @pytest.fixture
 def framed():
     """A photo enlarged from 40x24 to 160x96 on its canvas of 192x128."""
-    from ugc_sr.nodes.image import PrepareImage
+    from ugc_sr.nodes.image_nodes import PrepareImage
 
     return PrepareImage.execute(torch.rand(1, 24, 40, 3), 4.0).result
 
@@ -51,7 +51,7 @@ def test_the_covered_region_is_the_photo_and_what_is_far_is_the_restoration(blen
 
 
 def test_a_mask_of_the_small_photo_finds_its_place_on_the_canvas(blend, framed):
-    from ugc_sr.nodes.image import FinishImage
+    from ugc_sr.nodes.image_nodes import FinishImage
 
     hint, frame = framed
     sr = torch.rand_like(hint)
@@ -84,7 +84,7 @@ def test_a_padded_hint_and_a_finished_photo_are_refused(blend, framed):
 
 def test_weigh_regions_holds_the_model_to_the_latent():
     from ugc_sr.host.nano import load_nano
-    from ugc_sr.nodes.regions import WeighRegions
+    from ugc_sr.nodes.region_nodes import WeighRegions
 
     nano = load_nano()
     latent = {"samples": nano.vae.encode(torch.rand(1, 64, 64, 3))}

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.comfy
 @pytest.fixture
 def score(folders):
     """Score Photo; its table and what its JSON says."""
-    from ugc_sr.nodes.score import ScoreImage
+    from ugc_sr.nodes.score_nodes import ScoreImage
 
     def run(sr, tile_size=0, overlap=256, **references):
         output = ScoreImage.execute(sr, tile_size, overlap, **references)
@@ -35,7 +35,7 @@ def score(folders):
 @pytest.fixture
 def sheet():
     """Compare Sheet of some pictures."""
-    from ugc_sr.nodes.score import CompareSheet
+    from ugc_sr.nodes.score_nodes import CompareSheet
 
     def run(*pictures, labels="", crops=2, crop_size=0, find="detail", title=""):
         images = {f"image{number}": picture for number, picture in enumerate(pictures)}

@@ -17,7 +17,7 @@ class Eye:
 
 def test_a_batch_gives_a_line_for_each_photo():
     from ugc_sr.host.tags import Tags
-    from ugc_sr.nodes.tags import TagPhoto
+    from ugc_sr.nodes.tag_nodes import TagPhoto
 
     colors = Tags(("red", "green", "blue"), torch.eye(3))
     photos = torch.zeros(2, 8, 12, 3)

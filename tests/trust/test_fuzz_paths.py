@@ -385,7 +385,8 @@ def test_a_command_refuses_a_place_that_it_cant_write_in_one_line(tmp_path, told
 # Every file that writes, by where it gets the names from; benchmarks and scripts have theirs in their code.
 WRITERS = {
     "others, such as prompts, manifests, archives, photos, runs and hosts; tried above": {
-        *("degrade/dataset/pairs.py", "degrade/dataset/record.py", "host/folders.py", "nodes/recipes.py"),
+        *("degrade/dataset/pairs.py", "degrade/dataset/record.py", "host/folders.py"),
+        "nodes/recipe_nodes.py",
         *("restore/run.py", "train/checkpoint.py", "train/data/loader.py", "train/data/shards.py"),
         *("train/config.py", "train/run.py", "train/srlab.py", "train/watch.py"),
     },

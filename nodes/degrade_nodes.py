@@ -10,7 +10,7 @@ from ..host.progress import progress
 from ..image import check_image, opaque, to_socket
 from . import sockets
 from .bounds import Node
-from .recipes import TakesRecipe, recipe_input, recipe_of
+from .recipe_nodes import TakesRecipe, recipe_input, recipe_of
 
 if TYPE_CHECKING:
     from ..degrade.degradation import Degradation, Pair
