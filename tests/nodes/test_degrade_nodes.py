@@ -6,9 +6,6 @@ import pytest
 import torch
 from PIL import Image
 
-from ugc_sr.degrade.degradation import apply
-from ugc_sr.degrade.recipes import RECIPES
-
 pytestmark = pytest.mark.comfy
 
 
@@ -160,23 +157,3 @@ def test_a_folder_that_is_no_data_set_is_left_alone(degrade, folders):
         RuntimeError, match=r"^Save Training Pairs: .*manifest.jsonl, line 1: expected a pair"
     ):
         save(hr, lr, degradation)
-
-
-def test_a_photo_smaller_than_the_scale_is_refused(simple, preview, degrade):
-    small = torch.rand(1, 3, 40, 3)
-    message = "a photo of 40x3 px can't be shrunk by 4; use a larger photo or a smaller scale"
-    with pytest.raises(ValueError, match=f"^Degrade Photo: {message}"):
-        degrade(small)
-    with pytest.raises(ValueError, match=f"^Replay Degradation: {message}"):
-        replay(small, (simple.draw(0),))
-    with pytest.raises(ValueError, match=f"^Preview Degradation Grid: {message}"):
-        preview(small)
-
-
-def test_every_built_in_recipe_runs_as_a_node(degrade, folders):
-    photo = torch.rand(1, 64, 64, 3)
-    for name in RECIPES:
-        lr, (degradation,), _, hr = degrade(photo, recipe=name, seed=1)
-        pair = apply(degradation, photo.movedim(-1, 1))
-        assert torch.equal(lr, pair.lr.movedim(1, -1))
-        assert torch.equal(hr, pair.hr.movedim(1, -1))
