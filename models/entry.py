@@ -55,7 +55,7 @@ class Weights:
         return f"{self.folder}/{self.saved}{inner}"
 
     @property
-    def asked_for(self) -> str:
+    def fetch_name(self) -> str:
         """The name to give to `fetch`: the first set of the file, or its own name if it is in none."""
         return self.sets[0] if self.sets else self.saved
 
@@ -72,12 +72,6 @@ class Weights:
     def sha256(self) -> str:
         """The sha256 of the published file, in hexadecimal digits; `UNKNOWN` if no source states it."""
         return next((source.sha256 for source in self.sources if source.sha256 != UNKNOWN), UNKNOWN)
-
-    @property
-    def repacked(self) -> str | None:
-        """The address of a .safetensors version by a third party where a pickle is published; else None."""
-        safe = (source.url for source in self.sources if source.file.endswith(SAFE))
-        return None if self.sources[0].file.endswith(SAFE) else next(safe, None)
 
     @property
     def download(self) -> dict[str, str] | None:

@@ -67,18 +67,18 @@ def read(source: Path) -> dict[str, Tensor]:
     return pickles.strip(tensors)
 
 
-def check(state_dict: Mapping[str, Tensor], kind: str, name: str) -> None:
-    """Refuse what the loader node of that kind refuses: another kind, missing or unexpected keys.
+def check(state_dict: Mapping[str, Tensor], kind: str, name: str) -> Mapping[str, Tensor]:
+    """Return the weights in the host's layout, if the loader node of that kind would load them.
 
     Raises:
-        UnsupportedWeightsError: if the node would refuse it, with the same message.
+        UnsupportedWeightsError: if the node would refuse them, with the same message.
     """
-    if kind == "encoder":
-        from .segmenter import build_encoder
+    if kind != "encoder":
+        return layout.converted(state_dict, kind, name)
+    from .segmenter import build_encoder
 
-        build_encoder(state_dict, name)
-    else:
-        layout.converted(state_dict, kind, name)
+    build_encoder(state_dict, name)
+    return state_dict
 
 
 def convert(
