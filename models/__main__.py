@@ -137,7 +137,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _shape(checked: Mapping[str, Tensor], kind: str) -> list[str]:
-    """Return lines with an encoder's width, or the places of image attentions and the width of their tokens."""
+    """Return lines with an encoder's width, or the places of image attentions and their tokens' width."""
     if kind == "encoder":
         return [f"width  {checked['image_encoder.trunk.patch_embed.proj.weight'].shape[0]}"]
     prefix = IMAGE if kind == "controlnet" else ""
