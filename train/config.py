@@ -4,10 +4,10 @@ import json
 import platform
 import subprocess
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..console import version_of
 from ..files import parse_json, refuse_link, replace_file
 from .presets import TrainingPreset, from_json, to_json
 
@@ -67,7 +67,12 @@ class Config:
 
 def made_by() -> dict[str, Any]:
     """Return the code's git revision, with a + if files were changed since, and versions of packages."""
-    versions = {package: version_of(package) for package in PACKAGES}
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
     return {"revision": _revision(), "python": platform.python_version(), **versions}
 
 
