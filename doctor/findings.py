@@ -18,9 +18,8 @@ from ..models.weights import UnsupportedWeightsError
 
 FITS, OTHER, WRONG, UNSEEN = "fits", "other", "wrong", "unseen"
 LOADERS = {
-    "checkpoint": "Load Checkpoint",
-    **{kind: repack.NODES[kind] for kind in ("encoder", "adapter", "controlnet")},
-    "clip vision": "Load CLIP Vision",
+    kind: weights.KINDS[kind].loader
+    for kind in ("checkpoint", "encoder", "adapter", "controlnet", "clip vision")
 }
 SD2, TURBO = "sd2", "sd_turbo"  # base models of the same keys and shapes
 _UNET = "model.diffusion_model."
@@ -142,12 +141,12 @@ def _shapes(part: Path) -> dict[str, Tensor]:
 def _judge(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding:
     detected, what = weights.detect(tensors), weights.describe(tensors)
     if detected != kind:
-        if detected in repack.NODES:
+        if detected in weights.OURS:
             why = f"'{name}' is {what}; {LOADERS[kind]} lists it and can't use it."
             repair = _move(detected, kind, name, path)
             return Finding(kind, name, path, WRONG, what, why=why, repair=repair)
         return _unsuitable(kind, name, path, "of an unknown kind" if detected == "unknown" else what)
-    if kind in repack.NODES:
+    if kind in weights.OURS:
         return _network(kind, name, path, tensors, what)
     if kind == "clip vision":
         projection = tensors.get("visual_projection.weight")

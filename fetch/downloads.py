@@ -95,7 +95,7 @@ def check(path: Path, entry: Weights) -> None:
     name = PurePath(entry.target).name
     files.check(path, name)
     tensors = files.read(path)
-    if entry.kind in repack.NODES:
+    if entry.kind in weights.OURS:
         repack.check(tensors, entry.kind, name)
     elif entry.kind == "checkpoint" and (
         weights.detect(tensors) != "checkpoint" or weights.family(tensors) != BASE

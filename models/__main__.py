@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("source", metavar="SRC", type=Path, help="a file, or a folder such as seesr/unet")
     convert.add_argument("target", metavar="DST", type=Path, help="the .safetensors file to write")
     convert.add_argument(
-        "--kind", choices=("auto", *repack.NODES), default="auto", help="auto tells by what is in it"
+        "--kind", choices=("auto", *weights.OURS), default="auto", help="auto tells by what is in it"
     )
     convert.add_argument("--half", action="store_true", help="store float16: half the size")
     convert.add_argument(
@@ -94,7 +94,7 @@ def _convert(options: argparse.Namespace) -> None:
     )
     print(f"size   {written.size:,} bytes")
     print(f"sha256 {written.sha256}")
-    print(f"Put it where {repack.NODES[written.kind]} looks, then press R in ComfyUI.")
+    print(f"Put it where {weights.KINDS[written.kind].loader} looks, then press R in ComfyUI.")
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -128,12 +128,12 @@ def _check(options: argparse.Namespace) -> None:
         digest = repack.sha256(part)
         entry = catalogue.recognise(digest)
         print(f"sha256 {digest} {part.name}{f', as published: {entry.name}' if entry else ''}")
-    if kind not in repack.NODES:
+    if kind not in weights.OURS:
         raise weights.UnsupportedWeightsError(f"No node of ours loads it. {weights.KINDS[kind].advice}")
     for line in _shape(repack.check(state_dict, kind, source.name), kind):
         print(line)
     safe = all(part.suffix.lower() == files.SAFE for part in files.parts(source))
-    print(f"fits   {repack.NODES[kind]}{'' if safe else ', once it is converted'}")
+    print(f"fits   {weights.KINDS[kind].loader}{'' if safe else ', once it is converted'}")
 
 
 def _shape(checked: Mapping[str, Tensor], kind: str) -> list[str]:

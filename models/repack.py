@@ -17,11 +17,6 @@ from . import files, layout, pickles, weights
 from .convert import DUPLICATED, fold_tokens
 from .weights import UnsupportedWeightsError
 
-NODES = {
-    "adapter": "Load Semantic Adapter",
-    "controlnet": "Load Semantic ControlNet",
-    "encoder": "Load SAM2 Encoder",
-}
 VERSION = "1"  # of the metadata
 # safetensors' names; 8-bit floats are kept as they are
 DTYPES = {
@@ -115,7 +110,7 @@ def convert(
     state_dict = read(source)
     name = source.resolve().name
     kind = weights.detect(state_dict) if kind == "auto" else kind
-    if kind not in NODES:
+    if kind not in weights.OURS:
         raise UnsupportedWeightsError(
             f"'{name}' is {weights.describe(state_dict)}, which needs no conversion here. "
             f"{weights.KINDS[kind].advice}"
