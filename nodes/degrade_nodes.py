@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from torch import Tensor, cat
 
 from ..host.progress import progress
-from ..image import check_image, opaque, to_socket
+from ..image import opaque, to_socket
 from . import sockets
 from .bounds import Node
 from .recipe_nodes import TakesRecipe, recipe_input, recipe_of
@@ -89,7 +89,6 @@ class DegradeImage(TakesRecipe, Node):
     def execute(
         cls, image: Tensor, recipe: "str | Recipe", seed: int, scale: int, sharpen_target: bool
     ) -> io.NodeOutput:
-        check_image(image)
         chosen = recipe_of(recipe)
         if sharpen_target:
             chosen = chosen.sharpened()
@@ -131,7 +130,6 @@ class ReplayDegradation(Node):
 
     @classmethod
     def execute(cls, image: Tensor, degradation: "str | tuple[Degradation, ...]") -> io.NodeOutput:
-        check_image(image)
         if not isinstance(degradation, tuple):  # may be of any type in a graph written by hand
             degradation = _from_lines(str(degradation))
         if len(degradation) == 1:

@@ -9,7 +9,7 @@ from ..degrade.recipes import RECIPES
 from ..files import read_text, replace_file
 from ..host import folders
 from ..host.progress import progress, say
-from ..image import check_image, opaque, to_socket
+from ..image import opaque, to_socket
 from . import sockets
 from .bounds import Node
 
@@ -220,7 +220,6 @@ class PreviewDegradation(TakesRecipe, Node):
     ) -> io.NodeOutput:
         from ..degrade.grid import grid
 
-        check_image(image)
         drawn = [recipe_of(recipe).draw(seed + index, scale) for index in range(count)]
         photos = opaque(image).split(1)
         done = progress(count * len(photos))
