@@ -121,16 +121,7 @@ def convert(
     if fold:
         state_dict = _folded(state_dict, kind)
     _check_values(state_dict, half)
-    parts = files.parts(source)
-    metadata = {
-        "format": "pt",
-        "ugcsr_version": VERSION,
-        "ugcsr_kind": kind,
-        "ugcsr_source": ", ".join(part.name for part in parts),
-        "ugcsr_source_sha256": ", ".join(map(sha256, parts)),
-        "ugcsr_folded": str(fold).lower(),
-        "ugcsr_dtype": "float16" if half else "as published",
-    }
+    metadata = _metadata(source, kind, fold=fold, half=half)
     digest = write(target, state_dict, metadata, torch.float16 if half else None)
     parameters = sum(tensor.numel() for tensor in state_dict.values())
     return Written(target, kind, len(state_dict), parameters, target.stat().st_size, digest)
@@ -183,6 +174,19 @@ def _pieces(
     for key in order:
         flat = tensors[key].to(dtype or tensors[key].dtype).contiguous().reshape(-1)
         yield flat.view(torch.uint8).numpy().data
+
+
+def _metadata(source: Path, kind: str, *, fold: bool, half: bool) -> dict[str, str]:
+    parts = files.parts(source)
+    return {
+        "format": "pt",
+        "ugcsr_version": VERSION,
+        "ugcsr_kind": kind,
+        "ugcsr_source": ", ".join(part.name for part in parts),
+        "ugcsr_source_sha256": ", ".join(map(sha256, parts)),
+        "ugcsr_folded": str(fold).lower(),
+        "ugcsr_dtype": "float16" if half else "as published",
+    }
 
 
 def _check_target(source: Path, target: Path, force: bool) -> None:
