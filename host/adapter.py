@@ -23,12 +23,7 @@ class SemanticAdapter(nn.ModuleDict):
     def __init__(self, state_dict: Mapping[str, Tensor], dtype: torch.dtype) -> None:
         """Build the modules for the weights in `state_dict`, whose keys begin with the place."""
         sites = dict.fromkeys(key.partition(".")[0] for key in state_dict)
-        super().__init__(
-            {
-                site: ImageAttention(**image_attention(state_dict, site)._asdict(), dtype=dtype)
-                for site in sites
-            }
-        )
+        super().__init__({site: _image_attention(state_dict, site, dtype) for site in sites})
 
     @property
     def attentions(self) -> dict[str, ImageAttention]:
@@ -103,4 +98,15 @@ def storage_dtype(state_dict: Mapping[str, Tensor]) -> torch.dtype:
     return comfy.model_management.unet_dtype(
         model_params=comfy.utils.calculate_parameters(state_dict),
         weight_dtype=comfy.utils.weight_dtype(state_dict),
+    )
+
+
+def _image_attention(state_dict: Mapping[str, Tensor], site: str, dtype: torch.dtype) -> ImageAttention:
+    size = image_attention(state_dict, site)
+    return ImageAttention(
+        channels=size.channels,
+        token_dim=size.token_dim,
+        depth=size.depth,
+        use_linear=size.linear,
+        dtype=dtype,
     )

@@ -22,7 +22,7 @@ class ImageAttentionSize(NamedTuple):
     channels: int
     token_dim: int
     depth: int
-    use_linear: bool  # True: matrices project in and out; False: convolutions of 1x1
+    linear: bool  # True: matrices project in and out; False: convolutions of 1x1
 
 
 def image_attention(state_dict: Mapping[str, Tensor], site: str) -> ImageAttentionSize:
@@ -47,7 +47,7 @@ def image_attention(state_dict: Mapping[str, Tensor], site: str) -> ImageAttenti
         channels=channels,
         token_dim=state_dict[f"{blocks}0.attn2.to_k.weight"].shape[1],
         depth=len({key[len(blocks) :].partition(".")[0] for key in state_dict if key.startswith(blocks)}),
-        use_linear=state_dict[f"{site}.proj_in.weight"].ndim == 2,
+        linear=state_dict[f"{site}.proj_in.weight"].ndim == 2,
     )
 
 

@@ -55,7 +55,7 @@ def adapter(state_dict: Mapping[str, Tensor]) -> Shapes:
     for site in dict.fromkeys(key.partition(".")[0] for key in state_dict):
         size = image_attention(state_dict, site)
         token_dim = token_dim or size.token_dim
-        shapes |= _transformer(site, size.channels, token_dim, size.depth, size.use_linear)
+        shapes |= _transformer(site, size.channels, token_dim, size.depth, size.linear)
     return shapes
 
 
