@@ -202,10 +202,10 @@ def test_steps_and_the_time_that_is_left_are_told(monkeypatch):
     said, bar = [], []
     monkeypatch.setattr(progress, "say", said.append)
     monkeypatch.setattr(progress, "progress", lambda total: lambda count: bar.append((count, total)))
-    telling = progress.SamplingProgress((14.6, 7.0, 1.5, 0.0), begun=time.perf_counter() - 30)
-    telling.tell(14.6, done=0, until=4, tiles=6)
-    telling.tell(7.0, done=4, until=6, tiles=6)
-    telling.tell(1.2, done=0, until=1, tiles=6)  # between two levels, as samplers of the second order look
+    shown = progress.SamplingProgress((14.6, 7.0, 1.5, 0.0), begun=time.perf_counter() - 30)
+    shown.show(14.6, done=0, until=4, tiles=6)
+    shown.show(7.0, done=4, until=6, tiles=6)
+    shown.show(1.2, done=0, until=1, tiles=6)  # between two levels, as samplers of the second order look
     assert said == [
         "Sampling tiles 1 to 4 of 6, step 1 of 3",
         "Sampling tiles 5 to 6 of 6, step 2 of 3; about 24 s left",  # 10 of 18 took 30 s
