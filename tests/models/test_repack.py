@@ -169,7 +169,7 @@ def large(state_dict, key, value):
 
 
 IMAGE = "mid_block.image_attentions.0."
-# What else the node refuses: tests/host/test_adapter.py and test_wrong_weights.py.
+# What else the node refuses: tests/host/test_wrong_weights.py.
 REFUSED = {
     "lost attention": ({}, lambda u: dict.fromkeys(k for k in u if IMAGE in k), "lacks 'mid_block.image_att"),
     "no dimensions": ({}, lambda u: {f"{IMAGE}norm.weight": torch.tensor(1.0)}, "weights of odd shapes"),
