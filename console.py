@@ -1,4 +1,4 @@
-"""The start and the end of every command: output streams, stop signals, and the package's version."""
+"""The start and the end of every command: output streams, stop signals, and versions of packages."""
 
 from __future__ import annotations
 
@@ -108,3 +108,11 @@ def version() -> str:
         if found:
             return found[1]
     return metadata.version(PACKAGE)
+
+
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package; None if it isn't installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

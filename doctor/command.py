@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-DOCTOR = """Say what is installed, what follows from it, what is wrong, and the command that mends it.
+DOCTOR = """Say what is installed, what follows from it, what is wrong, and the command that repairs it.
 
 NAME is a preset or a shipped workflow that has to work, such as wild or ugc_wild. The bundled model
 always has to.
@@ -48,19 +48,11 @@ def run(options: argparse.Namespace) -> int:
         ValueError: if the options contradict each other, or name something unknown.
         FileNotFoundError: if a given folder of ComfyUI or of models doesn't exist.
     """
-    from .examine import Asked, examine
+    from .examine import examine
     from .report import hidden, text
 
-    asked = Asked(
-        names=tuple(options.names),
-        restore=options.restore,
-        comfyui=options.comfyui,
-        models=options.models,
-        server=options.server,
-        hashed=options.hashed,
-    )
     try:
-        report = examine(asked)
+        report = examine(options)
     except KeyboardInterrupt:
         print("\nStopped. Nothing was changed.", file=sys.stderr)
         return INTERRUPTED

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,9 +18,8 @@ from ..models.weights import UnsupportedWeightsError
 
 FITS, OTHER, WRONG, UNSEEN = "fits", "other", "wrong", "unseen"
 LOADERS = {
-    "checkpoint": "Load Checkpoint",
-    **{kind: repack.NODES[kind] for kind in ("encoder", "adapter", "controlnet")},
-    "clip vision": "Load CLIP Vision",
+    kind: weights.KINDS[kind].loader
+    for kind in ("checkpoint", "encoder", "adapter", "controlnet", "clip vision")
 }
 SD2, TURBO = "sd2", "sd_turbo"  # base models of the same keys and shapes
 _UNET = "model.diffusion_model."
@@ -31,7 +31,8 @@ _TITLES = {
     "controlnet": "the semantic ControlNet",
     "clip vision": "CLIP vision H, which finds tags",
 }
-_PICKLED = {"encoder": "sam2", "adapter": "", "controlnet": "srlab|seesr"}  # regex of likely names
+# Regex of the names of published weights, for pickles; other kinds may be pickles.
+_PUBLISHED = {"encoder": "sam2", "adapter": "", "controlnet": "srlab|seesr"}
 _TYPES = {name: dtype for dtype, name in repack.DTYPES.items()}
 _TAGGER = 1024  # width of the CLIP with Stable Diffusion 2's text tower
 
@@ -48,7 +49,9 @@ class Finding:
         what: a description of its content.
         base: SD2 or TURBO, for a checkpoint that fits.
         why: the fault, if it is WRONG.
-        mend: the steps that repair the fault.
+        repair: the steps that repair the fault.
+        sha256: part's name -> sha256; the recorded one if it wasn't computed now.
+        origin: a description of its origin.
     """
 
     kind: str
@@ -58,7 +61,9 @@ class Finding:
     what: str
     base: str = ""
     why: str = ""
-    mend: str = ""
+    repair: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
 
     @property
     def plain(self) -> str:
@@ -76,34 +81,46 @@ def look(kind: str, name: str, path: Path | None) -> Finding:
     if path is None:
         return Finding(kind, name, None, UNSEEN, "not visible from here")
     try:
-        tensors: dict[str, Tensor] = {}
-        for part in files.parts(path):
-            if part.suffix.lower() in files.PICKLED:
-                return Finding(kind, name, path, OTHER, "a pickle, which was not opened")
-            tensors |= _shapes(part)
+        parts = files.parts(path)
+        if any(part.suffix.lower() in files.PICKLED for part in parts):
+            return _pickle(kind, name, path)
+        tensors = {key: weight for part in parts for key, weight in _shapes(part).items()}
         files.check_index(path, tensors)
     except (UnsupportedWeightsError, OSError) as error:
-        told = re.sub(r"\. Download (it|the folder) again.*", ".", " ".join(str(error).split()))
-        why = told if f"'{name}'" in told else f"'{name}': {told}"
+        message = re.sub(r"\. Download (it|the folder) again.*", ".", " ".join(str(error).split()))
+        why = message if f"'{name}'" in message else f"'{name}': {message}"
         return _wrong(kind, name, path, "damaged", why)
     return _judge(kind, name, path, tensors)
-
-
-def pickle(kind: str, name: str, path: Path) -> Finding:
-    """Return the finding on a pickle, which no loader lists: WRONG if its name suggests published weights."""
-    if not (path.is_dir() or re.search(_PICKLED[kind], name.lower())):
-        return Finding(kind, name, path, OTHER, "a pickle, which was not opened")
-    stem = name if path.is_dir() else str(Path(name).with_suffix(""))
-    target = path.with_name(Path(stem).name + files.SAFE)
-    mend = f'{catalogue.PROGRAM} convert "{path}" "{target}"'
-    why = f"'{name}' is a pickle, which may run code when opened, so {LOADERS[kind]} does not list it."
-    return Finding(kind, name, path, WRONG, "a pickle", why=why, mend=mend)
 
 
 def entry_of(kind: str, name: str) -> Weights | None:
     """Return the entry of the table of weights with that kind and name; None if there is none."""
     plain = name.replace("\\", "/")
     return next((e for e in catalogue.WEIGHTS if e.kind == kind and e.saved == plain), None)
+
+
+def title(entry: Weights) -> str:
+    """Return a description of an entry for messages."""
+    return _TITLES.get(entry.kind) or f"the {entry.purpose}"
+
+
+def replacement(found: Finding) -> str:
+    """Return the instruction for replacing a wrong file with the right one."""
+    entry = entry_of(found.kind, found.name)
+    if entry is None:
+        return f"Delete {found.path}, and get it again from where it came from."
+    return f"Move {found.path} away, then: {catalogue.command(entry.saved)}"
+
+
+def _pickle(kind: str, name: str, path: Path) -> Finding:
+    """Return the finding on a pickle: WRONG if its name suggests published weights."""
+    likely = path.is_dir() or (kind in _PUBLISHED and re.search(_PUBLISHED[kind], name.lower()))
+    if not likely:
+        return Finding(kind, name, path, OTHER, "a pickle, which was not opened")
+    stem = path.name if path.is_dir() else path.stem
+    repair = f'{catalogue.PROGRAM} convert "{path}" "{path.with_name(stem + files.SAFE)}"'
+    why = f"'{name}' is a pickle, which may run code when opened, so {LOADERS[kind]} does not list it."
+    return Finding(kind, name, path, WRONG, "a pickle", why=why, repair=repair)
 
 
 def _shapes(part: Path) -> dict[str, Tensor]:
@@ -122,49 +139,36 @@ def _shapes(part: Path) -> dict[str, Tensor]:
 
 
 def _judge(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding:
-    found, what = weights.detect(tensors), weights.describe(tensors)
-    if found == "unknown":
-        what = "of an unknown kind"
-    if found == kind:
-        if kind == "checkpoint":
-            return _checkpoint(name, path, tensors)
-        if kind == "clip vision":
-            return _clip_vision(name, path, tensors)
-        return _network(kind, name, path, files.read(path) if kind == "encoder" else tensors)
-    wanted = entry_of(kind, name)
-    if found in repack.NODES:
-        mend = _move(found, kind, name, path)
-        why = f"'{name}' is {what}; {LOADERS[kind]} lists it and can't use it."
-        return Finding(kind, name, path, WRONG, what, why=why, mend=mend)
-    if wanted:
-        why = f"'{name}' is {what}; expected {title(wanted)}."
-        return _wrong(kind, name, path, what, why)
-    return Finding(kind, name, path, OTHER, what)
+    detected, what = weights.detect(tensors), weights.describe(tensors)
+    if detected != kind:
+        if detected in weights.OURS:
+            why = f"'{name}' is {what}; {LOADERS[kind]} lists it and can't use it."
+            repair = _move(detected, kind, name, path)
+            return Finding(kind, name, path, WRONG, what, why=why, repair=repair)
+        return _unsuitable(kind, name, path, "of an unknown kind" if detected == "unknown" else what)
+    if kind in weights.OURS:
+        return _network(kind, name, path, tensors, what)
+    if kind == "clip vision":
+        projection = tensors.get("visual_projection.weight")
+        width = "unknown" if projection is None else projection.shape[0]
+        if width == _TAGGER:
+            return Finding(kind, name, path, FITS, "CLIP vision H")
+        return _unsuitable(kind, name, path, f"another CLIP vision model ({width} wide, not {_TAGGER})")
+    if weights.family(tensors) != "Stable Diffusion 2":
+        return _unsuitable(kind, name, path, what)
+    if lack := _lack(tensors, path):
+        return _unsuitable(kind, name, path, f"{what}, {lack}")
+    return Finding(kind, name, path, FITS, what, base=TURBO if "turbo" in name.lower() else SD2)
 
 
-def _network(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding:
-    what = weights.describe(tensors)
+def _network(kind: str, name: str, path: Path, tensors: Mapping[str, Tensor], what: str) -> Finding:
     try:
-        repack.check(tensors, kind, name)
+        repack.check(files.read(path) if kind == "encoder" else tensors, kind, name)
     except UnsupportedWeightsError as error:
         return _wrong(kind, name, path, what, str(error))
     except RuntimeError as error:  # the package sam2 is missing, which is reported with the machine
         return Finding(kind, name, path, UNSEEN, f"{what}, not checked: {error}")
     return Finding(kind, name, path, FITS, what)
-
-
-def _checkpoint(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding:
-    what, lack = weights.describe(tensors), _lack(tensors, path)
-    family = weights.family(tensors)
-    if family == "Stable Diffusion 2" and not lack:
-        base = TURBO if "turbo" in name.lower() else SD2
-        return Finding("checkpoint", name, path, FITS, what, base=base)
-    what = f"{what}, {lack}" if family == "Stable Diffusion 2" else what
-    wanted = entry_of("checkpoint", name)
-    if wanted is None:
-        return Finding("checkpoint", name, path, OTHER, what)
-    why = f"'{name}' is {what}; expected {title(wanted)}."
-    return _wrong("checkpoint", name, path, what, why)
 
 
 def _lack(tensors: Mapping[str, Tensor], path: Path) -> str:
@@ -184,54 +188,31 @@ def _lack(tensors: Mapping[str, Tensor], path: Path) -> str:
     return ""
 
 
-def _clip_vision(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Finding:
-    projection = tensors.get("visual_projection.weight")
-    width = "unknown" if projection is None else projection.shape[0]
-    if width == _TAGGER:
-        return Finding("clip vision", name, path, FITS, "CLIP vision H")
-    what = f"another CLIP vision model ({width} wide, not {_TAGGER})"
-    if (wanted := entry_of("clip vision", name)) is None:
-        return Finding("clip vision", name, path, OTHER, what)
-    why = f"'{name}' is {what}; expected {title(wanted)}."
-    return _wrong("clip vision", name, path, what, why)
+def _unsuitable(kind: str, name: str, path: Path, what: str) -> Finding:
+    """Return the finding OTHER, or WRONG if the table of weights has an entry with this name."""
+    entry = entry_of(kind, name)
+    if entry is None:
+        return Finding(kind, name, path, OTHER, what)
+    return _wrong(kind, name, path, what, f"'{name}' is {what}; expected {title(entry)}.")
 
 
-def title(entry: Weights) -> str:
-    """Return a description of an entry for messages."""
-    return _TITLES.get(entry.kind) or f"the {entry.purpose}"
+def _wrong(kind: str, name: str, path: Path, what: str, why: str) -> Finding:
+    found = Finding(kind, name, path, WRONG, what, why=why)
+    return replace(found, repair=replacement(found))
 
 
 def _move(kind: str, listed_as: str, name: str, path: Path) -> str:
     """Return the instruction for moving a network from another kind's folder to its own."""
-    swapped = {"adapter": ("controlnet", "unet"), "controlnet": ("unet", "controlnet")}
-    before, after = swapped.get(kind, ("", ""))
     plain = name.replace("\\", "/")
-    own = plain[: -len(before)] + after if before and plain.endswith(f"/{before}") else plain
+    last = {"adapter": "unet", "controlnet": "controlnet"}.get(kind, r"\1")
+    own = re.sub(r"(?<=/)(unet|controlnet)$", last, plain)
     folder = next(entry.folder for entry in catalogue.WEIGHTS if entry.kind == kind)
     root = path.parents[len(Path(plain).parts)]  # models/, of models/controlnet/srlab/unet
     place = root / folder / own
     if not place.exists():
         return f"Move {path} to {place}, which {LOADERS[kind]} reads."
-    if _kind_of(place) == listed_as:
-        return "Swap {} and {}.".format(*sorted(map(str, (path, place))))
+    with suppress(UnsupportedWeightsError, OSError):
+        there = {key: weight for part in files.parts(place) for key, weight in _shapes(part).items()}
+        if weights.detect(there) == listed_as:
+            return "Swap {} and {}.".format(*sorted(map(str, (path, place))))
     return f"Move {path} away: {place} is there already."
-
-
-def _kind_of(place: Path) -> str:
-    try:
-        return weights.detect({key: w for part in files.parts(place) for key, w in _shapes(part).items()})
-    except (UnsupportedWeightsError, OSError):
-        return "unknown"
-
-
-def _wrong(kind: str, name: str, path: Path, what: str, why: str) -> Finding:
-    found = Finding(kind, name, path, WRONG, what, why=why)
-    return replace(found, mend=replacement(found))
-
-
-def replacement(found: Finding) -> str:
-    """Return the instruction for replacing a wrong file with the right one."""
-    entry = entry_of(found.kind, found.name)
-    if entry is None:
-        return f"Delete {found.path}, and get it again from where it came from."
-    return f"Move {found.path} away, then: {catalogue.command(entry.saved)}"

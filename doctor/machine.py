@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -11,8 +10,9 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..console import version_of
 from ..restore.connection import AnswerError, Connection
 from ..restore.server import accelerator
 from .findings import LOADERS
@@ -52,12 +52,11 @@ _OPTIONS = {
 }
 
 
-@dataclass
-class Problem:
+class Problem(NamedTuple):
     """A fault and the steps that repair it."""
 
     what: str
-    mend: str
+    repair: str
 
 
 @dataclass
@@ -66,14 +65,13 @@ class Machine:
 
     Attributes:
         facts: versions, device and folders, for the report.
-        files: (kind, name, path) of each file that a loader lists; the path is None if it isn't visible.
-        pickles: (kind, name, path) of each pickle, which no loader lists.
+        files: (kind, name, path) of each file that a loader lists, and of each pickle, which it doesn't list;
+            the path is None if it isn't visible.
         problems: faults of the installation.
     """
 
     facts: dict[str, Any]
     files: list[tuple[str, str, Path | None]] = field(default_factory=list)
-    pickles: list[tuple[str, str, Path]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -89,31 +87,40 @@ def here(comfyui: Path | None, models: Path | None = None) -> Machine:
         comfyui: ComfyUI's folder; None if there is none.
         models: the models folder, if it isn't ComfyUI's models/.
     """
-    machine = Machine(_own_facts())
-    if machine.facts["sam2"] is None:
-        machine.problems.append(
-            Problem(
-                "The package sam2 is not installed in this Python, so no photo can be read.",
-                f"{_python()} -m pip install sam2",
-            )
-        )
+    machine = Machine(
+        {
+            "comfyui": None,
+            "python": f"{platform.python_version()}, {sys.executable}",
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "torch": version_of("torch"),
+            "sam2": version_of("sam2"),
+        }
+    )
+    facts = machine.facts
+    if facts["sam2"] is None:
+        python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+        what = "The package sam2 is not installed in this Python, so no photo can be read."
+        machine.problems.append(Problem(what, f"{python} -m pip install sam2"))
     if comfyui is None:
         return machine
     try:
-        told = _ask(comfyui, models)
+        survey = _survey(comfyui, models)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        machine.facts["comfyui"] = {"version": None, "path": str(comfyui)}
-        mend = "Run this command with the Python that runs ComfyUI, where ComfyUI starts without errors."
-        machine.problems.append(Problem(f"ComfyUI in {comfyui} could not be asked: {error}", mend))
+        facts["comfyui"] = {"version": None, "path": str(comfyui)}
+        repair = "Run this command with the Python that runs ComfyUI, where ComfyUI starts without errors."
+        machine.problems.append(Problem(f"ComfyUI in {comfyui} could not be asked: {error}", repair))
         return machine
-    machine.facts |= {
-        "comfyui": {"version": told["comfyui"], "path": str(comfyui)},
-        "torch": told["torch"],
-        "device": told["device"],
-        "memory": told["memory"],
-        "mode": _MODES.get(told["mode"], told["mode"]),
-    }
-    _add_files(machine, told, models or comfyui / "models")
+    facts |= {key: survey[key] for key in ("torch", "device", "memory", "folders")}
+    facts["comfyui"] = {"version": survey["comfyui"], "path": str(comfyui)}
+    facts["mode"] = _MODES.get(survey["mode"], survey["mode"])
+    folder = place = models or comfyui / "models"
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    facts["disk"] = {"path": str(folder), "free": shutil.disk_usage(place).free}
+    for listed in (survey["files"], survey["pickles"]):
+        machine.files += [
+            (kind, one["name"], Path(one["path"])) for kind in LOADERS for one in listed.get(kind, ())
+        ]
     return machine
 
 
@@ -127,6 +134,8 @@ def there(connection: Connection) -> Machine:
     stats = connection.json("/system_stats")
     system, device = stats["system"], stats["devices"][0]
     options = [word for word in system.get("argv", []) if word.startswith("--")]
+    mode = "DISABLED" if device["type"] == "cpu" else None
+    mode = mode or next((mode for option, mode in _OPTIONS.items() if option in options), None)
     machine = Machine(
         {
             "comfyui": {"version": system["comfyui_version"], "path": connection.address},
@@ -140,7 +149,7 @@ def there(connection: Connection) -> Machine:
                 "free": device["vram_free"],
             },
             "memory": {"total": system["ram_total"], "free": system["ram_free"]},
-            "mode": _mode_of(options, device["type"]),
+            "mode": _MODES[mode] if mode else "ComfyUI's own choice, which its API does not tell",
             "options": options,
         }
     )
@@ -154,17 +163,7 @@ def there(connection: Connection) -> Machine:
     return machine
 
 
-def _own_facts() -> dict[str, Any]:
-    return {
-        "comfyui": None,
-        "python": f"{platform.python_version()}, {sys.executable}",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "torch": _version("torch"),
-        "sam2": _version("sam2"),
-    }
-
-
-def _ask(comfyui: Path, models: Path | None) -> dict[str, Any]:
+def _survey(comfyui: Path, models: Path | None) -> dict[str, Any]:
     """Return the facts that ComfyUI's own code gives in a separate process.
 
     Raises:
@@ -190,36 +189,15 @@ def _ask(comfyui: Path, models: Path | None) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _add_files(machine: Machine, told: dict[str, Any], models: Path) -> None:
-    for kind in LOADERS:
-        machine.files += [(kind, one["name"], Path(one["path"])) for one in told["files"].get(kind, ())]
-        machine.pickles += [(kind, one["name"], Path(one["path"])) for one in told["pickles"].get(kind, ())]
-    machine.facts["folders"] = told["folders"]
-    machine.facts["disk"] = {"path": str(models), "free": _free(models)}
-
-
-def _free(folder: Path) -> int:
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
-def _mode_of(options: list[str], device: str) -> str:
-    if device == "cpu":
-        return _MODES["DISABLED"]
-    named = next((mode for option, mode in _OPTIONS.items() if option in options), None)
-    return _MODES[named] if named else "ComfyUI's own choice, which its API does not tell"
-
-
 def _places(connection: Connection) -> dict[str, list[Path]]:
     """Return folders by kind if the server runs on this machine; empty if it doesn't."""
     if not connection.is_here:
         return {}
     try:
-        told = connection.json("/experiment/models")
+        answer = connection.json("/experiment/models")
     except AnswerError:  # this part of the API may be removed
         return {}
-    return {one["name"]: [Path(folder) for folder in one["folders"]] for one in told}
+    return {one["name"]: [Path(folder) for folder in one["folders"]] for one in answer}
 
 
 def _find(places: dict[str, list[Path]], kind: str, name: str) -> Path | None:
@@ -230,28 +208,17 @@ def _find(places: dict[str, list[Path]], kind: str, name: str) -> Path | None:
 def _offered(connection: Connection, node: str, socket: str) -> list[str] | None:
     """Return the entries of a loader's list; None if the server has no such node."""
     try:
-        told = connection.json(f"/object_info/{node}")
+        definitions = connection.json(f"/object_info/{node}")
     except AnswerError:
-        told = {}
-    if node not in told:
+        definitions = {}
+    if node not in definitions:
         return None
-    kind, *options = told[node]["input"]["required"][socket]
+    kind, *options = definitions[node]["input"]["required"][socket]
     return list(kind) if isinstance(kind, list) else list(options[0]["options"])
 
 
 def _no_node(node: str) -> Problem:
     if node.startswith("UGCSR_"):
-        mend = "Install UGC Super-Resolution, or its newest version, in that ComfyUI, and start it again."
-        return Problem(f"That ComfyUI has no node {node}. Its log tells whether loading it failed.", mend)
+        repair = "Install UGC Super-Resolution, or its newest version, in that ComfyUI, and start it again."
+        return Problem(f"That ComfyUI has no node {node}. Its log tells whether loading it failed.", repair)
     return Problem(f"That ComfyUI has no node {node}.", "Update ComfyUI to 0.30 or newer.")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _python() -> str:
-    return f'"{sys.executable}"' if " " in sys.executable else sys.executable

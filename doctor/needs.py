@@ -48,21 +48,21 @@ class Need:
     def choices(self) -> list[str]:
         """The files that have to be selected in a shipped workflow, because they have other names there."""
         given = {entry.kind: entry.saved for entry in entries(self.name)}
-        return [
-            f"{found.name} in {LOADERS[kind]}"
-            for kind, found in self.uses.items()
-            if found.plain != given[kind]
-        ]
+        other = ((kind, file) for kind, file in self.uses.items() if file.plain != given[kind])
+        return [f"{file.name} in {LOADERS[kind]}" for kind, file in other if self.sort == "workflow"]
 
 
-def presets(found: Sequence[Finding]) -> list[Need]:
-    """Return the needs of every preset, nano first."""
-    return [_need(name, "preset", found) for name in (BUNDLED, *(n for n in NAMES if n != BUNDLED))]
-
-
-def workflows(found: Sequence[Finding]) -> list[Need]:
-    """Return the needs of every shipped workflow."""
-    return [_need(name, "workflow", found) for name in SHIPPED]
+def needs(found: Sequence[Finding]) -> list[Need]:
+    """Return the needs of every preset, nano first, and of every shipped workflow."""
+    presets = dict.fromkeys((BUNDLED, *NAMES))
+    every = [Need(name, "preset") for name in presets] + [Need(name, "workflow") for name in SHIPPED]
+    for need in every:
+        for entry in entries(need.name):
+            if chosen := _choose(entry, found):
+                need.uses[entry.kind] = chosen
+            else:
+                need.lacks.append(entry)
+    return every
 
 
 def entries(name: str) -> list[Weights]:
@@ -71,17 +71,13 @@ def entries(name: str) -> list[Weights]:
     return catalogue.find([name]) if known else []
 
 
-def half_done(needs: Iterable[Need], found: Sequence[Finding]) -> list[Problem]:
-    """Return a problem for each incomplete set: some of its networks are there, but no preset can use them.
-
-    The list is empty for sets without any file, and for sets of which one preset is ready.
-    """
-    begun = [one for one in found if one.kind in ("adapter", "controlnet") and one.state == FITS]
-    networks = [need for need in needs if need.name != BUNDLED]
+def incomplete(presets: Iterable[Need], found: Sequence[Finding]) -> list[Problem]:
+    """Return a problem if some networks are there, but no preset can use them; else nothing."""
+    begun = any(one.kind in ("adapter", "controlnet") and one.state == FITS for one in found)
+    networks = [need for need in presets if need.name != BUNDLED]
     if not begun or any(need.ready for need in networks):
         return []
-    closest = min(networks, key=lambda need: len(need.lacks))
-    return [unmet(closest, found)]
+    return [unmet(min(networks, key=lambda need: len(need.lacks)), found)]
 
 
 def unmet(need: Need, found: Sequence[Finding]) -> Problem:
@@ -93,23 +89,12 @@ def unmet(need: Need, found: Sequence[Finding]) -> Problem:
     return Problem(f"{need.name} lacks {lacks}{shown}.", need.command)
 
 
-def _need(name: str, sort: str, found: Sequence[Finding]) -> Need:
-    need = Need(name, sort)
-    for entry in entries(name):
-        chosen = _choose(entry, found)
-        if chosen is None:
-            need.lacks.append(entry)
-        else:
-            need.uses[entry.kind] = chosen
-    return need
-
-
 def _choose(entry: Weights, found: Sequence[Finding]) -> Finding | None:
     """Return the file with the entry's own name, else the first of its kind that fits, else None."""
     base = {"512-base-ema.safetensors": SD2, "sd_turbo.safetensors": TURBO}.get(entry.saved, "")
-    fitting = [one for one in found if one.kind == entry.kind and one.state == FITS and one.base == base]
-    fitting += [one for one in found if one.kind == entry.kind and one.state == UNSEEN]
-    own = [one for one in fitting if one.plain == entry.saved]
-    fitting = [one for one in fitting if one.state == FITS]
+    same = [one for one in found if one.kind == entry.kind]
+    fitting = [one for one in same if one.state == FITS and one.base == base]
+    unseen = [one for one in same if one.state == UNSEEN]
+    own = [one for one in fitting + unseen if one.plain == entry.saved]
     series = entry.sets[0] if entry.sets else ""
     return next(iter(own + [one for one in fitting if series in one.plain.lower()] + fitting), None)

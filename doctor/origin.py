@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -13,56 +13,39 @@ from tqdm import tqdm
 from ..fetch import record
 from ..models import catalogue, repack
 from ..models.entry import UNKNOWN
-from .findings import SD2, TURBO, Finding, entry_of
+from .findings import SD2, TURBO, WRONG, Finding, entry_of, replacement
 
 _DEEPEST = 4  # levels from a file up to models/
-_WRITTEN_BY_US = ("ugcsr_source", "ugcsr_source_sha256")
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The origin of a file.
+def trace(found: Finding, *, hashed: bool) -> tuple[Finding, str]:
+    """Return a file that fits with its origin and checksums, and the fault of its record if it is unreadable.
 
-    Attributes:
-        sha256: part's name -> sha256; the recorded one if it wasn't computed now.
-        text: a description of the origin.
-        base: the base model with that checksum; empty if it is unknown.
-        changed: the fault, if the file has changed since it was fetched.
-        unread: the fault, if the record of fetched files can't be read.
+    The file is WRONG if it has changed since it was fetched. `hashed` computes its checksums, which reads the
+    whole file; a published checksum also determines the base model.
     """
-
-    sha256: Mapping[str, str]
-    text: str
-    base: str = ""
-    changed: str = ""
-    unread: str = ""
-
-
-def trace(found: Finding, *, hashed: bool) -> Origin:
-    """Return the origin of a file that fits; `hashed` computes its checksums, which reads the whole file."""
-    unread = ""
+    unreadable = ""
     try:
         known = {part: _known(part) for part in found.parts}
     except ValueError as error:
-        known, unread = dict.fromkeys(found.parts), str(error)
+        known, unreadable = dict.fromkeys(found.parts), str(error)
     sums = {part: checksum(part) for part in known} if hashed else {}
-    changed = [part for part, digest in sums.items() if (was := known[part]) and was.sha256 != digest]
-    entries = [catalogue.recognise(digest) for digest in sums.values()]
-    entry = next(filter(None, entries), None)
+    entry = next(filter(None, map(catalogue.recognise, sums.values())), None)
     texts = [f"as published: {entry.name}"] if entry else []
-    texts += list(dict.fromkeys(f"fetched {was.date} from {was.source}" for was in known.values() if was))
+    texts += dict.fromkeys(f"fetched {was.date} from {was.source}" for was in known.values() if was)
     texts = texts or list(filter(None, map(_converted, known)))
     recorded = {part: was.sha256 for part, was in known.items() if was}
-    base = ""
-    if entry and entry.kind == "checkpoint":
-        base = TURBO if entry.sets == ("turbo",) else SD2
-    return Origin(
+    traced = replace(
+        found,
         sha256={part.name: digest for part, digest in (recorded | sums).items()},
-        text="; ".join(texts) or _unknown(found, sums),
-        base=base,
-        changed=f"'{found.name}' is not what was fetched: its sha256 changed." if changed else "",
-        unread=unread,
+        origin="; ".join(texts) or _unknown(found, sums),
     )
+    if entry and entry.kind == "checkpoint":
+        traced = replace(traced, base=TURBO if entry.sets == ("turbo",) else SD2)
+    if any(recorded.get(part, digest) != digest for part, digest in sums.items()):
+        why = f"'{found.name}' is not what was fetched: its sha256 changed."
+        traced = replace(traced, state=WRONG, why=why, repair=replacement(found))
+    return traced, unreadable
 
 
 def _unknown(found: Finding, sums: Mapping[Path, str]) -> str:
@@ -82,20 +65,20 @@ def _known(part: Path) -> record.Known | None:
 
 
 def _converted(part: Path) -> str:
+    """Return the origin that `convert` wrote into a file; empty if it wrote none."""
     try:
         with safe_open(part, framework="pt") as file:
             about = file.metadata() or {}
     except (SafetensorError, OSError):
         return ""
-    source, digest = (about.get(key, "") for key in _WRITTEN_BY_US)
+    source, digest = (about.get(key, "") for key in ("ugcsr_source", "ugcsr_source_sha256"))
     return f"converted here from {source}, sha256 {digest}" if source else ""
 
 
 def checksum(part: Path) -> str:
     """Return a file's sha256; on a terminal a bar shows the progress."""
-    total = part.stat().st_size
     with tqdm(
-        total=total,
+        total=part.stat().st_size,
         desc=f"sha256 of {part.name}",
         unit="B",
         unit_scale=True,

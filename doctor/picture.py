@@ -8,8 +8,8 @@ Source of the bounds: the figures in docs/troubleshooting.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class Check:
         name: the property's name.
         value: the measured value.
         bound: a description of the allowed range.
-        passed: True if the value is within the bound.
+        passed: True if the value is within the bound; NaN never is.
         hint: what to do if it isn't.
     """
 
@@ -40,24 +40,18 @@ class Check:
     hint: str
 
 
-@dataclass(frozen=True)
-class _Bound:
-    """The allowed range of a value, and its unit."""
-
+class _Bound(NamedTuple):
     low: float
     high: float
     unit: str
     hint: str
 
-    def check(self, name: str, value: float) -> Check:
-        """Return the check of a value; NaN never passes."""
+    def __str__(self) -> str:
         if self.low == -math.inf:
-            words = f"at most {self.high:g}"
-        elif self.high == math.inf:
-            words = f"at least {self.low:g}"
-        else:
-            words = f"from {self.low:g} to {self.high:g}"
-        return Check(name, value, f"{words} {self.unit}", self.low <= value <= self.high, self.hint)
+            return f"at most {self.high:g} {self.unit}"
+        if self.high == math.inf:
+            return f"at least {self.low:g} {self.unit}"
+        return f"from {self.low:g} to {self.high:g} {self.unit}"
 
 
 BOUNDS = {
@@ -93,7 +87,10 @@ def checks(picture: Tensor, photo: Tensor, bicubic: Tensor, anchor: Tensor) -> l
         255 * (picture - anchor).double().square().mean().sqrt().item(),
         _better(picture, bicubic),
     )
-    return [bound.check(name, value) for (name, bound), value in zip(BOUNDS.items(), values, strict=True)]
+    return [
+        Check(name, value, str(bound), bound.low <= value <= bound.high, bound.hint)
+        for (name, bound), value in zip(BOUNDS.items(), values, strict=True)
+    ]
 
 
 def _colours(picture: Tensor, photo: Tensor) -> tuple[float, float]:
@@ -106,10 +103,8 @@ def _colours(picture: Tensor, photo: Tensor) -> tuple[float, float]:
 
 def _better(picture: Tensor, bicubic: Tensor) -> int:
     """Return how many no-reference scores are better than bicubic's; scores without a value don't count."""
-    free: dict[str, Callable[..., Tensor]] = {
-        name: metric.measure for name, metric in METRICS.items() if metric.reference == "nothing"
-    }
+    free = [(name, metric.measure) for name, metric in METRICS.items() if metric.reference == "nothing"]
     return sum(
         badness(name, measure(picture).item()) < badness(name, measure(bicubic).item())
-        for name, measure in free.items()
+        for name, measure in free
     )

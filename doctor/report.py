@@ -65,8 +65,8 @@ def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
     if "sam2" in facts:
         yield _line("sam2", facts["sam2"] or "not installed")
     if device:
-        room = "" if device["type"] == "cpu" else f", {_of(device)}"
-        yield _line("device", f"{device['name']}{room}")
+        memory = "" if device["type"] == "cpu" else f", {_of(device)}"
+        yield _line("device", f"{device['name']}{memory}")
         yield _line("memory mode", facts["mode"])
         yield _line("memory", _of(facts["memory"]))
     if facts.get("options"):
@@ -117,7 +117,11 @@ def _needs(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield lines: the names that are ready, then the others, grouped by the files that they lack."""
     sorts = ("presets", "workflows")
     for sort in sorts:
-        ready = [_name(need) for need in report[sort] if need["ready"]]
+        ready = [
+            f"{need['name']} (choose {' and '.join(need['choose'])})" if need["choose"] else need["name"]
+            for need in report[sort]
+            if need["ready"]
+        ]
         yield from _wrapped(f"  {sort} ready: {', '.join(ready) or 'none'}", 4)
     groups: dict[tuple[Any, ...], dict[str, list[str]]] = {}
     for sort in sorts:
@@ -129,10 +133,6 @@ def _needs(report: Mapping[str, Any]) -> Iterator[str]:
         names = "; ".join(f"{sort} {', '.join(names)}" for sort, names in who.items())
         yield from _wrapped(f"  {names}: lacking {', '.join(lacks)}; about {size / GB:.1f} GB to fetch", 4)
         yield f"    -> {command}"
-
-
-def _name(need: Mapping[str, Any]) -> str:
-    return f"{need['name']} (choose {' and '.join(need['choose'])})" if need["choose"] else need["name"]
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -183,7 +183,6 @@ def _wrapped(line: str, indent: int) -> list[str]:
         line,
         _WIDTH,
         subsequent_indent=" " * indent,
-        drop_whitespace=True,
         break_long_words=False,
         break_on_hyphens=False,
     )

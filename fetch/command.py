@@ -15,8 +15,7 @@ from ..models.catalogue import SETS, find
 from ..models.entry import UNKNOWN
 
 if TYPE_CHECKING:
-    from .http import Progress
-    from .plan import Item
+    from .downloads import Download
 
 FETCH = """Fetch what a preset needs into ComfyUI's models folders, checked and converted.
 
@@ -52,9 +51,9 @@ def run(options: argparse.Namespace) -> None:
     """
     entries = find(options.names)
     models = (options.models or models_folder()).absolute()
-    from . import plan
+    from . import downloads
 
-    items = plan.make(entries, models, options.copies)
+    items = downloads.find(entries, models, options.copies)
     if not _show(items, models) or options.dry_run:
         return
     _require_means(items, models)
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
         return
     try:
         with _lock(models):
-            _fetch(plan.make(entries, models, options.copies), models, options.copies)
+            _fetch(downloads.find(entries, models, options.copies), models, options.copies)
     except KeyboardInterrupt:
         print("\nStopped. What came so far is kept; the same command goes on there.", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
@@ -83,39 +82,39 @@ def models_folder() -> Path:
         raise ValueError(f"{error} Or say where its models folder is: --models DIR.") from None
 
 
-def _show(items: Sequence[Item], models: Path) -> bool:
+def _show(items: Sequence[Download], models: Path) -> bool:
     """Print the files to fetch; return True if there are any.
 
     Raises:
         OSError: if the disk has too little free space.
     """
-    from . import plan
+    from . import downloads
 
     free = shutil.disk_usage(models).free
     print(f"Into {models} ({_size(free)} free):")
     for item in items:
         print(f"  {item.entry.folder}/{item.entry.saved}")
-        for label, text in _told(item):
+        for label, text in _lines(item):
             print(f"      {label:8}{text}")
-    missing = [item for item in items if not item.there]
+    missing = [item for item in items if not item.present]
     if not missing:
         print("Nothing to fetch.")
         return False
-    incoming, kept = sum(item.incoming for item in missing), sum(item.kept for item in missing)
-    print(f"{len(missing)} of {len(items)} to get: {_size(incoming)} to fetch, {_size(kept)} to keep.")
-    begun = sum(plan.begun(item.entry, models) for item in missing)
-    if free + begun < (sure := sum(item.kept for item in missing if item.entry.size or item.copy)):
+    fetched, added = sum(item.download_bytes for item in missing), sum(item.added_bytes for item in missing)
+    print(f"{len(missing)} of {len(items)} to get: {_size(fetched)} to fetch, {_size(added)} to keep.")
+    partial = sum(downloads.partial_bytes(item.entry, models) for item in missing)
+    if free + partial < (known := sum(item.added_bytes for item in missing if item.entry.size or item.copy)):
         raise OSError(
-            f"'{models}' has {_size(free)} free, but {_size(sure)} are needed. Nothing was fetched."
+            f"'{models}' has {_size(free)} free, but {_size(known)} are needed. Nothing was fetched."
         )
     return True
 
 
-def _told(item: Item) -> Iterator[tuple[str, str]]:
+def _lines(item: Download) -> Iterator[tuple[str, str]]:
     """Yield (label, text) lines about a file that is to be fetched."""
     entry = item.entry
     yield "for", entry.purpose
-    if item.there:
+    if item.present:
         yield "", "there already"
         return
     yield "licence", entry.licence
@@ -128,14 +127,14 @@ def _told(item: Item) -> Iterator[tuple[str, str]]:
         yield "or" if number else "from", " ".join(filter(None, (source.url, source.note)))
 
 
-def _require_means(items: Sequence[Item], models: Path) -> None:
+def _require_means(items: Sequence[Download], models: Path) -> None:
     """Check before the first download that folders are writable and gdown is there if it is needed.
 
     Raises:
         PermissionError: if a folder isn't writable; the message names it.
         RefusedError: if gdown is missing; the message names the files that only Google Drive has.
     """
-    for folder in (models, *((models / item.entry.target).parent for item in items if not item.there)):
+    for folder in (models, *((models / item.entry.target).parent for item in items if not item.present)):
         nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
         if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
             raise PermissionError(f"Nothing can be written into '{nearest}'. Nothing was fetched.")
@@ -145,7 +144,7 @@ def _require_means(items: Sequence[Item], models: Path) -> None:
     alone = [
         item.entry.saved
         for item in items
-        if not item.there and not item.copy and not any(source.file for source in item.entry.sources)
+        if not item.present and not item.copy and not any(source.file for source in item.entry.sources)
     ]
     if alone and not drive.available():
         raise RefusedError(
@@ -187,7 +186,7 @@ def _lock(models: Path) -> Iterator[None]:
         lock.release()
 
 
-def _fetch(items: Sequence[Item], models: Path, copies: Path | None) -> None:
+def _fetch(items: Sequence[Download], models: Path, copies: Path | None) -> None:
     """Fetch the missing files; after one fails, the others are still fetched.
 
     Raises:
@@ -198,11 +197,11 @@ def _fetch(items: Sequence[Item], models: Path, copies: Path | None) -> None:
 
     failed = []
     for item in items:
-        if item.there:
+        if item.present:
             continue
         print(f"{item.entry.saved}:", flush=True)
         try:
-            get(item, models, copies, _say, _bar)
+            get(item, models, copies)
         except (RefusedError, ValueError, FileExistsError, FileNotFoundError) as error:
             failed.append(str(error))
         except OSError as error:
@@ -214,28 +213,6 @@ def _fetch(items: Sequence[Item], models: Path, copies: Path | None) -> None:
             ) from error
     if failed:
         raise OSError(" ".join(failed))
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
-def _bar(name: str) -> Progress:
-    """Return a progress callback that draws a bar on a terminal, and nothing elsewhere."""
-    from tqdm import tqdm
-
-    bars: list[tqdm] = []
-
-    def show(have: int, total: int | None) -> None:
-        if not bars:
-            bars.append(
-                tqdm(desc=f"  {name}", total=total, unit="B", unit_scale=True, disable=None, leave=False)
-            )
-        bars[0].update(have - bars[0].n)
-        if have == total:
-            bars.pop().close()
-
-    return show
 
 
 def _size(count: int) -> str:

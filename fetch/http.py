@@ -9,6 +9,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from glob import escape
 from http import HTTPStatus
 from pathlib import Path
 from typing import NoReturn
@@ -41,10 +42,10 @@ def refuse(url: str, status: int, reason: str = "", wait: str = "") -> NoReturn:
     Raises:
         RefusedError: always.
     """
-    told = f"{status} {reason}".strip()
+    line = f"{status} {reason}".strip()
     words = _WORDS.get(HTTPStatus(status), "fails") if status in set(HTTPStatus) else "fails"
     later = f"; it says to come again in {wait} s" if wait.isdigit() else ""
-    raise RefusedError(f"{url} {words} ({told}){later}")
+    raise RefusedError(f"{url} {words} ({line}){later}")
 
 
 def give_up(url: str, error: BaseException) -> NoReturn:
@@ -72,14 +73,14 @@ class _Job:
     part: Path | None = None  # set as soon as the version of the remote file is known
     validator: str = ""  # HTTP entity tag, for If-Range
     size: int | None = None
-    came: int = 0  # bytes over the network
+    received: int = 0  # bytes over the network
 
     def name_part(self, version: str) -> Path:
         """Return the partial file of that version; partial files of other versions are deleted."""
         tag = f"{zlib.crc32(version.encode()):08x}"
         self.part = self.target.with_name(f".{self.target.name}.{tag}.part")
         self.part.parent.mkdir(parents=True, exist_ok=True)
-        for other in self.target.parent.glob(f".{_literal(self.target.name)}.????????.part"):
+        for other in self.target.parent.glob(f".{escape(self.target.name)}.????????.part"):
             if other != self.part:
                 other.unlink()
         return self.part
@@ -123,14 +124,14 @@ async def _run(job: _Job) -> Path:
         trust_env=True, timeout=limits, connector=connector, auto_decompress=False
     ) as session:
         while True:
-            came = job.came
+            before = job.received
             try:
                 if part := await _attempt(session, job):
                     return part
                 continue
             except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-                failures = 1 if job.came > came else failures + 1
-                hopeless = not job.came and isinstance(error, _NO_WAY)
+                failures = 1 if job.received > before else failures + 1
+                hopeless = not job.received and isinstance(error, _NO_WAY)
                 if hopeless or failures >= TRIES:
                     give_up(job.url, error)
             await asyncio.sleep(PAUSE_S * 2 ** (failures - 1))
@@ -187,15 +188,17 @@ def _learn(job: _Job, answer: aiohttp.ClientResponse) -> Path:
     return job.name_part(f"{tag}|{date}|{answer.content_length}")
 
 
-def _total(url: str, start: int, told: str) -> int | None:
+def _total(url: str, start: int, content_range: str) -> int | None:
     """Return the size of the whole file in bytes, from the Content-Range header; None if it is unknown.
 
     Raises:
         RefusedError: if the range isn't the requested one.
     """
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", told)
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", content_range)
     if match is None or int(match[1]) != start:
-        raise RefusedError(f"{url} was asked for the bytes from {start} on and gives others ({told})")
+        raise RefusedError(
+            f"{url} was asked for the bytes from {start} on and gives others ({content_range})"
+        )
     return None if match[3] == "*" else int(match[3])
 
 
@@ -211,11 +214,7 @@ async def _store(job: _Job, part: Path, start: int, answer: aiohttp.ClientRespon
         async for chunk in answer.content.iter_chunked(1 << 20):
             file.write(chunk)
             have += len(chunk)
-            job.came += len(chunk)
+            job.received += len(chunk)
             job.progress(have, job.size)
     if job.size is not None and have != job.size:
         raise aiohttp.ClientPayloadError(f"{have} of {job.size} bytes came")
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -10,9 +10,9 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
-from ..models import layout, weights
+from ..models import layout
 from ..models.architecture import image_attention
-from ..models.convert import fold_tokens, unet_from_diffusers
+from ..models.convert import fold_tokens
 from .attention import ImageAttention
 from .ownership import own
 
@@ -68,10 +68,7 @@ def load_adapter(
     Raises:
         UnsupportedWeightsError: if the file is of another kind, or incomplete.
     """
-    weights.require(state_dict, "adapter", name)
-    with weights.naming(name):
-        adapter = fold_tokens(unet_from_diffusers(state_dict)[1])
-    layout.check(adapter, "adapter", name)
+    adapter = fold_tokens(layout.converted(state_dict, "adapter", name))
     patcher = _loaded(adapter, dtype or storage_dtype(adapter))
     return LoadedAdapter(patcher, patcher.model.token_dim, name)
 

@@ -9,8 +9,8 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
-from ..models import layout, weights
-from ..models.convert import controlnet_from_diffusers, fold_tokens
+from ..models import layout
+from ..models.convert import fold_tokens
 from ..models.semantics import Semantics
 from ..sample.tiles import Tile, TilePlan
 from .adapter import storage_dtype
@@ -188,10 +188,7 @@ def load_controlnet(
     Raises:
         UnsupportedWeightsError: if the file is of another kind, or incomplete.
     """
-    weights.require(state_dict, "controlnet", name)
-    with weights.naming(name):
-        converted = fold_tokens(controlnet_from_diffusers(state_dict))
-    layout.check(converted, "controlnet", name)
+    converted = fold_tokens(layout.converted(state_dict, "controlnet", name))
     dtype = dtype or storage_dtype(converted)
     device = comfy.model_management.get_torch_device()
     model = SemanticControlModel(converted, dtype).eval().requires_grad_(False)

@@ -173,7 +173,7 @@ def _missing(kind: str, name: str | None) -> str:
 def _fetch(kind: str, name: str | None) -> str:
     """Return the command that downloads a file of the catalogue, or the usual one for another name."""
     wanted = (name or "").replace("\\", "/")
-    known = next((entry.asked_for for entry in catalogue.WEIGHTS if entry.saved == wanted), KINDS[kind].usual)
+    known = next((one.fetch_name for one in catalogue.WEIGHTS if one.saved == wanted), KINDS[kind].usual)
     return f'{catalogue.command(known)} --models "{folder_paths.models_dir}"'
 
 

@@ -19,7 +19,6 @@ from ..console import keep_printing
 from ..doctor import command as doctor
 from ..fetch import command as fetch
 from . import catalogue, files, repack, weights
-from .convert import controlnet_from_diffusers, unet_from_diffusers
 from .layout import IMAGE
 
 CONVERT = """Write a published file or a folder of diffusers as one .safetensors file for a loader node.
@@ -55,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("source", metavar="SRC", type=Path, help="a file, or a folder such as seesr/unet")
     convert.add_argument("target", metavar="DST", type=Path, help="the .safetensors file to write")
     convert.add_argument(
-        "--kind", choices=("auto", *repack.NODES), default="auto", help="auto tells by what is in it"
+        "--kind", choices=("auto", *weights.OURS), default="auto", help="auto tells by what is in it"
     )
     convert.add_argument("--half", action="store_true", help="store float16: half the size")
     convert.add_argument(
@@ -95,7 +94,7 @@ def _convert(options: argparse.Namespace) -> None:
     )
     print(f"size   {written.size:,} bytes")
     print(f"sha256 {written.sha256}")
-    print(f"Put it where {repack.NODES[written.kind]} looks, then press R in ComfyUI.")
+    print(f"Put it where {weights.KINDS[written.kind].loader} looks, then press R in ComfyUI.")
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -103,7 +102,7 @@ def _list(_: argparse.Namespace) -> None:
         print(f"{entry.name}  ->  models/{entry.folder}/{entry.saved}")
         for label, text in (
             ("for", entry.purpose),
-            ("fetch", catalogue.command(entry.asked_for)),
+            ("fetch", catalogue.command(entry.fetch_name)),
             *(("from", " ".join(filter(None, (source.url, source.note)))) for source in entry.sources),
             ("size", catalogue.size_of(entry)),
             ("licence", entry.licence),
@@ -129,37 +128,24 @@ def _check(options: argparse.Namespace) -> None:
         digest = repack.sha256(part)
         entry = catalogue.recognise(digest)
         print(f"sha256 {digest} {part.name}{f', as published: {entry.name}' if entry else ''}")
-    if kind not in repack.NODES:
+    if kind not in weights.OURS:
         raise weights.UnsupportedWeightsError(f"No node of ours loads it. {weights.KINDS[kind].advice}")
-    repack.check(state_dict, kind, source.name)
-    for line in _shape(state_dict, kind):
+    for line in _shape(repack.check(state_dict, kind, source.name), kind):
         print(line)
-    print(f"fits   {repack.NODES[kind]}{'' if _is_safe(source) else ', once it is converted'}")
+    safe = all(part.suffix.lower() == files.SAFE for part in files.parts(source))
+    print(f"fits   {weights.KINDS[kind].loader}{'' if safe else ', once it is converted'}")
 
 
-def _shape(state_dict: Mapping[str, Tensor], kind: str) -> list[str]:
-    """Return lines with the token width and the places of the image attentions."""
+def _shape(checked: Mapping[str, Tensor], kind: str) -> list[str]:
+    """Return lines with an encoder's width, or the places of image attentions and their tokens' width."""
     if kind == "encoder":
-        return [f"width  {state_dict['image_encoder.trunk.patch_embed.proj.weight'].shape[0]}"]
-    if kind == "adapter":
-        attentions = unet_from_diffusers(state_dict)[1]
-    else:
-        converted = controlnet_from_diffusers(state_dict)
-        attentions = {key.removeprefix(IMAGE): w for key, w in converted.items() if key.startswith(IMAGE)}
-    places = {
-        key.partition(".")[0]: weight.shape[0]
-        for key, weight in attentions.items()
-        if key.endswith("proj_in.weight")
-    }
-    token_dim = next(w.shape[1] for key, w in attentions.items() if key.endswith("attn2.to_k.weight"))
-    return [
-        f"places {', '.join(f'{place} ({width})' for place, width in places.items())}",
-        f"tokens {token_dim} wide",
-    ]
-
-
-def _is_safe(source: Path) -> bool:
-    return all(part.suffix.lower() == files.SAFE for part in files.parts(source))
+        return [f"width  {checked['image_encoder.trunk.patch_embed.proj.weight'].shape[0]}"]
+    prefix = IMAGE if kind == "controlnet" else ""
+    image = {key.removeprefix(prefix): w for key, w in checked.items() if key.startswith(prefix)}
+    inputs = {key.partition(".")[0]: w for key, w in image.items() if key.endswith("proj_in.weight")}
+    places = ", ".join(f"{place} ({weight.shape[0]})" for place, weight in inputs.items())
+    token_dim = next(w.shape[1] for key, w in image.items() if key.endswith("attn2.to_k.weight"))
+    return [f"places {places}", f"tokens {token_dim} wide"]
 
 
 def _count(tensors: int, parameters: int) -> str:

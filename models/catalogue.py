@@ -1,8 +1,9 @@
 """The table of published weights that the nodes support: sources, size, licence and checksum of each.
 
-To mend a wrong or moved address, change its line here; sources are tried in the order of the table. Checksums
-and sizes are those that the hubs state and that several projects pin; nothing was downloaded to check them or
-the addresses. A value that no source states is `UNKNOWN`; each source's note says where its address is from.
+To correct a wrong or moved address, change its line here; sources are tried in the order of the table.
+Checksums and sizes are those that the hubs state and that several projects pin; nothing was downloaded to
+check them or the addresses. A value that no source states is `UNKNOWN`; each source's note says where its
+address is from.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class _Part(TypedDict):
     kind: str
     folder: str
     estimate: int
-    kept: int
+    stored_size: int
 
 
 def _sam2(size: str, published: int, sha256: str, purpose: str, sets: tuple[str, ...] = ()) -> Weights:
@@ -91,8 +92,8 @@ _OTHERS = "reads the photo; fits, but SRlab was not trained with it"
 _SRLAB_PAGE = f"{DRIVE}1Ce0D8R99t-fDQfACLc8SGvf3gzdMnTwT"
 _SRLAB_LICENCE = "Apache-2.0 by its README; its LICENSE file was removed from the repository: ask the authors"
 _SEESR_PAGE = f"{DRIVE}12HXrRGEXUAnmHRaf0bIn-S8XSK4Ku0JO"
-_UNET = _Part(kind="adapter", folder="model_patches", estimate=4_507_000_000, kept=522_000_000)
-_CONTROLNET = _Part(kind="controlnet", folder="controlnet", estimate=1_956_000_000, kept=978_000_000)
+_UNET = _Part(kind="adapter", folder="model_patches", estimate=4_507_000_000, stored_size=522_000_000)
+_CONTROLNET = _Part(kind="controlnet", folder="controlnet", estimate=1_956_000_000, stored_size=978_000_000)
 
 
 def _srlab(part: str, purpose: str, shape: _Part) -> Weights:

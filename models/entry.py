@@ -46,7 +46,7 @@ class Weights:
     sources: tuple[Source, ...]  # in the order in which they are tried
     sets: tuple[str, ...] = ()  # the sets it belongs to
     estimate: int = 0  # bytes of float32 weights of the network's shapes, where no source states a size
-    kept: int = 0  # bytes of the float16 weights that remain, where a conversion leaves some out
+    stored_size: int = 0  # bytes of the float16 weights that remain, where a conversion leaves some out
 
     @property
     def target(self) -> str:
@@ -55,18 +55,13 @@ class Weights:
         return f"{self.folder}/{self.saved}{inner}"
 
     @property
-    def asked_for(self) -> str:
+    def fetch_name(self) -> str:
         """The name to give to `fetch`: the first set of the file, or its own name if it is in none."""
         return self.sets[0] if self.sets else self.saved
 
     def takes_as_is(self, source: Source) -> bool:
         """Return True if the source's file is stored unchanged, False if it has to be converted."""
         return source.file.endswith(SAFE) and self.saved.endswith(SAFE)
-
-    @property
-    def url(self) -> str | None:
-        """The address of the file itself; None if there is only a page to download it from."""
-        return self.sources[0].url if self.sources[0].file else None
 
     @property
     def size(self) -> int | None:
@@ -77,17 +72,6 @@ class Weights:
     def sha256(self) -> str:
         """The sha256 of the published file, in hexadecimal digits; `UNKNOWN` if no source states it."""
         return next((source.sha256 for source in self.sources if source.sha256 != UNKNOWN), UNKNOWN)
-
-    @property
-    def note(self) -> str:
-        """The remark on its first source."""
-        return self.sources[0].note
-
-    @property
-    def repacked(self) -> str | None:
-        """The address of a .safetensors version by a third party where a pickle is published; else None."""
-        safe = (source.url for source in self.sources if source.file.endswith(SAFE))
-        return None if self.sources[0].file.endswith(SAFE) else next(safe, None)
 
     @property
     def download(self) -> dict[str, str] | None:

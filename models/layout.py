@@ -1,4 +1,8 @@
-"""The keys and shapes of a whole network in the host's layout, derived from a few of its weights."""
+"""The keys and shapes of a whole network in the host's layout, derived from a few of its weights.
+
+They are written down because nothing else states them: `models` imports neither ComfyUI nor, for nodes,
+diffusers, and under DynamicVRAM ComfyUI's layers have no shapes until they are loaded.
+"""
 
 from collections.abc import Mapping
 
@@ -6,6 +10,7 @@ from torch import Tensor
 
 from . import weights
 from .architecture import image_attention, infer
+from .convert import StateDict, controlnet_from_diffusers, unet_from_diffusers
 from .weights import UnsupportedWeightsError
 
 Shapes = dict[str, tuple[int, ...]]
@@ -14,27 +19,29 @@ IMAGE = "image_attentions."
 _HINT = "input_hint_block."
 
 
-def check(state_dict: Mapping[str, Tensor], kind: str, name: str) -> None:
-    """Refuse an incomplete adapter or ControlNet before a network of its sizes is built.
+def converted(state_dict: Mapping[str, Tensor], kind: str, name: str) -> StateDict:
+    """Return the weights of an adapter or ControlNet in the host's layout, after every check.
 
     Args:
-        state_dict: in the host's layout.
+        state_dict: a file in the layout of diffusers.
         kind: "adapter" or "controlnet".
-        name: of the file.
+        name: of the file, for messages.
 
     Raises:
-        UnsupportedWeightsError: if a key or shape doesn't fit; the message names the first.
+        UnsupportedWeightsError: if it is of another kind, or a key or shape doesn't fit the network.
     """
+    weights.require(state_dict, kind, name)
     with weights.naming(name):
-        expected = _expected(state_dict, kind)
-    weights.compare(expected, state_dict, name)
-
-
-def _expected(state_dict: Mapping[str, Tensor], kind: str) -> Shapes:
-    try:
-        return adapter(state_dict) if kind == "adapter" else controlnet(state_dict)
-    except (LookupError, ArithmeticError, TypeError) as error:
-        raise UnsupportedWeightsError(f"It has weights of odd shapes ({error}).") from error
+        if kind == "adapter":
+            made, expect = unet_from_diffusers(state_dict)[1], adapter
+        else:
+            made, expect = controlnet_from_diffusers(state_dict), controlnet
+        try:
+            expected = expect(made)
+        except (LookupError, ArithmeticError, TypeError) as error:
+            raise UnsupportedWeightsError(f"It has weights of odd shapes ({error}).") from error
+    weights.compare(expected, made, name)
+    return made
 
 
 def adapter(state_dict: Mapping[str, Tensor]) -> Shapes:

@@ -14,14 +14,9 @@ from torch import Tensor
 
 from ..files import atomic_write
 from . import files, layout, pickles, weights
-from .convert import DUPLICATED, controlnet_from_diffusers, fold_tokens, unet_from_diffusers
+from .convert import DUPLICATED, fold_tokens
 from .weights import UnsupportedWeightsError
 
-NODES = {
-    "adapter": "Load Semantic Adapter",
-    "controlnet": "Load Semantic ControlNet",
-    "encoder": "Load SAM2 Encoder",
-}
 VERSION = "1"  # of the metadata
 # safetensors' names; 8-bit floats are kept as they are
 DTYPES = {
@@ -67,23 +62,18 @@ def read(source: Path) -> dict[str, Tensor]:
     return pickles.strip(tensors)
 
 
-def check(state_dict: Mapping[str, Tensor], kind: str, name: str) -> None:
-    """Refuse what the loader node of that kind refuses: another kind, missing or unexpected keys.
+def check(state_dict: Mapping[str, Tensor], kind: str, name: str) -> Mapping[str, Tensor]:
+    """Return the weights in the host's layout, if the loader node of that kind would load them.
 
     Raises:
-        UnsupportedWeightsError: with the node's message.
+        UnsupportedWeightsError: if the node would refuse them, with the same message.
     """
-    weights.require(state_dict, kind, name)
-    if kind == "encoder":
-        from .segmenter import build_encoder
+    if kind != "encoder":
+        return layout.converted(state_dict, kind, name)
+    from .segmenter import build_encoder
 
-        build_encoder(state_dict, name)
-        return
-    with weights.naming(name):
-        converted = (
-            unet_from_diffusers(state_dict)[1] if kind == "adapter" else controlnet_from_diffusers(state_dict)
-        )
-    layout.check(converted, kind, name)
+    build_encoder(state_dict, name)
+    return state_dict
 
 
 def convert(
@@ -120,7 +110,7 @@ def convert(
     state_dict = read(source)
     name = source.resolve().name
     kind = weights.detect(state_dict) if kind == "auto" else kind
-    if kind not in NODES:
+    if kind not in weights.OURS:
         raise UnsupportedWeightsError(
             f"'{name}' is {weights.describe(state_dict)}, which needs no conversion here. "
             f"{weights.KINDS[kind].advice}"
@@ -131,16 +121,7 @@ def convert(
     if fold:
         state_dict = _folded(state_dict, kind)
     _check_values(state_dict, half)
-    parts = files.parts(source)
-    metadata = {
-        "format": "pt",
-        "ugcsr_version": VERSION,
-        "ugcsr_kind": kind,
-        "ugcsr_source": ", ".join(part.name for part in parts),
-        "ugcsr_source_sha256": ", ".join(map(sha256, parts)),
-        "ugcsr_folded": str(fold).lower(),
-        "ugcsr_dtype": "float16" if half else "as published",
-    }
+    metadata = _metadata(source, kind, fold=fold, half=half)
     digest = write(target, state_dict, metadata, torch.float16 if half else None)
     parameters = sum(tensor.numel() for tensor in state_dict.values())
     return Written(target, kind, len(state_dict), parameters, target.stat().st_size, digest)
@@ -193,6 +174,19 @@ def _pieces(
     for key in order:
         flat = tensors[key].to(dtype or tensors[key].dtype).contiguous().reshape(-1)
         yield flat.view(torch.uint8).numpy().data
+
+
+def _metadata(source: Path, kind: str, *, fold: bool, half: bool) -> dict[str, str]:
+    parts = files.parts(source)
+    return {
+        "format": "pt",
+        "ugcsr_version": VERSION,
+        "ugcsr_kind": kind,
+        "ugcsr_source": ", ".join(part.name for part in parts),
+        "ugcsr_source_sha256": ", ".join(map(sha256, parts)),
+        "ugcsr_folded": str(fold).lower(),
+        "ugcsr_dtype": "float16" if half else "as published",
+    }
 
 
 def _check_target(source: Path, target: Path, force: bool) -> None:

@@ -12,8 +12,6 @@ from ..image import resize
 from . import weights
 from .weights import UnsupportedWeightsError
 
-NODE = "Load SAM2 Encoder"
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PREFIX = "image_encoder."
@@ -98,7 +96,8 @@ def build_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> I
     Raises:
         UnsupportedWeightsError: if they don't fit any encoder in `CONFIGS`.
     """
-    encoder = ImageEncoder(_detect(state_dict, file))
+    weights.require(state_dict, "encoder", file)
+    encoder = ImageEncoder(_config(state_dict, file))
     ours = {key: w for key, w in state_dict.items() if key.startswith(PREFIX) or key == "no_mem_embed"}
     weights.load(encoder, ours, name=file)
     return encoder.eval()
@@ -115,7 +114,7 @@ def _backbone(config: EncoderConfig) -> nn.Module:
         from sam2.modeling.backbones.hieradet import Hiera
     except ImportError as error:
         raise RuntimeError(
-            f"{NODE} needs the 'sam2' package, and so does Load Nano Model ({error}). "
+            f"The encoder that reads the photo needs the 'sam2' package ({error}). "
             "Install it into the Python that runs ComfyUI: pip install sam2"
         ) from error
     trunk = Hiera(
@@ -137,29 +136,15 @@ def _backbone(config: EncoderConfig) -> nn.Module:
     return image_encoder.ImageEncoder(trunk, neck, scalp=1)
 
 
-def _detect(state_dict: Mapping[str, Tensor], file: str) -> EncoderConfig:
+def _config(state_dict: Mapping[str, Tensor], file: str) -> EncoderConfig:
     patch = state_dict.get(f"{PREFIX}trunk.patch_embed.proj.weight")
-    if patch is None or weights.detect(state_dict) != "encoder":
-        raise UnsupportedWeightsError(
-            f"'{file}' is not a SAM2.1 checkpoint: {_description(state_dict)} "
-            f"Expected Meta's layout with keys '{PREFIX}trunk.*', '{PREFIX}neck.*' and 'no_mem_embed': "
-            "sam2.1_hiera_tiny, _small, _base_plus or _large."
-        )
-    blocks = {key.split(".")[3] for key in state_dict if key.startswith(f"{PREFIX}trunk.blocks.")}
+    width = "unknown" if patch is None else patch.shape[0]
+    blocks = len({key.split(".")[3] for key in state_dict if key.startswith(f"{PREFIX}trunk.blocks.")})
     for config in CONFIGS.values():
-        if (patch.shape[0], len(blocks)) == (config.embed_dim, sum(config.stages)):
+        if (width, blocks) == (config.embed_dim, sum(config.stages)):
             return config
     known = ", ".join(f"{c.name} ({c.embed_dim}, {sum(c.stages)})" for c in CONFIGS.values())
     raise UnsupportedWeightsError(
-        f"'{file}' holds an unknown image encoder of width {patch.shape[0]} with {len(blocks)} "
-        f"blocks. Known (width, blocks): {known}."
+        f"'{file}' holds an unknown image encoder of width {width} with {blocks} blocks. "
+        f"Known (width, blocks): {known}."
     )
-
-
-def _description(state_dict: Mapping[str, Tensor]) -> str:
-    if any(key.startswith("vision_encoder.") for key in state_dict):
-        return "it is a SAM file in the layout of transformers."
-    kind = weights.detect(state_dict)
-    if kind in ("encoder", "unknown"):
-        return f"it holds {len(state_dict)} tensors, such as '{next(iter(state_dict), '')}'."
-    return f"it is {weights.describe(state_dict)}. {weights.KINDS[kind].advice}"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
 from ..image import is_scaled
@@ -62,33 +61,16 @@ class Semantics:
     runs: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        """Check that the tokens fill the grid.
+        """Check the view, which may come over a link.
 
         Raises:
-            ValueError: if the fields do not describe the same photo.
+            ValueError: if it is unknown, or needs a reader of tiles that isn't there.
         """
-        if self.tokens.ndim != 3 or not self.tokens.is_floating_point() or self.tokens.numel() == 0:
-            raise ValueError(
-                "Semantics: tokens must be a floating-point (batch, tokens, width) tensor with no empty "
-                f"dimension, got {tuple(self.tokens.shape)} of {self.tokens.dtype}."
-            )
-        rows, columns = self.grid
-        if min(self.grid) < 1 or rows * columns != self.tokens.shape[1]:
-            raise ValueError(
-                f"Semantics: a grid of {rows}x{columns} needs {rows * columns} tokens, "
-                f"got {self.tokens.shape[1]}."
-            )
-        if min(self.image_size) < 1:
-            raise ValueError(f"Semantics: image_size must be (height, width) >= 1, got {self.image_size}.")
         if self.view not in VIEWS or (VIEWS[self.view].tile and self.reader is None):
             raise ValueError(
                 f"Semantics: view must be one of {', '.join(VIEWS)}, and all but global need a reader of "
                 f"tiles; got {self.view} and {self.reader}."
             )
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Semantics:
-        """Return the same semantics with the tokens on another device or in another float type."""
-        return replace(self, tokens=self.tokens.to(device=device, dtype=dtype))
 
     def can_become(self, size: tuple[int, int], padding: int = 0) -> bool:
         """Return True if scaling, then padding by at most `padding` px a side, can give this size."""

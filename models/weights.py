@@ -25,27 +25,38 @@ class Kind(NamedTuple):
     """The description of a kind of weights file in messages: what it is, and which node loads it."""
 
     what: str
-    advice: str
+    loader: str = ""
+    hint: str = ""  # what to do with a kind that no node loads
+
+    @property
+    def advice(self) -> str:
+        """What to do with such a file, as a sentence."""
+        return f"Load it with {self.loader}." if self.loader else self.hint
 
 
 KINDS = {
-    "controlnet": Kind("a ControlNet with image attentions", "Load it with Load Semantic ControlNet."),
-    "adapter": Kind("a UNet with image attentions", "Load it with Load Semantic Adapter."),
-    "encoder": Kind("a SAM2.1 checkpoint", "Load it with Load SAM2 Encoder."),
+    "controlnet": Kind("a ControlNet with image attentions", "Load Semantic ControlNet"),
+    "adapter": Kind("a UNet with image attentions", "Load Semantic Adapter"),
+    "encoder": Kind("a SAM2.1 checkpoint", "Load SAM2 Encoder"),
     "sam2": Kind(
         "a checkpoint of SAM2, the version before SAM2.1",
-        "SRlab was trained with SAM2.1: get sam2.1_hiera_tiny.",
+        hint="SRlab was trained with SAM2.1: get sam2.1_hiera_tiny.",
     ),
     "sam1": Kind(
-        "a checkpoint of the first SAM", "Its tokens are of another kind: get sam2.1_hiera_tiny of SAM2.1."
+        "a checkpoint of the first SAM",
+        hint="Its tokens are of another kind: get sam2.1_hiera_tiny of SAM2.1.",
     ),
-    "lora": Kind("a LoRA", "Load it with Load LoRA."),
-    "plain controlnet": Kind("a ControlNet without image attentions", "Load it with Load ControlNet Model."),
-    "checkpoint": Kind("a whole checkpoint", "Load it with Load Checkpoint."),
-    "unet": Kind("a UNet without image attentions", "Load it with Load Diffusion Model."),
-    "clip vision": Kind("a CLIP vision model", "Load it with Load CLIP Vision."),
-    "unknown": Kind("no kind of weights that this node knows", "Choose a SeeSR or SRlab file."),
+    "transformers": Kind(
+        "a SAM file in the layout of transformers", hint="Get Meta's own, such as sam2.1_hiera_tiny."
+    ),
+    "lora": Kind("a LoRA", "Load LoRA"),
+    "plain controlnet": Kind("a ControlNet without image attentions", "Load ControlNet Model"),
+    "checkpoint": Kind("a whole checkpoint", "Load Checkpoint"),
+    "unet": Kind("a UNet without image attentions", "Load Diffusion Model"),
+    "clip vision": Kind("a CLIP vision model", "Load CLIP Vision"),
+    "unknown": Kind("no kind of weights that is known here", hint="Choose a file of SeeSR, SRlab or SAM2.1."),
 }
+OURS = ("adapter", "controlnet", "encoder")  # the kinds that nodes of this extension load
 
 
 FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "SDXL"}  # by text width
@@ -54,6 +65,7 @@ FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "SDXL"}
 _BEGINNINGS = {
     "checkpoint": ("model.diffusion_model.",),
     "clip vision": ("vision_model.encoder.",),
+    "transformers": ("vision_encoder.",),
     "unet": ("down_blocks.0.resnets.", "input_blocks."),
 }
 _TOKENS = re.compile(r".*image_attentions\..+\.attn2\.to_[kv]\.weight")
@@ -197,9 +209,6 @@ def naming(name: str) -> Iterator[None]:
 
 def load(module: nn.Module, state_dict: Mapping[str, Tensor], name: str) -> None:
     """Load every tensor into a `module` of torch's layers; keys and shapes must be exactly the module's.
-
-    For ComfyUI's layers call `compare` with the shapes of `layout`, then `load_state_dict`: under DynamicVRAM
-    they have no weights, and so no shapes, until they are loaded.
 
     Raises:
         UnsupportedWeightsError: if a key doesn't fit; the message names the first one.

@@ -5,33 +5,28 @@ Nodes import what they need to run inside `execute`, so that ComfyUI starts quic
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import retired
-from .degrade import DegradeImage, ReplayDegradation
-from .guidance import (
+from .degrade_nodes import DegradeImage, ReplayDegradation
+from .guidance_nodes import (
     ApplySemanticControlNet,
     ApplySemanticGuidance,
     LoadSemanticAdapter,
     LoadSemanticControlNet,
 )
-from .image import FinishImage, MatchColor, PrepareImage
-from .nano import LoadNanoModel
-from .pairs import SaveTrainingPairs
-from .plan import PlanRestoration
-from .presets import RestorationPreset
-from .recipes import EditRecipe, LoadRecipe, PreviewDegradation
-from .regions import BlendRegions, WeighRegions
-from .sampling import LRStart, TileDiffusion
-from .score import CompareSheet, ScoreImage
-from .semantics import EncodeSemantics, LoadSAM2Encoder
-from .tags import EncodeTags, TagPhoto
+from .image_nodes import FinishImage, MatchColor, PrepareImage
+from .nano_node import LoadNanoModel
+from .pair_node import SaveTrainingPairs
+from .plan_node import PlanRestoration
+from .preset_node import RestorationPreset
+from .recipe_nodes import EditRecipe, LoadRecipe, PreviewDegradation
+from .region_nodes import BlendRegions, WeighRegions
+from .sampling_nodes import LRStart, TileDiffusion
+from .score_nodes import CompareSheet, ScoreImage
+from .semantics_nodes import EncodeSemantics, LoadSAM2Encoder
+from .tag_nodes import EncodeTags, TagPhoto
 
 
 class Extension(ComfyExtension):
     """The extension's entry point for ComfyUI."""
-
-    async def on_load(self) -> None:
-        """Register the replacements of renamed nodes."""
-        await retired.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

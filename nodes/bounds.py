@@ -1,4 +1,4 @@
-"""Checks of inputs that the host doesn't make: numbers from links, unknown inputs, invalid text."""
+"""Checks of inputs that the host doesn't make: numbers from links, images, unknown inputs, invalid text."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,9 +7,11 @@ from inspect import signature
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..files import brief
 from ..host.naming import naming
+from ..image import check_image
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -17,8 +19,8 @@ _HALF = re.compile("[\ud800-\udfff]")
 class Node(io.ComfyNode):
     """Base class of the nodes.
 
-    `execute` refuses unknown inputs, numbers out of bounds and invalid text, and puts the node's display name
-    in front of the messages of its errors.
+    `execute` refuses unknown inputs, numbers out of bounds, invalid images and invalid text, and puts the
+    node's display name in front of the messages of its errors.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -29,16 +31,21 @@ class Node(io.ComfyNode):
 
 
 def _bounded(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
-    known = signature(execute).parameters
+    known = signature(execute)
 
     @wraps(execute)
     def run(cls: type[Node], *args: Any, **values: Any) -> io.NodeOutput:
         schema = cls.SCHEMA or cls.GET_SCHEMA()
         with naming(schema.display_name):
             for name in values:
-                if name not in known:
+                if name not in known.parameters:
                     raise ValueError(f"there is no input {brief(name)}. Take it away.")
-            _check(schema, values)
+            given = known.bind_partial(cls, *args, **values).arguments
+            _check(schema, given)
+            for field in schema.inputs:
+                image = given.get(field.id)
+                if isinstance(field, io.Image.Input) and isinstance(image, Tensor):  # None if not connected
+                    check_image(image, field.id)
             return execute(cls, *args, **values)
 
     return run

@@ -202,7 +202,7 @@ def named_model(file: str, published: str = "") -> Json:
     """Return the catalogue's entry for the host's download dialog, by the file's name in models/."""
     (entry,) = (one for one in WEIGHTS if one.download and one.download["name"] == (published or file))
     # A repacked file has a different checksum from the published one.
-    checked = entry.sha256 != UNKNOWN and not entry.repacked
+    checked = entry.sha256 != UNKNOWN and entry.takes_as_is(entry.sources[0])
     checksum = {"hash": entry.sha256, "hash_type": "SHA256"} if checked else {}
     return {**(entry.download or {}), "name": file, **checksum}
 

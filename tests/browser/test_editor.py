@@ -168,18 +168,3 @@ def test_a_file_of_before_the_apps_still_loads_and_gives_its_own_picture(page, c
     (save,) = (key for key, node in first.items() if node["class_type"] == "SaveImage")
     shown = picture(client, queue(page, client), save)
     assert shown == picture(client, run(client, first), save)
-
-
-def test_the_editor_offers_to_replace_a_retired_node_and_keeps_its_links_and_widgets(page):
-    workflow = read(V0 / "quickstart.json")
-    (node,) = (node for node in workflow["nodes"] if node["type"] == "UGCSR_ApplySemanticGuidance")
-    node |= {"type": "UGCSR_ApplySemantics", "widgets_values": [0.8, 0.1, 0.9]}
-    assert page.evaluate(LOAD, workflow)["missing"] == ["UGCSR_ApplySemantics"]
-    page.get_by_role("button", name="View details").click()
-    page.get_by_role("button", name="Replace").first.click()
-    page.wait_for_function("() => app.graph.getNodeById(5).type === 'UGCSR_ApplySemanticGuidance'")
-    api = page.evaluate("async () => (await app.graphToPrompt()).output")
-    wanted = {"strength": 0.8, "start_percent": 0.1, "end_percent": 0.9}
-    links = {"model": ["2", 0], "adapter": ["2", 3], "semantics": ["4", 0]}
-    assert api["5"]["inputs"] == wanted | links
-    assert api["7"]["inputs"]["model"] == ["5", 0]

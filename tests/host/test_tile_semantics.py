@@ -16,7 +16,7 @@ from ugc_sr.host.encoder import SMALLEST, PhotoReader, encode, encode_views
 from ugc_sr.host.guidance import apply_guidance
 from ugc_sr.host.nano import load_nano
 from ugc_sr.host.tiling import tile_diffusion
-from ugc_sr.nodes.semantics import EncodeSemantics
+from ugc_sr.nodes.semantics_nodes import EncodeSemantics
 from ugc_sr.sample.frame import fit
 from ugc_sr.sample.tiles import Tile, split
 

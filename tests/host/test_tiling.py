@@ -22,7 +22,7 @@ from ugc_sr.host.guidance import apply_guidance
 from ugc_sr.host.tile_conds import cut_cond
 from ugc_sr.host.tile_run import RUN_KEY
 from ugc_sr.host.tiling import tile_diffusion
-from ugc_sr.nodes.sampling import TileDiffusion
+from ugc_sr.nodes.sampling_nodes import TileDiffusion
 from ugc_sr.sample.tiles import GRIDS, Tile, TilePlan
 from ugc_sr.score.seams import Borders, seam_score
 

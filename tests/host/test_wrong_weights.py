@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ugc_sr.nodes.guidance import LoadSemanticAdapter, LoadSemanticControlNet
-from ugc_sr.nodes.semantics import LoadSAM2Encoder
+from ugc_sr.nodes.guidance_nodes import LoadSemanticAdapter, LoadSemanticControlNet
+from ugc_sr.nodes.semantics_nodes import LoadSAM2Encoder
 
 pytestmark = pytest.mark.comfy
 

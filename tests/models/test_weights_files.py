@@ -121,9 +121,22 @@ def test_heads_of_another_width_are_read_from_the_config(diffusers_folder, confi
             files.parts(folder)
 
 
-def test_a_note_of_git_lfs_is_no_weights_file(tmp_path):
-    (tmp_path / "x.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
-    with pytest.raises(UnsupportedWeightsError, match=r"'x.safetensors' is a note of Git LFS"):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "'x.safetensors' is an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a note of Git LFS in place of the file"),
+        (b"<!DOCTYPE html><html>", "is a web page"),
+        (b"\n<html>", "is a web page"),
+        (b"PK\x03\x04 and a pickle", "is a PyTorch pickle under another name"),
+        (b"\x10\x27\0\0\0\0\0\0{", "is cut short or damaged"),
+        (b"\x3c\x27\0\0\0\0\0\0{", "is cut short or damaged"),
+        (b"something else", "is not a safetensors file"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_named(tmp_path, content, words):
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(UnsupportedWeightsError, match=words):
         files.read(tmp_path / "x.safetensors")
 
 

@@ -39,7 +39,7 @@ def simple():
 @pytest.fixture
 def degrade(simple):
     """Degrade Photo, by the simple recipe if none is given."""
-    from ugc_sr.nodes.degrade import DegradeImage
+    from ugc_sr.nodes.degrade_nodes import DegradeImage
 
     def run(image, recipe=simple, seed=0, scale=4, sharpen_target=False):
         return DegradeImage.execute(image, recipe, seed, scale, sharpen_target).result
@@ -50,7 +50,7 @@ def degrade(simple):
 @pytest.fixture
 def preview(simple, folders):
     """Preview Degradation Grid."""
-    from ugc_sr.nodes.recipes import PreviewDegradation
+    from ugc_sr.nodes.recipe_nodes import PreviewDegradation
 
     def run(image, recipe=simple, seed=0, count=2, columns=2, scale=4, crop=0):
         return PreviewDegradation.execute(image, recipe, seed, count, columns, scale, crop).result[0]

@@ -1,4 +1,4 @@
-"""Prepare Photo, Finish Photo, Match Color and Tile Diffusion as the host calls them."""
+"""Match Color and Tile Diffusion as the host calls them."""
 
 import pytest
 import torch
@@ -7,48 +7,11 @@ from torch.testing import assert_close
 pytestmark = pytest.mark.comfy
 
 
-def run(node, **inputs):
-    return node.execute(**inputs).result
-
-
-@pytest.fixture
-def prepare():
-    from ugc_sr.nodes.image import PrepareImage
-
-    return lambda image, scale: run(PrepareImage, image=image, scale=scale)
-
-
-@pytest.fixture
-def finish():
-    from ugc_sr.nodes.image import FinishImage
-
-    return lambda image, frame: run(FinishImage, image=image, frame=frame)[0]
-
-
 @pytest.fixture
 def match():
-    from ugc_sr.nodes.image import MatchColor
+    from ugc_sr.nodes.image_nodes import MatchColor
 
-    return lambda image, reference, method: run(MatchColor, image=image, reference=reference, method=method)[
-        0
-    ]
-
-
-@pytest.mark.parametrize("channels", [3, 4])
-@pytest.mark.parametrize("size", [(1, 1), (17, 40)])
-def test_a_photo_keeps_its_channels_and_gets_its_size(prepare, finish, channels, size):
-    hint, frame = prepare(torch.rand(2, *size, channels), 2.5)
-    assert hint.shape[-1] == 3
-    out = finish(hint, frame)
-    assert tuple(out.shape) == (2, int(size[0] * 2.5 + 0.5), int(size[1] * 2.5 + 0.5), channels)
-    assert out.min() >= 0
-    assert out.max() <= 1
-
-
-def test_at_scale_one_the_photo_comes_back_bit_for_bit(prepare, finish):
-    image = torch.rand(1, 30, 50, 4)
-    hint, frame = prepare(image, 1.0)
-    assert torch.equal(finish(hint, frame), image)
+    return lambda image, reference, method: MatchColor.execute(image, reference, method).result[0]
 
 
 @pytest.mark.parametrize("method", ["wavelet", "adain", "lab"])
@@ -66,49 +29,8 @@ def test_match_color_leaves_the_transparency_of_the_reference_aside(match):
     assert torch.equal(match(image, reference, "wavelet"), match(image, reference[..., :3], "wavelet"))
 
 
-def test_match_color_clamps_at_the_end(match):
-    out = match(torch.rand(1, 16, 16, 3), torch.ones(1, 16, 16, 3), "wavelet")
-    assert out.max() == 1
-    assert out.min() >= 0
-
-
-BAD = {
-    "empty": (torch.rand(1, 0, 8, 3), "'image' is empty"),
-    "nan": (torch.full((1, 8, 8, 3), torch.nan), "'image' holds NaN or infinite values"),
-    "five channels": (torch.rand(1, 8, 8, 5), "'image' has 5 channels"),
-}
-
-
-@pytest.mark.parametrize(("image", "message"), BAD.values(), ids=BAD)
-def test_bad_photos_are_refused_by_each_node_in_its_name(prepare, finish, match, image, message):
-    _, frame = prepare(torch.rand(1, 8, 8, 3), 1.0)
-    with pytest.raises(ValueError, match=f"^Prepare Photo: {message}"):
-        prepare(image, 1.0)
-    with pytest.raises(ValueError, match=f"^Finish Photo: {message}"):
-        finish(image, frame)
-    with pytest.raises(ValueError, match=f"^Match Color: {message}"):
-        match(image, torch.rand(1, 8, 8, 3), "wavelet")
-    with pytest.raises(ValueError, match=f"^Match Color: {message.replace('image', 'reference', 1)}"):
-        match(torch.rand(1, 8, 8, 3), image, "wavelet")
-
-
-def test_a_huge_scale_is_refused(prepare):
-    with pytest.raises(ValueError, match=r"^Prepare Photo: 'scale' 16 would make 32000x32000 px"):
-        prepare(torch.zeros(1, 2000, 2000, 3), 16.0)
-
-
 def test_an_overlap_as_large_as_the_tile_is_refused():
-    from ugc_sr.nodes.sampling import TileDiffusion
+    from ugc_sr.nodes.sampling_nodes import TileDiffusion
 
     with pytest.raises(ValueError, match="'overlap' must be smaller than 'tile_size', 512 px; got 512 px"):
-        run(TileDiffusion, model=None, tile_size=512, overlap=512, tile_batch=1)
-
-
-def test_every_input_says_what_it_does_to_the_picture():
-    from ugc_sr.nodes.image import FinishImage, MatchColor, PrepareImage
-    from ugc_sr.nodes.sampling import TileDiffusion
-
-    for node in (PrepareImage, FinishImage, MatchColor, TileDiffusion):
-        schema = node.define_schema()
-        assert schema.search_aliases
-        assert all(len(socket.tooltip) > 20 for socket in (*schema.inputs, *schema.outputs))
+        TileDiffusion.execute(model=None, tile_size=512, overlap=512, tile_batch=1)

@@ -70,7 +70,7 @@ def latent():
 
 @pytest.fixture
 def run():
-    from ugc_sr.nodes.presets import RestorationPreset
+    from ugc_sr.nodes.preset_node import RestorationPreset
 
     def execute(model, latent, preset, tags="cat", **options):
         named = [output.id for output in RestorationPreset.GET_SCHEMA().outputs]
@@ -146,7 +146,7 @@ def test_prompts_are_tags_extra_words_and_the_presets_own(run, model, latent):
 
 
 def test_every_measured_value_has_an_output():
-    from ugc_sr.nodes.presets import OUTPUTS
+    from ugc_sr.nodes.preset_node import OUTPUTS
 
     tiles = {"UGCSR_TileDiffusion.tile_size", "UGCSR_TileDiffusion.overlap"}
     assert {target for target, _, _ in OUTPUTS.values()} == load("nano").values.keys() - tiles
@@ -163,13 +163,6 @@ def test_fidelity_sets_the_sharpness_of_the_bundled_model(run, nano, latent):
         del expected["transformer_options"]["ugcsr_preset"]
         assert given.model_options == expected
     assert nano.model_options != given.model_options  # the one that was given stays as it is
-
-
-def test_the_bundled_model_is_refused_where_another_is_wanted(run, nano, latent):
-    with pytest.raises(
-        ValueError, match=r"preset turbo is made for sd-turbo, but 'model' is the bundled one\."
-    ):
-        run(nano, latent, "turbo")
 
 
 def test_another_model_is_refused_for_nano(run, model, latent):

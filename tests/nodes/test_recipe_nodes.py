@@ -20,7 +20,7 @@ def saved(folders):
 @pytest.fixture
 def edit(simple, folders):
     """Edit Recipe, of the simple recipe if none is given."""
-    from ugc_sr.nodes.recipes import EditRecipe
+    from ugc_sr.nodes.recipe_nodes import EditRecipe
 
     return lambda recipe=simple, **inputs: (
         EditRecipe.execute(recipe, **({"changes": "", "save_as": ""} | inputs)).result
@@ -29,14 +29,14 @@ def edit(simple, folders):
 
 def nodes():
     """Those that take a recipe."""
-    from ugc_sr.nodes.degrade import DegradeImage
-    from ugc_sr.nodes.recipes import EditRecipe, LoadRecipe, PreviewDegradation
+    from ugc_sr.nodes.degrade_nodes import DegradeImage
+    from ugc_sr.nodes.recipe_nodes import EditRecipe, LoadRecipe, PreviewDegradation
 
     return DegradeImage, LoadRecipe, EditRecipe, PreviewDegradation
 
 
 def test_recipes_are_chosen_by_name_or_over_a_link(simple, degrade, saved):
-    from ugc_sr.nodes.recipes import LoadRecipe
+    from ugc_sr.nodes.recipe_nodes import LoadRecipe
 
     saved("mine", simple.to_json())
     (combo,) = LoadRecipe.define_schema().inputs
@@ -72,7 +72,7 @@ def test_nodes_run_again_when_the_file_of_their_recipe_changes(simple, saved):
 
 
 def test_an_edited_recipe_is_saved_to_be_chosen_by_name(edit):
-    from ugc_sr.nodes.recipes import LoadRecipe
+    from ugc_sr.nodes.recipe_nodes import LoadRecipe
 
     recipe, text = edit(changes="steps[2].probability = 0.5", save_as="mine.json")
     assert recipe.name == "mine"

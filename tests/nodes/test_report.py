@@ -161,7 +161,7 @@ def memory(monkeypatch):
 
 
 def test_what_does_not_fit_is_refused_with_the_need_and_a_way_out(memory):
-    from ugc_sr.nodes.image import PrepareImage
+    from ugc_sr.nodes.image_nodes import PrepareImage
 
     memory(total=1 << 20, free=1 << 20)
     message = (

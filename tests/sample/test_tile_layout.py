@@ -108,7 +108,7 @@ def test_tiles_go_in_as_few_rounds_as_fit_and_in_even_ones():
 
 @pytest.mark.comfy
 def test_tiles_are_within_what_the_node_takes():
-    from ugc_sr.nodes.sampling import TileDiffusion
+    from ugc_sr.nodes.sampling_nodes import TileDiffusion
 
     inputs = {entry.id: entry for entry in TileDiffusion.define_schema().inputs}
     tile = inputs["tile_size"]

@@ -87,7 +87,7 @@ def portable(name):
 @pytest.mark.deep
 def test_save_training_pairs_writes_below_the_data_sets_or_not_at_all(base, refusal, folder, name):
     from ugc_sr.degrade.recipes import RECIPES
-    from ugc_sr.nodes.pairs import SaveTrainingPairs
+    from ugc_sr.nodes.pair_node import SaveTrainingPairs
 
     made = (RECIPES["upload"].draw(1, 1),)
     before, kept = everything(base.parent), everything(base / "datasets")
@@ -106,7 +106,7 @@ def test_save_training_pairs_writes_below_the_data_sets_or_not_at_all(base, refu
 @example("mine")
 @given(NAMES)
 def test_edit_recipe_saves_among_the_recipes_or_not_at_all(base, refusal, name):
-    from ugc_sr.nodes.recipes import EditRecipe
+    from ugc_sr.nodes.recipe_nodes import EditRecipe
 
     before = everything(base.parent)
     refusal(EditRecipe.execute, "upload", "scale = 2", name)
@@ -132,7 +132,7 @@ def test_no_name_of_a_recipe_or_of_weights_reads_a_file_elsewhere(base, refusal,
 @pytest.mark.parametrize("part", ["hr", "lr", "manifest.jsonl", "dataset.json"])
 def test_links_inside_a_data_set_are_not_written_through(base, refusal, part):
     from ugc_sr.degrade.recipes import RECIPES
-    from ugc_sr.nodes.pairs import SaveTrainingPairs
+    from ugc_sr.nodes.pair_node import SaveTrainingPairs
 
     outside, data = base.parent / "outside", base / "datasets" / "got"
     data.mkdir()
@@ -385,7 +385,7 @@ def test_a_command_refuses_a_place_that_it_cant_write_in_one_line(tmp_path, told
 # Every file that writes, by where it gets the names from; benchmarks and scripts have theirs in their code.
 WRITERS = {
     "others, such as prompts, manifests, archives, photos, runs and hosts; tried above": {
-        *("degrade/dataset/pair_folder.py", "host/folders.py", "nodes/recipes.py"),
+        *("degrade/dataset/pair_folder.py", "host/folders.py", "nodes/recipe_nodes.py"),
         *("restore/run.py", "train/checkpoint.py", "train/data/loader.py", "train/data/shards.py"),
         *("train/config.py", "train/run.py", "train/srlab.py", "train/run_log.py"),
     },

@@ -82,7 +82,7 @@ def entry(shape, dtype="F32", start=0, end=None):
 def read_all(file):
     """What the commands and the loader nodes do with a file, up to its tensors."""
     tensors = files.read(file)
-    for kind in repack.NODES:
+    for kind in weights.OURS:
         with suppress(UnsupportedWeightsError):
             repack.check(tensors, kind, file.name)
 

@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..host.progress import say
-from ..image import check_image, from_socket
+from ..image import from_socket
 from . import sockets
 from .bounds import Node
 
@@ -101,7 +101,6 @@ class PlanRestoration(Node):
     ) -> io.NodeOutput:
         from ..host.restoration_plan import plan_restoration
 
-        check_image(hint, socket="hint")
         photo = from_socket(hint)[:, :3]
         plan = plan_restoration(model, photo, vae, control_net, encoder, tile_size, memory_gib)
         layout, text = plan.layout, str(plan)

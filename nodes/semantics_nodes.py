@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..host import paths
-from ..image import check_image, from_socket
+from ..image import from_socket
 from . import sockets
 from .bounds import Node
 
@@ -112,5 +112,4 @@ class EncodeSemantics(Node):
     ) -> io.NodeOutput:
         from ..host.encoder import encode_views
 
-        check_image(image)
         return io.NodeOutput(encode_views(encoder, from_socket(image)[:, :3], view, frame))

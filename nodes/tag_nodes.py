@@ -8,7 +8,6 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..host.progress import say
-from ..image import check_image
 from . import sockets
 from .bounds import Node
 
@@ -103,7 +102,6 @@ class TagPhoto(Node):
     ) -> io.NodeOutput:
         from ..host.tags import tag_photos
 
-        check_image(image)
         text = "\n".join(tag_photos(clip_vision, tags, image, count, threshold))
         say(text)
         return io.NodeOutput(text)

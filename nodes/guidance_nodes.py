@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..host import paths
-from ..image import check_image, from_socket
+from ..image import from_socket
 from . import sockets
 from .bounds import Node
 
@@ -195,7 +195,6 @@ class ApplySemanticControlNet(Node):
     ) -> io.NodeOutput:
         from ..host.controlnet import apply_controlnet
 
-        check_image(hint, socket="hint")
         positive, negative = apply_controlnet(
             (positive, negative),
             control_net,

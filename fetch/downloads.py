@@ -1,4 +1,4 @@
-"""The plan of a fetch: the files that are there, those that a folder of copies has, and the missing ones."""
+"""The entries of a fetch: those that are present, those that a folder of copies has, and the missing ones."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ BASE = "Stable Diffusion 2"
 
 
 @dataclass(frozen=True)
-class Item:
+class Download:
     """One entry of the table of weights, with its state on this machine."""
 
     entry: Weights
-    there: bool  # its file is in its place
+    present: bool  # its file is in its place
     copy: Path | None  # its copy in the folder of copies: a file, or a folder of diffusers
 
     @property
-    def incoming(self) -> int:
+    def download_bytes(self) -> int:
         """The number of bytes to download."""
-        return 0 if self.there or self.copy else self.entry.size or self.entry.estimate
+        return 0 if self.present or self.copy else self.entry.size or self.entry.estimate
 
     @property
-    def kept(self) -> int:
+    def added_bytes(self) -> int:
         """The number of bytes that it adds to the models folder."""
-        if self.there:
+        if self.present:
             return 0
         copied = sum(part.stat().st_size for part in files.parts(self.copy)) if self.copy else 0
-        return self.entry.kept or copied or self.entry.size or self.entry.estimate
+        return self.entry.stored_size or copied or self.entry.size or self.entry.estimate
 
 
-def make(entries: Sequence[Weights], models: Path, copies: Path | None) -> list[Item]:
-    """Return one item for each entry; nothing is written.
+def find(entries: Sequence[Weights], models: Path, copies: Path | None) -> list[Download]:
+    """Return one download for each entry; nothing is written.
 
     Raises:
         NotADirectoryError: if one of the folders is missing.
@@ -48,10 +48,10 @@ def make(entries: Sequence[Weights], models: Path, copies: Path | None) -> list[
         if not folder.is_dir():
             raise NotADirectoryError(f"There is no folder '{folder}'.")
     known = record.read(models)
-    return [Item(entry, is_there(entry, models, known), find_copy(entry, copies)) for entry in entries]
+    return [Download(entry, is_present(entry, models, known), find_copy(entry, copies)) for entry in entries]
 
 
-def is_there(entry: Weights, models: Path, known: Mapping[str, record.Known]) -> bool:
+def is_present(entry: Weights, models: Path, known: Mapping[str, record.Known]) -> bool:
     """Return True if the entry's file is in its place.
 
     Raises:
@@ -80,7 +80,7 @@ def is_there(entry: Weights, models: Path, known: Mapping[str, record.Known]) ->
     return True
 
 
-def begun(entry: Weights, models: Path) -> int:
+def partial_bytes(entry: Weights, models: Path) -> int:
     """Return the number of bytes of its file that an earlier run downloaded."""
     target = models / entry.target
     return sum(part.stat().st_size for part in target.parent.glob(f".{target.name}.????????.part"))
@@ -95,7 +95,7 @@ def check(path: Path, entry: Weights) -> None:
     name = PurePath(entry.target).name
     files.check(path, name)
     tensors = files.read(path)
-    if entry.kind in repack.NODES:
+    if entry.kind in weights.OURS:
         repack.check(tensors, entry.kind, name)
     elif entry.kind == "checkpoint" and (
         weights.detect(tensors) != "checkpoint" or weights.family(tensors) != BASE

@@ -10,7 +10,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..host.progress import say
-from ..image import check_image, from_socket, to_socket
+from ..image import from_socket, to_socket
 from . import sockets
 from .bounds import Node
 
@@ -78,7 +78,6 @@ class PrepareImage(Node):
         from ..sample.masks import with_transparency
         from ..score.quick_scores import before
 
-        check_image(image)
         height, width = image.shape[1:3]
         announce(frame_for((height, width), scale), photos=len(image))
         photo = with_transparency(from_socket(image), mask)
@@ -130,7 +129,6 @@ class FinishImage(Node):
         from ..sample.result_line import result_line
         from ..score.quick_scores import after
 
-        check_image(image)
         photo = finish(from_socket(image), frame)
         scores = after(photo[:1, :3].clamp(0, 1), frame.photo[0])
         report = result_line(frame, len(photo), last_run(frame.runs, "image"), scores)
@@ -184,8 +182,6 @@ class MatchColor(Node):
         from ..host.memory import on_device_or_cpu
         from ..sample.color_match import match
 
-        check_image(image)
-        check_image(reference, socket="reference")
         photo, colors = from_socket(image), from_socket(reference)[:, :3]
         matched = on_device_or_cpu(lambda device: match(photo[:, :3], colors, method, device), "Match Color")
         if photo.shape[1] > 3:

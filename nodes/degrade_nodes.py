@@ -7,17 +7,17 @@ from comfy_api.latest import io
 from torch import Tensor, cat
 
 from ..host.progress import progress
-from ..image import check_image, opaque, to_socket
+from ..image import opaque, to_socket
 from . import sockets
 from .bounds import Node
-from .recipes import recipe_fingerprint, recipe_input, recipe_of, recipe_problem
+from .recipe_nodes import TakesRecipe, recipe_input, recipe_of
 
 if TYPE_CHECKING:
     from ..degrade.degradation import Degradation, Pair
     from ..degrade.recipe import Recipe
 
 
-class DegradeImage(Node):
+class DegradeImage(TakesRecipe, Node):
     """Draws a degradation for each photo and applies it."""
 
     @classmethod
@@ -86,18 +86,9 @@ class DegradeImage(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, recipe: str | None = None) -> bool | str:
-        return recipe_problem(recipe) or True
-
-    @classmethod
-    def fingerprint_inputs(cls, recipe: str | None = None, **_: object) -> str:
-        return recipe_fingerprint(recipe)
-
-    @classmethod
     def execute(
         cls, image: Tensor, recipe: "str | Recipe", seed: int, scale: int, sharpen_target: bool
     ) -> io.NodeOutput:
-        check_image(image)
         chosen = recipe_of(recipe)
         if sharpen_target:
             chosen = chosen.sharpened()
@@ -139,7 +130,6 @@ class ReplayDegradation(Node):
 
     @classmethod
     def execute(cls, image: Tensor, degradation: "str | tuple[Degradation, ...]") -> io.NodeOutput:
-        check_image(image)
         if not isinstance(degradation, tuple):  # may be of any type in a graph written by hand
             degradation = _from_lines(str(degradation))
         if len(degradation) == 1:

@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..image import check_image, from_socket, to_socket
+from ..image import from_socket, to_socket
 from . import sockets
 from .bounds import Node
 
@@ -133,8 +133,6 @@ class BlendRegions(Node):
         from ..host.memory import on_device_or_cpu
         from ..sample.masks import feathered, lay, put_back
 
-        check_image(sr, socket="sr")
-        check_image(original, socket="original")
         height, width = sr.shape[1:3]
         laid = lay(mask, height, width, frame)
         restored, photo = from_socket(sr), from_socket(original)[:, :3]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..host.folders import check_name, dataset_folder
 from ..host.progress import say
-from ..image import check_image, opaque
+from ..image import opaque
 from . import sockets
 from .bounds import Node
 
@@ -54,8 +54,6 @@ class SaveTrainingPairs(Node):
         from ..degrade.dataset.pair_folder import PairFolder
         from ..degrade.degradation import Pair
 
-        check_image(hr, socket="hr")
-        check_image(lr, socket="lr")
         _check_fit(hr, lr, degradation)
         name, place = check_name(name.strip(), "name"), dataset_folder(folder)
         photos = zip(degradation, opaque(hr).split(1), opaque(lr).split(1), strict=True)

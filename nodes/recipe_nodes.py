@@ -9,7 +9,7 @@ from ..degrade.recipes import RECIPES
 from ..files import read_text, replace_file
 from ..host import folders
 from ..host.progress import progress, say
-from ..image import check_image, opaque, to_socket
+from ..image import opaque, to_socket
 from . import sockets
 from .bounds import Node
 
@@ -53,25 +53,29 @@ def recipe_of(recipe: "str | Recipe") -> "Recipe":
         raise ValueError(f"'{recipe}' in models/{folders.RECIPES}: {error}") from error
 
 
-def recipe_problem(recipe: str | None) -> str | None:
-    """Return the error message about a recipe, or None if it is valid or comes over a link."""
-    try:
-        if recipe is not None:
-            recipe_of(recipe)
-    except (FileNotFoundError, ValueError) as error:
-        return str(error)
-    return None
+class TakesRecipe:
+    """Mixin of the nodes with an input `recipe`, which is checked before the graph runs."""
+
+    @classmethod
+    def validate_inputs(cls, recipe: str | None = None) -> bool | str:
+        """Return True, or the error message about a recipe; one that comes over a link is None."""
+        try:
+            if recipe is not None:
+                recipe_of(recipe)
+        except (FileNotFoundError, ValueError) as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, recipe: str | None = None, **_: object) -> str:
+        """Return a text that changes when the file of a saved recipe changes."""
+        if recipe is None or recipe in RECIPES:
+            return ""
+        stat = folders.find_recipe(recipe).stat()
+        return f"{stat.st_mtime_ns}:{stat.st_size}"
 
 
-def recipe_fingerprint(recipe: str | None) -> str:
-    """Return a text that changes when the file of a saved recipe changes."""
-    if recipe is None or recipe in RECIPES:
-        return ""
-    stat = folders.find_recipe(recipe).stat()
-    return f"{stat.st_mtime_ns}:{stat.st_size}"
-
-
-class LoadRecipe(Node):
+class LoadRecipe(TakesRecipe, Node):
     """Outputs a recipe for several nodes, and its text."""
 
     @classmethod
@@ -92,20 +96,12 @@ class LoadRecipe(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, recipe: str | None = None) -> bool | str:
-        return recipe_problem(recipe) or True
-
-    @classmethod
-    def fingerprint_inputs(cls, recipe: str | None = None) -> str:
-        return recipe_fingerprint(recipe)
-
-    @classmethod
     def execute(cls, recipe: str) -> io.NodeOutput:
         loaded = recipe_of(recipe)
         return io.NodeOutput(loaded, loaded.to_json())
 
 
-class EditRecipe(Node):
+class EditRecipe(TakesRecipe, Node):
     """Changes numbers of a recipe and saves it."""
 
     @classmethod
@@ -142,14 +138,6 @@ class EditRecipe(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, recipe: str | None = None) -> bool | str:
-        return recipe_problem(recipe) or True
-
-    @classmethod
-    def fingerprint_inputs(cls, recipe: str | None = None, **_: object) -> str:
-        return recipe_fingerprint(recipe)
-
-    @classmethod
     def execute(cls, recipe: "str | Recipe", changes: str, save_as: str) -> io.NodeOutput:
         from ..degrade.edit import edit
 
@@ -169,7 +157,7 @@ class EditRecipe(Node):
         return io.NodeOutput(edited, text, ui=ui.PreviewText(text))
 
 
-class PreviewDegradation(Node):
+class PreviewDegradation(TakesRecipe, Node):
     """Draws a sheet of one photo degraded with several seeds."""
 
     @classmethod
@@ -220,14 +208,6 @@ class PreviewDegradation(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, recipe: str | None = None) -> bool | str:
-        return recipe_problem(recipe) or True
-
-    @classmethod
-    def fingerprint_inputs(cls, recipe: str | None = None, **_: object) -> str:
-        return recipe_fingerprint(recipe)
-
-    @classmethod
     def execute(
         cls,
         image: Tensor,
@@ -240,7 +220,6 @@ class PreviewDegradation(Node):
     ) -> io.NodeOutput:
         from ..degrade.grid import grid
 
-        check_image(image)
         drawn = [recipe_of(recipe).draw(seed + index, scale) for index in range(count)]
         photos = opaque(image).split(1)
         done = progress(count * len(photos))
