@@ -29,7 +29,7 @@ ECHO_S = 5.0  # launchers pass signals on, so one Ctrl-C arrives twice
 
 
 class EndedError(Exception):
-    """The run ended early, its last state complete; `code` is FULL, NOT_FINITE, or 128 + a signal's number."""
+    """The run ended early, its last state whole; `code` is FULL, NOT_FINITE, or 128 + a signal's number."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
