@@ -19,8 +19,7 @@ from ..models import catalogue, files
 from ..models.nano import MODEL
 from ..models.weights import UnsupportedWeightsError
 from ..restore.connection import LOGIN_VARIABLE, AnswerError, Connection
-from ..restore.server import OwnHost, find_host
-from ..restore.weights import BUNDLED as BUNDLED_FILE
+from ..restore.server import CHECKOUT, OwnHost, find_host
 from ..restore.workflow import SHIPPED
 from ..sample.presets import NAMES
 from . import findings, machine, origin, run
@@ -28,6 +27,7 @@ from .findings import FITS, WRONG, Finding
 from .machine import Machine, Problem
 from .needs import Need, entries, incomplete, needs, unmet
 
+BUNDLED_FILE = CHECKOUT / "models" / "bundled" / "nano.safetensors"
 _LOG = "Look at the message and, with --server, at the log of that ComfyUI."
 _REINSTALL = (
     "Install the extension again, which brings its file along; with git: git lfs pull, or a new clone."

@@ -240,7 +240,9 @@ class Client:
                     raise StoppedError
             return None
 
-        return finish(with_progress(self._connection, work, graph, progress)) if progress else work()
+        if not progress:
+            return work()
+        return finish(with_progress(self._connection, work, self.stop, graph, progress))
 
     def _queue_once(self, graph: Graph, prompt: str, *details: Any) -> None:
         if self.job(prompt) is None:  # the host may have queued it before the connection was lost

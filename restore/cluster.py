@@ -46,7 +46,7 @@ class HostActor:
     def close(self) -> None:
         """End the host; a call of `restore` in progress raises StoppedError."""
         self.stop.set()
-        self.own.__exit__()
+        self.own.__exit__(None, None, None)
 
 
 def _restore(actor: Any, stop: threading.Event, name: str, png: bytes, workflow: Workflow) -> bytes:

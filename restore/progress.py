@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,12 +21,17 @@ Answer = TypeVar("Answer")
 
 
 async def with_progress(
-    connection: Connection, work: Callable[[str], Answer], graph: Graph, progress: Progress
+    connection: Connection,
+    work: Callable[[str], Answer],
+    stop: threading.Event,
+    graph: Graph,
+    progress: Progress,
 ) -> Answer:
     """Return the result of `work`, which gets the websocket's id and runs in a thread; report meanwhile.
 
     Raises:
         ServerLostError: if the websocket can't be opened; AccessError and AnswerError as `Connection` does.
+        CancelledError: after Ctrl-C or another signal; `stop` is set, since Python waits for the thread.
     """
     client = uuid.uuid4().hex
     channel = f"{connection.address}/ws?clientId={client}"
@@ -37,6 +43,9 @@ async def with_progress(
             listener = asyncio.create_task(_listen(socket, graph, progress))
             try:
                 return await asyncio.to_thread(work, client)
+            except asyncio.CancelledError:
+                stop.set()
+                raise
             finally:
                 listener.cancel()
     except aiohttp.ClientError as error:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ..processes import ENDS_WITH_US
 from .connection import AccessError, AnswerError, Connection, ServerLostError
@@ -141,9 +141,9 @@ class OwnHost:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with self._outer, self._running:
-            pass
+    def __exit__(self, *error: Any) -> None:
+        with self._outer:
+            self._running.__exit__(*error)
 
     def address(self) -> str:
         """Return the address of the host, which is started again if it has ended.

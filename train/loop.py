@@ -23,14 +23,7 @@ class NotFiniteError(RuntimeError):
 
 
 class Trainer:
-    """A task with its optimizer and averaged weights.
-
-    Attributes:
-        task: the module that is trained.
-        stage: its settings.
-        average: moving average of its weights.
-        step: number of finished steps.
-    """
+    """A task with its optimizer and averaged weights; `step` is the number of finished steps."""
 
     def __init__(self, task: Task, stage: Stage, processes: Distributed) -> None:
         self.task, self.stage, self.step = task, stage, 0

@@ -81,11 +81,7 @@ def device_bytes(device: torch.device) -> int:
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Counts the bytes of storages that operations create, until they are freed.
-
-    Attributes:
-        peak: highest count.
-    """
+    """Counts the bytes of storages that operations create, until they are freed; `peak` is the most."""
 
     def __init__(self, static: Iterable[Tensor]) -> None:
         super().__init__()

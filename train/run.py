@@ -24,17 +24,12 @@ from .task import Batch, Start, build
 from .validate import validate, validation_batch
 
 STATE, STAGES, BEST, LAST = "last.safetensors", "stages", "best", "last"
-FULL, NOT_FINITE = 3, 4  # exit codes
+FULL, NOT_FINITE = 3, 4  # exit codes: the disk is full; a loss or gradient isn't finite
 ECHO_S = 5.0  # launchers pass signals on, so one Ctrl-C arrives twice
 
 
 class EndedError(Exception):
-    """The run ended early; the last state is complete.
-
-    Attributes:
-        code: exit code: 3 if the disk is full, 4 after a loss or gradient that isn't finite, 128 + its number
-            after a signal.
-    """
+    """The run ended early, its last state whole; `code` is FULL, NOT_FINITE, or 128 + a signal's number."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)

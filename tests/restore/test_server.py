@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ugc_sr.restore.server import accelerator, find_host, running_host
+from ugc_sr.restore.server import OwnHost, accelerator, find_host, running_host
 
 # The beginning of a ComfyUI that answers, whatever it is asked.
 ANSWERS = """
@@ -34,13 +34,15 @@ def test_a_host_that_dies_at_its_start_is_told_with_its_last_words(tmp_path):
         pass
 
 
-def test_work_that_fails_because_the_host_died_is_told_with_its_last_words(tmp_path):
+@pytest.mark.parametrize("own", [False, True])
+def test_work_that_fails_because_the_host_died_is_told_with_its_last_words(tmp_path, own):
     one = "http.server.HTTPServer(address, Answer).handle_request()\nsys.exit('out of memory')\n"
     (tmp_path / "main.py").write_text(ANSWERS + one)
+    (tmp_path / "models").mkdir()
 
     def fail_beside_it():
-        with running_host(tmp_path, tmp_path / "base", cpu=True) as host:
-            host.process.wait(timeout=10)
+        with OwnHost(tmp_path) if own else running_host(tmp_path, tmp_path / "base", cpu=True) as running:
+            (running.host if own else running).process.wait(timeout=10)
             raise ConnectionError("refused")
 
     with pytest.raises(RuntimeError, match=r"ComfyUI ended with status 1:\n(.*\n)?out of memory"):

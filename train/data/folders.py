@@ -19,25 +19,17 @@ CAPTIONS = "metadata.jsonl"  # lines of {"file_name": ..., "text": ...}, as in H
 
 
 class PhotoFolder:
-    """Photos or pairs as files; captions are in NAME.txt next to a photo, or in metadata.jsonl.
-
-    Args:
-        sides: "hr", and for pairs "lr" too -> the file of each sample.
-        names: names of the samples.
-        groups: the photo that each sample was made from, if that isn't its name.
-        captions: captions from metadata.jsonl, by path of the photo.
-        problems: files that were left out -> the reason.
-    """
+    """Photos or pairs as files; captions are in NAME.txt next to a photo, or in metadata.jsonl."""
 
     kind = "a folder"
 
     def __init__(
         self,
-        sides: Mapping[str, Sequence[Path]],
+        sides: Mapping[str, Sequence[Path]],  # "hr", and for pairs "lr" too -> the file of each sample
         names: Sequence[str],
-        groups: Sequence[str] = (),
-        captions: Mapping[str, str] | None = None,
-        problems: Mapping[str, str] | None = None,
+        groups: Sequence[str] = (),  # the photo that each sample was made from, if that isn't its name
+        captions: Mapping[str, str] | None = None,  # from metadata.jsonl, by path of the photo
+        problems: Mapping[str, str] | None = None,  # files that were left out -> the reason
     ) -> None:
         self.files = {side: [str(file) for file in files] for side, files in sides.items()}
         self.names, self.groups = list(names), list(groups or names)
