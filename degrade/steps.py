@@ -29,7 +29,7 @@ Steps = Sequence[Step]
 _FORMS = 'a value, {"uniform": [low, high]}, {"choice": [...]} or {"words": kind}'
 
 
-def step(op: str, probability: float = 1.0, **parameters: Value | Distribution) -> Step:
+def step(op: str, probability: float = 1.0, /, **parameters: Value | Distribution) -> Step:
     """Return an effect that happens with `probability`; each parameter is a value or a distribution."""
     return (
         {"op": op} | ({"probability": probability} if probability != 1 else {}) | {"parameters": parameters}

@@ -1,7 +1,5 @@
 """The table of all effects, by the name that recipes use."""
 
-from typing import Any
-
 from .blur import defocus_blur, gaussian_blur, generalized_blur, motion_blur, plateau_blur, sinc_blur
 from .camera import chroma_subsample, demosaic, denoise
 from .codecs import avif, jpeg, webp
@@ -14,7 +12,7 @@ from .screenshot import screenshot
 from .sharpen import sharpen, usm
 from .video import video
 
-EFFECTS: dict[str, Effect[Any]] = {
+EFFECTS: dict[str, Effect[...]] = {
     effect.name: effect
     for effect in (
         gaussian_blur,
