@@ -15,7 +15,7 @@ PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
 .PHONY: setup demo test test-all quick deep lint lock sbom
 
 setup:
-	@$(PYTHON) scripts/setup.py
+	@$(PYTHON) tools/setup.py
 
 demo: setup
 	@.venv/bin/python -m ugc_sr.restore.demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(GT),--gt "$(GT)") $(if $(SCALE),--scale "$(SCALE)") --out "$(OUT)"
@@ -40,4 +40,4 @@ lock: setup
 		--no-emit-index-url --no-header --no-annotate requirements.in --output-file requirements.lock
 
 sbom: setup
-	@.venv/bin/python scripts/sbom.py > sbom.json
+	@.venv/bin/python tools/sbom.py > sbom.json

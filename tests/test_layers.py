@@ -51,21 +51,11 @@ LAYERS = {
     "files": (set(), set()),
     "processes": (set(), set()),
     "console": (set(), set()),
-    # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
-    "benchmarks": (
-        set(),
-        {
-            "ugc_sr",
-            "torch",
-            "torchvision",
-            "comfy",
-            "comfy_aimdo",
-            "comfy_extras",
-            "comfyui_version",
-            "folder_paths",
-            "nodes",
-        }
-        | {"numpy", "safetensors", "PIL"},
+    # Run by contributors, never by ComfyUI; they may name the installed package.
+    "tools": (
+        {"models", "restore", "sample", "files", "console"},
+        {"ugc_sr", "torch", "torchvision", "numpy", "safetensors", "PIL"}
+        | {"comfy", "comfy_aimdo", "comfy_extras", "comfyui_version", "folder_paths", "nodes"},
     ),
 }
 # The one file of a layer that owns a package, or one of our layers that nothing else of its own may see.
@@ -86,8 +76,14 @@ OWNERS = {
     "photos/formats.py": {"pillow_heif"},
     "restore/cluster.py": {"ray"},
     "processes.py": {"ray"},
-    "benchmarks/reference.py": {"diffusers"},
-    "benchmarks/random_base.py": {"diffusers", "transformers"},
+    "tools/benchmarks/reference.py": {"diffusers"},
+    "tools/benchmarks/random_base.py": {"diffusers", "transformers"},
+    "tools/release.py": {"tomlkit"},
+    "tools/setup.py": {"environment", "sources"},
+    "tools/environment.py": {"chromium", "sources"},
+    "tools/chromium.py": {"sources"},
+    "tools/matrix.py": {"sources"},
+    "tools/sbom.py": {"chromium", "environment", "sources"},
     "score/extras.py": {"lpips", "pyiqa"},
     "score/plots.py": {"matplotlib"},
     "tune/study.py": {"optuna"},
@@ -114,7 +110,7 @@ HEAVY = {
     ),
     *("scipy", "transformers"),
 }
-MAY_IMPORT_HEAVY_AT_ONCE = ("train/", "models/twins.py", "benchmarks/random_base.py")
+MAY_IMPORT_HEAVY_AT_ONCE = ("train/", "models/twins.py", "tools/benchmarks/random_base.py")
 
 
 def package_files():
@@ -181,6 +177,9 @@ def test_a_file_imports_only_what_its_layer_may(path):
         ("nodes/image.py", "if True:\n    from ..train import loop"),
         ("image.py", "from .sample import tiles"),
         ("restore/demo.py", "import requests"),
+        ("score/html.py", "from ..tools import release"),
+        ("score/html.py", "from ugc_sr.tools import release"),
+        ("degrade/look.py", "import benchmarks"),
     ],
 )
 def test_a_planted_violation_is_found(file, source):
@@ -188,7 +187,7 @@ def test_a_planted_violation_is_found(file, source):
 
 
 def test_every_folder_of_code_is_a_layer():
-    folders = {path.parent.name for path in ROOT.glob("*/*.py")} - {"scripts", "tests"}
+    folders = {path.parent.name for path in ROOT.glob("*/*.py")} - {"tests"}
     assert folders <= set(LAYERS)
 
 

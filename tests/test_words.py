@@ -1,6 +1,5 @@
 """What a person reads of the nodes: tooltips, help pages, two languages, workflows."""
 
-import importlib.util
 import json
 import re
 import urllib.request
@@ -8,6 +7,7 @@ import urllib.request
 import pytest
 
 from ugc_sr.restore.server import CHECKOUT
+from ugc_sr.tools import english
 
 pytestmark = pytest.mark.comfy
 
@@ -18,16 +18,6 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 HOSTS_OWN = {"image", "loaders"}  # categories that the host's own languages have
 PICTURE_BYTES = 61_440
 COMPILED = "{}@|"  # mean something where the editor compiles a message: all but tooltips
-
-
-def load_script(name):
-    spec = importlib.util.spec_from_file_location(name, CHECKOUT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = load_script("english")
 
 
 def words(language, file="nodeDefs"):
@@ -41,7 +31,7 @@ def page_of(node, language):
 
 def said_of(node):
     """The options of all inputs but a seed's second widget, which is the host's."""
-    return {key: options for key, options in SCRIPT.inputs(node).items() if key != SCRIPT.SEED}
+    return {key: options for key, options in english.inputs(node).items() if key != english.SEED}
 
 
 @pytest.fixture
@@ -124,15 +114,15 @@ def test_the_host_serves_pages_and_pictures_where_the_editor_asks_for_them(host_
 
 
 def test_the_english_words_are_those_of_the_nodes(nodes):
-    """After a change of words: python scripts/english.py."""
-    assert words("en") == SCRIPT.english(nodes)
+    """After a change of words: python tools/english.py."""
+    assert words("en") == english.english(nodes)
 
 
 def test_tooltips_that_tell_what_lies_in_the_models_folder_are_not_hidden_by_english_words(nodes):
-    named = {name for node in nodes.values() for name in SCRIPT.inputs(node)}
-    assert set(SCRIPT.TOLD_BY_THE_NODE) <= named
+    named = {name for node in nodes.values() for name in english.inputs(node)}
+    assert set(english.TOLD_BY_THE_NODE) <= named
     for node in words("en").values():
-        for name in SCRIPT.TOLD_BY_THE_NODE:
+        for name in english.TOLD_BY_THE_NODE:
             assert "tooltip" not in node.get("inputs", {}).get(name, {})
 
 
@@ -141,7 +131,7 @@ def test_every_word_of_a_node_is_said_in_chinese_too(nodes):
     assert set(chinese) == set(nodes)
     for name, node in nodes.items():
         told = chinese[name]
-        assert set(told.get("inputs", {})) == set(SCRIPT.inputs(node)), name
+        assert set(told.get("inputs", {})) == set(english.inputs(node)), name
         assert set(told.get("outputs", {})) == {str(slot) for slot in range(len(node["output"]))}, name
         texts = [told["display_name"], told["description"]]
         texts += [told["inputs"][key]["tooltip"] for key in said_of(node)]

@@ -10,9 +10,9 @@ from PIL import Image
 
 from ugc_sr.models.catalogue import UNKNOWN, WEIGHTS
 from ugc_sr.restore.server import CHECKOUT
-from ugc_sr.scripts.graph import Graph
-from ugc_sr.scripts.parts import CLIP_VISION
-from ugc_sr.scripts.workflows import files, text
+from ugc_sr.tools.workflows.graph import Graph
+from ugc_sr.tools.workflows.parts import CLIP_VISION
+from ugc_sr.tools.workflows.templates import files, text
 
 pytestmark = pytest.mark.comfy
 
@@ -51,7 +51,7 @@ def sample(tmp_path, client):
 def test_every_file_is_what_its_description_makes(client):
     made = dict(files(client.node_definitions()))
     for path, content in made.items():
-        assert path.read_text() == text(content), f"{path.name}: run python -m ugc_sr.scripts.workflows"
+        assert path.read_text() == text(content), f"{path.name}: run python -m ugc_sr.tools.workflows"
     assert {path for path in made if path.parent.name == "workflows"} == set(WORKFLOWS)
 
 

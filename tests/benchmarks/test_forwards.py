@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ugc_sr.benchmarks import forwards, networks, reference
-from ugc_sr.benchmarks.forwards import PRESETS, Plan, Settings
+from benchmarks import forwards, networks, reference
+from benchmarks.forwards import PRESETS, Plan, Settings
 from ugc_sr.sample.tiles import split
 
 SIZE, TILE, OVERLAP = (12, 22), 8, 2  # latent cells
@@ -49,7 +49,7 @@ def countable():
 @pytest.mark.comfy
 @pytest.mark.parametrize("cfg", [8.5, 1.0])
 def test_the_counts_are_what_the_host_and_the_reference_compute(cfg):
-    from ugc_sr.benchmarks import restore
+    from benchmarks import restore
 
     nets = restore.build((64, 64), torch.float32, torch.device("cpu"), text_dim=32)
     case = restore.Case((64, 64), 3, SIZE, TILE, OVERLAP, OVERLAP, torch.float32, steps=2)

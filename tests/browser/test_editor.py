@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import TimeoutError
 
 from ugc_sr.restore.server import CHECKOUT
-from ugc_sr.scripts.subgraphs import restore_photo
+from ugc_sr.tools.workflows.subgraphs import restore_photo
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 

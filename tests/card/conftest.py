@@ -144,7 +144,7 @@ def node_classes():
     """The nodes of the host's core, those for several cards, and the extension's, by id."""
     import comfy_extras.nodes_multigpu
 
-    from ugc_sr.benchmarks import graphs
+    from benchmarks import graphs
 
     extension = asyncio.run(comfy_extras.nodes_multigpu.comfy_entrypoint())
     several = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
@@ -157,7 +157,7 @@ def run_graph(node_classes):
 
     A third argument, a dict, gets the results of all nodes, which the host keeps in its cache.
     """
-    from ugc_sr.benchmarks import graphs
+    from benchmarks import graphs
 
     def run(graph, photo, results=None):
         gc.collect()  # models of an earlier run, which are in circles
@@ -172,7 +172,7 @@ def run_graph(node_classes):
 @pytest.fixture
 def quickstart_on():
     """The shipped quick start, with inputs set by node type: quickstart_on(KSampler={"cfg": 2.0})."""
-    from ugc_sr.benchmarks import graphs
+    from benchmarks import graphs
 
     return lambda **changes: graphs.shipped("quickstart", **changes)
 

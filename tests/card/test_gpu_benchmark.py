@@ -22,7 +22,7 @@ def models():
     """Makes what the loaders give: the bundled model, and networks of Stable Diffusion 2's kind in small."""
     from comfy.taesd.taesd import TAESD
 
-    from ugc_sr.benchmarks import graphs, loaded, networks, parity
+    from benchmarks import graphs, loaded, networks, parity
     from ugc_sr.models.segmenter import nano_encoder
     from ugc_sr.models.semantics import Semantics
 
@@ -42,7 +42,7 @@ def models():
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch):
     """Few presets of two steps each, and no time to compile anything."""
-    from ugc_sr.benchmarks import gpu
+    from benchmarks import gpu
 
     monkeypatch.setattr(gpu, "NAMES", ("wild", "turbo", "nano"))
     monkeypatch.setattr(gpu, "WARM_UP", (64, 64))
@@ -56,7 +56,7 @@ def told(monkeypatch):
 
     import comfy.model_management as management
 
-    from ugc_sr.benchmarks import gpu
+    from benchmarks import gpu
 
     def tell(card, total):
         monkeypatch.setattr(gpu, "NAMES", ("wild", "nano"))  # enough for a card that is slow
@@ -69,7 +69,7 @@ def told(monkeypatch):
 
 
 def test_every_preset_is_measured_and_the_table_shows_it(models):
-    from ugc_sr.benchmarks import gpu
+    from benchmarks import gpu
 
     rows = list(gpu.run(minutes=20, fixture=str(FIXTURE), sizes=SMALL, models=models()))
     by_name = {row["name"]: row for row in rows}
@@ -89,7 +89,7 @@ def test_every_preset_is_measured_and_the_table_shows_it(models):
 
 @pytest.mark.parametrize("mode", ["plain", pytest.param("streamed", marks=pytest.mark.deep)])
 def test_a_card_is_measured_with_its_memory(models, card, told, mode):
-    from ugc_sr.benchmarks import gpu
+    from benchmarks import gpu
 
     active = card(mode)
     told(active, 24 * 2**30)
@@ -105,7 +105,7 @@ def test_a_card_is_measured_with_its_memory(models, card, told, mode):
 
 
 def test_a_card_that_is_too_small_for_anything_is_told_so_and_nothing_hangs(models, card, told):
-    from ugc_sr.benchmarks import gpu
+    from benchmarks import gpu
 
     active = card("plain", total=2**20, limit=2**20)
     told(active, 2**20)
@@ -117,7 +117,7 @@ def test_a_card_that_is_too_small_for_anything_is_told_so_and_nothing_hangs(mode
 
 @pytest.mark.parametrize("preset", ["nano", "turbo"])
 def test_a_compiled_run_has_the_hosts_node_in_front_of_the_sampler(preset):
-    from ugc_sr.benchmarks.gpu import Job
+    from benchmarks.gpu import Job
 
     plain, compiled = (Job(preset, (512, 512), flag).graph(steps=2) for flag in (False, True))
     (sampler,) = [node["inputs"] for node in compiled.values() if node["class_type"] == "KSampler"]
@@ -131,7 +131,7 @@ def test_a_compiled_run_has_the_hosts_node_in_front_of_the_sampler(preset):
 
 
 def test_seconds_are_reckoned_from_the_cells_and_pixels_that_are_worked_on():
-    from ugc_sr.benchmarks.gpu import Job, Pace
+    from benchmarks.gpu import Job, Pace
 
     wild = Job("wild", (512, 512))
     assert wild.work(50) == 100 * 64 * 64  # both halves of CFG
@@ -140,7 +140,7 @@ def test_seconds_are_reckoned_from_the_cells_and_pixels_that_are_worked_on():
 
 
 def test_no_time_leaves_everything_out_and_says_so():
-    from ugc_sr.benchmarks import gpu
+    from benchmarks import gpu
 
     rows = list(gpu.run(minutes=0, sizes=SMALL, models={}))
     assert {row.get("skipped") for row in rows[1:]} == {"the time was over"}
@@ -151,7 +151,7 @@ def test_no_time_leaves_everything_out_and_says_so():
 def test_a_host_without_a_working_comfy_aimdo_is_measured_without_dynamic_vram(card, monkeypatch, lacking):
     import comfy.cli_args
 
-    from ugc_sr.benchmarks import machine
+    from benchmarks import machine
 
     card("plain")
     monkeypatch.setattr(comfy.cli_args, "enables_dynamic_vram", lambda: True)

@@ -24,7 +24,7 @@ class Told:
 @pytest.fixture(scope="module")
 def weights():
     """Half-precision weights of SeeSR's layout without numbers: UNet and ControlNet."""
-    from ugc_sr.benchmarks import networks
+    from benchmarks import networks
 
     with torch.device("meta"):
         built = networks.build(WIDTHS, 1024)
@@ -51,7 +51,7 @@ def restore(weights, latent, freeze=1.0, steps=2):
     """Sample a latent with guidance and ControlNet in tiles of 768 px; return the models, to keep them."""
     import comfy.sample
 
-    from ugc_sr.benchmarks.parity import base_model
+    from benchmarks.parity import base_model
     from ugc_sr.host.adapter import load_adapter
     from ugc_sr.host.controlnet import apply_controlnet, load_controlnet
     from ugc_sr.host.guidance import apply_guidance
@@ -98,7 +98,7 @@ def test_the_host_was_told_of_what_a_run_takes(size, freeze, card, weights, told
 def test_weights_of_a_float32_file_take_half_of_it_on_a_card_that_computes_in_half(card):
     import comfy.model_management
 
-    from ugc_sr.benchmarks.parity import random_weights
+    from benchmarks.parity import random_weights
     from ugc_sr.host.controlnet import load_controlnet
 
     spec = json.loads(Path(__file__).parents[1].joinpath("data/seesr_parity/spec.json").read_text())

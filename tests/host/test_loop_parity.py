@@ -23,7 +23,7 @@ SEED = 7
 @pytest.fixture(scope="module")
 def networks():
     """The twins, and the same weights in the host: unet, controlnet, model, adapter, control."""
-    from ugc_sr.benchmarks.parity import base_model, fill
+    from benchmarks.parity import base_model, fill
     from ugc_sr.host.adapter import load_adapter
     from ugc_sr.host.controlnet import load_controlnet
     from ugc_sr.models import twins
@@ -38,7 +38,7 @@ def networks():
 
 def inputs(start, size):
     """What both loops restore: a photo of `size` latent cells; the latent as the denoiser wants it."""
-    from ugc_sr.benchmarks.reference import Inputs
+    from benchmarks.reference import Inputs
 
     features = torch.randn(1, 16, 256)
     return Inputs(
@@ -87,7 +87,7 @@ def ours(networks, given, steps=10, cfg=5.5, **tiles):
 
 
 def theirs(networks, given, steps=10, cfg=5.5, **tiles):
-    from ugc_sr.benchmarks.reference import restore
+    from benchmarks.reference import restore
 
     generator = torch.Generator().manual_seed(SEED + 1)  # where the host's ddpm draws from
     return restore(*networks[:2], given, steps=steps, cfg=cfg, generator=generator, **tiles)
@@ -135,7 +135,7 @@ def test_without_guidance_the_network_sees_half_as_much(networks, cfg, halves):
 def test_numbers_of_steps_that_divide_1000_are_taken_at_seesrs_timesteps(tiny_model, steps):
     from comfy.samplers import calculate_sigmas
 
-    from ugc_sr.benchmarks.reference import ddpm
+    from benchmarks.reference import ddpm
 
     sampling = tiny_model.get_model_object("model_sampling")
     sigmas = calculate_sigmas(sampling, "ddim_uniform", steps)

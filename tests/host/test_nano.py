@@ -53,7 +53,7 @@ def conditions():
 
 def sampled(nano, lr, **options):
     """The quick-start graph without Match Color, which the training code does not know."""
-    from ugc_sr.benchmarks import quickstart
+    from benchmarks import quickstart
 
     return quickstart.sampled(nano, lr, **options)
 
@@ -88,7 +88,7 @@ def test_more_steps_refine_and_do_not_add_speckle(nano, lr):
 
 @torch.inference_mode()
 def test_the_tokens_reach_the_picture(nano, lr):
-    from ugc_sr.benchmarks.quickstart import zero
+    from benchmarks.quickstart import zero
 
     assert not torch.equal(sampled(nano, lr), sampled(nano, lr, tokens=zero))
 

@@ -28,7 +28,7 @@ def test_the_command_prints_a_difference_below_1e_5_for_each_original_network():
 
 def perturbed(network):
     """The state dict of a network after filling it, its zero convolutions too, with random numbers."""
-    from ugc_sr.benchmarks.parity import fill
+    from benchmarks.parity import fill
 
     state_dict = {key: fill(key, tuple(weight.shape)) for key, weight in network.state_dict().items()}
     network.load_state_dict(state_dict)
@@ -37,7 +37,7 @@ def perturbed(network):
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_networks_of_the_bundled_models_shape_agree_with_their_diffusers_twins(layers):
-    from ugc_sr.benchmarks.parity import base_model, predict
+    from benchmarks.parity import base_model, predict
     from ugc_sr.host.adapter import load_adapter
     from ugc_sr.host.controlnet import load_controlnet
     from ugc_sr.models import twins

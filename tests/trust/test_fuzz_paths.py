@@ -382,7 +382,7 @@ def test_a_command_refuses_a_place_that_it_cant_write_in_one_line(tmp_path, told
     assert everything(tmp_path) == before
 
 
-# Every file that writes, by where it gets the names from; benchmarks and scripts have theirs in their code.
+# Every file that writes, by where it gets the names from; tools have theirs in their code.
 WRITERS = {
     "others, such as prompts, manifests, archives, photos, runs and hosts; tried above": {
         *("degrade/dataset/pairs.py", "degrade/dataset/record.py", "host/folders.py", "nodes/recipes.py"),
@@ -442,11 +442,7 @@ def writes(source):
 def test_every_file_that_writes_is_known_and_what_people_keep_is_replaced_whole():
     files = list(CHECKOUT.glob("*.py"))
     for folder in CHECKOUT.iterdir():
-        if (
-            folder.is_dir()
-            and folder.name[0] != "."
-            and folder.name not in ("tests", "scripts", "benchmarks")
-        ):
+        if folder.is_dir() and folder.name[0] != "." and folder.name not in ("tests", "tools"):
             files += folder.rglob("*.py")
     sources = {file.relative_to(CHECKOUT).as_posix(): file.read_text(encoding="utf-8") for file in files}
     found = {name: calls for name, source in sources.items() if (calls := writes(source))}

@@ -27,10 +27,10 @@ EXPLAINED = {
 }
 EXPLAINED_IN = {
     "B202": (
-        {"scripts/sources.py", "scripts/chromium.py"},
+        {"tools/sources.py", "tools/chromium.py"},
         "an archive of a pinned hash, its files and folders alone",
     ),
-    "B310": ({"scripts/sources.py"}, "an archive of a pinned hash"),
+    "B310": ({"tools/sources.py"}, "an archive of a pinned hash"),
     "B615": ({"train/base.py"}, "a folder or a name that the person who trains gives; never in ComfyUI"),
 }
 NETWORK = {
@@ -80,7 +80,7 @@ def test_everything_that_the_lock_installs_is_pinned_by_version_and_hash():
 
 
 def test_the_set_up_checks_hashes_and_brings_nothing_else():
-    source = (ROOT / "scripts" / "setup.py").read_text()
+    source = (ROOT / "tools" / "environment.py").read_text()
     installs = re.findall(r'"(?:install|pip", "install)".*', source)
     assert installs
     assert source.count("--require-hashes") == source.count('"--no-deps"') == 2
@@ -88,7 +88,7 @@ def test_the_set_up_checks_hashes_and_brings_nothing_else():
         name
         for script in ("sources.py", "chromium.py")
         for name in re.findall(
-            r'^(\w+_SHA256) = "[0-9a-f]{64}"$', (ROOT / "scripts" / script).read_text(), re.M
+            r'^(\w+_SHA256) = "[0-9a-f]{64}"$', (ROOT / "tools" / script).read_text(), re.M
         )
     }
     assert pins == {"HOST_SDIST_SHA256", "HOST_TREE_SHA256", "BASICSR_SDIST_SHA256", "ARCHIVE_SHA256"}
@@ -96,7 +96,7 @@ def test_the_set_up_checks_hashes_and_brings_nothing_else():
 
 def test_the_bill_of_materials_names_every_download_and_our_weights():
     made = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "sbom.py"], capture_output=True, text=True, check=True
+        [sys.executable, ROOT / "tools" / "sbom.py"], capture_output=True, text=True, check=True
     )
     bill = json.loads(made.stdout)
     names = {component["name"] for component in bill["components"]}
@@ -124,9 +124,7 @@ def test_nothing_that_a_graph_runs_imports_a_network_or_runs_text(file):
 
 
 def test_bandit_finds_nothing_that_is_not_explained():
-    folders = [
-        ROOT / folder for folder in (*SHIPPED, "fetch", "restore", "tune", "train", "scripts", "benchmarks")
-    ]
+    folders = [ROOT / folder for folder in (*SHIPPED, "fetch", "restore", "tune", "train", "tools")]
     command = [
         sys.executable,
         "-m",

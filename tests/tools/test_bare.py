@@ -19,7 +19,7 @@ sys.exit(7)
 
 
 def look(**variables):
-    command = [sys.executable, CHECKOUT / "scripts" / "bare.py", sys.executable, "-c", LOOK]
+    command = [sys.executable, CHECKOUT / "tools" / "bare.py", sys.executable, "-c", LOOK]
     environment = os.environ | variables
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 7, done.stderr  # the command's own

@@ -1,4 +1,4 @@
-"""Draws the registry's icon and banner: python scripts/artwork.py RESTORED.png (from `make demo`)."""
+"""Draws the registry's icon and banner: python tools/artwork.py RESTORED.png (from `make demo`)."""
 
 import sys
 from pathlib import Path

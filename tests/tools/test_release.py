@@ -1,6 +1,5 @@
 """What the registry gets."""
 
-import importlib.util
 import subprocess
 import sys
 
@@ -9,17 +8,10 @@ import tomlkit
 from PIL import Image
 
 from ugc_sr.restore.server import CHECKOUT
+from ugc_sr.tools import release
 
 REPOSITORY = "someone/ugc_sr"
 CHANGELOG = "# Changelog\n\n## 0.2.0 (2026-12-01)\n\nNew.\n\n## 0.1.0 (2026-11-01)\n\n- First.\n"
-
-
-@pytest.fixture
-def release():
-    spec = importlib.util.spec_from_file_location("release", CHECKOUT / "scripts" / "release.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -27,7 +19,7 @@ def pyproject():
     return (CHECKOUT / "pyproject.toml").read_text()
 
 
-def test_a_release_knows_its_addresses_and_keeps_the_rest(release, pyproject):
+def test_a_release_knows_its_addresses_and_keeps_the_rest(pyproject):
     before = tomlkit.parse(pyproject).unwrap()
     after = tomlkit.parse(release.prepare(pyproject, REPOSITORY, f"v{before['project']['version']}")).unwrap()
     urls = after["project"].pop("urls")
@@ -40,17 +32,17 @@ def test_a_release_knows_its_addresses_and_keeps_the_rest(release, pyproject):
     assert after == before
 
 
-def test_a_tag_of_another_version_keeps_the_release_back(release, pyproject):
+def test_a_tag_of_another_version_keeps_the_release_back(pyproject):
     with pytest.raises(ValueError, match=r"The tag is v9.9.9, but pyproject.toml has version"):
         release.prepare(pyproject, REPOSITORY, "v9.9.9")
 
 
-def test_the_notes_are_the_section_of_the_version(release):
+def test_the_notes_are_the_section_of_the_version():
     assert release.notes(CHANGELOG, "0.1.0") == "- First."
     assert release.notes(CHANGELOG, "0.2.0") == "New."
 
 
-def test_a_version_without_a_dated_section_keeps_the_release_back(release):
+def test_a_version_without_a_dated_section_keeps_the_release_back():
     with pytest.raises(ValueError, match=r"no section '## 0.3.0 \(YYYY-MM-DD\)'"):
         release.notes(CHANGELOG + "\n## 0.3.0 (unreleased)\n\nSoon.\n", "0.3.0")
 

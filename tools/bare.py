@@ -1,4 +1,4 @@
-"""Runs a command without system fonts and network: `python scripts/bare.py make quick`.
+"""Runs a command without system fonts and network: `python tools/bare.py make quick`.
 
 The command finds no font of the system, and reaches no address but this machine's own. On systems without
 namespaces (other systems than Linux, some containers) only the variables that lead to fonts are changed.

@@ -1,4 +1,4 @@
-"""Writes the nodes' English texts into locales/en, with the editor's keys: python scripts/english.py."""
+"""Writes the nodes' English texts into locales/en, with the editor's keys: python tools/english.py."""
 
 import json
 import tempfile

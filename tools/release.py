@@ -1,4 +1,4 @@
-"""Prepares pyproject.toml for the registry and prints the notes: python scripts/release.py OWNER/NAME TAG.
+"""Prepares pyproject.toml for the registry and prints the notes: python tools/release.py OWNER/NAME TAG.
 
 Only the public repository knows its own address, so the release workflow adds it.
 """

@@ -41,7 +41,7 @@ def run(photos: str, picture: str | None = None) -> Iterator[dict[str, Any]]:
     """Yield a row for each recipe, size of letters and version: means over the boxes around the text.
 
     Args:
-        photos: folder that scripts/fetch_photos.sh filled.
+        photos: folder that tools/fetch_photos.sh filled.
         picture: file for a sheet of the first recipe's versions, in the order of the rows, then the
             original; no sheet is drawn if not given.
     """

@@ -1,8 +1,8 @@
 """Tests a copy of the last commit with another Python, PyTorch or ComfyUI.
 
-    python scripts/matrix.py --python python3.13
-    python scripts/matrix.py --pin torch==2.5.1 --pin torchvision==0.20.1 --pin torchaudio==2.5.1
-    python scripts/matrix.py --comfyui ../ComfyUI-0.27.0 -- -m comfy tests/nodes
+    python tools/matrix.py --python python3.13
+    python tools/matrix.py --pin torch==2.5.1 --pin torchvision==0.20.1 --pin torchaudio==2.5.1
+    python tools/matrix.py --comfyui ../ComfyUI-0.27.0 -- -m comfy tests/nodes
 
 Arguments after `--` are passed to pytest; by default all but slow, deep and browser tests are run. The copy
 and its environment (7 GB below TMPDIR) are deleted at the end, the downloads stay in uv's cache.

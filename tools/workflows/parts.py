@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..models.catalogue import UNKNOWN, WEIGHTS
-from ..sample.presets import load
+from ...models.catalogue import UNKNOWN, WEIGHTS
+from ...sample.presets import load
 from .graph import Graph, Json, Node, Socket
 
 Parts = Mapping[str, Socket] | Node  # name -> socket

@@ -36,7 +36,7 @@ def run(photos: str, data: str, weights: list[str], base: str | None, steps: int
     The zero tokens stand for no semantics: the image attentions are there, but get no information.
 
     Args:
-        photos: folder that scripts/fetch_photos.sh filled.
+        photos: folder that tools/fetch_photos.sh filled.
         data: pairs to train on, by python -m ugc_sr.train.pairs.
         weights: files that the stage `reading` of a training run wrote to its folder `stages`.
         base: file of an earlier bundled model, the initial weights.

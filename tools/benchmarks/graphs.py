@@ -6,12 +6,11 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, inference_mode, zeros
 
-SHIPPED = Path(__file__).resolve().parents[1] / "restore"
+from .bootstrap import ROOT
 
 Graph = dict[str, dict[str, Any]]
 
@@ -27,7 +26,7 @@ class Run:
 
 def shipped(name: str, **changes: Mapping[str, Any]) -> Graph:
     """Return a shipped graph with inputs changed by class of node, such as KSampler={"cfg": 2.0}."""
-    graph = json.loads((SHIPPED / f"{name}.api.json").read_text())
+    graph = json.loads((ROOT / "restore" / f"{name}.api.json").read_text())
     for node in graph.values():
         node["inputs"] |= changes.get(node["class_type"], {})
     return graph

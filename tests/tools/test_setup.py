@@ -1,7 +1,7 @@
 """What `make setup` trusts."""
 
 import hashlib
-import importlib.util
+import importlib
 import io
 import os
 import re
@@ -14,40 +14,28 @@ import pytest
 
 from ugc_sr.restore.server import CHECKOUT
 
-SCRIPTS = CHECKOUT / "scripts"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+TOOLS = CHECKOUT / "tools"
 
 
 @pytest.fixture
-def setup(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
-    return load("setup")
+def load(monkeypatch):
+    """Imports one of the set-up's modules, which find each other without an installed package."""
+    monkeypatch.syspath_prepend(TOOLS)
+    return importlib.import_module
 
 
 @pytest.fixture
-def sources():
+def sources(load):
     return load("sources")
 
 
-def test_the_lock_is_split_by_name_and_nothing_is_lost(setup):
-    text = setup.LOCK.read_text()
-    parts = setup.split_lock(text)
+def test_the_lock_is_split_by_name_and_nothing_is_lost(load):
+    environment = load("environment")
+    text = environment.LOCK.read_text()
+    parts = environment.split_lock(text)
     assert sorted("".join(parts.values()).splitlines()) == sorted(text.splitlines())
     assert {"torch", "uv", "sam2", "setuptools", "wheel"} <= parts.keys()
     assert "basicsr" not in parts  # compared with, never installed
-
-
-def test_every_entry_of_the_lock_has_a_version_and_a_hash_and_no_address(setup):
-    for name, entries in setup.split_lock(setup.LOCK.read_text()).items():
-        assert "==" in entries, name
-        assert "--hash=sha256:" in entries, name
-        assert "://" not in entries, name
 
 
 def test_a_host_of_another_version_is_refused(sources, tmp_path):
@@ -101,7 +89,8 @@ def test_without_what_we_compare_with_the_set_up_goes_on(sources, tmp_path, monk
     assert "exit status 1; the tests and benchmarks that compare with it will fail" in capsys.readouterr().out
 
 
-def test_an_environment_that_someone_else_made_is_left_alone(setup, tmp_path, monkeypatch):
+def test_an_environment_that_someone_else_made_is_left_alone(load, tmp_path, monkeypatch):
+    setup = load("setup")
     monkeypatch.setattr(setup, "ROOT", tmp_path)
     (tmp_path / ".venv").mkdir()
     with pytest.raises(SystemExit, match=r"was not made by this script. Move it away"):
@@ -111,20 +100,15 @@ def test_an_environment_that_someone_else_made_is_left_alone(setup, tmp_path, mo
 def test_a_second_setup_costs_less_than_a_second(tmp_path):
     """Of a checkout whose cache entry is complete: linked once, then found as it is."""
     checkout, cache = tmp_path / "ComfyUI-UGC SR", tmp_path / "cache"
-    (checkout / "scripts").mkdir(parents=True)
-    for name in (
-        "Makefile",
-        "requirements.lock",
-        "scripts/setup.py",
-        "scripts/sources.py",
-        "scripts/chromium.py",
-    ):
+    (checkout / "tools").mkdir(parents=True)
+    modules = (f"tools/{name}.py" for name in ("setup", "environment", "sources", "chromium"))
+    for name in ("Makefile", "requirements.lock", *modules):
         (checkout / name).write_bytes((CHECKOUT / name).read_bytes())
-    script = [sys.executable, checkout / "scripts" / "setup.py"]
+    script = [sys.executable, checkout / "tools" / "setup.py"]
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
     key = subprocess.check_output(
         [sys.executable, "-c", "import setup; print(setup.cache_key())"],
-        cwd=checkout / "scripts",
+        cwd=checkout / "tools",
         text=True,
     ).strip()
     entry = cache / "ugc-sr" / key
@@ -141,13 +125,13 @@ def test_a_second_setup_costs_less_than_a_second(tmp_path):
     assert (checkout / ".host" / "ComfyUI" / "custom_nodes" / "ugc_sr").resolve() == checkout
     for tool in ("basicsr", "chromium"):
         assert (checkout / ".host" / tool).resolve() == entry / tool
-    package = [checkout / ".venv" / "bin" / "python", "-c", "import ugc_sr; print(*ugc_sr.__path__)"]
-    assert ".venv" in subprocess.check_output(package, text=True)
+    (checkout / "tools" / "benchmarks").mkdir()
+    script = "import benchmarks, ugc_sr; print(*ugc_sr.__path__)"
+    assert ".venv" in subprocess.check_output([checkout / ".venv/bin/python", "-c", script], text=True)
 
 
 @pytest.fixture
-def chromium(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
+def chromium(load):
     return load("chromium")
 
 

@@ -1,4 +1,4 @@
-"""Draws the pictures of the help pages from real results: python scripts/help_pictures.py (some minutes)."""
+"""Draws the pictures of the help pages from real results: python tools/help_pictures.py (some minutes)."""
 
 import io
 import json

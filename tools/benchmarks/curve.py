@@ -27,7 +27,7 @@ def run(photos: str, out: str, recipes: Sequence[str] = RECIPES_MEASURED) -> Ite
     """Measure the curve that Restoration Preset uses, write it, and yield each of its points.
 
     Args:
-        photos: folder that scripts/fetch_photos.sh filled.
+        photos: folder that tools/fetch_photos.sh filled.
         out: the JSON file.
         recipes: names of the recipes that degrade the photos.
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..console import PACKAGE
+from ...console import PACKAGE
 
 Json = dict[str, Any]
 

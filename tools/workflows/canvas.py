@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from ..console import PACKAGE, version
+from ...console import PACKAGE, version
 from .graph import EDGE, HOME, IN, OUT, SLOT, App, Graph, Json, Node, Socket
 
 CORE, CORE_VERSION = "comfy-core", "0.30.0"

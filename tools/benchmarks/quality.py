@@ -52,7 +52,7 @@ def run(
     """Yield a row of medians for each set and version, and, with `tokens`, the gains of the true tokens.
 
     Args:
-        photos: folder that scripts/fetch_photos.sh filled; each recipe gives one set of the held-out photos.
+        photos: folder that tools/fetch_photos.sh filled; each recipe gives one set of the held-out photos.
         pairs: folders with `lr/` and `hr/`; each is a set.
         peers: measure Real-ESRGAN's networks as well.
         tokens: measure the sharpest version with other tokens as well, and yield the paired differences.

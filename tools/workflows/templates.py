@@ -1,19 +1,12 @@
-"""`python -m ugc_sr.scripts.workflows`: writes every shipped workflow, its API version, and the blueprint.
-
-Their only description is here, in `subgraphs` and in `parts`. The host's node definitions are needed, so this
-starts a host.
-"""
+"""The descriptions of the shipped workflows and of the blueprint, built from `subgraphs` and `parts`."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..files import replace_file
-from ..restore.api import Client
-from ..restore.server import CHECKOUT, find_host, running_host
+from ...restore.server import CHECKOUT
 from . import parts
 from .canvas import drawn
 from .graph import App, Graph, Json, Node, Socket
@@ -34,19 +27,6 @@ MASK_WORDS = "Paint over what must stay."
 SCALE_WORDS = "0 chooses by the photo."
 SHARPNESS_WORDS = "0 is truest, 1 sharpest."
 SEED_WORDS = "Another number, other detail."
-
-
-def main() -> None:
-    """Write all files."""
-    with (
-        tempfile.TemporaryDirectory(prefix="ugc-sr-") as folder,
-        running_host(find_host(), Path(folder, "host"), cpu=True) as host,
-    ):
-        definitions = Client(host.address).node_definitions()
-    for path, made in files(definitions):
-        path.parent.mkdir(exist_ok=True)
-        replace_file(path, text(made).encode())
-        print(path.relative_to(CHECKOUT))
 
 
 def files(definitions: Mapping[str, Json]) -> Iterator[tuple[Path, Json]]:
@@ -277,7 +257,3 @@ def _sheet(graph: Graph, pictures: Mapping[str, Socket], title: str, find: str) 
     return graph.add("UGCSR_CompareSheet", labels="\n".join(pictures), title=title, find=find, **images)[
         "sheet"
     ]
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
 """`make setup`: a Python environment and ComfyUI for this checkout, shared between checkouts through a cache.
 
-The cache entry is keyed by the lock file, these scripts and the Python version. It is trusted only when its
-`.complete` marker, written last, is there. The checkout gets a thin `.venv/` that adds the checkout itself
-(as `ugc_sr`) to the cached packages, its own copy of the host in `.host/ComfyUI/`, because the host's
+The cache entry is keyed by the lock file, the code that builds it and the Python version. It is trusted only
+when its `.complete` marker, written last, is there. The checkout gets a thin `.venv/` with links to its own
+packages (`LINKED`) beside the cached ones, its own copy of the host in `.host/ComfyUI/`, because the host's
 `custom_nodes/ugc_sr` must lead to this checkout, and links to BasicSR's source and Chromium in `.host/`.
 """
 
@@ -12,21 +12,19 @@ import fcntl
 import hashlib
 import os
 import platform
-import re
 import shutil
 import sys
-import tempfile
 import time
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chromium import get_chromium
-from sources import HOST_VERSION, get_basicsr, get_host, run, say
+from environment import LOCK, ROOT, build
+from sources import HOST_VERSION
 
-ROOT = Path(__file__).resolve().parents[1]
-LOCK = ROOT / "requirements.lock"
+# Packages of this checkout in its environment, as pyproject.toml's package-dir maps them.
+LINKED = {"ugc_sr": ROOT, "benchmarks": ROOT / "tools" / "benchmarks"}
 
 # BasicSR's files for comparisons in tests and benchmarks, and the browser of the tests.
 TEST_TOOLS = ("basicsr", "chromium")
@@ -65,7 +63,7 @@ def cache_root() -> Path:
 def cache_key() -> str:
     """Return a key that changes with everything that a built environment depends on."""
     digest = hashlib.sha256(LOCK.read_bytes())
-    for script in ("setup.py", "sources.py", "chromium.py"):
+    for script in ("environment.py", "sources.py", "chromium.py"):
         digest.update(Path(__file__).with_name(script).read_bytes())
     digest.update(f"{sys.version}|{sys.base_prefix}|{platform.platform()}".encode())
     return digest.hexdigest()[:16]
@@ -83,54 +81,11 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def build(entry: Path) -> None:
-    """Build a cache entry in its final place, as entry scripts hold absolute paths, and mark it complete."""
-    shutil.rmtree(entry, ignore_errors=True)
-    entry.mkdir()
-    print(f"building the environment in {entry} (some minutes, several GB)", flush=True)
-    build_packages(entry / "venv")
-    python = entry / "venv" / "bin" / "python"
-    get_host(entry / "ComfyUI", python)
-    get_basicsr(entry / "basicsr", python)
-    get_chromium(entry / "chromium", python)
-    (entry / ".complete").touch()
-
-
-def build_packages(target: Path) -> None:
-    """Install the lock into a new environment, every file checked against its hash."""
-    venv.create(target, with_pip=True, symlinks=True)
-    python = target / "bin" / "python"
-    requirements = split_lock(LOCK.read_text())
-    with tempfile.TemporaryDirectory() as folder:
-        files = {name: Path(folder, f"{name}.txt") for name in ("uv", "sam2", "rest")}
-        files["uv"].write_text(requirements.pop("uv"))
-        files["sam2"].write_text(requirements.pop("sam2"))
-        files["rest"].write_text("".join(requirements.values()))
-        say("installing uv")
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run(*pip, "--require-hashes", "--no-deps", "-r", files["uv"])
-        uv = [target / "bin" / "uv", "pip", "install", "--python", python, "--require-hashes", "--no-deps"]
-        uv += [] if sys.stderr.isatty() else ["--quiet"]  # a progress bar on a terminal only
-        say("installing torch, ComfyUI's requirements and ours")
-        run(*uv, "-r", files["rest"])
-        say("building sam2")
-        # Its optional CUDA kernel only fills holes in video masks; this package uses the image encoder.
-        run(*uv, "--no-build-isolation", "-r", files["sam2"], SAM2_BUILD_CUDA="0")
-
-
-def split_lock(text: str) -> dict[str, str]:
-    """Return name -> entries of the lock; a name with one entry per Python version keeps all of them."""
-    entries: dict[str, str] = {}
-    for block in re.findall(r"^\S.*(?:\n[ \t].*)*\n?", text, flags=re.MULTILINE):
-        name = re.split(r"[=\s;\[]", block, maxsplit=1)[0]
-        entries[name] = entries.get(name, "") + block.rstrip("\n") + "\n"
-    return entries
-
-
 def link_environment(entry: Path, key: str) -> None:
-    """Create `.venv`: the cached packages and commands, and this checkout under the name `ugc_sr`."""
+    """Create `.venv`: the cached packages and commands, and links to this checkout's own packages."""
     target, marker = ROOT / ".venv", ROOT / ".venv" / ".ugc-sr"
-    if marker.is_file() and marker.read_text() == f"{key} {ROOT}":
+    made_of = f"{key} {ROOT} {' '.join(LINKED)}"
+    if marker.is_file() and marker.read_text() == made_of:
         return
     if target.exists() and not marker.is_file():
         sys.exit(f"{target} was not made by this script. Move it away, then run `make setup` again.")
@@ -141,13 +96,14 @@ def link_environment(entry: Path, key: str) -> None:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = entry / "venv" / "lib" / version / "site-packages"
     own = target / "lib" / version / "site-packages"
-    (own / "ugc_sr").symlink_to(os.path.relpath(ROOT, own), target_is_directory=True)
+    for name, folder in LINKED.items():
+        (own / name).symlink_to(os.path.relpath(folder, own), target_is_directory=True)
     # addsitedir instead of a path, since the cached packages have .pth files of their own.
     (own / "packages.pth").write_text(f"import site; site.addsitedir({str(packages)!r})\n")
     for command in (entry / "venv" / "bin").iterdir():
         if not (target / "bin" / command.name).exists():
             (target / "bin" / command.name).symlink_to(command)
-    marker.write_text(f"{key} {ROOT}")
+    marker.write_text(made_of)
 
 
 def link_host(entry: Path, key: str) -> None:

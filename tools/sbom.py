@@ -1,4 +1,4 @@
-"""The bill of materials of a development environment, as CycloneDX 1.5: `scripts/sbom.py > sbom.json`.
+"""The bill of materials of a development environment, as CycloneDX 1.5: `tools/sbom.py > sbom.json`.
 
 It lists all downloads of `make setup` with their expected hashes, and the weights in the checkout.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chromium import ARCHIVE_SHA256, PACKAGE, VERSION
-from setup import LOCK, ROOT, split_lock
+from environment import LOCK, ROOT, split_lock
 from sources import BASICSR_SDIST, BASICSR_SDIST_SHA256, HOST_SDIST, HOST_SDIST_SHA256, HOST_VERSION
 
 Component = dict[str, Any]
