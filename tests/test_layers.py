@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ugc_sr.tools import architecture
+
 ROOT = Path(__file__).parents[1]
 
 # folder or module -> our layers, then packages besides the standard library, that it may import
@@ -117,36 +119,13 @@ def package_files():
     return [path for layer in LAYERS for path in (*ROOT.glob(f"{layer}.py"), *(ROOT / layer).rglob("*.py"))]
 
 
-def imports(source, file):
-    """(name, is it ours, does it run when the module is imported) of every import in `source`."""
-    found = []
-
-    def visit(node, at_once):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.Import):
-                found.extend((alias.name.split(".")[0], False, at_once) for alias in child.names)
-            elif isinstance(child, ast.ImportFrom) and child.level:
-                depth = len(Path(file).parts) - child.level  # folders between the root and the import
-                stem = [*Path(file).parts[:depth], *(child.module or "").split(".")]
-                names = [part for part in stem if part][:1] or [alias.name for alias in child.names]
-                found.extend((name, True, at_once) for name in names)
-            elif isinstance(child, ast.ImportFrom):
-                found.append((child.module.split(".")[0], False, at_once))
-            later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
-            never = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
-            visit(child, at_once and not later and not never)
-
-    visit(ast.parse(source), True)
-    return found
-
-
 def violations(source, file):
     """What a file (path from the root) imports against the table."""
     layer = Path(file).parts[0].removesuffix(".py")
     layers, packages = LAYERS[layer]
     allowed = packages | OWNERS.get(file, set())
     problems = []
-    for name, ours, at_once in imports(source, file):
+    for name, ours, at_once in architecture.imported_names(file, source):
         if name not in (
             layers | {layer} | (allowed - packages) if ours else allowed | sys.stdlib_module_names
         ):
@@ -184,6 +163,11 @@ def test_a_file_imports_only_what_its_layer_may(path):
 )
 def test_a_planted_violation_is_found(file, source):
     assert len(violations(source, file)) == 1
+
+
+def test_the_picture_of_the_imports_shows_those_of_the_code():
+    """After a change of imports between folders: python tools/architecture.py."""
+    assert architecture.FILE.read_text() == architecture.picture()
 
 
 def test_every_folder_of_code_is_a_layer():
