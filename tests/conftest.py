@@ -20,7 +20,6 @@ NO_BROWSER = "needs Chromium, which `make setup` could not bring"
 BRINGS_BROWSER = "sudo apt-get install chromium"  # on Debian and what comes of it
 # As root in a container; nothing is looked up online.
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
 def _load_package():
@@ -70,9 +69,11 @@ def _seed():
 
 @pytest.fixture(scope="session")
 def host_server(tmp_path_factory):
-    """A real host process with this checkout and a node that makes odd images."""
+    """A real host process with this checkout, and nodes of the tests: odd images, parts that lack memory."""
     base = tmp_path_factory.mktemp("host") / "base"
-    extensions = {"ugc_sr": ROOT, "odd_images": ROOT / "tests" / "data" / "odd_images"}
+    extensions = {"ugc_sr": ROOT} | {
+        name: ROOT / "tests" / "data" / name for name in ("odd_images", "short_memory")
+    }
     with running_host(find_host(), base, cpu=True, extensions=extensions) as host:
         yield host
 
@@ -170,30 +171,3 @@ def quickstart():
 def anatomy():
     """The same laid open: its nodes have numbers of their own, which tests change it by."""
     return _for_a_photo("anatomy")
-
-
-@pytest.fixture
-def to_api(client):
-    """The API graph of a UI file without subgraphs: links by id, widget values by position."""
-
-    def convert(file):
-        workflow = json.loads(file.read_text())
-        definitions = client.node_definitions()
-        sources = {link: [str(node), slot] for link, node, slot, *_ in workflow["links"]}
-        graph = {}
-        for node in workflow["nodes"]:
-            if node["type"] == "MarkdownNote":
-                continue
-            inputs = {}
-            values = iter(node["widgets_values"])
-            for group in definitions[node["type"]]["input"].values():
-                for name, (kind, *options) in group.items():
-                    if isinstance(kind, list) or kind.split(",")[0] in WIDGETS:
-                        inputs[name] = next(values)
-                        if any(option.get("control_after_generate") for option in options):
-                            next(values)
-            inputs |= {socket["name"]: sources[socket["link"]] for socket in node["inputs"] if socket["link"]}
-            graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
-        return graph
-
-    return convert

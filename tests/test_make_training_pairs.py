@@ -16,14 +16,14 @@ from ugc_sr.restore.server import CHECKOUT
 
 pytestmark = pytest.mark.comfy
 
-WORKFLOW = CHECKOUT / "workflows" / "make_training_pairs.json"
+WORKFLOW = CHECKOUT / "restore" / "make_training_pairs.api.json"
 FOLDER = "pairs of this test"  # others run the workflow in the same host
 
 
 @pytest.fixture
-def graph(client, photo, to_api):
+def graph(client, photo):
     """The workflow for a small photo."""
-    made = to_api(WORKFLOW)
+    made = json.loads(WORKFLOW.read_text())
     inputs_of(made, "LoadImage")["image"] = client.upload(photo)
     inputs_of(made, "UGCSR_SaveTrainingPairs")["folder"] = FOLDER
     return made

@@ -7,13 +7,10 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from ugc_sr.restore.api import Client
-from ugc_sr.restore.server import CHECKOUT, find_host, running_host
 from ugc_sr.score.picture import from_picture
 
 pytestmark = pytest.mark.comfy
 
-SHORT_MEMORY = CHECKOUT / "tests" / "data" / "short_memory"
 VAE, MODEL, ENCODER = ["2", 2], ["7", 0], ["2", 5]
 # stage -> the part that fails, what makes it fail, the sockets that it feeds, what the host's log says then
 STAGES = {
@@ -22,20 +19,6 @@ STAGES = {
     "diffusion": ("ShortModel", MODEL, {}, [("9", "model")], "going on with tiles of"),
     "decode": ("ShortVAE", VAE, {"stage": "decode"}, [("10", "vae")], "tiled VAE decoding"),
 }
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A host whose nodes can run short of memory."""
-    base = tmp_path_factory.mktemp("short") / "base"
-    extensions = {"ugc_sr": CHECKOUT, "short_memory": SHORT_MEMORY}
-    with running_host(find_host(), base, cpu=True, extensions=extensions) as host:
-        yield host
-
-
-@pytest.fixture
-def client(server):
-    return Client(server.address)
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +58,13 @@ def alike(picture, expected):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_photo_is_restored_all_the_same_and_the_next_one_is_as_ever(
-    restore, client, server, wide_photo, anatomy, stage
+    restore, client, host_server, wide_photo, anatomy, stage
 ):
     graph = anatomy(client.upload(wide_photo))
     expected = restore(graph)
-    before = len(server.log.read_text())
+    before = len(host_server.log.read_text())
     short = restore(short_of_memory(graph, stage, times=1))
-    said = server.log.read_text()[before:]
+    said = host_server.log.read_text()[before:]
 
     assert STAGES[stage][-1] in said
     assert short.shape == expected.shape == (1, 3, 240, 680)
@@ -92,11 +75,11 @@ def test_the_photo_is_restored_all_the_same_and_the_next_one_is_as_ever(
 
 
 @pytest.mark.parametrize(("stage", "times", "said"), [("semantics", 2, "reading on the CPU")])
-def test_a_second_time_too(restore, client, server, wide_photo, anatomy, stage, times, said):
+def test_a_second_time_too(restore, client, host_server, wide_photo, anatomy, stage, times, said):
     graph = anatomy(client.upload(wide_photo))
     short = restore(short_of_memory(graph, stage, times))
 
-    assert said in server.log.read_text()
+    assert said in host_server.log.read_text()
     assert alike(short, restore(graph)) > 40
 
 

@@ -89,6 +89,7 @@ def test_each_scale_of_a_recipe_is_a_set(tmp_path, monkeypatch):
     from ugc_sr.train.photos import HeldOut
 
     Image.fromarray(data.astronaut()).save(tmp_path / "astronaut.png")
+    monkeypatch.setattr(samples, "SIDE_PX", 192)
     monkeypatch.setattr(samples, "HELD_OUT", {"astronaut": HeldOut("astronaut.png", 1.0)})
     bicubic = {"bicubic": quality.versions(None, peers=False, tokens=False)["bicubic"]}
     monkeypatch.setattr(quality, "load_nano", lambda: None)

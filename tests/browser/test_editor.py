@@ -22,7 +22,6 @@ BUNDLED = (
     *("quickstart", "anatomy", "keep_regions"),
     *("degrade_restore_score", "make_training_pairs", "design_degradation"),
 )
-V0 = CHECKOUT / "tests" / "data" / "v0"
 
 # Loads a file as the editor does, and says what has become of it.
 LOAD = """async (file) => {
@@ -154,29 +153,3 @@ def test_the_blueprint_is_found_by_its_name_and_restores_a_photo_unedited(page, 
     outputs = queue(page, client)
     expected = run(client, quickstart("example.png"))
     assert picture(client, outputs, made["save"]) == picture(client, expected, "3")
-
-
-@pytest.mark.parametrize("name", ["quickstart", "keep_regions"])
-def test_a_file_of_before_the_apps_still_loads_and_gives_its_own_picture(page, client, name):
-    found = page.evaluate(LOAD, read(V0 / f"{name}.json"))
-    assert found["missing"] == []
-    first = read(V0 / f"{name}.api.json")
-    assert without_titles(found["api"]) == without_titles(first)
-    (save,) = (key for key, node in first.items() if node["class_type"] == "SaveImage")
-    shown = picture(client, queue(page, client), save)
-    assert shown == picture(client, run(client, first), save)
-
-
-def test_the_editor_offers_to_replace_a_retired_node_and_keeps_its_links_and_widgets(page):
-    workflow = read(V0 / "quickstart.json")
-    (node,) = (node for node in workflow["nodes"] if node["type"] == "UGCSR_ApplySemanticGuidance")
-    node |= {"type": "UGCSR_ApplySemantics", "widgets_values": [0.8, 0.1, 0.9]}
-    assert page.evaluate(LOAD, workflow)["missing"] == ["UGCSR_ApplySemantics"]
-    page.get_by_role("button", name="View details").click()
-    page.get_by_role("button", name="Replace").first.click()
-    page.wait_for_function("() => app.graph.getNodeById(5).type === 'UGCSR_ApplySemanticGuidance'")
-    api = page.evaluate("async () => (await app.graphToPrompt()).output")
-    wanted = {"strength": 0.8, "start_percent": 0.1, "end_percent": 0.9, "freeze_after": 1}
-    links = {"model": ["2", 0], "adapter": ["2", 3], "semantics": ["4", 0]}
-    assert api["5"]["inputs"] == wanted | links
-    assert api["7"]["inputs"]["model"] == ["5", 0]

@@ -8,7 +8,6 @@ import sys
 from . import bootstrap
 
 BENCHMARKS = {
-    "ablation": "What the semantic tokens bring: equal short trainings with true, strange and no tokens.",
     "curve": "The bundled model between its ends, at five points, as the file that its preset reads.",
     "degrade": "Training pairs a second against BasicSR's functions on the same settings, and each effect.",
     "forwards": "Network forwards and multiply-adds of each preset and size, ours against the reference's.",
@@ -30,12 +29,6 @@ def main() -> None:
     """Run one benchmark and print its results, one JSON object per line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="name", required=True)
-    ablation = commands.add_parser("ablation", help=BENCHMARKS["ablation"])
-    ablation.add_argument("--photos", required=True, help="folder that tools/fetch_photos.sh filled")
-    ablation.add_argument("--data", required=True, help="pairs by python -m ugc_sr.train.pairs")
-    ablation.add_argument("--weights", nargs="*", default=[], help="stage reading of a run")
-    ablation.add_argument("--base", help="file of an earlier bundled model")
-    ablation.add_argument("--steps", type=int, default=350, help="of each training")
     degrade = commands.add_parser("degrade", help=BENCHMARKS["degrade"])
     degrade.add_argument(
         "--rounds", type=int, default=3, help="of ours and theirs in turn; the median counts"
