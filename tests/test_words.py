@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from ugc_sr.restore.server import CHECKOUT
-from ugc_sr.tools import english
+from ugc_sr.tools.workflows import english
 
 pytestmark = pytest.mark.comfy
 
@@ -114,7 +114,7 @@ def test_the_host_serves_pages_and_pictures_where_the_editor_asks_for_them(host_
 
 
 def test_the_english_words_are_those_of_the_nodes(nodes):
-    """After a change of words: python tools/english.py."""
+    """After a change of words: python -m ugc_sr.tools.workflows."""
     assert words("en") == english.english(nodes)
 
 

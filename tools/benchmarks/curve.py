@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from ugc_sr.console import version
-from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.files import replace_file
 from ugc_sr.host.nano import load_nano
 from ugc_sr.sample.presets import SHARPNESS, FidelityCurve, Point
@@ -15,7 +14,7 @@ from ugc_sr.score.extras import Extras
 
 from .quality import Scores, scored
 from .quickstart import restore
-from .samples import Sample, held_out
+from .samples import held_out
 
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)  # values of fidelity
 RECIPES_MEASURED = ("ugc", "srlab_wild")
@@ -34,8 +33,7 @@ def run(photos: str, out: str, recipes: Sequence[str] = RECIPES_MEASURED) -> Ite
     nano, network = load_nano(), Extras(["st_lpips"])
     rows: dict[float, list[Scores]] = {step: [] for step in STEPS}
     for recipe in recipes:
-        for name, pair in held_out(Path(photos), RECIPES[recipe]):
-            sample = Sample(name, pair.lr, pair.hr)
+        for sample in held_out(Path(photos), recipe):
             for step, found in rows.items():
                 picture = restore(nano, sample.lr, sample.scale, sharpness=1 - step)
                 found.append(scored(picture, sample, network))

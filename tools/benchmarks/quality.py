@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.host.encoder import encode
 from ugc_sr.host.nano import LoadedNano, load_nano
 from ugc_sr.image import resize
@@ -65,7 +64,12 @@ def run(
     """
     sets = {Path(place).name: partial(folder, Path(place)) for place in pairs}
     if photos:
-        sets |= _recipe_sets(Path(photos), recipes, scales)
+        sets |= {
+            name if scale == DEFAULT_SCALE else f"{name} x{scale}": partial(
+                held_out, Path(photos), name, scale
+            )
+            for name, scale in itertools.product(recipes, scales)
+        }
     if not sets:
         raise ValueError("Give --photos, --pairs or both.")
     ways = versions(load_nano(), peers=peers, tokens=tokens)
@@ -93,20 +97,6 @@ def _measured(
         if sheets:
             sheets.add({v: picture for v, (picture, _) in made.items()}, sample, rows[SHARP])
         yield from ((version, sample.name, row) for version, row in rows.items())
-
-
-def _recipe_sets(
-    photos: Path, recipes: Sequence[str], scales: Sequence[int]
-) -> dict[str, Callable[[], Iterator[Sample]]]:
-    return {
-        name if scale == DEFAULT_SCALE else f"{name} x{scale}": partial(_held_out, photos, name, scale)
-        for name, scale in itertools.product(recipes, scales)
-    }
-
-
-def _held_out(photos: Path, recipe: str, scale: int) -> Iterator[Sample]:
-    for name, pair in held_out(photos, RECIPES[recipe], scale):
-        yield Sample(name, pair.lr, pair.hr)
 
 
 def versions(nano: LoadedNano, *, peers: bool, tokens: bool) -> dict[str, Way]:

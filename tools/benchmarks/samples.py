@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ugc_sr.degrade.degradation import Pair, apply
-from ugc_sr.degrade.recipe import Recipe
+from ugc_sr.degrade.degradation import apply
+from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.photos.reader import open_photo
 from ugc_sr.score.scoring import load, matched
 from ugc_sr.train.photos import HELD_OUT, HeldOut
@@ -34,10 +34,11 @@ class Sample:
         return self.hr.shape[-1] / self.lr.shape[-1]
 
 
-def held_out(photos: Path, recipe: Recipe, scale: int | None = None) -> Iterator[tuple[str, Pair]]:
-    """Yield each held-out photo's name and pair; `scale` replaces the recipe's own if given."""
+def held_out(photos: Path, recipe: str, scale: int | None = None) -> Iterator[Sample]:
+    """Yield each held-out photo, degraded by a recipe; `scale` replaces the recipe's own if given."""
     for index, (name, photo) in enumerate(HELD_OUT.items()):
-        yield name, apply(recipe.draw(SEED + index, scale), crop(photos, photo))
+        pair = apply(RECIPES[recipe].draw(SEED + index, scale), crop(photos, photo))
+        yield Sample(name, pair.lr, pair.hr)
 
 
 def folder(pairs: Path) -> Iterator[Sample]:

@@ -1,27 +1,11 @@
-"""Writes the nodes' English texts into locales/en, with the editor's keys: python tools/english.py."""
+"""The nodes' English texts as locales/en has them, with the editor's keys."""
 
-import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from ugc_sr.files import replace_file
-from ugc_sr.restore.api import Client
-from ugc_sr.restore.server import CHECKOUT, find_host, running_host
-
 PREFIX = "UGCSR_"
-WORDS = CHECKOUT / "locales" / "en" / "nodeDefs.json"
 # Their tooltips also name files in the models folder that can't be listed; a translation would hide that.
 TOLD_BY_THE_NODE = ("encoder_name", "adapter_name", "control_net_name")
 SEED = "control_after_generate"
-
-
-def main() -> None:
-    """Get the node definitions from a ComfyUI, and write their texts."""
-    with tempfile.TemporaryDirectory() as base, running_host(find_host(), Path(base), cpu=True) as host:
-        words = english(Client(host.address).node_definitions())
-    replace_file(WORDS, (json.dumps(words, ensure_ascii=False, indent=2) + "\n").encode())
-    print(f"{WORDS}: {len(words)} nodes")
 
 
 def english(definitions: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +48,3 @@ def _input(name: str, options: dict[str, Any]) -> dict[str, str]:
         return {"name": "control after generate"}
     words = {"name": options.get("display_name", name)}
     return words if name in TOLD_BY_THE_NODE else words | {"tooltip": options["tooltip"]}
-
-
-if __name__ == "__main__":
-    main()
