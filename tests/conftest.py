@@ -2,11 +2,13 @@
 
 import copy
 import importlib.util
+import io
 import json
 import os
 import shutil
 import sys
 import threading
+import uuid
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -107,6 +109,18 @@ def client(host_server):
 
 
 @pytest.fixture
+def pictures(client):
+    """Gives the pictures that an output node made."""
+    return lambda output: [Image.open(io.BytesIO(client.fetch(made))) for made in output["images"]]
+
+
+@pytest.fixture
+def upload_anew(client):
+    """Uploads a file under a new name, so that the host has no result to reuse; gives the name."""
+    return lambda file: client.upload_as(f"{uuid.uuid4()}.png", file.read_bytes())
+
+
+@pytest.fixture
 def web_server():
     """Starts a server that answers requests by answer(path, body) -> (status, content); gives its address.
 
@@ -146,6 +160,16 @@ def photo(tmp_path_factory):
     picture = Image.linear_gradient("L").resize((40, 24)).convert("RGB")
     picture.paste((200, 40, 30), (8, 6, 20, 18))
     file = tmp_path_factory.mktemp("photo") / "photo.png"
+    picture.save(file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def wide_photo(tmp_path_factory):
+    """A photo whose result is cut by the host's tiled VAE and by tiles of half its size."""
+    picture = Image.radial_gradient("L").resize((170, 60)).convert("RGB")
+    picture.paste((200, 40, 30), (20, 10, 60, 40))
+    file = tmp_path_factory.mktemp("photo") / "wide.png"
     picture.save(file)
     return file
 

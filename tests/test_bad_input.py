@@ -108,11 +108,10 @@ def test_a_scale_beyond_the_widget_is_refused(refused, graph):
     refused(bad, r"Prepare.*bigger than max.*scale")
 
 
-def test_a_photo_of_one_pixel_is_restored(client, anatomy, tmp_path):
+def test_a_photo_of_one_pixel_is_restored(client, anatomy, pictures, tmp_path):
     Image.new("RGB", (1, 1), (200, 90, 40)).save(tmp_path / "pixel.png")
     outputs = client.run(anatomy(client.upload(tmp_path / "pixel.png")))
-    (tmp_path / "sr.png").write_bytes(client.fetch(outputs["13"]["images"][0]))
-    assert Image.open(tmp_path / "sr.png").size == (4, 4)
+    assert pictures(outputs["13"])[0].size == (4, 4)
 
 
 # widget -> its loader, the folder it reads, and the node and socket of the quick start that it feeds

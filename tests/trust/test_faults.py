@@ -28,30 +28,14 @@ LONGEST_S = 60
 
 
 @pytest.fixture
-def restored(client):
+def restored(client, pictures):
     """Runs a restoration; its pixels."""
-
-    def run(graph):
-        (picture,) = client.run(graph)["13"]["images"]
-        return np.asarray(Image.open(io.BytesIO(client.fetch(picture))), dtype=float)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def wide_photo(tmp_path_factory):
-    """A photo whose result can be cut into tiles."""
-    picture = Image.radial_gradient("L").resize((170, 60)).convert("RGB")
-    picture.paste((200, 40, 30), (20, 10, 60, 40))
-    file = tmp_path_factory.mktemp("photo") / "wide.png"
-    picture.save(file)
-    return file
+    return lambda graph: np.asarray(pictures(client.run(graph)["13"])[0], dtype=float)
 
 
 @pytest.fixture
-def again(client, wide_photo):
-    """Uploads the photo under a name of its own: the host has no result of it that it could reuse."""
-    return lambda: client.upload_as(f"{uuid.uuid4()}.png", wide_photo.read_bytes())
+def again(upload_anew, wide_photo):
+    return lambda: upload_anew(wide_photo)
 
 
 def test_a_host_that_was_started_anew_gives_the_same_bytes(restored, anatomy, again, tmp_path, wide_photo):
