@@ -28,13 +28,6 @@ def test_every_preset_costs_no_more_than_what_it_stands_in_for():
             assert ours.forwards <= theirs.forwards
 
 
-def test_the_full_networks_are_the_published_size():
-    with torch.device("meta"):
-        unet, controlnet = networks.build()
-    assert round(unet.num_parameters() / 1e6, 1) == 1126.8
-    assert round(controlnet.num_parameters() / 1e6, 1) == 489.0
-
-
 def test_projections_of_the_tokens_are_those_of_the_published_shapes():
     """76.5 GMAC: 4096 tokens of 512, to keys and values of 23 attentions."""
     widths = 320 * (2 + 3 + 2) + 640 * (2 + 3 + 2) + 1280 * (2 + 3 + 2 + 1 + 1)

@@ -59,7 +59,11 @@ def labels(page):
     return page.get_by_test_id("builder-widget-label").all_inner_texts()
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+QUICK = ("quickstart", "make_training_pairs", "anatomy")  # opens as an app, has an app, has none
+DEEP = (pytest.param(name, marks=pytest.mark.deep) for name in TEMPLATES if name not in QUICK)
+
+
+@pytest.mark.parametrize("name", [*QUICK, *DEEP])
 def test_a_template_opens_as_a_graph_and_as_an_app(page, name):
     page.evaluate(EMPTY)
     page.get_by_role("button", name="Templates").first.click()

@@ -101,6 +101,7 @@ def test_the_editor_reads_a_file_as_we_wrote_it(page, file):
             assert found["sizes"][str(node["id"])][1] <= node["size"][1], f"{node['type']} needs more room"
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", BUNDLED)
 def test_a_file_for_the_bundled_model_runs_from_the_editor(page, client, name):
     page.evaluate(LOAD, read(CHECKOUT / "workflows" / f"{name}.json"))

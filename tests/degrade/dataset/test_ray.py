@@ -54,7 +54,7 @@ def cluster():
     ray.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("options", "asked"),
     [
