@@ -22,6 +22,7 @@ from ugc_sr.sample.regions import feathered, put_back
 from ugc_sr.sample.tiles import GRIDS
 from ugc_sr.score.card import card
 from ugc_sr.score.metrics import evaluate
+from ugc_sr.score.picture import from_picture, to_picture
 from ugc_sr.score.scoring import summary
 from ugc_sr.score.sheet import compare
 
@@ -60,24 +61,24 @@ def restore(client: Client, photo: str) -> Image.Image:
 
 def damaged(original: Image.Image) -> None:
     """Draw one photo under several recipes, a grid of seeds, and one degradation of two photos."""
-    clean = pixels(original)
+    clean = from_picture(original)
     panels = {"clean": original.crop(FACE)}
     for name in ("upload", "ugc", "real_esrgan_x4"):
         panels[name] = zoomed(apply(RECIPES[name].draw(3, 4), clean).lr)
     save("degrade", row(panels, columns=2))
     drawn = [RECIPES["ugc"].draw(seed, 4) for seed in range(5)]
-    shown = picture(grid(clean, drawn, columns=3, crop=320, cell=200))
+    shown = to_picture(grid(clean, drawn, columns=3, crop=320, cell=200))
     save("grid", shown)
     one = RECIPES["real_esrgan_x4"].draw(7, 4)
-    photos = [pixels(original.crop(box)) for box in ((150, 210, 750, 810), (330, 560, 930, 1160))]
-    first, second = (picture(apply(one, photo).lr) for photo in photos)
+    photos = [from_picture(original.crop(box)) for box in ((150, 210, 750, 810), (330, 560, 930, 1160))]
+    first, second = (to_picture(apply(one, photo).lr) for photo in photos)
     save("replay", row({"one photo": first, "another, the same damage": second}, sharp=True))
 
 
 def prepared(photo: Image.Image) -> None:
     """Draw the padded canvas of a photo whose sides aren't multiples of 64."""
-    hint, frame = fit(pixels(photo.crop((60, 80, 210, 180))), 4.0)
-    canvas = picture(hint)
+    hint, frame = fit(from_picture(photo.crop((60, 80, 210, 180))), 4.0)
+    canvas = to_picture(hint)
     box = (0, 0, frame.width - 1, frame.height - 1)
     ImageDraw.Draw(canvas).rectangle(box, outline=MARK, width=3)
     save("prepare", canvas)
@@ -102,10 +103,10 @@ def tiled(restored: Image.Image) -> None:
 def colored(restored: Image.Image, bicubic: Image.Image) -> None:
     """Draw a result with shifted colours, and the three methods of Match Color."""
     shift = torch.tensor([1.12, 0.98, 0.8]).view(1, 3, 1, 1)
-    shifted = (pixels(restored) * shift + 0.03).clamp(0, 1)
-    panels = {"shifted": picture(shifted).crop(FACE), "reference": bicubic.crop(FACE)}
+    shifted = (from_picture(restored) * shift + 0.03).clamp(0, 1)
+    panels = {"shifted": to_picture(shifted).crop(FACE), "reference": bicubic.crop(FACE)}
     for method in ("wavelet", "adain"):
-        panels[method] = picture(match(shifted, pixels(bicubic), method)).crop(FACE)
+        panels[method] = to_picture(match(shifted, from_picture(bicubic), method)).crop(FACE)
     save("colors", row(panels, columns=2))
 
 
@@ -114,17 +115,17 @@ def regions(restored: Image.Image, bicubic: Image.Image) -> None:
     mask = torch.zeros(1, 1, restored.height, restored.width)
     middle = (FACE[0] + FACE[2]) // 2
     mask[..., FACE[1] : FACE[3], middle : FACE[2]] = 1
-    blended = put_back(pixels(restored), pixels(bicubic), feathered(mask, 32), "detail")
+    blended = put_back(from_picture(restored), from_picture(bicubic), feathered(mask, 32), "detail")
     panels = {
-        "mask, feather 32": picture(feathered(mask, 32).expand(-1, 3, -1, -1)).crop(FACE),
-        "restored, blended": picture(blended).crop(FACE),
+        "mask, feather 32": to_picture(feathered(mask, 32).expand(-1, 3, -1, -1)).crop(FACE),
+        "restored, blended": to_picture(blended).crop(FACE),
     }
     save("regions", row(panels))
 
 
 def scored(restored: Image.Image, original: Image.Image, photo: Image.Image, bicubic: Image.Image) -> None:
     """Draw a result's score report, and versions side by side."""
-    figures = evaluate(sr=pixels(restored), gt=pixels(original), lr=pixels(photo))
+    figures = evaluate(sr=from_picture(restored), gt=from_picture(original), lr=from_picture(photo))
     save("score", card(summary([{"name": "photo 1", **figures}])), ending="png")
     panels = [("bicubic", bicubic), ("restored", restored), ("original", original)]
     save("sheet", compare(panels, crops=1, title="Versions of one photo"))
@@ -148,19 +149,8 @@ def row(panels: dict[str, Image.Image], columns: int = 0, *, sharp: bool = False
 def zoomed(lr: Tensor) -> Image.Image:
     """Return the part FACE of a photo that was reduced four times, enlarged without smoothing."""
     left, top, right, bottom = FACE
-    small = picture(lr).crop((left // 4, top // 4, right // 4, bottom // 4))
+    small = to_picture(lr).crop((left // 4, top // 4, right // 4, bottom // 4))
     return small.resize((right - left, bottom - top), Image.Resampling.NEAREST)
-
-
-def pixels(shown: Image.Image) -> Tensor:
-    """Return a picture as (1, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.asarray(shown).astype(np.float32) / 255).permute(2, 0, 1)[None]
-
-
-def picture(image: Tensor) -> Image.Image:
-    """Return (1, 3, H, W) in [0, 1] as a picture."""
-    levels = (image[0].clamp(0, 1) * 255).round().byte()
-    return Image.fromarray(levels.permute(1, 2, 0).numpy())
 
 
 def save(name: str, shown: Image.Image, ending: str = "jpg") -> None:

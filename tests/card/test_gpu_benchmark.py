@@ -131,12 +131,12 @@ def test_a_compiled_run_has_the_hosts_node_in_front_of_the_sampler(preset):
 
 
 def test_seconds_are_reckoned_from_the_cells_and_pixels_that_are_worked_on():
-    from benchmarks.gpu import Job, Pace
+    from benchmarks.gpu import Job, Speed
 
     wild = Job("wild", (512, 512))
     assert wild.work(50) == 100 * 64 * 64  # both halves of CFG
     assert Job("turbo", (1080, 1920)).work(2) == 12 * 96 * 96
-    assert Pace(cell=1e-5, megapixel=2.0).expect(wild, 50) == pytest.approx(4.096 + 0.524, abs=1e-3)
+    assert Speed(cell=1e-5, megapixel=2.0).expect(wild, 50) == pytest.approx(4.096 + 0.524, abs=1e-3)
 
 
 def test_no_time_leaves_everything_out_and_says_so():

@@ -92,7 +92,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Speed:
     """The speed of a base's last run: seconds of sampling per latent cell, other seconds per megapixel."""
 
     cell: float
@@ -110,7 +110,7 @@ class Session:
     deadline: float
     models: dict[str, loaded.Loaded]
     classes: dict[str, Any] = field(default_factory=graphs.node_classes)
-    paces: dict[str, Pace] = field(default_factory=dict)
+    speeds: dict[str, Speed] = field(default_factory=dict)
 
     @property
     def left(self) -> float:
@@ -193,26 +193,26 @@ def _measure(session: Session, job: Job, share: int) -> Row:
         return {"name": job.name, "skipped": "the time was over"}
     if job.base not in session.models:
         session.models[job.base] = loaded.load(job.base, session.classes)
-    if job.base not in session.paces:
+    if job.base not in session.speeds:
         warm_up = Job(job.preset, WARM_UP)
         _run(session, warm_up, SHORT)  # loading and choosing kernels happens once, so it is not part of a run
-        session.paces[job.base] = _pace(warm_up, SHORT, _run(session, warm_up, SHORT))
-    pace, steps = session.paces[job.base], job.steps
-    if pace.expect(job, steps) > 2 * session.left / share:
+        session.speeds[job.base] = _speed(warm_up, SHORT, _run(session, warm_up, SHORT))
+    speed, steps = session.speeds[job.base], job.steps
+    if speed.expect(job, steps) > 2 * session.left / share:
         steps = min(SHORT, steps)
-    expected = pace.expect(job, steps) + COMPILE_S * job.compiled
+    expected = speed.expect(job, steps) + COMPILE_S * job.compiled
     if expected > session.left:
         left = f"it would take about {expected:.0f} s, and {max(session.left, 0):.0f} s were left"
         return {"name": job.name, "skipped": left}
     first = _run(session, job, steps) if job.compiled else None
     measured = _run(session, job, steps)
     if not job.compiled:
-        session.paces[job.base] = _pace(job, steps, measured)
+        session.speeds[job.base] = _speed(job, steps, measured)
     return {"name": job.name, **_row(job, steps, measured), **_compiling(first, measured)}
 
 
-def _pace(job: Job, steps: int, measured: Row) -> Pace:
-    return Pace(measured["sampling_s"] / job.work(steps), measured["rest_s"] / job.megapixels)
+def _speed(job: Job, steps: int, measured: Row) -> Speed:
+    return Speed(measured["sampling_s"] / job.work(steps), measured["rest_s"] / job.megapixels)
 
 
 def _compiling(first: Row | None, measured: Row) -> Row:

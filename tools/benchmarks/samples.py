@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from ugc_sr.degrade.degradation import apply
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.photos.reader import open_photo
+from ugc_sr.score.picture import from_picture
 from ugc_sr.score.scoring import load, matched
 from ugc_sr.train.photos import HELD_OUT, HeldOut
 
@@ -67,5 +66,4 @@ def crop(photos: Path, photo: HeldOut) -> Tensor:
         picture = picture.resize(size, Image.Resampling.BOX)
     left = min(max(int(picture.width * photo.x - SIDE_PX / 2), 0), picture.width - SIDE_PX)
     top = min(max(int(picture.height * photo.y - SIDE_PX / 2), 0), picture.height - SIDE_PX)
-    box = picture.crop((left, top, left + SIDE_PX, top + SIDE_PX))
-    return torch.from_numpy(np.array(box)).permute(2, 0, 1)[None].float() / 255
+    return from_picture(picture.crop((left, top, left + SIDE_PX, top + SIDE_PX)))
