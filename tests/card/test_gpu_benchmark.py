@@ -87,7 +87,8 @@ def test_every_preset_is_measured_and_the_table_shows_it(models):
     assert "from the original networks, within the limit of 1e-05" in table
 
 
-@pytest.mark.parametrize("mode", ["plain", pytest.param("streamed", marks=pytest.mark.deep)])
+@pytest.mark.deep
+@pytest.mark.parametrize("mode", ["plain", "streamed"])
 def test_a_card_is_measured_with_its_memory(models, card, told, mode):
     from benchmarks import gpu
 
