@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def imported_names(file: str, source: str) -> Iterator[tuple[str, bool, bool]]:
-    """Yield (first part of the name, is it ours, is it imported together with the file) of each import.
+    """Yield (dotted name, is it ours, is it imported together with the file) of everything imported.
 
     Args:
         file: path from the root, from which relative imports are resolved.
@@ -80,22 +80,16 @@ def imported_names(file: str, source: str) -> Iterator[tuple[str, bool, bool]]:
     def visit(parent: ast.AST, at_once: bool) -> Iterator[tuple[str, bool, bool]]:
         for node in ast.iter_child_nodes(parent):
             if isinstance(node, ast.Import):
-                yield from ((alias.name.split(".")[0], False, at_once) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.level:
-                above = Path(file).parts[: len(Path(file).parts) - node.level]
-                first = [*above, *(node.module or "").split(".")][0]
-                yield from ((name, True, at_once) for name in ([first] if first else _names(node)))
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                yield node.module.split(".")[0], False, at_once
+                yield from ((alias.name, False, at_once) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = Path(file).parts[: len(Path(file).parts) - node.level] if node.level else ()
+                stem = [part for part in (*above, node.module) if part]
+                yield from ((".".join([*stem, alias.name]), node.level > 0, at_once) for alias in node.names)
             later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             never = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
             yield from visit(node, at_once and not later and not never)
 
     yield from visit(ast.parse(source), True)
-
-
-def _names(node: ast.ImportFrom) -> list[str]:
-    return [alias.name for alias in node.names]
 
 
 def read_imports() -> tuple[dict[str, set[str]], set[str]]:
@@ -105,7 +99,8 @@ def read_imports() -> tuple[dict[str, set[str]], set[str]]:
     for path in sorted(path for folder in BOXES for path in (ROOT / folder).rglob("*.py")):
         file = path.relative_to(ROOT).as_posix()
         box = OWN_BOX.get(file, file.split("/")[0])
-        for name, ours, _ in imported_names(file, path.read_text(encoding="utf-8")):
+        for dotted, ours, _ in imported_names(file, path.read_text(encoding="utf-8")):
+            name = dotted.split(".")[0]
             if ours and name != box:
                 imports[box].add(BASE if name in BASE.split(", ") else name)
             elif name in LIBRARIES:

@@ -130,49 +130,9 @@ def test_a_second_setup_costs_less_than_a_second(tmp_path):
     assert ".venv" in subprocess.check_output([checkout / ".venv/bin/python", "-c", script], text=True)
 
 
-@pytest.fixture
-def chromium(load):
-    return load("chromium")
+def test_chromium_of_another_hash_is_refused_and_the_set_up_goes_on(load, tmp_path, monkeypatch, capsys):
+    chromium = load("chromium")
 
-
-def packed_chromium(node, folder):
-    """An archive as the registry has it, with a script in the place of the browser."""
-    package = folder / "package" / "bin"
-    package.mkdir(parents=True)
-    (package / "chromium").write_text("#!/bin/sh\necho works\n")
-    for name, inside in (("al2023", "lib/libnss3.so"), ("fonts", "fonts.conf"), ("swiftshader", "libEGL.so")):
-        with tarfile.open(package / f"{name}.tar", "w") as tar:
-            tar.addfile(tarfile.TarInfo(inside))
-    pack = "const fs = require('fs'), [name] = process.argv.slice(1);"
-    pack += "fs.writeFileSync(`${name}.br`, require('zlib').brotliCompressSync(fs.readFileSync(name)))"
-    for file in list(package.iterdir()):
-        subprocess.run([node, "-e", pack, file], check=True)
-    archive = folder / "chromium.tgz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder / "package", "package")
-    return archive
-
-
-def test_chromium_is_unpacked_with_its_libraries_and_fonts(chromium, tmp_path, monkeypatch):
-    archive = packed_chromium(chromium._node(Path(sys.executable)), tmp_path)
-
-    def pack(*command, quiet=False):
-        if "pack" not in command:
-            return subprocess.run(command, check=True)
-        folder = Path(command[command.index("--pack-destination") + 1])
-        return (folder / archive.name).write_bytes(archive.read_bytes())
-
-    monkeypatch.setattr(chromium, "run", pack)
-    monkeypatch.setattr(chromium, "ARCHIVE_SHA256", hashlib.sha256(archive.read_bytes()).hexdigest())
-    target = tmp_path / "cache"
-    chromium.get_chromium(target, Path(sys.executable))
-    assert subprocess.check_output([target / "chromium"], text=True) == "works\n"
-    assert (target / "lib" / "libnss3.so").is_file()
-    assert (target / "libEGL.so").is_file()
-    assert 'prefix="relative">fonts<' in (target / "fonts.conf").read_text()
-
-
-def test_chromium_of_another_hash_is_refused_and_the_set_up_goes_on(chromium, tmp_path, monkeypatch, capsys):
     def pack(*command, quiet=False):
         Path(command[command.index("--pack-destination") + 1], "other.tgz").write_bytes(b"other")
 
