@@ -1,7 +1,6 @@
 """`make demo` from its command line, through the real host."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -9,7 +8,6 @@ import pytest
 from PIL import Image
 
 from ugc_sr.restore.demo import WORKFLOW, main, restore, scaled
-from ugc_sr.restore.server import CHECKOUT
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 
@@ -17,13 +15,10 @@ pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 @pytest.fixture
 def demo(tmp_path):
     """Runs the command, as `make demo` does, outside the checkout."""
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "ugc_sr").symlink_to(CHECKOUT)
 
     def run(*arguments):
         command = [sys.executable, "-m", "ugc_sr.restore.demo", *map(str, arguments)]
-        environment = os.environ | {"PYTHONPATH": str(tmp_path / "package")}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
 
     return run
 
