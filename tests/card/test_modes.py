@@ -21,10 +21,7 @@ GRAPHS = {
     },
 }
 MODES = ("plain", "dynamic", "streamed", "novram", "lowvram", "highvram", "gpu_only")
-QUICK = [
-    *(("tiles, guided", "plain"), ("as shipped, two photos", "streamed")),
-    *(("both views", "plain"), ("frozen", "streamed")),
-]
+QUICK = [("tiles, guided", "plain"), ("as shipped, two photos", "streamed")]
 RUNS = [("tiles, guided", mode) for mode in MODES]
 RUNS += [(name, mode) for name in list(GRAPHS)[1:] for mode in ("plain", "streamed")]
 RUNS = [run if run in QUICK else pytest.param(*run, marks=pytest.mark.deep) for run in RUNS]
