@@ -38,8 +38,8 @@ def test_each_run_adds_a_pair_that_its_manifest_replays(client, graph, host_serv
         run = copy.deepcopy(graph)
         inputs_of(run, "UGCSR_DegradeImage")["seed"] = seed
         outputs = client.run(run)
-        told = [text for node in outputs.values() for text in node.get("text", ())]
-        assert told == [f"1 saved, {seed + 1} in all: {place}"]
+        texts = [text for node in outputs.values() for text in node.get("text", ())]
+        assert texts == [f"1 saved, {seed + 1} in all: {place}"]
     lines = [json.loads(line) for line in (place / "manifest.jsonl").read_text().splitlines()]
     assert [(line["name"], line["recipe"], line["seed"]) for line in lines] == [
         ("photo_00001.png", "ugc", 0),

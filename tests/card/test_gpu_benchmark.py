@@ -51,7 +51,7 @@ def _brief(monkeypatch):
 
 
 @pytest.fixture
-def told(monkeypatch):
+def report_memory(monkeypatch):
     """The card's own count as PyTorch would tell it."""
 
     import comfy.model_management as management
@@ -89,11 +89,11 @@ def test_every_preset_is_measured_and_the_table_shows_it(models):
 
 @pytest.mark.deep
 @pytest.mark.parametrize("mode", ["plain", "streamed"])
-def test_a_card_is_measured_with_its_memory(models, card, told, mode):
+def test_a_card_is_measured_with_its_memory(models, card, report_memory, mode):
     from benchmarks import gpu
 
     active = card(mode)
-    told(active, 24 * 2**30)
+    report_memory(active, 24 * 2**30)
     rows = {
         row["name"]: row for row in gpu.run(minutes=20, fixture=str(FIXTURE), sizes=SMALL, models=models())
     }
@@ -105,11 +105,11 @@ def test_a_card_is_measured_with_its_memory(models, card, told, mode):
     assert rows["controlnet"]["passed"]
 
 
-def test_a_card_that_is_too_small_for_anything_is_told_so_and_nothing_hangs(models, card, told):
+def test_a_card_that_is_too_small_for_anything_is_reported_and_nothing_hangs(models, card, report_memory):
     from benchmarks import gpu
 
     active = card("plain", total=2**20, limit=2**20)
-    told(active, 2**20)
+    report_memory(active, 2**20)
     rows = {row["name"]: row for row in gpu.run(minutes=20, sizes=SMALL, models=models())}
     for name in ("gpu-nano-128x128", "gpu-wild-128x128"):
         assert rows[name]["error"].startswith("the card has too little memory (CUDA out of memory")

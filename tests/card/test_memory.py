@@ -1,4 +1,4 @@
-"""Memory of Stable Diffusion 2's true shapes on a pretended card: what a run takes, the host was told."""
+"""Memory of Stable Diffusion 2's true shapes on a pretended card: the host is asked for what a run takes."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ LATENTS = {"512x512": (64, 64), "1080x1920": (136, 240), "4096x4096": (512, 512)
 DEEP = (("512x512", 0.3), ("1080x1920", 0.3), ("1080x1920", 1.0), ("4096x4096", 1.0), ("4096x4096", 0.3))
 
 
-class Told:
+class Requested:
     """What the host was asked to keep free beside the weights."""
 
     bytes = 0.0
@@ -32,19 +32,19 @@ def weights():
 
 
 @pytest.fixture
-def told(monkeypatch):
+def requested(monkeypatch):
     """Watches what the host is asked to keep free when it loads the models of a run."""
     import comfy.sampler_helpers
 
-    told = Told()
+    requested = Requested()
     load = comfy.model_management.load_models_gpu
 
     def watch(models, memory_required=0, **options):
-        told.bytes = max(told.bytes, memory_required)
+        requested.bytes = max(requested.bytes, memory_required)
         return load(models, memory_required=memory_required, **options)
 
     monkeypatch.setattr(comfy.sampler_helpers.comfy.model_management, "load_models_gpu", watch)
-    return told
+    return requested
 
 
 def restore(weights, latent, freeze=1.0, steps=2):
@@ -83,7 +83,7 @@ def restore(weights, latent, freeze=1.0, steps=2):
         *(pytest.param(size, freeze, marks=pytest.mark.deep) for size, freeze in DEEP),
     ],
 )
-def test_the_host_was_told_of_what_a_run_takes(size, freeze, card, weights, told):
+def test_the_host_is_asked_for_what_a_run_takes(size, freeze, card, weights, requested):
     import comfy.model_management as management
 
     active = card(total=64 * 2**30, numbers_up_to=NUMBERS_UP_TO)
@@ -91,7 +91,9 @@ def test_the_host_was_told_of_what_a_run_takes(size, freeze, card, weights, told
     held = sum(loaded.model_loaded_memory() for loaded in management.current_loaded_models)
     took = active.peak - held
     del models
-    assert took <= told.bytes <= 1.5 * took, f"took {took / MIB:.0f} MiB, told {told.bytes / MIB:.0f} MiB"
+    assert took <= requested.bytes <= 1.5 * took, (
+        f"took {took / MIB:.0f} MiB, requested {requested.bytes / MIB:.0f} MiB"
+    )
 
 
 def test_weights_of_a_float32_file_take_half_of_it_on_a_card_that_computes_in_half(card):

@@ -181,17 +181,17 @@ def test_what_no_camera_makes_is_refused_or_small(file, refusal, what):
 
 
 @pytest.mark.parametrize("what", MADE)
-def test_the_commands_tell_of_it_in_one_line_and_go_on(tmp_path, told, what):
+def test_the_commands_tell_of_it_in_one_line_and_go_on(tmp_path, run_command, what):
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "hostile.png").write_bytes(MADE[what])
     Image.fromarray(PIXELS[..., :3]).save(photos / "zebra.png")
-    status, said = told(
+    status, said = run_command(
         degrade, photos, tmp_path / "pairs", "--recipe", "upload", "--workers", 1, "--scale", 1
     )
     assert status in (0, 1)
     assert (tmp_path / "pairs" / "lr" / "zebra.png").is_file()
     assert [line for line in said.splitlines() if "hostile.png" in line] or status == 0
-    status, said = told(score, photos / "hostile.png", "--json", tmp_path / "scores.json")
+    status, said = run_command(score, photos / "hostile.png", "--json", tmp_path / "scores.json")
     assert (status, said.count("\n")) in ((0, 0), (2, 1))
     assert not list(tmp_path.glob("**/made"))

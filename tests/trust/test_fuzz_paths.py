@@ -180,10 +180,12 @@ def test_a_manifests_names_lead_nowhere(tmp_path, refusal, name):
 @pytest.mark.parametrize(
     "name", ["%2e%2e%2fx", "con", "a\u202eb", "ä" * 60, "x" * 200, " lead", "a;b", "$(id)", "-n"]
 )
-def test_photos_of_any_name_stay_inside_of_the_data_set(tmp_path, told, name):
+def test_photos_of_any_name_stay_inside_of_the_data_set(tmp_path, run_command, name):
     (tmp_path / "in").mkdir()
     Image.new("RGB", (16, 16), (9, 99, 199)).save(tmp_path / "in" / f"{name}.png")
-    status, said = told(degrade, tmp_path / "in", tmp_path / "out", "--recipe", "upload", "--workers", 1)
+    status, said = run_command(
+        degrade, tmp_path / "in", tmp_path / "out", "--recipe", "upload", "--workers", 1
+    )
     assert (status, said) == (0, "")
     assert {path.parent.name for path in (tmp_path / "out").rglob("*.png")} == {"hr", "lr"}
     assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
@@ -209,7 +211,7 @@ def test_training_reads_no_pair_outside_of_its_data_set(tmp_path, refusal, name)
         assert read
 
 
-def test_shards_hold_nothing_but_the_data_set_and_are_not_written_through_a_link(tmp_path, told):
+def test_shards_hold_nothing_but_the_data_set_and_are_not_written_through_a_link(tmp_path, run_command):
     data, out = tmp_path / "set", tmp_path / "out"
     for place in (data / "hr", data / "lr", out):
         place.mkdir(parents=True)
@@ -217,15 +219,15 @@ def test_shards_hold_nothing_but_the_data_set_and_are_not_written_through_a_link
     Image.new("RGB", (4, 4)).save(data / "lr" / "a;b $(id).png")
     (tmp_path / "victim").write_text("kept")
     (out / "000000.tar").symlink_to(tmp_path / "victim")
-    assert told(train, "shards", data, out)[0] == 2
+    assert run_command(train, "shards", data, out)[0] == 2
     assert (tmp_path / "victim").read_text() == "kept"
     (out / "000000.tar").unlink()
-    assert told(train, "shards", data, out) == (0, "")
+    assert run_command(train, "shards", data, out) == (0, "")
     assert [path.name for path in out.iterdir()] == ["000000.tar"]
     with tarfile.open(out / "000000.tar") as tar:
         assert sorted(tar.getnames()) == ["a;b $(id).hr.png", "a;b $(id).lr.png"]
     (data / "manifest.jsonl").write_text('{"name": "../../victim"}\n')
-    status, said = told(train, "shards", data, tmp_path / "more")
+    status, said = run_command(train, "shards", data, tmp_path / "more")
     assert (status, said.count("\n"), "'../../victim'" in said) == (2, 1, True)
     assert not (tmp_path / "more").exists()
 
@@ -240,21 +242,21 @@ def begun(tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name != "-rf"])
-def test_a_run_goes_on_in_its_own_folder_alone(begun, told, name):
+def test_a_run_goes_on_in_its_own_folder_alone(begun, run_command, name):
     settings_of = json.loads((begun / "config.json").read_text())
     settings_of["preset"]["stages"][0]["name"] = name
     (begun / "config.json").write_text(json.dumps(settings_of))
     before = everything(begun.parent)
-    status, said = told(train, "--resume", begun, "--cpu")
+    status, said = run_command(train, "--resume", begun, "--cpu")
     assert (status, said.count("\n")) == (2, 1)
     assert said.startswith(f"'{begun / 'config.json'}' is not the configuration of a run. ")
     assert everything(begun.parent) == before
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "[" * 100_000, "\0", '{"preset": {"stages": 5}}'])
-def test_settings_of_a_run_that_are_none_are_told_of_in_one_line(begun, told, content):
+def test_settings_of_a_run_that_are_none_are_told_of_in_one_line(begun, run_command, content):
     (begun / "config.json").write_text(content)
-    status, said = told(train, "--resume", begun, "--cpu")
+    status, said = run_command(train, "--resume", begun, "--cpu")
     assert (status, said.count("\n")) == (2, 1)
     assert said.startswith(f"'{begun / 'config.json'}' is not the configuration of a run. ")
 
@@ -262,11 +264,11 @@ def test_settings_of_a_run_that_are_none_are_told_of_in_one_line(begun, told, co
 @pytest.mark.parametrize(
     "link", ["metrics.csv", "skipped.txt", "tensorboard", "last", "tensorboard/regression"]
 )
-def test_links_in_the_folder_of_a_run_are_not_written_through(begun, told, link):
+def test_links_in_the_folder_of_a_run_are_not_written_through(begun, run_command, link):
     (begun.parent / "outside").mkdir()
     (begun / link).parent.mkdir(exist_ok=True)
     (begun / link).symlink_to(begun.parent / "outside")
-    status, said = told(train, "--resume", begun, "--cpu")
+    status, said = run_command(train, "--resume", begun, "--cpu")
     assert (status, said) == (
         2,
         f"{begun / link}: a symbolic link, which could lead to another folder. Put the real one there.\n",
@@ -374,12 +376,12 @@ REFUSED += [(command, place) for command in FOLDERS for place in PLACES if place
     ("command", "place"),
     [pytest.param(*one, marks=() if one[1] == "file" else pytest.mark.deep) for one in REFUSED],
 )
-def test_a_command_refuses_a_place_that_it_cant_write_in_one_line(tmp_path, told, command, place):
+def test_a_command_refuses_a_place_that_it_cant_write_in_one_line(tmp_path, run_command, command, place):
     Image.effect_noise((64, 64), 60).convert("RGB").save(tmp_path / "photo.png")
     (tmp_path / "file").touch()
     main, arguments = (FILES | FOLDERS)[command]
     before = everything(tmp_path)
-    status, said = told(main, *arguments(tmp_path / "photo.png", f"{tmp_path}/{PLACES[place]}"))
+    status, said = run_command(main, *arguments(tmp_path / "photo.png", f"{tmp_path}/{PLACES[place]}"))
     assert status in (1, 2)
     refusals = [line for line in said.splitlines() if not line.startswith("passed over")]
     assert len(refusals) == 1, "one line beside that of files that are no photos"

@@ -4,7 +4,7 @@ from typing import Any
 
 PREFIX = "UGCSR_"
 # Their tooltips also name files in the models folder that can't be listed; a translation would hide that.
-TOLD_BY_THE_NODE = ("encoder_name", "adapter_name", "control_net_name")
+TOOLTIPS_OF_THE_NODE = ("encoder_name", "adapter_name", "control_net_name")
 SEED = "control_after_generate"
 
 
@@ -38,13 +38,13 @@ def inputs(node: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _node(node: dict[str, Any]) -> dict[str, Any]:
     words = {"display_name": node["display_name"], "description": node["description"]}
     shown = {name: _input(name, options) for name, options in inputs(node).items()}
-    outputs = zip(node["output_name"], node["output_tooltips"], strict=True)
-    told = {str(slot): {"name": name, "tooltip": tooltip} for slot, (name, tooltip) in enumerate(outputs)}
-    return words | ({"inputs": shown} if shown else {}) | ({"outputs": told} if told else {})
+    names = zip(node["output_name"], node["output_tooltips"], strict=True)
+    outputs = {str(slot): {"name": name, "tooltip": tooltip} for slot, (name, tooltip) in enumerate(names)}
+    return words | ({"inputs": shown} if shown else {}) | ({"outputs": outputs} if outputs else {})
 
 
 def _input(name: str, options: dict[str, Any]) -> dict[str, str]:
     if name == SEED:
         return {"name": "control after generate"}
     words = {"name": options.get("display_name", name)}
-    return words if name in TOLD_BY_THE_NODE else words | {"tooltip": options["tooltip"]}
+    return words if name in TOOLTIPS_OF_THE_NODE else words | {"tooltip": options["tooltip"]}

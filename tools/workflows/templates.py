@@ -215,13 +215,13 @@ def _template(graph: Graph, restore: Graph, words: Mapping[str, str], *, first: 
     (second,) = (one.name for one in restore.outer_inputs if one.type == "MASK")
     mask: Json = {second: photo["MASK"]}
     done = graph.add(restore, image=photo["IMAGE"], **mask)
-    compare, saved, told = _show(graph, photo["IMAGE"], done)
+    compare, saved, report = _show(graph, photo["IMAGE"], done)
     inputs = [
         (photo, "image", MASK_WORDS if second == "mask" else ""),
         *((done, name, said) for name, said in words.items()),
     ]
-    inputs += [(compare, "compare_view", ""), (told, "preview_text", "")]
-    _app(graph, inputs, [saved, told], first=first)
+    inputs += [(compare, "compare_view", ""), (report, "preview_text", "")]
+    _app(graph, inputs, [saved, report], first=first)
 
 
 def _show(graph: Graph, photo: Socket, done: Node, said: Sequence[str] = ("", "")) -> list[Node]:
