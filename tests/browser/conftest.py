@@ -4,13 +4,10 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import zipfile
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import Error
 
 from ugc_sr.restore.api import Client
 from ugc_sr.restore.server import find_host, running_host
@@ -23,21 +20,6 @@ SETTINGS |= {"LiteGraph.Canvas.MaximumFps": "20"}  # the processor draws
 # What ComfyUI's own templates look like: many pictures.
 OTHERS = re.compile(r"/templates/.*\.(webp|mp4|mp3|png)")
 WAIT_S = 60  # for anything; the longest takes 5 s on an idle machine
-CONSOLE_LINES = 10
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
-    """A failure comes with a screenshot's path and the last lines of the page's console."""
-    report = yield
-    page = item.funcargs.get("page")
-    if report.failed and page:
-        file = Path(tempfile.mkdtemp(prefix="browser-")) / f"{re.sub(r'[^a-z0-9]+', '-', item.name)}.png"
-        lines = [message.text for message in page.console_messages()][-CONSOLE_LINES:]
-        with suppress(Error):
-            page.screenshot(path=file)
-        report.sections.append(("The page", "\n".join([f"Screenshot: {file}", *lines])))
-    return report
 
 
 # Of one file: while Playwright runs, its event loop is in the way of tests that start another.
