@@ -13,7 +13,7 @@ def nets():
     return restore.build((64, 128), torch.float32, torch.device("cpu"), text_dim=32)
 
 
-@pytest.mark.parametrize(("size", "cfg"), [((8, 8), 1.0), ((8, 13), 8.5)])
+@pytest.mark.parametrize(("size", "cfg"), [((8, 8), 1.0), ((12, 20), 8.5)])
 def test_the_hosts_latent_is_the_references(nets, size, cfg):
     from benchmarks import restore
 
