@@ -1,4 +1,4 @@
-# make setup | demo [PHOTO=p.jpg] [OUT=dir] [SCALE=2] [GT=gt.png] | test | test-all | lint | lock | sbom
+# make setup | demo [PHOTO=p.jpg] [OUT=dir] [SCALE=2] [GT=gt.png] | test | test-all | lint | types | lock | sbom
 
 PYTHON ?= python3
 OUT ?= demo-out
@@ -12,17 +12,17 @@ FUZZ ?= full
 # Two at a time; tiny networks run faster in one thread.
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup demo test test-all quick deep lint lock sbom
+.PHONY: setup demo test test-all quick deep lint types lock sbom
 
 setup:
-	@$(PYTHON) scripts/setup.py
+	@$(PYTHON) tools/setup.py
 
 demo: setup
 	@.venv/bin/python -m ugc_sr.restore.demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(GT),--gt "$(GT)") $(if $(SCALE),--scale "$(SCALE)") --out "$(OUT)"
 
 test: lint quick
 
-test-all: lint quick deep
+test-all: lint types quick deep
 
 quick: setup
 	$(PYTEST) -m "not deep"
@@ -33,6 +33,8 @@ deep: setup
 lint: setup
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+
+types: setup
 	.venv/bin/pyright --pythonpath .venv/bin/python
 
 lock: setup
@@ -40,4 +42,4 @@ lock: setup
 		--no-emit-index-url --no-header --no-annotate requirements.in --output-file requirements.lock
 
 sbom: setup
-	@.venv/bin/python scripts/sbom.py > sbom.json
+	@.venv/bin/python tools/sbom.py > sbom.json

@@ -33,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m ugc_sr.score.fit_niqe",
         description="Fit the statistics of clean patches that NIQE compares with.",
     )
-    parser.add_argument(
-        "photos", type=Path, help="folder of clean photos, as scripts/fetch_photos.sh makes it"
-    )
+    parser.add_argument("photos", type=Path, help="folder of clean photos, as tools/fetch_photos.sh makes it")
     parser.add_argument("out", type=Path, help="where the .safetensors file goes")
     parser.add_argument(
         "names", nargs="*", help="files below the folder; without any, those of the shipped file"

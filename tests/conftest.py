@@ -1,12 +1,15 @@
 """Makes this checkout importable as `ugc_sr`, whatever its folder is called, and brings the real host."""
 
 import copy
+import gc
 import importlib.util
+import io
 import json
 import os
 import shutil
 import sys
 import threading
+import uuid
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +23,6 @@ NO_BROWSER = "needs Chromium, which `make setup` could not bring"
 BRINGS_BROWSER = "sudo apt-get install chromium"  # on Debian and what comes of it
 # As root in a container; nothing is looked up online.
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
 def _load_package():
@@ -53,6 +55,12 @@ def pytest_collection_modifyitems(items):
     comfy.cli_args.args.cpu = True
 
 
+def pytest_collection_finish():
+    """Set aside what was imported, so that a garbage collection by a test or by the host takes no time."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_terminal_summary(terminalreporter):
     """The last words are what did not run for want of a browser, and what brings one."""
     skipped = terminalreporter.stats.get("skipped", ())
@@ -70,9 +78,11 @@ def _seed():
 
 @pytest.fixture(scope="session")
 def host_server(tmp_path_factory):
-    """A real host process with this checkout and a node that makes odd images."""
+    """A real host process with this checkout, and nodes of the tests: odd images, parts that lack memory."""
     base = tmp_path_factory.mktemp("host") / "base"
-    extensions = {"ugc_sr": ROOT, "odd_images": ROOT / "tests" / "data" / "odd_images"}
+    extensions = {"ugc_sr": ROOT} | {
+        name: ROOT / "tests" / "data" / name for name in ("odd_images", "short_memory")
+    }
     with running_host(find_host(), base, cpu=True, extensions=extensions) as host:
         yield host
 
@@ -103,6 +113,18 @@ def browser():
 @pytest.fixture
 def client(host_server):
     return Client(host_server.address)
+
+
+@pytest.fixture
+def pictures(client):
+    """Gives the pictures that an output node made."""
+    return lambda output: [Image.open(io.BytesIO(client.fetch(made))) for made in output["images"]]
+
+
+@pytest.fixture
+def upload_anew(client):
+    """Uploads a file under a new name, so that the host has no result to reuse; gives the name."""
+    return lambda file: client.upload_as(f"{uuid.uuid4()}.png", file.read_bytes())
 
 
 @pytest.fixture
@@ -154,6 +176,16 @@ def photo(tmp_path_factory):
     return file
 
 
+@pytest.fixture(scope="session")
+def wide_photo(tmp_path_factory):
+    """A photo whose result is cut by the host's tiled VAE and by tiles of half its size."""
+    picture = Image.radial_gradient("L").resize((170, 60)).convert("RGB")
+    picture.paste((200, 40, 30), (20, 10, 60, 40))
+    file = tmp_path_factory.mktemp("photo") / "wide.png"
+    picture.save(file)
+    return file
+
+
 def _for_a_photo(workflow):
     graph = json.loads((ROOT / "restore" / f"{workflow}.api.json").read_text())
 
@@ -175,30 +207,3 @@ def quickstart():
 def anatomy():
     """The same laid open: its nodes have numbers of their own, which tests change it by."""
     return _for_a_photo("anatomy")
-
-
-@pytest.fixture
-def to_api(client):
-    """The API graph of a UI file without subgraphs: links by id, widget values by position."""
-
-    def convert(file):
-        workflow = json.loads(file.read_text())
-        definitions = client.node_definitions()
-        sources = {link: [str(node), slot] for link, node, slot, *_ in workflow["links"]}
-        graph = {}
-        for node in workflow["nodes"]:
-            if node["type"] == "MarkdownNote":
-                continue
-            inputs = {}
-            values = iter(node["widgets_values"])
-            for group in definitions[node["type"]]["input"].values():
-                for name, (kind, *options) in group.items():
-                    if isinstance(kind, list) or kind.split(",")[0] in WIDGETS:
-                        inputs[name] = next(values)
-                        if any(option.get("control_after_generate") for option in options):
-                            next(values)
-            inputs |= {socket["name"]: sources[socket["link"]] for socket in node["inputs"] if socket["link"]}
-            graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
-        return graph
-
-    return convert

@@ -53,29 +53,33 @@ def with_image(graph, into, socket, kind):
     return relinked(graph, into, socket, node("OddImage", kind=kind))
 
 
+READERS = [("4", "Encode Semantics: 'image' "), ("6", "Apply Semantic ControlNet: 'hint' ")]
+READERS += [("11", "Match Color: 'reference' ")]
+
+
 @pytest.mark.parametrize(
-    ("kind", "problem"),
+    ("into", "head", "kind", "problem"),
     [
-        ("NaN", r"holds NaN or infinite values"),
-        ("bytes", r"holds uint8; expected floats from 0 to 1"),
-        ("five channels", r"has 5 channels; expected 3 \(RGB\) or 4 \(RGBA\)"),
-        ("no photos", r"is empty: 0 photos of 40x24 px"),
-        ("no rows", r"is empty: 1 photos of 40x0 px"),
-        ("no batch", r"has shape \(24, 40, 3\); expected \(batch, height, width, channels\)"),
+        ("3", "Prepare Photo: 'image' ", "bytes", r"holds uint8; expected floats from 0 to 1"),
+        (
+            "3",
+            "Prepare Photo: 'image' ",
+            "five channels",
+            r"has 5 channels; expected 3 \(RGB\) or 4 \(RGBA\)",
+        ),
+        ("3", "Prepare Photo: 'image' ", "no photos", r"is empty: 0 photos of 40x24 px"),
+        ("3", "Prepare Photo: 'image' ", "no rows", r"is empty: 1 photos of 40x0 px"),
+        (
+            "3",
+            "Prepare Photo: 'image' ",
+            "no batch",
+            r"has shape \(24, 40, 3\); expected \(batch, height, width",
+        ),
+        *((into, head, "NaN", r"holds NaN or infinite values") for into, head in READERS),
     ],
 )
-@pytest.mark.parametrize(
-    ("into", "socket", "head"),
-    [
-        ("3", "image", "Prepare Photo: 'image' "),
-        ("4", "image", "Encode Semantics: 'image' "),
-        ("6", "hint", "Apply Semantic ControlNet: 'hint' "),
-        ("11", "reference", "Match Color: 'reference' "),
-    ],
-)
-def test_an_odd_image_is_refused_by_the_first_node_that_reads_it(
-    refused, graph, into, socket, head, kind, problem
-):
+def test_an_odd_image_is_refused_by_the_first_node_that_reads_it(refused, graph, into, head, kind, problem):
+    socket = head.split("'")[1]
     refused(with_image(graph, into, socket, kind), "^" + head + problem)
 
 
@@ -104,11 +108,10 @@ def test_a_scale_beyond_the_widget_is_refused(refused, graph):
     refused(bad, r"Prepare.*bigger than max.*scale")
 
 
-def test_a_photo_of_one_pixel_is_restored(client, anatomy, tmp_path):
+def test_a_photo_of_one_pixel_is_restored(client, anatomy, pictures, tmp_path):
     Image.new("RGB", (1, 1), (200, 90, 40)).save(tmp_path / "pixel.png")
     outputs = client.run(anatomy(client.upload(tmp_path / "pixel.png")))
-    (tmp_path / "sr.png").write_bytes(client.fetch(outputs["13"]["images"][0]))
-    assert Image.open(tmp_path / "sr.png").size == (4, 4)
+    assert pictures(outputs["13"])[0].size == (4, 4)
 
 
 # widget -> its loader, the folder it reads, and the node and socket of the quick start that it feeds
@@ -132,8 +135,14 @@ def load_with(graph, widget, file):
     return relinked(graph, into, socket, node(class_type, **{widget: file}))
 
 
-@pytest.mark.parametrize("widget", LOADERS)
-@pytest.mark.parametrize("file", WRONG_FILES)
+@pytest.mark.parametrize(
+    ("widget", "file"),
+    [
+        *(("adapter_name", file) for file in WRONG_FILES),
+        ("control_net_name", "lora.safetensors"),
+        ("encoder_name", "lora.safetensors"),
+    ],
+)
 def test_a_wrong_weights_file_is_named(refused, graph, model_folders, widget, file):
     folder = model_folders / LOADERS[widget][1]
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,15 +168,7 @@ def test_a_ninth_picture_of_a_sheet_is_refused(graph, refused):
 
 def test_half_a_character_is_refused(graph, refused):
     """ComfyUI can't print a message that holds one: the thread that works off its queue would end."""
-    pictures = {"images.image0": ["12", 0], "images.image1": ["1", 0]}
-    sheet = node(
-        "UGCSR_CompareSheet",
-        **pictures,
-        labels="a\nb",
-        crops=1,
-        crop_size=0,
-        find="detail",
-        title="as \ud83d",
-    )
-    shown = {"91": sheet, "92": node("PreviewImage", images=["91", 0])}
+    sheet = {"images.image0": ["12", 0], "images.image1": ["1", 0], "labels": "a\nb", "title": "as \ud83d"}
+    sheet |= {"crops": 1, "crop_size": 0, "find": "detail"}
+    shown = {"91": node("UGCSR_CompareSheet", **sheet), "92": node("PreviewImage", images=["91", 0])}
     refused(graph | shown, r"Compare Sheet: 'title' holds half a character at place 4; expected text")

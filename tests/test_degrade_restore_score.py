@@ -1,6 +1,5 @@
 """The shipped workflow that damages a photo, restores it and measures the result, run by the real host."""
 
-import io
 import json
 
 import pytest
@@ -45,11 +44,7 @@ def key(graph, class_type):
     return next(key for key, node in graph.items() if node["class_type"] == class_type)
 
 
-def pictures(client, output):
-    return [Image.open(io.BytesIO(client.fetch(picture))) for picture in output["images"]]
-
-
-def test_its_figures_are_those_of_the_pictures_it_writes(client, graph):
+def test_its_figures_are_those_of_the_pictures_it_writes(client, graph, pictures):
     degrade, score = key(graph, "UGCSR_DegradeImage"), key(graph, "UGCSR_ScoreImage")
     more = {
         "hr": {**PREVIEW, "inputs": {"images": [degrade, 3]}},
@@ -57,8 +52,8 @@ def test_its_figures_are_those_of_the_pictures_it_writes(client, graph):
         "json": {**TEXT, "inputs": {"source": [score, 1]}},
     }
     outputs = client.run(graph | more)
-    (sr,) = pictures(client, outputs[key(graph, "SaveImage")])
-    (hr,), (lr,) = (pictures(client, outputs[name]) for name in ("hr", "lr"))
+    (sr,) = pictures(outputs[key(graph, "SaveImage")])
+    (hr,), (lr,) = (pictures(outputs[name]) for name in ("hr", "lr"))
     assert (sr.size, lr.size) == (hr.size, (40, 32))
     report = json.loads(outputs["json"]["text"][0])
     scores = dict(report["mean"])
@@ -69,11 +64,11 @@ def test_its_figures_are_those_of_the_pictures_it_writes(client, graph):
     assert all(f"{value:.4f}" in table for value in report["mean"].values())
 
 
-def test_it_shows_the_figures_and_the_pictures_side_by_side(client, graph):
+def test_it_shows_the_figures_and_the_pictures_side_by_side(client, graph, pictures):
     only(graph, "UGCSR_DegradeImage")["inputs"]["seed"] = 1  # the host shows nothing again that it knows
     outputs = client.run(graph)
-    (card,) = pictures(client, outputs[key(graph, "UGCSR_ScoreImage")])
-    (sheet,) = pictures(client, outputs[key(graph, "PreviewImage")])
+    (card,) = pictures(outputs[key(graph, "UGCSR_ScoreImage")])
+    (sheet,) = pictures(outputs[key(graph, "PreviewImage")])
     assert card.width < card.height
     assert sheet.width == 12 + 3 * (420 + 12)
 
@@ -87,7 +82,7 @@ def test_without_an_original_what_needs_none_is_measured(client, graph):
     assert "psnr_y" not in table
 
 
-def test_pictures_come_in_the_order_of_their_sockets(client, photo):
+def test_pictures_come_in_the_order_of_their_sockets(client, photo, pictures):
     source = {"class_type": "LoadImage", "inputs": {"image": client.upload(photo)}}
     turned = {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}}
     widgets = {"labels": "", "crops": 0, "crop_size": 0, "find": "detail", "title": ""}
@@ -100,7 +95,7 @@ def test_pictures_come_in_the_order_of_their_sockets(client, photo):
             "4": {**PREVIEW, "inputs": {"images": ["3", 0]}},
         }
     )
-    (sheet,) = pictures(client, outputs["4"])
+    (sheet,) = pictures(outputs["4"])
     first, second = (from_picture(sheet.crop((left, 60, left + 400, 300))) for left in (20, 452))
     assert torch.allclose(first, 1 - second, atol=2 / 255)
 

@@ -42,10 +42,6 @@ def test_photos_of_one_pixel_are_fine(channels):
         (torch.rand(4, 4, 3), r"^'image' has shape \(4, 4, 3\); expected \(batch"),
         (torch.rand(1, 4, 4, 5), r"'image' has 5 channels; expected 3 \(RGB\) or 4 \(RGBA\)"),
         (torch.rand(1, 4, 4, 1), r"'image' has 1 channels; expected 3"),
-        (torch.rand(0, 4, 6, 3), r"'image' is empty: 0 photos of 6x4 px"),
-        (torch.rand(1, 0, 6, 3), r"'image' is empty: 1 photos of 6x0 px"),
-        (torch.ones(1, 2, 2, 3, dtype=torch.uint8), r"'image' holds uint8; expected floats from 0 to 1"),
-        (torch.full((1, 2, 2, 3), torch.nan), r"'image' holds NaN or infinite values"),
         (torch.full((1, 2, 2, 3), torch.inf), r"'image' holds NaN or infinite values"),
     ],
 )

@@ -2,9 +2,12 @@
 
 import ast
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from ugc_sr.tools import architecture
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,21 +54,11 @@ LAYERS = {
     "files": (set(), set()),
     "processes": (set(), set()),
     "console": (set(), set()),
-    # Run as `python -m benchmarks`, never by ComfyUI, so it names the package.
-    "benchmarks": (
-        set(),
-        {
-            "ugc_sr",
-            "torch",
-            "torchvision",
-            "comfy",
-            "comfy_aimdo",
-            "comfy_extras",
-            "comfyui_version",
-            "folder_paths",
-            "nodes",
-        }
-        | {"numpy", "safetensors", "PIL"},
+    # Run by contributors, never by ComfyUI; they may name the installed package.
+    "tools": (
+        {"models", "restore", "sample", "files", "console"},
+        {"ugc_sr", "torch", "torchvision", "numpy", "safetensors", "PIL"}
+        | {"comfy", "comfy_aimdo", "comfy_extras", "comfyui_version", "folder_paths", "nodes"},
     ),
 }
 # The one file of a layer that owns a package, or one of our layers that nothing else of its own may see.
@@ -85,8 +78,14 @@ OWNERS = {
     "photos/formats.py": {"pillow_heif"},
     "restore/cluster.py": {"ray"},
     "processes.py": {"ray"},
-    "benchmarks/reference.py": {"diffusers"},
-    "benchmarks/random_base.py": {"diffusers", "transformers"},
+    "tools/benchmarks/reference.py": {"diffusers"},
+    "tools/benchmarks/random_base.py": {"diffusers", "transformers"},
+    "tools/release.py": {"tomlkit"},
+    "tools/setup.py": {"environment", "sources"},
+    "tools/environment.py": {"chromium", "sources"},
+    "tools/chromium.py": {"sources"},
+    "tools/matrix.py": {"sources"},
+    "tools/sbom.py": {"chromium", "environment", "sources"},
     "score/extras.py": {"lpips", "pyiqa"},
     "score/plots.py": {"matplotlib"},
     "tune/study.py": {"optuna"},
@@ -113,34 +112,11 @@ HEAVY = {
     ),
     *("scipy", "transformers"),
 }
-MAY_IMPORT_HEAVY_AT_ONCE = ("train/", "models/twins.py", "benchmarks/random_base.py")
+MAY_IMPORT_HEAVY_AT_ONCE = ("train/", "models/twins.py", "tools/benchmarks/random_base.py")
 
 
 def package_files():
     return [path for layer in LAYERS for path in (*ROOT.glob(f"{layer}.py"), *(ROOT / layer).rglob("*.py"))]
-
-
-def imports(source, file):
-    """(name, is it ours, does it run when the module is imported) of every import in `source`."""
-    found = []
-
-    def visit(node, at_once):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.Import):
-                found.extend((alias.name.split(".")[0], False, at_once) for alias in child.names)
-            elif isinstance(child, ast.ImportFrom) and child.level:
-                depth = len(Path(file).parts) - child.level  # folders between the root and the import
-                stem = [*Path(file).parts[:depth], *(child.module or "").split(".")]
-                names = [part for part in stem if part][:1] or [alias.name for alias in child.names]
-                found.extend((name, True, at_once) for name in names)
-            elif isinstance(child, ast.ImportFrom):
-                found.append((child.module.split(".")[0], False, at_once))
-            later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
-            never = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
-            visit(child, at_once and not later and not never)
-
-    visit(ast.parse(source), True)
-    return found
 
 
 def violations(source, file):
@@ -149,7 +125,8 @@ def violations(source, file):
     layers, packages = LAYERS[layer]
     allowed = packages | OWNERS.get(file, set())
     problems = []
-    for name, ours, at_once in imports(source, file):
+    for dotted, ours, at_once in architecture.imported_names(file, source):
+        name = dotted.split(".")[0]
         if name not in (
             layers | {layer} | (allowed - packages) if ours else allowed | sys.stdlib_module_names
         ):
@@ -159,9 +136,9 @@ def violations(source, file):
     return problems
 
 
-@pytest.mark.parametrize("path", package_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_imports_only_what_its_layer_may(path):
-    assert violations(path.read_text(), str(path.relative_to(ROOT))) == []
+def test_a_file_imports_only_what_its_layer_may():
+    files = {str(path.relative_to(ROOT)): path.read_text() for path in package_files()}
+    assert [problem for file, source in files.items() for problem in violations(source, file)] == []
 
 
 @pytest.mark.parametrize(
@@ -180,57 +157,36 @@ def test_a_file_imports_only_what_its_layer_may(path):
         ("nodes/image.py", "if True:\n    from ..train import loop"),
         ("image.py", "from .sample import tiles"),
         ("restore/demo.py", "import requests"),
+        ("score/html.py", "from ..tools import release"),
+        ("score/html.py", "from ugc_sr.tools import release"),
+        ("degrade/look.py", "import benchmarks"),
     ],
 )
 def test_a_planted_violation_is_found(file, source):
     assert len(violations(source, file)) == 1
 
 
+def test_the_picture_of_the_imports_shows_those_of_the_code():
+    """After a change of imports between folders: python tools/architecture.py."""
+    assert architecture.FILE.read_text() == architecture.picture()
+
+
 def test_every_folder_of_code_is_a_layer():
-    folders = {path.parent.name for path in ROOT.glob("*/*.py")} - {"scripts", "tests"}
+    folders = {path.parent.name for path in ROOT.glob("*/*.py")} - {"tests"}
     assert folders <= set(LAYERS)
 
 
-def modules():
-    """Every module of ours -> its source, by dotted name."""
-    files = {path.relative_to(ROOT).with_suffix(""): path.read_text() for path in package_files()}
-    return {".".join(name.parts).removesuffix(".__init__"): source for name, source in files.items()}
-
-
-def imported_modules(name, source, known):
-    """The modules of ours that a module imports when it is imported itself."""
-    found = set()
-
-    def visit(node):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-                continue
-            if isinstance(child, ast.ImportFrom) and child.level:
-                package = name.split(".") if is_package(name) else name.split(".")[:-1]
-                base = [*package[: len(package) - child.level + 1], *(child.module or "").split(".")]
-                stem = ".".join(part for part in base if part)
-                targets = {f"{stem}.{alias.name}".strip(".") for alias in child.names} & known
-                found.update(targets or {stem} & known)
-            visit(child)
-
-    visit(ast.parse(source))
-    return found - {name}
-
-
-def is_package(name):
-    return (ROOT.joinpath(*name.split(".")) / "__init__.py").is_file()
-
-
 def test_no_module_imports_itself_through_others():
-    sources = modules()
-    graph = {name: imported_modules(name, source, set(sources)) for name, source in sources.items()}
+    files = {str(path.relative_to(ROOT)): path.read_text() for path in package_files()}
+    names = {file: file.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for file in files}
+    graph = {name: set() for name in names.values()}
+    for file, source in files.items():
+        for dotted, ours, at_once in architecture.imported_names(file, source):
+            module = dotted if dotted in graph else dotted.rpartition(".")[0]
+            if ours and at_once and module in graph.keys() - {names[file]}:
+                graph[names[file]].add(module)
     assert graph["train.run"] >= {"train.config", "train.validate", "console"}
-    while graph:
-        leaves = {name for name, targets in graph.items() if not targets & graph.keys()}
-        assert leaves, f"a circle among {sorted(graph)}"
-        graph = {name: targets for name, targets in graph.items() if name not in leaves}
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 # Folders that know no nodes: they say what was expected of an argument; nodes/ adds the names of the graph.

@@ -2,12 +2,10 @@
 
 import copy
 import hashlib
-import io
 import json
 
 import pytest
 import torch
-from PIL import Image
 
 from ugc_sr.degrade.dataset.whole_photo import load_photo
 from ugc_sr.degrade.degradation import Degradation, apply
@@ -16,14 +14,14 @@ from ugc_sr.restore.server import CHECKOUT
 
 pytestmark = pytest.mark.comfy
 
-WORKFLOW = CHECKOUT / "workflows" / "make_training_pairs.json"
+WORKFLOW = CHECKOUT / "restore" / "make_training_pairs.api.json"
 FOLDER = "pairs of this test"  # others run the workflow in the same host
 
 
 @pytest.fixture
-def graph(client, photo, to_api):
+def graph(client, photo):
     """The workflow for a small photo."""
-    made = to_api(WORKFLOW)
+    made = json.loads(WORKFLOW.read_text())
     inputs_of(made, "LoadImage")["image"] = client.upload(photo)
     inputs_of(made, "UGCSR_SaveTrainingPairs")["folder"] = FOLDER
     return made
@@ -40,8 +38,8 @@ def test_each_run_adds_a_pair_that_its_manifest_replays(client, graph, host_serv
         run = copy.deepcopy(graph)
         inputs_of(run, "UGCSR_DegradeImage")["seed"] = seed
         outputs = client.run(run)
-        told = [text for node in outputs.values() for text in node.get("text", ())]
-        assert told == [f"1 saved, {seed + 1} in all: {place}"]
+        texts = [text for node in outputs.values() for text in node.get("text", ())]
+        assert texts == [f"1 saved, {seed + 1} in all: {place}"]
     lines = [json.loads(line) for line in (place / "manifest.jsonl").read_text().splitlines()]
     assert [(line["name"], line["recipe"], line["seed"]) for line in lines] == [
         ("photo_00001.png", "ugc", 0),
@@ -56,15 +54,12 @@ def test_each_run_adds_a_pair_that_its_manifest_replays(client, graph, host_serv
             assert torch.equal(getattr(pair, side), load_photo(place / side / line["name"]))
 
 
-def test_it_shows_the_pair_and_the_recipe_under_several_seeds(client, graph):
+def test_it_shows_the_pair_and_the_recipe_under_several_seeds(client, graph, pictures):
     inputs_of(graph, "UGCSR_DegradeImage")["seed"] = (
-        2  # the host shows nothing again for a graph that it knows
+        2  # the host runs nothing again for a graph that it knows
     )
-    sizes = [
-        Image.open(io.BytesIO(client.fetch(picture))).size
-        for node in client.run(graph).values()
-        for picture in node.get("images", ())
-    ]
+    outputs = client.run(graph).values()
+    sizes = [picture.size for node in outputs if "images" in node for picture in pictures(node)]
     assert (10, 6) in sizes
     assert (40, 24) in sizes
     assert len([size for size in sizes if size[0] > 1000]) == 1
@@ -86,7 +81,7 @@ def test_the_recipe_can_be_chosen_in_the_node_itself_and_is_checked_before_anyth
         client.run(graph)
 
 
-def test_an_edited_recipe_can_be_chosen_by_the_next_graph(client, photo):
+def test_an_edited_recipe_can_be_chosen_by_the_next_graph(client, photo, pictures):
     source = {"class_type": "LoadImage", "inputs": {"image": client.upload(photo)}}
     changes = 'steps = [{"op": "shrink", "parameters": {"mode": "area"}}]'
     inputs = {"recipe": "upload", "changes": changes, "save_as": "bare"}
@@ -97,14 +92,14 @@ def test_an_edited_recipe_can_be_chosen_by_the_next_graph(client, photo):
     outputs = client.run(
         {"1": source, "2": {"class_type": "UGCSR_DegradeImage", "inputs": inputs}, "3": shown}
     )
-    picture = Image.open(io.BytesIO(client.fetch(outputs["3"]["images"][0])))
+    (picture,) = pictures(outputs["3"])
     assert picture.size == (10, 6)
     listed = client.node_definitions()["UGCSR_LoadRecipe"]["input"]["required"]["recipe"][1]["options"]
     assert listed == [*RECIPES, "bare.json"]
 
 
 @pytest.mark.parametrize("output", [1, 2], ids=["socket", "text"])
-def test_a_replay_takes_a_degradation_from_its_socket_or_as_text(client, photo, output):
+def test_a_replay_takes_a_degradation_from_its_socket_or_as_text(client, photo, output, pictures):
     degrade = {"recipe": "upload", "seed": 4, "scale": 4, "sharpen_target": False, "image": ["1", 0]}
     outputs = client.run(
         {
@@ -118,5 +113,5 @@ def test_a_replay_takes_a_degradation_from_its_socket_or_as_text(client, photo, 
             "5": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
         }
     )
-    drawn, replayed = (client.fetch(outputs[node]["images"][0]) for node in "45")
-    assert Image.open(io.BytesIO(drawn)).tobytes() == Image.open(io.BytesIO(replayed)).tobytes()
+    (drawn,), (replayed,) = (pictures(outputs[node]) for node in "45")
+    assert drawn.tobytes() == replayed.tobytes()

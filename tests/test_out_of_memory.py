@@ -1,11 +1,7 @@
 """Out of memory at one stage of the quick start, in the real host: this photo is restored, and the next."""
 
-import io
-import shutil
-
 import pytest
 import torch
-from PIL import Image, ImageDraw
 
 from ugc_sr.restore.api import Client
 from ugc_sr.restore.server import CHECKOUT, find_host, running_host
@@ -13,7 +9,6 @@ from ugc_sr.score.pil_image import from_picture
 
 pytestmark = pytest.mark.comfy
 
-SHORT_MEMORY = CHECKOUT / "tests" / "data" / "short_memory"
 VAE, MODEL, ENCODER = ["2", 2], ["7", 0], ["2", 5]
 # stage -> the part that fails, what makes it fail, the sockets that it feeds, what the host's log says then
 STAGES = {
@@ -24,45 +19,16 @@ STAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A host whose nodes can run short of memory."""
-    base = tmp_path_factory.mktemp("short") / "base"
-    extensions = {"ugc_sr": CHECKOUT, "short_memory": SHORT_MEMORY}
-    with running_host(find_host(), base, cpu=True, extensions=extensions) as host:
-        yield host
-
-
 @pytest.fixture
-def client(server):
-    return Client(server.address)
-
-
-@pytest.fixture(scope="module")
-def wide_photo(tmp_path_factory):
-    """A photo whose result is cut by the host's tiled VAE and by tiles of half its size."""
-    picture = Image.radial_gradient("L").resize((170, 60)).convert("RGB")
-    ImageDraw.Draw(picture).text((20, 20), "UGC", fill=(200, 40, 30))
-    file = tmp_path_factory.mktemp("photo") / "wide.png"
-    picture.save(file)
-    return file
-
-
-@pytest.fixture
-def restore(client):
-    def run(graph):
-        (picture,) = client.run(graph)["13"]["images"]
-        return from_picture(Image.open(io.BytesIO(client.fetch(picture))))
-
-    return run
+def restore(client, pictures):
+    return lambda graph: from_picture(pictures(client.run(graph)["13"])[0])
 
 
 def short_of_memory(graph, stage, times):
     """The graph with a part of one stage that fails the first times."""
     class_type, part, options, sockets, _ = STAGES[stage]
-    made = dict(graph) | {
-        "90": {"class_type": class_type, "inputs": {"part": part, "times": times, **options}}
-    }
+    short = {"class_type": class_type, "inputs": {"part": part, "times": times, **options}}
+    made = graph | {"90": short}
     for node, socket in sockets:
         made[node] = made[node] | {"inputs": made[node]["inputs"] | {socket: ["90", 0]}}
     return made
@@ -75,28 +41,26 @@ def alike(picture, expected):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_photo_is_restored_all_the_same_and_the_next_one_is_as_ever(
-    restore, client, server, wide_photo, anatomy, stage
+    restore, client, host_server, wide_photo, upload_anew, anatomy, stage
 ):
     graph = anatomy(client.upload(wide_photo))
     expected = restore(graph)
-    before = len(server.log.read_text())
+    before = len(host_server.log.read_text())
     short = restore(short_of_memory(graph, stage, times=1))
-    said = server.log.read_text()[before:]
+    said = host_server.log.read_text()[before:]
 
     assert STAGES[stage][-1] in said
     assert short.shape == expected.shape == (1, 3, 240, 680)
     assert alike(short, expected) > 40
-    # The host runs nothing again for a file that it knows.
-    again = shutil.copy(wide_photo, wide_photo.with_name(f"after_{stage}.png"))
-    assert torch.equal(restore(anatomy(client.upload(again))), expected)
+    assert torch.equal(restore(anatomy(upload_anew(wide_photo))), expected)
 
 
 @pytest.mark.parametrize(("stage", "times", "said"), [("semantics", 2, "reading on the CPU")])
-def test_a_second_time_too(restore, client, server, wide_photo, anatomy, stage, times, said):
+def test_a_second_time_too(restore, client, host_server, wide_photo, anatomy, stage, times, said):
     graph = anatomy(client.upload(wide_photo))
     short = restore(short_of_memory(graph, stage, times))
 
-    assert said in server.log.read_text()
+    assert said in host_server.log.read_text()
     assert alike(short, restore(graph)) > 40
 
 

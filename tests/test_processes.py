@@ -196,7 +196,7 @@ def test_a_command_leaves_no_process_behind(tmp_path, photos, name, number):
 
 # What starts processes, and what makes them end with us. Ray's end by themselves; the rest run for seconds.
 STARTS = {
-    "benchmarks/degrade.py": "end_with_parent",
+    "tools/benchmarks/degrade.py": "end_with_parent",
     "degrade/dataset/local_engine.py": "start_worker",
     "train/data/loader.py": "start_worker",
     "train/pairs.py": "end_with_parent",

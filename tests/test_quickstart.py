@@ -1,6 +1,5 @@
 """The shipped quick start: it is the blueprint, which `anatomy` lays open, and it restores a photo."""
 
-import io
 import json
 
 import pytest
@@ -33,22 +32,24 @@ def test_its_subgraph_is_the_blueprint_and_anatomy_is_the_same_laid_open(quickst
     assert made == {key: node["inputs"] for key, node in long.items()}
 
 
-def test_it_restores_a_photo_to_four_times_its_size_and_tells_its_progress(client, photo, quickstart):
+def test_it_restores_a_photo_to_four_times_its_size_and_tells_its_progress(
+    client, photo, quickstart, pictures
+):
     nodes = []
     graph = quickstart(client.upload(photo))
     graph["2:108"]["inputs"]["seed"] = 1  # the host runs nothing again for a graph that it knows
     outputs = client.run(graph, lambda node, share: nodes.append(node))
-    restored = Image.open(io.BytesIO(client.fetch(outputs["3"]["images"][0])))
+    (restored,) = pictures(outputs["3"])
     assert restored.size == (160, 96)
     assert "Save Image" in nodes
 
 
-def test_a_sticker_keeps_its_transparency(client, quickstart, tmp_path):
+def test_a_sticker_keeps_its_transparency(client, quickstart, pictures, tmp_path):
     sticker = Image.new("RGBA", (24, 16), (0, 0, 0, 0))
     sticker.paste((200, 40, 30, 255), (8, 4, 16, 12))
     sticker.save(tmp_path / "sticker.png")
     outputs = client.run(quickstart(client.upload(tmp_path / "sticker.png")))
-    restored = Image.open(io.BytesIO(client.fetch(outputs["3"]["images"][0])))
+    (restored,) = pictures(outputs["3"])
     assert (restored.mode, restored.size) == ("RGBA", (96, 64))
     assert [restored.getpixel(place)[3] for place in ((2, 2), (48, 32))] == [0, 255]
     assert outputs["5"]["text"][0].startswith("24x16 -> 96x64 px (auto: 4x); transparency enlarged with it")

@@ -1,6 +1,5 @@
 """What a person reads of the nodes: tooltips, help pages, two languages, workflows."""
 
-import importlib.util
 import json
 import re
 import urllib.request
@@ -8,6 +7,7 @@ import urllib.request
 import pytest
 
 from ugc_sr.restore.server import CHECKOUT
+from ugc_sr.tools.workflows import english
 
 pytestmark = pytest.mark.comfy
 
@@ -18,16 +18,6 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 HOSTS_OWN = {"image", "loaders"}  # categories that the host's own languages have
 PICTURE_BYTES = 61_440
 COMPILED = "{}@|"  # mean something where the editor compiles a message: all but tooltips
-
-
-def load_script(name):
-    spec = importlib.util.spec_from_file_location(name, CHECKOUT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = load_script("english")
 
 
 def words(language, file="nodeDefs"):
@@ -41,7 +31,7 @@ def page_of(node, language):
 
 def said_of(node):
     """The options of all inputs but a seed's second widget, which is the host's."""
-    return {key: options for key, options in SCRIPT.inputs(node).items() if key != SCRIPT.SEED}
+    return {key: options for key, options in english.inputs(node).items() if key != english.SEED}
 
 
 @pytest.fixture
@@ -70,10 +60,10 @@ def test_no_two_nodes_share_a_display_name(nodes):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_help_page_names_the_node_and_all_its_inputs_and_outputs(nodes, language):
-    told = words(language)
+    translated = words(language)
     for name, node in nodes.items():
         page = page_of(name, language)
-        assert page.startswith(f"# {told[name]['display_name']}\n"), name
+        assert page.startswith(f"# {translated[name]['display_name']}\n"), name
         wanted = {
             *node["input"].get("required", {}),
             *node["input"].get("optional", {}),
@@ -94,11 +84,11 @@ def test_help_pages_name_only_inputs_and_outputs_that_some_node_has(nodes, langu
 
 
 def test_chinese_pages_call_inputs_as_the_editor_does_and_by_the_name_that_messages_use(nodes):
-    for name, told in words("zh").items():
+    for name, translated in words("zh").items():
         page = page_of(name, "zh")
         for group in ("required", "optional"):
             for key in nodes[name]["input"].get(group, {}):
-                assert f"**{told['inputs'][key]['name']}** `{key}`" in page, f"{name} {key}"
+                assert f"**{translated['inputs'][key]['name']}** `{key}`" in page, f"{name} {key}"
 
 
 def test_every_picture_is_small_and_shown_on_the_page_of_one_node_in_both_languages(nodes):
@@ -124,15 +114,15 @@ def test_the_host_serves_pages_and_pictures_where_the_editor_asks_for_them(host_
 
 
 def test_the_english_words_are_those_of_the_nodes(nodes):
-    """After a change of words: python scripts/english.py."""
-    assert words("en") == SCRIPT.english(nodes)
+    """After a change of words: python -m ugc_sr.tools.workflows."""
+    assert words("en") == english.english(nodes)
 
 
 def test_tooltips_that_tell_what_lies_in_the_models_folder_are_not_hidden_by_english_words(nodes):
-    named = {name for node in nodes.values() for name in SCRIPT.inputs(node)}
-    assert set(SCRIPT.TOLD_BY_THE_NODE) <= named
+    named = {name for node in nodes.values() for name in english.inputs(node)}
+    assert set(english.TOOLTIPS_OF_THE_NODE) <= named
     for node in words("en").values():
-        for name in SCRIPT.TOLD_BY_THE_NODE:
+        for name in english.TOOLTIPS_OF_THE_NODE:
             assert "tooltip" not in node.get("inputs", {}).get(name, {})
 
 
@@ -140,12 +130,12 @@ def test_every_word_of_a_node_is_said_in_chinese_too(nodes):
     chinese = words("zh")
     assert set(chinese) == set(nodes)
     for name, node in nodes.items():
-        told = chinese[name]
-        assert set(told.get("inputs", {})) == set(SCRIPT.inputs(node)), name
-        assert set(told.get("outputs", {})) == {str(slot) for slot in range(len(node["output"]))}, name
-        texts = [told["display_name"], told["description"]]
-        texts += [told["inputs"][key]["tooltip"] for key in said_of(node)]
-        texts += [output["tooltip"] for output in told.get("outputs", {}).values()]
+        translated = chinese[name]
+        assert set(translated.get("inputs", {})) == set(english.inputs(node)), name
+        assert set(translated.get("outputs", {})) == {str(slot) for slot in range(len(node["output"]))}, name
+        texts = [translated["display_name"], translated["description"]]
+        texts += [translated["inputs"][key]["tooltip"] for key in said_of(node)]
+        texts += [output["tooltip"] for output in translated.get("outputs", {}).values()]
         assert all(HAN.search(text) for text in texts), name
 
 
@@ -174,10 +164,13 @@ def test_what_the_editor_compiles_holds_no_characters_of_its_message_syntax(lang
 
 def test_the_host_hands_both_languages_to_the_editor(host_server):
     with urllib.request.urlopen(f"{host_server.address}/i18n") as answer:
-        told = json.load(answer)
+        translated = json.load(answer)
     for language in LANGUAGES:
-        assert words(language).items() <= told[language]["nodeDefs"].items()
-        assert words(language, "main")["nodeCategories"].items() <= told[language]["nodeCategories"].items()
+        assert words(language).items() <= translated[language]["nodeDefs"].items()
+        assert (
+            words(language, "main")["nodeCategories"].items()
+            <= translated[language]["nodeCategories"].items()
+        )
 
 
 def test_every_node_stands_in_a_shipped_workflow(nodes):

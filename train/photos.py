@@ -212,6 +212,6 @@ def training_photos(folder: Path) -> list[Path]:
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path} is missing. Fetch the photos with  scripts/fetch_photos.sh {folder}"
+                f"{path} is missing. Fetch the photos with  tools/fetch_photos.sh {folder}"
             )
     return paths

@@ -10,7 +10,7 @@ FIXTURE = Path(__file__).parents[1] / "data" / "seesr_parity"
 
 @pytest.mark.parametrize("size", ["512", "512x", "x512", "1x1", "-64x64", "wide"])
 def test_a_size_that_is_none_is_refused(size, monkeypatch, capsys):
-    from ugc_sr.benchmarks import __main__
+    from benchmarks import __main__
 
     monkeypatch.setattr("sys.argv", ["benchmarks", "true_shapes", f"--size={size}"])
     with pytest.raises(SystemExit):
@@ -23,7 +23,7 @@ def test_a_size_that_is_none_is_refused(size, monkeypatch, capsys):
 @pytest.mark.parametrize("name", ["restore", "true_shapes"])
 @pytest.mark.parametrize("steps", ["0", "3", "30", "2000", "-2", "2.5"])
 def test_steps_for_which_the_schedules_differ_are_refused(name, steps, monkeypatch, capsys):
-    from ugc_sr.benchmarks import __main__
+    from benchmarks import __main__
 
     monkeypatch.setattr("sys.argv", ["benchmarks", name, f"--steps={steps}"])
     with pytest.raises(SystemExit):
@@ -35,7 +35,7 @@ def test_steps_for_which_the_schedules_differ_are_refused(name, steps, monkeypat
 @pytest.mark.comfy
 @pytest.mark.parametrize("missing", ["spec.json", "cases.safetensors"])
 def test_a_folder_that_is_no_fixture_is_refused(tmp_path, missing):
-    from ugc_sr.benchmarks import parity
+    from benchmarks import parity
 
     shutil.copytree(FIXTURE, tmp_path / "fixture")
     (tmp_path / "fixture" / missing).unlink()
@@ -47,7 +47,7 @@ def test_a_folder_that_is_no_fixture_is_refused(tmp_path, missing):
 def test_a_difference_that_is_not_a_number_does_not_pass(tmp_path):
     from safetensors.torch import load_file, save_file
 
-    from ugc_sr.benchmarks import parity
+    from benchmarks import parity
 
     shutil.copytree(FIXTURE, tmp_path / "fixture")
     file = tmp_path / "fixture" / "cases.safetensors"

@@ -1,7 +1,7 @@
 import pytest
 
-from ugc_sr.benchmarks.baseline import basicsr
-from ugc_sr.benchmarks.degrade import PARAMETERS
+from benchmarks.baseline import basicsr
+from benchmarks.degrade import PARAMETERS
 from ugc_sr.degrade.effects import EFFECTS
 
 
@@ -11,6 +11,6 @@ def test_every_effect_is_measured_at_settings_that_it_takes(name):
 
 
 def test_a_missing_baseline_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("ugc_sr.benchmarks.baseline.FOLDER", tmp_path)
+    monkeypatch.setattr("benchmarks.baseline.FOLDER", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"absent\.py is missing. `make setup` brings it from PyPI"):
         basicsr("absent")

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ugc_sr.benchmarks import forwards, networks, reference
-from ugc_sr.benchmarks.forwards import PRESETS, Plan, Settings
+from benchmarks import forwards, networks, reference
+from benchmarks.forwards import PRESETS, Plan, Settings
 from ugc_sr.sample.tiles import split
 
-SIZE, TILE, OVERLAP = (12, 22), 8, 2  # latent cells
+SIZE, TILE, OVERLAP = (8, 14), 8, 2  # latent cells
 
 
 def test_wild_at_1080x1920_takes_6_tiles_of_the_references_8():
@@ -28,13 +28,6 @@ def test_every_preset_costs_no_more_than_what_it_stands_in_for():
             assert ours.forwards <= theirs.forwards
 
 
-def test_the_full_networks_are_the_published_size():
-    with torch.device("meta"):
-        unet, controlnet = networks.build()
-    assert round(unet.num_parameters() / 1e6, 1) == 1126.8
-    assert round(controlnet.num_parameters() / 1e6, 1) == 489.0
-
-
 def test_projections_of_the_tokens_are_those_of_the_published_shapes():
     """76.5 GMAC: 4096 tokens of 512, to keys and values of 23 attentions."""
     widths = 320 * (2 + 3 + 2) + 640 * (2 + 3 + 2) + 1280 * (2 + 3 + 2 + 1 + 1)
@@ -47,9 +40,9 @@ def countable():
 
 
 @pytest.mark.comfy
-@pytest.mark.parametrize("cfg", [8.5, 1.0])
+@pytest.mark.parametrize("cfg", [8.5, pytest.param(1.0, marks=pytest.mark.deep)])
 def test_the_counts_are_what_the_host_and_the_reference_compute(cfg):
-    from ugc_sr.benchmarks import restore
+    from benchmarks import restore
 
     nets = restore.build((64, 64), torch.float32, torch.device("cpu"), text_dim=32)
     case = restore.Case((64, 64), 3, SIZE, TILE, OVERLAP, OVERLAP, torch.float32, steps=2)

@@ -22,7 +22,7 @@ def pairs(tmp_path):
 
 
 def test_every_version_has_a_row_of_medians_over_the_pairs(pairs, tmp_path):
-    from ugc_sr.benchmarks import quality
+    from benchmarks import quality
 
     rows = list(quality.run(pairs=[str(pairs)], pictures=str(tmp_path / "sheets")))
     assert [row["name"] for row in rows] == [
@@ -41,8 +41,8 @@ def test_every_version_has_a_row_of_medians_over_the_pairs(pairs, tmp_path):
 
 
 def test_a_version_equal_to_the_original_has_the_best_of_every_column():
-    from ugc_sr.benchmarks.quality import medians, scored
-    from ugc_sr.benchmarks.samples import Sample
+    from benchmarks.quality import medians, scored
+    from benchmarks.samples import Sample
     from ugc_sr.score.extras import Extras
 
     hr = torch.from_numpy(data.coffee()[:160, :160].copy()).movedim(-1, 0)[None].float() / 255
@@ -57,7 +57,7 @@ def test_a_version_equal_to_the_original_has_the_best_of_every_column():
 
 
 def test_the_interval_of_a_gain_holds_what_every_photo_gained():
-    from ugc_sr.benchmarks.quality import COLUMNS, gains
+    from benchmarks.quality import COLUMNS, gains
 
     def row(value):
         return dict.fromkeys(COLUMNS, value)
@@ -70,7 +70,7 @@ def test_the_interval_of_a_gain_holds_what_every_photo_gained():
 
 
 def test_pairs_of_other_shapes_are_refused_by_name(pairs):
-    from ugc_sr.benchmarks import quality
+    from benchmarks import quality
 
     Image.new("RGB", (80, 50)).save(pairs / "lr" / "a.webp")
     with pytest.raises(ValueError, match=r"a\.webp' enlarged .* is 160x100 px, and the original 160x128"):
@@ -78,17 +78,18 @@ def test_pairs_of_other_shapes_are_refused_by_name(pairs):
 
 
 def test_nothing_to_measure_on_is_refused():
-    from ugc_sr.benchmarks import quality
+    from benchmarks import quality
 
     with pytest.raises(ValueError, match="Give --photos, --pairs or both"):
         next(quality.run())
 
 
 def test_each_scale_of_a_recipe_is_a_set(tmp_path, monkeypatch):
-    from ugc_sr.benchmarks import quality, samples
+    from benchmarks import quality, samples
     from ugc_sr.train.photos import HeldOut
 
     Image.fromarray(data.astronaut()).save(tmp_path / "astronaut.png")
+    monkeypatch.setattr(samples, "SIDE_PX", 192)
     monkeypatch.setattr(samples, "HELD_OUT", {"astronaut": HeldOut("astronaut.png", 1.0)})
     bicubic = {"bicubic": quality.versions(None, peers=False, tokens=False)["bicubic"]}
     monkeypatch.setattr(quality, "load_nano", lambda: None)

@@ -10,14 +10,14 @@ def shapes(network):
 
 @pytest.fixture(scope="module")
 def base():
-    from ugc_sr.benchmarks.random_base import random_base
+    from benchmarks.random_base import random_base
 
     with torch.device("meta"):
         return random_base()
 
 
 def test_the_networks_that_train_are_those_that_the_other_benchmarks_measure(base):
-    from ugc_sr.benchmarks import networks
+    from benchmarks import networks
     from ugc_sr.models.twins import SemanticControlNet
 
     with torch.device("meta"):

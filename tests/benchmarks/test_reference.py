@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ugc_sr.benchmarks import networks, reference
+from benchmarks import networks, reference
 
 
 @pytest.fixture(scope="module")

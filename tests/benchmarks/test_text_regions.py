@@ -16,7 +16,7 @@ def outside(picture, boxes):
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("text", ["TEXT", "MISREAD"])
 def test_each_line_lies_in_its_box_and_nothing_else_changes(dark, text):
-    from ugc_sr.benchmarks import regions
+    from benchmarks import regions
 
     photo = torch.full((1, 3, 512, 512), 128 / 255)
     scene, boxes = regions.write_on(photo, getattr(regions, text), dark), regions.boxes()
@@ -31,7 +31,7 @@ def test_each_line_lies_in_its_box_and_nothing_else_changes(dark, text):
 
 @torch.inference_mode()
 def test_both_nodes_keep_the_boxes_from_a_model_that_misreads():
-    from ugc_sr.benchmarks.regions import MISREAD, TEXT, boxes, versions, write_on
+    from benchmarks.regions import MISREAD, TEXT, boxes, versions, write_on
     from ugc_sr.host.nano import load_nano
     from ugc_sr.image import resize
 

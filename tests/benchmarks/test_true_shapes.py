@@ -13,7 +13,7 @@ def millions(shapes, prefix=""):
 
 
 def test_every_file_has_the_published_number_of_parameters():
-    from ugc_sr.benchmarks.true_shapes import shapes
+    from benchmarks.true_shapes import shapes
 
     files = shapes()
     assert millions(files["adapter"]) == 1126.8
@@ -28,7 +28,7 @@ def test_every_file_has_the_published_number_of_parameters():
 def test_files_are_float16_and_small_enough_to_stay_finite(tmp_path):
     from safetensors.torch import load_file
 
-    from ugc_sr.benchmarks.true_shapes import _write
+    from benchmarks.true_shapes import _write
 
     with torch.device("meta"):
         shapes = {"a.weight": torch.empty(300, 200), "b.norm.weight": torch.empty(50), "c": torch.empty(())}
@@ -51,7 +51,7 @@ def test_files_are_float16_and_small_enough_to_stay_finite(tmp_path):
     ],
 )
 def test_a_run_that_went_wrong_gives_no_row(monkeypatch, picture, complaints, message):
-    from ugc_sr.benchmarks import true_shapes
+    from benchmarks import true_shapes
 
     monkeypatch.setattr(true_shapes, "shapes", dict)
     monkeypatch.setattr(true_shapes, "_restore", lambda *_: (picture, complaints))
@@ -60,7 +60,7 @@ def test_a_run_that_went_wrong_gives_no_row(monkeypatch, picture, complaints, me
 
 
 def test_keys_that_the_host_leaves_over_are_heard_at_any_level(caplog):
-    from ugc_sr.benchmarks.true_shapes import _complaints
+    from benchmarks.true_shapes import _complaints
 
     root = logging.getLogger()
     before = root.level, list(root.handlers)

@@ -1,16 +1,13 @@
 """The editor in a headless Chromium, by the frontend that ComfyUI brings and by the newest one there is."""
 
-import io
 import os
 import re
 import subprocess
 import sys
 import zipfile
-from contextlib import suppress
+from contextlib import ExitStack
 
 import pytest
-from PIL import Image
-from playwright.sync_api import Error
 
 from ugc_sr.restore.api import Client
 from ugc_sr.restore.server import find_host, running_host
@@ -19,24 +16,10 @@ PACKAGE = "comfyui-frontend-package"
 READY = "() => Boolean(window.app?.graph && window.LiteGraph?.registered_node_types?.UGCSR_FinishImage)"
 # No newcomer: those are shown templates and a tour first.
 SETTINGS = {"Comfy.TutorialCompleted": "true", "Comfy.OnboardingCoachmarks.Seen": '["appMode"]'}
+SETTINGS |= {"LiteGraph.Canvas.MaximumFps": "20"}  # the processor draws
 # What ComfyUI's own templates look like: many pictures.
 OTHERS = re.compile(r"/templates/.*\.(webp|mp4|mp3|png)")
 WAIT_S = 60  # for anything; the longest takes 5 s on an idle machine
-CONSOLE_LINES = 10
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
-    """A failure comes with a screenshot's path and the last lines of the page's console."""
-    report = yield
-    page = item.funcargs.get("page")
-    if report.failed and page:
-        file = item.config.cache.mkdir("browser") / f"{re.sub(r'[^a-z0-9]+', '-', item.name)}.png"
-        lines = [message.text for message in page.console_messages()][-CONSOLE_LINES:]
-        with suppress(Error):
-            page.screenshot(path=file)
-        report.sections.append(("The page", "\n".join([f"Screenshot: {file}", *lines])))
-    return report
 
 
 # Of one file: while Playwright runs, its event loop is in the way of tests that start another.
@@ -47,15 +30,17 @@ def chromium(browser):
 
 
 @pytest.fixture(scope="session", params=["bundled", pytest.param("newest", marks=pytest.mark.deep)])
-def editor_host(request, host_server, tmp_path_factory):
+def editor_host(request, host_server, photo, tmp_path_factory):
     """A host whose editor is one of both; it has the photo which the files name."""
-    if request.param == "bundled":
-        yield _with_photo(host_server)
-        return
-    root = _fetched(tmp_path_factory.mktemp("frontend"))
-    base = tmp_path_factory.mktemp("newest") / "base"
-    with running_host(find_host(), base, cpu=True, flags=("--front-end-root", str(root))) as host:
-        yield _with_photo(host)
+    with ExitStack() as running:
+        host = host_server
+        if request.param == "newest":
+            root = _fetched(tmp_path_factory.mktemp("frontend"))
+            base = tmp_path_factory.mktemp("newest") / "base"
+            flags = ("--front-end-root", str(root))
+            host = running.enter_context(running_host(find_host(), base, cpu=True, flags=flags))
+        assert Client(host.address).upload_as("example.png", photo.read_bytes()) == "example.png"
+        yield host
 
 
 def _fetched(folder):
@@ -71,31 +56,18 @@ def _fetched(folder):
     return folder / "comfyui_frontend_package" / "static"
 
 
-def _with_photo(host):
-    assert Client(host.address).upload_as("example.png", _png()) == "example.png"
-    return host
-
-
-def _png():
-    picture = Image.linear_gradient("L").resize((40, 24)).convert("RGB")
-    picture.paste((200, 40, 30), (8, 6, 20, 18))
-    content = io.BytesIO()
-    picture.save(content, "PNG")
-    return content.getvalue()
-
-
 @pytest.fixture
 def client(editor_host):
     return Client(editor_host.address)
 
 
 @pytest.fixture(scope="module")
-def page(chromium, editor_host):
+def page(chromium, editor_host, photo):
     page = chromium.new_page(viewport={"width": 1600, "height": 900})
     page.set_default_timeout(WAIT_S * 1000)
     for name, value in SETTINGS.items():
         page.request.post(f"{editor_host.address}/settings/{name}", data=value)
-    page.route(OTHERS, lambda route: route.fulfill(body=_png(), content_type="image/png"))
+    page.route(OTHERS, lambda route: route.fulfill(path=photo))
     page.goto(editor_host.address)
     page.wait_for_function(READY)
     yield page

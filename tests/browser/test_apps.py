@@ -1,7 +1,5 @@
 """Templates as a person opens them: by *Templates*, as a graph and as an app, up to a photo of one's own."""
 
-import io
-
 import pytest
 from PIL import Image
 
@@ -61,7 +59,11 @@ def labels(page):
     return page.get_by_test_id("builder-widget-label").all_inner_texts()
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+QUICK = ("quickstart", "make_training_pairs", "anatomy")  # opens as an app, has an app, has none
+DEEP = (pytest.param(name, marks=pytest.mark.deep) for name in TEMPLATES if name not in QUICK)
+
+
+@pytest.mark.parametrize("name", [*QUICK, *DEEP])
 def test_a_template_opens_as_a_graph_and_as_an_app(page, name):
     page.evaluate(EMPTY)
     page.get_by_role("button", name="Templates").first.click()
@@ -80,7 +82,7 @@ def test_a_template_opens_as_a_graph_and_as_an_app(page, name):
     assert page.evaluate(MISSING) == []
 
 
-def test_four_clicks_restore_a_photo_of_ones_own_and_a_slider_compares_both(page, click, client, tmp_path):
+def test_four_clicks_restore_a_photo_of_ones_own_and_a_slider_compares_both(page, click, pictures, tmp_path):
     page.evaluate(EMPTY)
     picture = Image.radial_gradient("L").resize((48, 32)).convert("RGB")
     picture.save(tmp_path / "my own.png")
@@ -98,8 +100,7 @@ def test_four_clicks_restore_a_photo_of_ones_own_and_a_slider_compares_both(page
     assert page.wait_for_function(BOTH).json_value() == [[192, 128], [48, 32]]
     page.wait_for_function(TOLD)
     saved = page.evaluate("() => app.nodeOutputs['3'].images[0]")
-    restored = Image.open(io.BytesIO(client.fetch(saved)))
-    assert restored.size == (192, 128)
+    assert pictures({"images": [saved]})[0].size == (192, 128)
     page.locator(f"img[src*='{saved['filename']}']").locator("visible=true").first.wait_for()
     slider = page.get_by_test_id("image-compare-viewport")
     box, before = slider.bounding_box(), slider.locator("img").last

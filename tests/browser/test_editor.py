@@ -1,6 +1,5 @@
 """The editor in a headless Chromium: what it makes of shipped files, and what a person can do with it."""
 
-import io
 import json
 import time
 import urllib.request
@@ -8,11 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from PIL import Image
 from playwright.sync_api import TimeoutError
 
 from ugc_sr.restore.server import CHECKOUT
-from ugc_sr.scripts.subgraphs import restore_photo
+from ugc_sr.tools.workflows.subgraphs import restore_photo
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 
@@ -22,7 +20,6 @@ BUNDLED = (
     *("quickstart", "anatomy", "keep_regions"),
     *("degrade_restore_score", "make_training_pairs", "design_degradation"),
 )
-V0 = CHECKOUT / "tests" / "data" / "v0"
 
 # Loads a file as the editor does, and says what has become of it.
 LOAD = """async (file) => {
@@ -92,11 +89,6 @@ def run(client, graph):
         return pool.submit(client.run, graph).result()
 
 
-def picture(client, outputs, node):
-    with Image.open(io.BytesIO(client.fetch(outputs[node]["images"][0]))) as found:
-        return found.convert("RGB").tobytes()
-
-
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
 def test_the_editor_reads_a_file_as_we_wrote_it(page, file):
     workflow = read(file)
@@ -109,6 +101,7 @@ def test_the_editor_reads_a_file_as_we_wrote_it(page, file):
             assert found["sizes"][str(node["id"])][1] <= node["size"][1], f"{node['type']} needs more room"
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", BUNDLED)
 def test_a_file_for_the_bundled_model_runs_from_the_editor(page, client, name):
     page.evaluate(LOAD, read(CHECKOUT / "workflows" / f"{name}.json"))
@@ -125,7 +118,7 @@ def search(page):
     raise AssertionError("The search did not open.")
 
 
-def test_the_blueprint_is_found_by_its_name_and_restores_a_photo_unedited(page, client, quickstart):
+def test_the_blueprint_is_found_by_its_name_and_restores_a_photo_unedited(page, client, quickstart, pictures):
     page.evaluate(EMPTY)
     search(page)
     page.keyboard.type("Restore Photo")
@@ -153,18 +146,4 @@ def test_the_blueprint_is_found_by_its_name_and_restores_a_photo_unedited(page, 
     assert made["visible"] == [one.name for one in subgraph.outer_inputs]
     outputs = queue(page, client)
     expected = run(client, quickstart("example.png"))
-    assert picture(client, outputs, made["save"]) == picture(client, expected, "3")
-
-
-@pytest.mark.parametrize("name", ["quickstart", "keep_regions"])
-def test_a_file_of_before_the_apps_still_loads_and_gives_its_own_picture(page, client, name):
-    found = page.evaluate(LOAD, read(V0 / f"{name}.json"))
-    assert found["missing"] == []
-    first = read(V0 / f"{name}.api.json")
-    for node in first.values():
-        for gone in ("pool", "freeze_after"):
-            node["inputs"].pop(gone, None)
-    assert without_titles(found["api"]) == without_titles(first)
-    (save,) = (key for key, node in first.items() if node["class_type"] == "SaveImage")
-    shown = picture(client, queue(page, client), save)
-    assert shown == picture(client, run(client, first), save)
+    assert pictures(outputs[made["save"]])[0].tobytes() == pictures(expected["3"])[0].tobytes()

@@ -1,4 +1,4 @@
-"""The real host, told that it has an NVIDIA card, over pretended tensors, in each of its memory modes."""
+"""The real host, set up as with an NVIDIA card, over pretended tensors, in each of its memory modes."""
 
 import asyncio
 import gc
@@ -85,7 +85,7 @@ def _believe(monkeypatch, mode, count):
     def computes_in_half(device=None, *_, **__):
         return _of_card(device) and not management.FORCE_FP32
 
-    told = {
+    facts = {
         "cpu_state": management.CPUState.GPU,
         "vram_state": management.VRAMState[mode.state],
         "set_vram_to": management.VRAMState[mode.state],
@@ -102,8 +102,8 @@ def _believe(monkeypatch, mode, count):
         "current_stream": lambda device: None,
         "set_torch_device": lambda device: None,
     }
-    told |= {f"supports_{kind}_compute": lambda device=None: False for kind in ("fp8", "nvfp4", "mxfp8")}
-    for name, value in told.items():
+    facts |= {f"supports_{kind}_compute": lambda device=None: False for kind in ("fp8", "nvfp4", "mxfp8")}
+    for name, value in facts.items():
         monkeypatch.setattr(management, name, value)
     monkeypatch.setattr(args, "gpu_only", mode.gpu_only)
     attention = importlib.import_module("comfy.ldm.modules.attention")
@@ -144,7 +144,7 @@ def node_classes():
     """The nodes of the host's core, those for several cards, and the extension's, by id."""
     import comfy_extras.nodes_multigpu
 
-    from ugc_sr.benchmarks import graphs
+    from benchmarks import graphs
 
     extension = asyncio.run(comfy_extras.nodes_multigpu.comfy_entrypoint())
     several = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
@@ -157,7 +157,7 @@ def run_graph(node_classes):
 
     A third argument, a dict, gets the results of all nodes, which the host keeps in its cache.
     """
-    from ugc_sr.benchmarks import graphs
+    from benchmarks import graphs
 
     def run(graph, photo, results=None):
         gc.collect()  # models of an earlier run, which are in circles
@@ -172,7 +172,7 @@ def run_graph(node_classes):
 @pytest.fixture
 def quickstart_on():
     """The shipped quick start, with inputs set by node type: quickstart_on(KSampler={"cfg": 2.0})."""
-    from ugc_sr.benchmarks import graphs
+    from benchmarks import graphs
 
     return lambda **changes: graphs.shipped("quickstart", **changes)
 

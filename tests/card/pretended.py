@@ -8,7 +8,7 @@ import collections
 import contextlib
 import functools
 import math
-import traceback
+import sys
 import weakref
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -101,7 +101,6 @@ class Card(TorchDispatchMode):
         self.limit = limit
         self.numbers_up_to = numbers_up_to
         self.now = self.peak = self.uploaded = 0
-        self.peak_at = ""
         self.events: collections.Counter[tuple[str, str]] = collections.Counter()
         self._storages = WeakIdKeyDictionary()
 
@@ -241,8 +240,7 @@ class Card(TorchDispatchMode):
                 )
             self._storages[storage] = size
             self.now += size
-            if self.now > self.peak:
-                self.peak, self.peak_at = self.now, _line()
+            self.peak = max(self.peak, self.now)
             weakref.finalize(storage, self._free, size)
         return CardTensor(inner, device)
 
@@ -288,7 +286,13 @@ def _indexed(device: torch.device) -> torch.device:
 
 def _line() -> str:
     """The innermost line of this project, and that of the host which it called, if any."""
-    frames = [f for f in traceback.extract_stack() if "site-packages" not in f.filename]
-    frames = [f for f in frames if not f.filename.endswith(("pretended.py", "comfy/ops.py"))]
-    ours = [f for f in frames if "ComfyUI/comfy" not in f.filename and "/tests/" not in f.filename]
-    return " < ".join(f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno}" for f in (*ours[-1:], *frames[-1:]))
+    ours, innermost, frame = "", "", sys._getframe(1)
+    while frame and not ours:
+        file = frame.f_code.co_filename
+        if "site-packages" not in file and not file.endswith(("pretended.py", "comfy/ops.py")):
+            line = f"{file.rsplit('/', 1)[-1]}:{frame.f_lineno}"
+            innermost = innermost or line
+            if "ComfyUI/comfy" not in file and "/tests/" not in file:
+                ours = line
+        frame = frame.f_back
+    return " < ".join(filter(None, (ours, innermost)))

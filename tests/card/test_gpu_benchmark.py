@@ -22,7 +22,7 @@ def models():
     """Makes what the loaders give: the bundled model, and networks of Stable Diffusion 2's kind in small."""
     from comfy.taesd.taesd import TAESD
 
-    from ugc_sr.benchmarks import graphs, loaded, networks, parity
+    from benchmarks import graphs, loaded, networks, parity
     from ugc_sr.models.segmenter import nano_encoder
     from ugc_sr.models.semantics import Semantics
 
@@ -42,7 +42,7 @@ def models():
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch):
     """Few presets of two steps each, and no time to compile anything."""
-    from ugc_sr.benchmarks import gpu
+    from benchmarks import gpu
 
     monkeypatch.setattr(gpu, "NAMES", ("wild", "turbo", "nano"))
     monkeypatch.setattr(gpu, "WARM_UP", (64, 64))
@@ -51,12 +51,12 @@ def _brief(monkeypatch):
 
 
 @pytest.fixture
-def told(monkeypatch):
+def report_memory(monkeypatch):
     """The card's own count as PyTorch would tell it."""
 
     import comfy.model_management as management
 
-    from ugc_sr.benchmarks import gpu
+    from benchmarks import gpu
 
     def tell(card, total):
         monkeypatch.setattr(gpu, "NAMES", ("wild", "nano"))  # enough for a card that is slow
@@ -69,7 +69,7 @@ def told(monkeypatch):
 
 
 def test_every_preset_is_measured_and_the_table_shows_it(models):
-    from ugc_sr.benchmarks import gpu
+    from benchmarks import gpu
 
     rows = list(gpu.run(minutes=20, fixture=str(FIXTURE), sizes=SMALL, models=models()))
     by_name = {row["name"]: row for row in rows}
@@ -87,12 +87,13 @@ def test_every_preset_is_measured_and_the_table_shows_it(models):
     assert "from the original networks, within the limit of 1e-05" in table
 
 
-@pytest.mark.parametrize("mode", ["plain", pytest.param("streamed", marks=pytest.mark.deep)])
-def test_a_card_is_measured_with_its_memory(models, card, told, mode):
-    from ugc_sr.benchmarks import gpu
+@pytest.mark.deep
+@pytest.mark.parametrize("mode", ["plain", "streamed"])
+def test_a_card_is_measured_with_its_memory(models, card, report_memory, mode):
+    from benchmarks import gpu
 
     active = card(mode)
-    told(active, 24 * 2**30)
+    report_memory(active, 24 * 2**30)
     rows = {
         row["name"]: row for row in gpu.run(minutes=20, fixture=str(FIXTURE), sizes=SMALL, models=models())
     }
@@ -104,11 +105,11 @@ def test_a_card_is_measured_with_its_memory(models, card, told, mode):
     assert rows["controlnet"]["passed"]
 
 
-def test_a_card_that_is_too_small_for_anything_is_told_so_and_nothing_hangs(models, card, told):
-    from ugc_sr.benchmarks import gpu
+def test_a_card_that_is_too_small_for_anything_is_reported_and_nothing_hangs(models, card, report_memory):
+    from benchmarks import gpu
 
     active = card("plain", total=2**20, limit=2**20)
-    told(active, 2**20)
+    report_memory(active, 2**20)
     rows = {row["name"]: row for row in gpu.run(minutes=20, sizes=SMALL, models=models())}
     for name in ("gpu-nano-128x128", "gpu-wild-128x128"):
         assert rows[name]["error"].startswith("the card has too little memory (CUDA out of memory")
@@ -117,7 +118,7 @@ def test_a_card_that_is_too_small_for_anything_is_told_so_and_nothing_hangs(mode
 
 @pytest.mark.parametrize("preset", ["nano", "turbo"])
 def test_a_compiled_run_has_the_hosts_node_in_front_of_the_sampler(preset):
-    from ugc_sr.benchmarks.gpu import Job
+    from benchmarks.gpu import Job
 
     plain, compiled = (Job(preset, (512, 512), flag).graph(steps=2) for flag in (False, True))
     (sampler,) = [node["inputs"] for node in compiled.values() if node["class_type"] == "KSampler"]
@@ -131,16 +132,16 @@ def test_a_compiled_run_has_the_hosts_node_in_front_of_the_sampler(preset):
 
 
 def test_seconds_are_reckoned_from_the_cells_and_pixels_that_are_worked_on():
-    from ugc_sr.benchmarks.gpu import Job, Pace
+    from benchmarks.gpu import Job, Speed
 
     wild = Job("wild", (512, 512))
     assert wild.work(50) == 100 * 64 * 64  # both halves of CFG
     assert Job("turbo", (1080, 1920)).work(2) == 12 * 96 * 96
-    assert Pace(cell=1e-5, megapixel=2.0).expect(wild, 50) == pytest.approx(4.096 + 0.524, abs=1e-3)
+    assert Speed(cell=1e-5, megapixel=2.0).expect(wild, 50) == pytest.approx(4.096 + 0.524, abs=1e-3)
 
 
 def test_no_time_leaves_everything_out_and_says_so():
-    from ugc_sr.benchmarks import gpu
+    from benchmarks import gpu
 
     rows = list(gpu.run(minutes=0, sizes=SMALL, models={}))
     assert {row.get("skipped") for row in rows[1:]} == {"the time was over"}
@@ -151,7 +152,7 @@ def test_no_time_leaves_everything_out_and_says_so():
 def test_a_host_without_a_working_comfy_aimdo_is_measured_without_dynamic_vram(card, monkeypatch, lacking):
     import comfy.cli_args
 
-    from ugc_sr.benchmarks import machine
+    from benchmarks import machine
 
     card("plain")
     monkeypatch.setattr(comfy.cli_args, "enables_dynamic_vram", lambda: True)

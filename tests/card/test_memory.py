@@ -1,4 +1,4 @@
-"""Memory of Stable Diffusion 2's true shapes on a pretended card: what a run takes, the host was told."""
+"""Memory of Stable Diffusion 2's true shapes on a pretended card: the host is asked for what a run takes."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ NUMBERS_UP_TO = 20_000  # larger tensors hold no numbers
 LATENTS = {"512x512": (64, 64), "1080x1920": (136, 240), "4096x4096": (512, 512)}
 
 
-class Told:
+class Requested:
     """What the host was asked to keep free beside the weights."""
 
     bytes = 0.0
@@ -23,7 +23,7 @@ class Told:
 @pytest.fixture(scope="module")
 def weights():
     """Half-precision weights of SeeSR's layout without numbers: UNet and ControlNet."""
-    from ugc_sr.benchmarks import networks
+    from benchmarks import networks
 
     with torch.device("meta"):
         built = networks.build(WIDTHS, 1024)
@@ -31,26 +31,26 @@ def weights():
 
 
 @pytest.fixture
-def told(monkeypatch):
+def requested(monkeypatch):
     """Watches what the host is asked to keep free when it loads the models of a run."""
     import comfy.sampler_helpers
 
-    told = Told()
+    requested = Requested()
     load = comfy.model_management.load_models_gpu
 
     def watch(models, memory_required=0, **options):
-        told.bytes = max(told.bytes, memory_required)
+        requested.bytes = max(requested.bytes, memory_required)
         return load(models, memory_required=memory_required, **options)
 
     monkeypatch.setattr(comfy.sampler_helpers.comfy.model_management, "load_models_gpu", watch)
-    return told
+    return requested
 
 
 def restore(weights, latent, steps=2):
     """Sample a latent with guidance and ControlNet in tiles of 768 px; return the models, to keep them."""
     import comfy.sample
 
-    from ugc_sr.benchmarks.parity import base_model
+    from benchmarks.parity import base_model
     from ugc_sr.host.adapter import load_adapter
     from ugc_sr.host.controlnet import apply_controlnet, load_controlnet
     from ugc_sr.host.guidance import apply_guidance
@@ -74,7 +74,7 @@ def restore(weights, latent, steps=2):
 
 
 @pytest.mark.parametrize("size", ["512x512", "1080x1920", pytest.param("4096x4096", marks=pytest.mark.deep)])
-def test_the_host_was_told_of_what_a_run_takes(size, card, weights, told):
+def test_the_host_is_asked_for_what_a_run_takes(size, card, weights, requested):
     import comfy.model_management as management
 
     active = card(total=64 * 2**30, numbers_up_to=NUMBERS_UP_TO)
@@ -82,13 +82,15 @@ def test_the_host_was_told_of_what_a_run_takes(size, card, weights, told):
     held = sum(loaded.model_loaded_memory() for loaded in management.current_loaded_models)
     took = active.peak - held
     del models
-    assert took <= told.bytes <= 1.5 * took, f"took {took / MIB:.0f} MiB, told {told.bytes / MIB:.0f} MiB"
+    assert took <= requested.bytes <= 1.5 * took, (
+        f"took {took / MIB:.0f} MiB, requested {requested.bytes / MIB:.0f} MiB"
+    )
 
 
 def test_weights_of_a_float32_file_take_half_of_it_on_a_card_that_computes_in_half(card):
     import comfy.model_management
 
-    from ugc_sr.benchmarks.parity import random_weights
+    from benchmarks.parity import random_weights
     from ugc_sr.host.controlnet import load_controlnet
 
     spec = json.loads(Path(__file__).parents[1].joinpath("data/seesr_parity/spec.json").read_text())

@@ -16,6 +16,7 @@ def of_ours(active):
     }
 
 
+@pytest.mark.deep
 def test_a_step_reads_one_number_however_many_tiles_it_has(card, run_graph, quickstart_on, photos):
     active = card()
 
@@ -41,6 +42,7 @@ def test_tokens_go_up_once_a_run(card, run_graph, quickstart_on, photos):
     assert sum(uploads) <= 2  # for the guidance and for the ControlNet
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("mode", ["plain", "dynamic"])
 def test_reading_tiles_brings_few_weights_of_the_encoder_up_again(
     mode, card, run_graph, quickstart_on, photos

@@ -57,7 +57,9 @@ def batch():
     return Batch(hr, lr, seeds=(3, 2**62), names=("a", "b"))
 
 
-@pytest.mark.parametrize("kind", ["regression", "srlab", "nano"])
+@pytest.mark.parametrize(
+    "kind", ["regression", *(pytest.param(kind, marks=pytest.mark.deep) for kind in ("srlab", "nano"))]
+)
 def test_a_task_has_the_same_losses_and_pictures_on_a_card(kind, regression, request, batch, card):
     if kind == "regression":
         build = regression

@@ -48,6 +48,7 @@ def test_each_card_has_its_own_adapter_and_the_picture_is_the_same(
     assert not any("attention.py" in line for line in between), "weights of an adapter go to the other card"
 
 
+@pytest.mark.deep
 def test_a_model_moved_to_another_card_takes_its_adapter_along(card, run_graph, quickstart_on, photos):
     graph = quickstart_on()
     expected = run_graph(graph, photos())

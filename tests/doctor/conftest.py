@@ -13,7 +13,7 @@ SD1, SD2 = 768, 1024  # width of the text
 
 
 def _networks(text_dim):
-    from ugc_sr.benchmarks.networks import build
+    from benchmarks.networks import build
 
     unet, controlnet = build(widths=(64,) * 4, text_dim=text_dim)
     base, _ = unet_from_diffusers(unet.state_dict())

@@ -144,6 +144,7 @@ def test_json_has_the_same_and_nobodys_name(doctor, models, monkeypatch, tmp_pat
     assert str(tmp_path) not in said
 
 
+@pytest.mark.deep
 def test_a_comfyui_that_runs_tells_what_its_api_can(doctor, tmp_path):
     from ugc_sr.restore.server import running_host
 

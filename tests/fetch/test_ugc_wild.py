@@ -20,7 +20,7 @@ WIDTHS = (320, 320)  # a level with attentions and one without; the host knows S
 @pytest.fixture
 def copies(tmp_path):
     """What a person downloaded by hand: SRlab's folder with pickles, Meta's pickle, the base."""
-    from ugc_sr.benchmarks import networks, true_shapes
+    from benchmarks import networks, true_shapes
     from ugc_sr.models.convert import unet_from_diffusers
 
     shapes = true_shapes.shapes()

@@ -23,7 +23,7 @@ SPEC = Path(__file__).parents[1] / "data" / "seesr_parity" / "spec.json"
 @pytest.fixture(scope="session")
 def unet_weights():
     """A UNet with image attentions in SeeSR's layout: 64 to 128 channels, text 96 wide, tokens 512."""
-    from ugc_sr.benchmarks.parity import random_weights
+    from benchmarks.parity import random_weights
 
     return random_weights(json.loads(SPEC.read_text()), "unet")
 
@@ -31,14 +31,14 @@ def unet_weights():
 @pytest.fixture(scope="session")
 def controlnet_weights():
     """The ControlNet that goes with `unet_weights`."""
-    from ugc_sr.benchmarks.parity import random_weights
+    from benchmarks.parity import random_weights
 
     return random_weights(json.loads(SPEC.read_text()), "controlnet")
 
 
 @pytest.fixture(scope="session")
 def _base_model(unet_weights):
-    from ugc_sr.benchmarks.parity import base_model
+    from benchmarks.parity import base_model
 
     return base_model(unet_weights)
 

@@ -88,6 +88,7 @@ def restore(sample):
     return lambda model, conditioning: sample(model, steps=1, conditioning=conditioning, noise=noise)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("extend", EXTENSIONS)
 def test_order_does_not_matter_both_act_and_the_model_stays_as_it_was(
     tiny_model, guide, control, conditioning, restore, extend

@@ -93,14 +93,22 @@ def difference(out, expected):
     return ((out - expected).norm() / expected.norm()).item()
 
 
-@pytest.mark.parametrize("start", ["lr", "noise"])
-@pytest.mark.parametrize("cfg", [5.5, 1.0])
+@pytest.mark.parametrize(
+    ("start", "cfg"),
+    [
+        ("lr", 5.5),
+        ("noise", 1.0),
+        *(pytest.param(*one, marks=pytest.mark.deep) for one in (("lr", 1.0), ("noise", 5.5))),
+    ],
+)
 def test_ten_steps_end_where_seesrs_do(networks, start, cfg):
     given = inputs(start, (16, 12))
     assert difference(ours(networks, given, cfg=cfg), theirs(networks, given, cfg=cfg)) < 1e-4
 
 
-@pytest.mark.parametrize("size", [(18, 20), (12, 26), (10, 14)])
+@pytest.mark.parametrize(
+    "size", [(10, 14), *(pytest.param(size, marks=pytest.mark.deep) for size in ((18, 20), (12, 26)))]
+)
 def test_ten_steps_in_the_tiles_of_seesr_end_where_seesrs_do(networks, size):
     given, tiles = inputs("lr", size), {"tile": 12, "overlap": 4}
     assert difference(ours(networks, given, **tiles), theirs(networks, given, **tiles)) < 1e-4

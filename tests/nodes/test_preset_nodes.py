@@ -36,7 +36,7 @@ WIRED = {
 
 def sd2(config=None, **overrides):
     """A MODEL shaped like Stable Diffusion 2, small."""
-    from ugc_sr.benchmarks.parity import base_model, random_weights
+    from benchmarks.parity import base_model, random_weights
 
     model = base_model(random_weights(json.loads(SPEC.read_text()), "unet"))
     for name, value in overrides.items():

@@ -1,7 +1,6 @@
 """`make demo` from its command line, through the real host."""
 
 import json
-import os
 import subprocess
 import sys
 

@@ -125,7 +125,7 @@ def batch(count=2, side=16, whole=False, captions=()):
 
 def waken(task):
     """Trained parameters that no longer start silently."""
-    from ugc_sr.benchmarks.networks import fill
+    from benchmarks.networks import fill
 
     with torch.no_grad():
         for name, parameter in task.named_parameters():
@@ -435,7 +435,7 @@ def in_the_host(base, encoder, trained, *, photo, texts, steps, cfg, seed):
     import comfy.sample
     import comfy.sd
 
-    from ugc_sr.benchmarks.parity import base_model
+    from benchmarks.parity import base_model
     from ugc_sr.host.adapter import load_adapter
     from ugc_sr.host.controlnet import apply_controlnet, load_controlnet
     from ugc_sr.host.encoder import encode, load_encoder

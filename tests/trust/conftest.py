@@ -90,7 +90,7 @@ def refusal():
 
 
 @pytest.fixture
-def told(refusal, capsys):
+def run_command(refusal, capsys):
     """Runs a command inside of bounds; gives its exit status and its one line of complaint."""
 
     def run(main, *arguments):

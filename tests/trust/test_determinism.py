@@ -1,11 +1,8 @@
 """The same prompt gives the same bytes, wherever and whenever it runs."""
 
 import copy
-import io
 import os
 import urllib.request
-import uuid
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -32,20 +29,14 @@ def scene(tmp_path_factory):
 
 
 @pytest.fixture
-def new_name(client, scene):
-    """Uploads the photo under a name of its own, so that the host has no result of it that it could reuse."""
-    return lambda file=scene: client.upload_as(f"{uuid.uuid4()}.png", Path(file).read_bytes())
+def new_name(upload_anew, scene):
+    return lambda file=scene: upload_anew(file)
 
 
 @pytest.fixture
-def pixels(client):
+def pixels(client, pictures):
     """Runs a graph; the saved pictures, as bytes of their pixels."""
-
-    def run(graph, saved="13"):
-        pictures = client.run(graph)[saved]["images"]
-        return [Image.open(io.BytesIO(client.fetch(picture))).tobytes() for picture in pictures]
-
-    return run
+    return lambda graph: [picture.tobytes() for picture in pictures(client.run(graph)["13"])]
 
 
 @pytest.fixture
@@ -105,7 +96,7 @@ def test_after_other_models_took_the_place_of_its_own(tiled, new_name, pixels, c
     assert pixels(tiled(new_name())) == expected
 
 
-def test_two_restorations_in_one_prompt_share_their_models(tiled, new_name, pixels, client):
+def test_two_restorations_in_one_prompt_share_their_models(tiled, new_name, pixels, pictures, client):
     name = new_name()
     plain, weaker = tiled(name), tiled(name, n5={"strength": 0.3})
     expected = pixels(plain), pixels(weaker)
@@ -116,10 +107,7 @@ def test_two_restorations_in_one_prompt_share_their_models(tiled, new_name, pixe
             if isinstance(value, list) and "9" + value[0] in both:
                 both["9" + key]["inputs"][socket] = ["9" + value[0], value[1]]
     outputs = client.run(both)
-    got = [
-        [Image.open(io.BytesIO(client.fetch(outputs[key]["images"][0]))).tobytes()] for key in ("13", "913")
-    ]
-    assert tuple(got) == expected
+    assert tuple([pictures(outputs[key])[0].tobytes()] for key in ("13", "913")) == expected
 
 
 def test_at_every_place_of_a_batch_under_the_same_noise(tiled, new_name, pixels, scene, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from ugc_sr.restore.api import Client
-from ugc_sr.restore.server import CHECKOUT, find_host, running_host
+from ugc_sr.restore.server import find_host, running_host
 
 pytestmark = [pytest.mark.comfy, pytest.mark.deep]
 
@@ -27,52 +27,24 @@ STEPS = 4
 LONGEST_S = 60
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A host whose model can run short of memory."""
-    base = tmp_path_factory.mktemp("faults") / "base"
-    extensions = {"ugc_sr": CHECKOUT, "short_memory": CHECKOUT / "tests" / "data" / "short_memory"}
-    with running_host(find_host(), base, cpu=True, extensions=extensions) as host:
-        yield host
-
-
 @pytest.fixture
-def client(server):
-    return Client(server.address)
-
-
-@pytest.fixture
-def restored(client):
+def restored(client, pictures):
     """Runs a restoration; its pixels."""
-
-    def run(graph):
-        (picture,) = client.run(graph)["13"]["images"]
-        return np.asarray(Image.open(io.BytesIO(client.fetch(picture))), dtype=float)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def wide_photo(tmp_path_factory):
-    """A photo whose result can be cut into tiles."""
-    picture = Image.radial_gradient("L").resize((170, 60)).convert("RGB")
-    picture.paste((200, 40, 30), (20, 10, 60, 40))
-    file = tmp_path_factory.mktemp("photo") / "wide.png"
-    picture.save(file)
-    return file
+    return lambda graph: np.asarray(pictures(client.run(graph)["13"])[0], dtype=float)
 
 
 @pytest.fixture
-def again(client, wide_photo):
-    """Uploads the photo under a name of its own: the host has no result of it that it could reuse."""
-    return lambda: client.upload_as(f"{uuid.uuid4()}.png", wide_photo.read_bytes())
+def again(upload_anew, wide_photo):
+    return lambda: upload_anew(wide_photo)
 
 
-def test_a_host_that_was_started_anew_gives_the_same_bytes(restored, anatomy, again, host_server, wide_photo):
-    older = Client(host_server.address)
-    (picture,) = older.run(anatomy(older.upload(wide_photo)))["13"]["images"]
-    expected = np.asarray(Image.open(io.BytesIO(older.fetch(picture))), dtype=float)
-    assert np.array_equal(restored(anatomy(again())), expected)
+def test_a_host_that_was_started_anew_gives_the_same_bytes(restored, anatomy, again, tmp_path, wide_photo):
+    expected = restored(anatomy(again()))
+    with running_host(find_host(), tmp_path / "base", cpu=True) as host:
+        anew = Client(host.address)
+        (picture,) = anew.run(anatomy(anew.upload(wide_photo)))["13"]["images"]
+        pixels = np.asarray(Image.open(io.BytesIO(anew.fetch(picture))), dtype=float)
+    assert np.array_equal(pixels, expected)
 
 
 @pytest.mark.parametrize("step", range(STEPS))
@@ -196,12 +168,12 @@ linux = pytest.mark.skipif(
 
 
 @linux
-def test_a_full_disk_is_told_and_leaves_whole_pairs(server, client, noise):
-    dataset = server.log.parent / "datasets" / "full"
+def test_a_full_disk_is_told_and_leaves_whole_pairs(host_server, client, noise):
+    dataset = host_server.log.parent / "datasets" / "full"
     name = client.upload(noise)
     client.run(saving(name, "full"))
     with (
-        small_disk(server, server.log.stat().st_size + 60_000),
+        small_disk(host_server, host_server.log.stat().st_size + 60_000),
         pytest.raises(RuntimeError, match=r"^UGCSR_SaveTrainingPairs: .*File too large"),
     ):
         client.run(saving(name, "full", seed=1))
@@ -212,7 +184,7 @@ def test_a_full_disk_is_told_and_leaves_whole_pairs(server, client, noise):
 
 
 @linux
-def test_a_recipe_that_does_not_fit_on_the_disk_is_told_and_the_one_before_stays(server, client):
+def test_a_recipe_that_does_not_fit_on_the_disk_is_told_and_the_one_before_stays(host_server, client):
     def save(change):
         return {
             "1": {
@@ -221,22 +193,24 @@ def test_a_recipe_that_does_not_fit_on_the_disk_is_told_and_the_one_before_stays
             }
         }
 
-    file = server.log.parent / "models" / "degradation_recipes" / "mine.json"
+    file = host_server.log.parent / "models" / "degradation_recipes" / "mine.json"
     client.run(save("steps[0].probability = 0.5"))
-    before = file.read_bytes()
+    before, names = file.read_bytes(), set(file.parent.iterdir())
     with (
-        small_disk(server, 100),
+        small_disk(host_server, 100),
         pytest.raises(RuntimeError, match=r"Edit Recipe: .*mine\.json.*File too large"),
     ):
         client.run(save("steps[0].probability = 0.25"))
     assert file.read_bytes() == before
-    assert [entry.name for entry in file.parent.iterdir()] == ["mine.json"]
+    assert set(file.parent.iterdir()) == names
     client.run(save("steps[0].probability = 0.25"))
     assert json.loads(file.read_text())["steps"][0]["probability"] == 0.25
 
 
 @pytest.mark.parametrize("death", range(DEATHS))
-def test_a_host_that_is_killed_while_it_writes_leaves_whole_files(server, client, noise, tmp_path, death):
+def test_a_host_that_is_killed_while_it_writes_leaves_whole_files(
+    host_server, client, noise, tmp_path, death
+):
     base = tmp_path / "base"
     dataset = base / "datasets" / "set"
     with running_host(find_host(), base, cpu=True) as victim:
@@ -256,7 +230,7 @@ def test_a_host_that_is_killed_while_it_writes_leaves_whole_files(server, client
     print(f"killed after {found} pairs; half files: {len(list(dataset.rglob('*.part')))}")
 
     # Another host goes on with it.
-    moved = server.log.parent / "datasets" / f"after_{death}"
+    moved = host_server.log.parent / "datasets" / f"after_{death}"
     shutil.copytree(dataset, moved)
     client.run(saving(client.upload(noise), moved.name, seed=100))
     assert check_whole(moved, least=found + 4) == found + 4

@@ -1,6 +1,5 @@
 """Random graphs over every node of ours, as the host lists them, against one real host process."""
 
-import io
 import json
 import os
 import random
@@ -319,18 +318,8 @@ def send(host_server):
             job = ask(f"/api/jobs/{prompt}")
             if job["status"] not in ("pending", "in_progress"):
                 failed = job.get("execution_error")
-                return (
-                    []
-                    if not failed
-                    else [
-                        (
-                            failed["node_type"],
-                            failed["exception_type"],
-                            failed["exception_message"],
-                            failed["traceback"],
-                        )
-                    ]
-                )
+                parts = ("node_type", "exception_type", "exception_message", "traceback")
+                return [tuple(failed[part] for part in parts)] if failed else []
             time.sleep(0.02)
         ask(f"/api/jobs/{prompt}/cancel", {})
         return [("", "hang", f"longer than {LONGEST_S} s", [])]
@@ -364,9 +353,14 @@ def defect(kind, words, traceback):
 
 
 @pytest.mark.deep
-def test_no_graph_crashes_hangs_or_fails_without_words(host_server, client, anatomy, photos, photo, send):
+def test_no_graph_crashes_hangs_or_fails_without_words(
+    host_server, client, anatomy, photos, photo, send, pictures
+):
+    def restored():
+        return pictures(client.run(anatomy(client.upload(photo)))["13"])[0].tobytes()
+
     graphs = Graphs(client.node_definitions(), anatomy, photos)
-    expected = _restored(client, anatomy, photo)
+    expected = restored()
     wrong, seen = [], Counter()
     for name in graphs.ours:  # what is imported or loaded once for all is not lost
         graphs.around(name)
@@ -390,7 +384,7 @@ def test_no_graph_crashes_hangs_or_fails_without_words(host_server, client, anat
     assert host_server.process.poll() is None
     assert seen["ran"] > GRAPHS // 5  # most end at their first wrong value
     assert grown < GROWTH_MB
-    assert _restored(client, anatomy, photo) == expected
+    assert restored() == expected
 
 
 def numbers(definitions):
@@ -419,11 +413,6 @@ def test_a_number_out_of_bounds_is_refused_over_a_link_too(client, anatomy, phot
             assert (failed, error) == (name, "ValueError"), (name, key, value, words)
             assert re.search(rf": '{key}' is .*; expected {re.escape(f'{least} to {most}')}\.", words)
     assert len(taken) >= 30
-
-
-def _restored(client, anatomy, photo):
-    (picture,) = client.run(anatomy(client.upload(photo)))["13"]["images"]
-    return Image.open(io.BytesIO(client.fetch(picture))).tobytes()
 
 
 def _held_mb(host_server, send):

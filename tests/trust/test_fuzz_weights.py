@@ -219,10 +219,10 @@ class Command:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_under_the_name_of_safetensors_is_never_opened_as_one(file, told, tmp_path, protocol):
+def test_a_pickle_under_the_name_of_safetensors_is_never_opened_as_one(file, run_command, tmp_path, protocol):
     file.write_bytes(pickle.dumps({"w": Command(tmp_path / "made")}, protocol=protocol))
     for command in (("check", file), ("convert", file, tmp_path / "out.safetensors")):
-        status, said = told(main, *command)
+        status, said = run_command(main, *command)
         assert (status, said.count("\n")) == (2, 1)
         assert file.name in said
     assert {path.name for path in tmp_path.iterdir()} == {file.name}

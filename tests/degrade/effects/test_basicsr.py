@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ugc_sr.benchmarks.baseline import Chain, basicsr
+from benchmarks.baseline import Chain, basicsr
 from ugc_sr.degrade.effects import kernels
 from ugc_sr.degrade.effects.blur import convolve
 from ugc_sr.degrade.effects.noise import gaussian_noise, poisson_noise

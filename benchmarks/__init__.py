@@ -1,1 +1,0 @@
-"""Benchmarks. `python -m benchmarks NAME`, run from the checkout, prints one JSON object per line."""
