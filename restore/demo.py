@@ -20,7 +20,7 @@ from ..photos.reader import open_photo
 from ..sample.frame import result_size
 from ..sample.seconds import seconds_on_cpu
 from ..score.metrics import METRICS
-from ..score.picture import from_picture
+from ..score.pil_image import from_picture
 from ..score.scoring import json_safe
 from ..score.sheet import compare
 from .__main__ import scale_option

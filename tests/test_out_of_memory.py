@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-from ugc_sr.restore.api import Client
-from ugc_sr.restore.server import CHECKOUT, find_host, running_host
 from ugc_sr.score.pil_image import from_picture
 
 pytestmark = pytest.mark.comfy

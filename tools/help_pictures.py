@@ -22,7 +22,7 @@ from ugc_sr.sample.masks import feathered, put_back
 from ugc_sr.sample.tiles import GRIDS
 from ugc_sr.score.card import card
 from ugc_sr.score.metrics import evaluate
-from ugc_sr.score.picture import from_picture, to_picture
+from ugc_sr.score.pil_image import from_picture, to_picture
 from ugc_sr.score.scoring import summary
 from ugc_sr.score.sheet import compare
 

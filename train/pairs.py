@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make the training pairs of the bundled model: python -m ugc_sr.train.pairs PHOTOS FOLDER."""
     keep_printing()
     parser = argparse.ArgumentParser(prog="python -m ugc_sr.train.pairs", description=main.__doc__)
-    parser.add_argument("photos", type=Path, help="folder that scripts/fetch_photos.sh filled")
+    parser.add_argument("photos", type=Path, help="folder that tools/fetch_photos.sh filled")
     parser.add_argument("folder", type=Path, help="for hr.npy, lr.npy and target.npy")
     parser.add_argument("--count", type=int, default=1_200)
     parser.add_argument("--seed", type=int, default=0, help="another one gives other pairs")

@@ -55,5 +55,7 @@ def test_the_gain_is_taken_photo_by_photo():
 
 
 def test_a_metric_that_a_photo_lacks_has_no_mean():
-    assert means([{"psnr_y": 30.0, "own_niqe": 5.0}, {"psnr_y": float("inf"), "own_niqe": 6.0}]) == {"own_niqe": 5.5}
+    assert means([{"psnr_y": 30.0, "own_niqe": 5.0}, {"psnr_y": float("inf"), "own_niqe": 6.0}]) == {
+        "own_niqe": 5.5
+    }
     assert means([{"psnr_y": 30.0, "own_niqe": 5.0}, {"psnr_y": 31.0}]) == {"psnr_y": 30.5}

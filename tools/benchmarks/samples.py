@@ -10,7 +10,7 @@ from torch import Tensor
 from ugc_sr.degrade.degradation import apply
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.photos.reader import open_photo
-from ugc_sr.score.picture import from_picture
+from ugc_sr.score.pil_image import from_picture
 from ugc_sr.score.scoring import load, matched
 from ugc_sr.train.photos import HELD_OUT, HeldOut
 
