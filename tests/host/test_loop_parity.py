@@ -5,8 +5,8 @@ import pytest
 import torch
 from comfy.samplers import calculate_sigmas
 
-from ugc_sr.benchmarks.parity import base_model, fill
-from ugc_sr.benchmarks.reference import Inputs, ddpm, restore
+from benchmarks.parity import base_model, fill
+from benchmarks.reference import Inputs, ddpm, restore
 from ugc_sr.host.adapter import load_adapter
 from ugc_sr.host.controlnet import apply_controlnet, load_controlnet
 from ugc_sr.host.guidance import apply_guidance

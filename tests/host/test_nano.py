@@ -9,8 +9,8 @@ import torch
 from comfy.latent_formats import LatentFormat
 from safetensors.torch import load_file, save_file
 
-from ugc_sr.benchmarks import quickstart
-from ugc_sr.benchmarks.quickstart import zero
+from benchmarks import quickstart
+from benchmarks.quickstart import zero
 from ugc_sr.host.controlnet import apply_controlnet
 from ugc_sr.host.encoder import encode_views
 from ugc_sr.host.guidance import apply_guidance

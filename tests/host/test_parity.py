@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ugc_sr.benchmarks.parity import base_model, fill, predict
+from benchmarks.parity import base_model, fill, predict
 from ugc_sr.host.adapter import load_adapter
 from ugc_sr.host.controlnet import load_controlnet
 from ugc_sr.models import twins

@@ -8,15 +8,12 @@ import pytest
 from PIL import Image
 
 from ugc_sr.restore.demo import main, restore
-from ugc_sr.restore.server import CHECKOUT
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 
 
 def test_it_writes_the_photo_the_comparison_and_the_report(tmp_path):
     """As `make demo` does, outside the checkout."""
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "ugc_sr").symlink_to(CHECKOUT)
     lying = Image.linear_gradient("L").resize((24, 40)).convert("RGB")
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn right to see it upright
@@ -30,7 +27,6 @@ def test_it_writes_the_photo_the_comparison_and_the_report(tmp_path):
     result = subprocess.run(
         [*command, "--gt", tmp_path / "gt.png", "--out", tmp_path / "out"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path / "package")},
         capture_output=True,
         text=True,
     )
