@@ -101,6 +101,14 @@ def test_the_editor_reads_a_file_as_we_wrote_it(page, file):
             assert found["sizes"][str(node["id"])][1] <= node["size"][1], f"{node['type']} needs more room"
 
 
+def test_a_file_of_an_earlier_version_with_inputs_that_have_gone_since_gives_the_same_graph(page):
+    earlier = read(CHECKOUT / "tests" / "data" / "older" / "quickstart.json")
+    assert "freeze_after" in json.dumps(earlier)
+    found = page.evaluate(LOAD, earlier)
+    assert found["missing"] == []
+    assert without_titles(found["api"]) == without_titles(twin("quickstart"))
+
+
 @pytest.mark.deep
 @pytest.mark.parametrize("name", BUNDLED)
 def test_a_file_for_the_bundled_model_runs_from_the_editor(page, client, name):
