@@ -76,7 +76,7 @@ def test_an_edited_recipe_is_saved_to_be_chosen_by_name(edit):
 
     recipe, text = edit(changes="steps[2].probability = 0.5", save_as="mine.json")
     assert recipe.name == "mine"
-    assert recipe.steps[2].probability == 0.5
+    assert recipe.steps[2]["probability"] == 0.5
     assert LoadRecipe.execute("mine.json").result == (recipe, text)
 
 
