@@ -159,10 +159,10 @@ def _curves(rows: Sequence[Row]) -> bytes:
     figure = Figure(figsize=size, layout="constrained")
     for place, name in enumerate(names):
         axes = figure.add_subplot(lines, min(len(names), COLUMNS), place + 1)
-        for stage in ends:
+        for number, stage in enumerate(ends):
             points = [(begins[stage] + row[1], row[3]) for row in rows if row[0] == stage and row[2] == name]
             if points:
-                _draw(axes, points, stage)
+                _draw(axes, points, stage, f"C{number}")  # one colour a stage in all panels
         axes.set_title(name.replace("validation.", "validation: "), loc="left", fontsize=10)
         axes.set_xlabel("step")
         if place == 0 and len(ends) > 1:
@@ -172,14 +172,14 @@ def _curves(rows: Sequence[Row]) -> bytes:
     return content.getvalue()
 
 
-def _draw(axes: Any, points: Sequence[tuple[int, float]], label: str) -> None:
+def _draw(axes: Any, points: Sequence[tuple[int, float]], label: str, color: str) -> None:
     """Draw few points as they are, many as a faint line under their running means."""
     steps, values = zip(*points, strict=True)
     if len(points) <= POINTS:
-        axes.plot(steps, values, label=label, marker="." if len(points) < POINTS // 8 else "")
+        axes.plot(steps, values, color, label=label, marker="." if len(points) < POINTS // 8 else "")
         return
     width = len(points) // POINTS + 1
     chunks = [slice(first, first + width) for first in range(0, len(points), width)]
     means = [sum(values[chunk]) / len(values[chunk]) for chunk in chunks]
-    (line,) = axes.plot([steps[chunk][-1] for chunk in chunks], means, label=label)
-    axes.plot(steps, values, color=line.get_color(), alpha=0.2, linewidth=0.5)
+    axes.plot([steps[chunk][-1] for chunk in chunks], means, color, label=label)
+    axes.plot(steps, values, color, alpha=0.2, linewidth=0.5)
