@@ -222,6 +222,10 @@ class Client:
                 problem = "lost the result"
         raise RuntimeError(f"ComfyUI {problem} {ATTEMPTS} times over this photo. Its log tells why.")
 
+    def cancel(self, prompt: str) -> None:
+        """Cancel a queued graph, running or waiting."""
+        self._connection.request(f"/api/jobs/{prompt}/cancel", b"")
+
     def _run(
         self, graph: Graph, progress: Progress | None, editor: dict[str, Any] | None = None
     ) -> dict[str, Any] | None:
@@ -236,7 +240,7 @@ class Client:
                     return job
                 if self.stop.wait(pause):
                     with suppress(ServerLostError, AccessError, AnswerError):
-                        self._connection.request(f"/api/jobs/{prompt}/cancel", b"")
+                        self.cancel(prompt)
                     raise StoppedError
             return None
 
