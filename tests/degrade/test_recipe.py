@@ -30,9 +30,10 @@ def photo():
     return torch.stack(channels)[None].mul(255).round().div(255)
 
 
+@pytest.mark.parametrize("seeds", [range(50), pytest.param(range(50, 200), marks=pytest.mark.deep)])
 @pytest.mark.parametrize("name", RECIPES)
-def test_50_degradations_replay_to_the_same_bytes_from_their_json(name, photo):
-    for seed in range(50):
+def test_200_degradations_replay_to_the_same_bytes_from_their_json(name, seeds, photo):
+    for seed in seeds:
         drawn = RECIPES[name].draw(seed)
         replayed = Degradation.from_json(drawn.to_json())
         assert replayed == drawn

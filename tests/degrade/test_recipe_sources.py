@@ -5,10 +5,56 @@ import math
 import pytest
 
 from ugc_sr.degrade.recipes import RECIPES
-from ugc_sr.degrade.recipes.real_esrgan import SETTINGS
 
 DRAWS = 4000
 
+# Real-ESRGAN: options/train_realesrgan_x4plus.yml. SRlab (and SeeSR): utils_data/make_paired_data.py.
+# Milder: dataloaders/params_realesrgan.yml. Each value: (first stage, second stage).
+REAL_ESRGAN = {
+    "blur_prob": (1, 0.8),
+    "sinc_prob": (0.1, 0.1),
+    "kernels": ((0.45, 0.25, 0.12, 0.03, 0.12, 0.03),) * 2,
+    "sigma": ((0.2, 3), (0.2, 1.5)),
+    "betag": ((0.5, 4), (0.5, 4)),
+    "betap": ((1, 2), (1, 2)),
+    "resize_prob": ((0.2, 0.7, 0.1), (0.3, 0.4, 0.3)),
+    "resize": ((0.15, 1.5), (0.3, 1.2)),
+    "gaussian_prob": (0.5, 0.5),
+    "noise": ((1, 30), (1, 25)),
+    "poisson": ((0.05, 3), (0.05, 2.5)),
+    "grey": (0.4, 0.4),
+    "jpeg": ((30, 95), (30, 95)),
+    "final_sinc": 0.8,
+}
+SOURCES = {
+    "real_esrgan_x4": REAL_ESRGAN,
+    "srlab_wild": REAL_ESRGAN,
+    "mild": REAL_ESRGAN
+    | {
+        "blur_prob": (1, 0.5),
+        "resize": ((0.3, 1.5), (0.6, 1.2)),
+        "noise": ((1, 15), (1, 12)),
+        "poisson": ((0.05, 2), (0.05, 1)),
+        "jpeg": ((60, 95), (60, 100)),
+    },
+    "srlab_synthetic": {
+        "blur_prob": (1, 0.1),
+        "sinc_prob": (0.05, 0.05),
+        "kernels": ((0.6, 0.2, 0.1, 0.05, 0.05, 0),) * 2,
+        "sigma": ((0.01, 0.02), (0.01, 0.02)),
+        # Drawn from [0.01, 1] or, the wrong way round, from [1, 0.02].
+        "betag": ((0.01, 1), (0.01, 1)),
+        "betap": ((0.01, 1), (0.01, 1)),
+        "resize_prob": ((0.4, 0.4, 0.2), (0.4, 0.4, 0.2)),
+        "resize": ((0.95, 1.05), (0.95, 1.05)),
+        "gaussian_prob": (0.03, 0.03),
+        "noise": ((0.01, 0.03), (0.01, 0.03)),
+        "poisson": ((0.01, 0.1), (0.01, 0.1)),
+        "grey": (0.1, 0.1),
+        "jpeg": ((80, 100), (80, 100)),
+        "final_sinc": 0.4,
+    },
+}
 BLURS = ("gaussian_blur", "generalized_blur", "plateau_blur", "sinc_blur")
 MODES = {"area", "bilinear", "bicubic"}
 
@@ -40,36 +86,36 @@ def share(hits, probability):
 
 
 @pytest.mark.parametrize("stage", [0, 1])
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", SOURCES)
 def test_both_stages_draw_from_the_published_ranges(name, stage):
-    source = (SETTINGS[name].first, SETTINGS[name].second)[stage]
+    source = {key: value[stage] for key, value in SOURCES[name].items() if key != "final_sinc"}
     found = [part[stage] for part in stages(name)]
     blurs = [[draw for draw in draws if draw.op in BLURS] for draws in found]
-    share([bool(blur) for blur in blurs], source.blur_prob)
+    share([bool(blur) for blur in blurs], source["blur_prob"])
     blurs = [blur for (blur,) in filter(None, blurs)]
-    share([blur.op == "sinc_blur" for blur in blurs], source.sinc_prob)
+    share([blur.op == "sinc_blur" for blur in blurs], source["sinc_prob"])
     check_kernels([blur for blur in blurs if blur.op != "sinc_blur"], source)
     check_sincs([blur for blur in blurs if blur.op == "sinc_blur"])
     check_resizes([draw for draws in found for draw in draws if draw.op in ("rescale", "shrink")], source)
     check_noise([draw for draws in found for draw in draws if draw.op.endswith("noise")], source)
     if stage == 0:
-        spread([draws[-1].parameters["quality"] for draws in found], source.jpeg_range, whole=True)
+        spread([draws[-1].parameters["quality"] for draws in found], source["jpeg"], whole=True)
 
 
 def check_kernels(blurs, source):
     kinds = [(op, turned) for op in BLURS[:3] for turned in (False, True)]
-    for kind, probability in zip(kinds, source.kernel_prob, strict=True):
+    for kind, probability in zip(kinds, source["kernels"], strict=True):
         share([(blur.op, blur.parameters["sigma_y"] > 0) == kind for blur in blurs], probability)
     assert {blur.parameters["size"] for blur in blurs} == set(range(7, 22, 2))
-    spread([blur.parameters["sigma_x"] for blur in blurs], source.blur_sigma)
+    spread([blur.parameters["sigma_x"] for blur in blurs], source["sigma"])
     turned = [blur.parameters for blur in blurs if blur.parameters["sigma_y"] > 0]
-    spread([parameters["sigma_y"] for parameters in turned], source.blur_sigma)
+    spread([parameters["sigma_y"] for parameters in turned], source["sigma"])
     spread([parameters["angle"] for parameters in turned], (-math.pi, math.pi))
-    for op, (low, high) in (("generalized_blur", source.betag_range), ("plateau_blur", source.betap_range)):
+    for op, key in (("generalized_blur", "betag"), ("plateau_blur", "betap")):
         betas = [blur.parameters["beta"] for blur in blurs if blur.op == op]
-        assert low <= min(betas)
-        assert max(betas) <= max(high, 1)  # srlab_synthetic draws from [1, 0.02], the wrong way round
-        if low < 1 < high:
+        assert source[key][0] <= min(betas)
+        assert max(betas) <= source[key][1]
+        if source[key][0] < 1 < source[key][1]:
             assert sum(beta < 1 for beta in betas) / len(betas) == pytest.approx(0.5, abs=0.1)
 
 
@@ -84,37 +130,34 @@ def check_resizes(resizes, source):
     factors = [draw.parameters["factor"] for draw in resizes]
     for hits, probability in zip(
         ([f > 1 for f in factors], [f < 1 for f in factors], [f == 1 for f in factors]),
-        source.resize_prob,
+        source["resize_prob"],
         strict=True,
     ):
         share(hits, probability)
-    spread(factors, source.resize_range)
+    spread(factors, source["resize"])
     assert {draw.parameters["mode"] for draw in resizes} == MODES
     assert not any(draw.parameters["antialias"] for draw in resizes)
 
 
 def check_noise(noises, source):
-    share([draw.op == "gaussian_noise" for draw in noises], source.gaussian_noise_prob)
-    share([draw.parameters["grey"] for draw in noises], source.gray_noise_prob)
-    spread([draw.parameters["sigma"] for draw in noises if draw.op == "gaussian_noise"], source.noise_range)
-    spread(
-        [draw.parameters["scale"] for draw in noises if draw.op == "poisson_noise"],
-        source.poisson_scale_range,
-    )
+    share([draw.op == "gaussian_noise" for draw in noises], source["gaussian_prob"])
+    share([draw.parameters["grey"] for draw in noises], source["grey"])
+    spread([draw.parameters["sigma"] for draw in noises if draw.op == "gaussian_noise"], source["noise"])
+    spread([draw.parameters["scale"] for draw in noises if draw.op == "poisson_noise"], source["poisson"])
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", SOURCES)
 def test_the_end_is_resize_sinc_and_jpeg_in_either_order(name):
     ends = [part[2] for part in stages(name)]
     share([end[-1].op == "jpeg" for end in ends], 0.5)
-    share([any(draw.op == "sinc_blur" for draw in end) for end in ends], SETTINGS[name].final_sinc_prob)
+    share([any(draw.op == "sinc_blur" for draw in end) for end in ends], SOURCES[name]["final_sinc"])
     for end in ends:
         ops = [draw.op for draw in end if draw.op != "sinc_blur"]
         assert sorted(ops) == ["jpeg", "shrink"]
         sincs = [i for i, draw in enumerate(end) if draw.op == "sinc_blur"]
         assert all(end[i - 1].op == "shrink" and end[i].parameters["cutoff"] >= math.pi / 3 for i in sincs)
     qualities = [draw.parameters["quality"] for end in ends for draw in end if draw.op == "jpeg"]
-    spread(qualities, SETTINGS[name].second.jpeg_range, whole=True)
+    spread(qualities, SOURCES[name]["jpeg"][1], whole=True)
 
 
 def test_half_of_srlab_synthetic_is_plain_bicubic():

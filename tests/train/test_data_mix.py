@@ -410,3 +410,24 @@ def test_photos_of_one_name_are_held_out_one_by_one(kinds, tmp_path, average):
     held = {name for name, _, _ in draw(mix_of(pairs, held_out=True, hold_out=1), 8)}
     assert len(held) == 2  # both pairs of one photo
     assert len({name.rpartition("_")[0] for name in held}) == 1
+
+
+def test_nothing_but_broken_photos_ends_the_run(photos, average):
+    for file in photos.iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(
+        RuntimeError, match=r"32 photos in a row can't be used.*\n.*p\d\.png: the file is empty"
+    ):
+        draw(mix_of(photos, average), 1)
+
+
+def test_pairs_of_one_photo_are_held_out_together(tmp_path, photos, average):
+    folder = tmp_path / "several"
+    wanted = ["--recipe", average, "--workers", "1", "--per-image", "3", "--crop", "64"]
+    assert degrade([str(photos), str(folder), *wanted]) == 0
+    held, trained = (
+        {name.rsplit("_", 1)[0] for name, _, _ in draw(mix_of(folder, hold_out=2, held_out=out), 24)}
+        for out in (True, False)
+    )
+    assert len(held) == 2
+    assert held.isdisjoint(trained)

@@ -209,3 +209,11 @@ def test_too_little_room_comes_with_advice():
     plan = memory_plan.MemoryPlan(2**30, 0, 0, 0, activations=2**30, total=2**31)
     assert "What helps" not in memory_plan.table(plan, room=2**32)
     assert "The device has 1.00 GiB. What helps" in memory_plan.table(plan, room=2**30)
+
+
+def test_srlab_has_the_settings_of_its_authors():
+    (stage,) = PRESETS["srlab"].stages
+    assert (stage.learning_rate, stage.warmup, stage.schedule) == (5e-5, 500, "constant")
+    assert (stage.betas, stage.weight_decay, stage.eps, stage.clip) == ((0.9, 0.999), 1e-2, 1e-8, 1.0)
+    assert (stage.precision, stage.crop * 4, stage.batch, stage.steps) == ("fp16", 512, 16, 90_000)
+    assert stage.options["null_text"] == 0.5

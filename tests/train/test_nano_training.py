@@ -247,3 +247,13 @@ def test_the_anchor_is_trained_alone(model):
     near = task(Batch(task.restore(hint), hint, (1, 2)))
     assert near["psnr"] < losses["psnr"]
     assert near["weave"] < losses["weave"]
+
+
+def test_every_photo_of_training_is_under_a_permissive_licence():
+    assert {source.licence for source in photo_list.TRAINING} == {
+        "CC-BY-4.0",
+        "CC-BY-2.0",
+        "CC0-1.0",
+        "CC0-1.0 or public domain",
+        "free for any use",
+    }

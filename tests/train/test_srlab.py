@@ -470,3 +470,35 @@ def in_the_host(base, encoder, trained, *, photo, texts, steps, cfg, seed):
         vae = comfy.sd.VAE(sd=files.read(base / "vae"), config=config, dtype=torch.float32)
         decoded = vae.decode(sampled).movedim(-1, 1)
     return match(finish(decoded, frame), finish(hint, frame), "adain").clamp(0, 1)
+
+
+def trained(task):
+    return {name for name, parameter in task.named_parameters() if parameter.requires_grad}
+
+
+def test_a_step_moves_no_frozen_weight(make):
+    task = waken(make())
+    before = {name: weight.clone() for name, weight in task.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=1.0)
+    task(batch())["loss"].backward()
+    optimizer.step()
+    moved = {name for name, weight in task.state_dict().items() if not torch.equal(weight, before[name])}
+    assert moved
+    assert moved <= trained(task)
+
+
+def bare(task, monkeypatch, count):
+    """The captions and timesteps that the task draws for many samples; its networks do nothing."""
+    captions, timesteps = [], []
+    monkeypatch.setattr(task, "_text", lambda given: captions.extend(given) or torch.zeros(count, 1, 1))
+    monkeypatch.setattr(task, "_latent", lambda given: torch.zeros(count, 4, 1, 1))
+    monkeypatch.setattr(task, "_tokens", lambda photos: photos)
+    monkeypatch.setattr(task, "_predict", lambda x, t, *_: timesteps.append(t) or x)
+    pixels = torch.zeros(count, 3, 8, 8)
+    task(Batch(pixels, pixels[..., ::4, ::4], tuple(range(count)), captions=("cat",) * count))
+    return captions, timesteps
+
+
+def test_half_of_the_samples_are_shown_no_caption(make, monkeypatch):
+    captions, _ = bare(make(), monkeypatch, 400)
+    assert 160 < captions.count("") < 240  # 4 standard deviations

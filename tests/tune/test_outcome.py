@@ -1,9 +1,12 @@
 """The front, the curve and the comparison, of trials made up."""
 
+import io
+
 import pytest
+from PIL import Image
 
 from ugc_sr.tune.objective import Objective
-from ugc_sr.tune.outcome import compare, curve, front, means
+from ugc_sr.tune.outcome import compare, curve, front, means, pareto
 from ugc_sr.tune.study import Trial
 
 
@@ -59,3 +62,9 @@ def test_a_metric_that_a_photo_lacks_has_no_mean():
         "own_niqe": 5.5
     }
     assert means([{"psnr_y": 30.0, "own_niqe": 5.0}, {"psnr_y": 31.0}]) == {"psnr_y": 30.5}
+
+
+def test_the_plot_is_a_picture_with_the_preset_and_the_default_in_their_colours():
+    picture = Image.open(io.BytesIO(pareto(TRIALS, TRIALS[0], TRIALS[2], "psnr_y", "own_niqe")))
+    colours = {colour for _, colour in picture.convert("RGB").getcolors(maxcolors=1 << 20)}
+    assert {(0xD9, 0x48, 0x0F), (0x2F, 0x9E, 0x44), (0x0B, 0x6E, 0x99)} <= colours
