@@ -80,6 +80,20 @@ def check_image(image: Tensor, socket: str = "image") -> None:
         )
 
 
+def check_batch(batch: int, **given: Tensor) -> None:
+    """Check that each input (B, ...), by its name, is for one photo or for `batch` photos.
+
+    Raises:
+        ValueError: if it isn't; the message names the first such input.
+    """
+    for name, tensor in given.items():
+        if len(tensor) not in (1, batch):
+            raise ValueError(
+                f"'{name}' is for {len(tensor)} photos, but there are {batch}. "
+                "Connect one for all, or one for each."
+            )
+
+
 def same_aspect(size: tuple[int, int], other: tuple[int, int], slack_px: float) -> bool:
     """Return whether two (width, height) have the same aspect ratio.
 

@@ -150,9 +150,8 @@ def _files(seen: Machine, problems: list[Problem], *, hashed: bool) -> list[Find
             unreadable |= {record: None} if record else {}
         found.append(one)
     wrong = [one for one in found if one.state == WRONG]
-    repairs = dict.fromkeys(
-        one.repair for one in wrong
-    )  # two files in each other's place need the same steps
+    # Two files in each other's place need the same steps.
+    repairs = dict.fromkeys(one.repair for one in wrong)
     problems += [
         Problem(" ".join(one.why for one in wrong if one.repair == steps), steps) for steps in repairs
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -156,7 +155,7 @@ def _one(client: Client, workflow: Workflow, photo: Image.Image, memory: Memory)
 
 def _picture(client: Client, workflow: Workflow) -> Image.Image:
     saved = client.restore("ugc_sr_doctor.png", SAMPLE.read_bytes(), workflow)
-    return Image.open(io.BytesIO(saved), formats=("PNG",)).convert("RGB")
+    return Image.fromarray(open_photo(Path("result.png"), saved).rgb(deep=False))
 
 
 def _without_sampler(workflow: Workflow) -> Workflow:

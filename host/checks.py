@@ -57,19 +57,6 @@ def check_tokens(semantics: Semantics, token_dim: int, name: str) -> None:
         )
 
 
-def check_batch(what: str, count: int, batch: int) -> None:
-    """Raise if `count` is neither 1 nor `batch`, the number of images in the latent.
-
-    Raises:
-        ValueError: if the numbers don't fit; the message names both.
-    """
-    if count not in (1, batch):
-        raise ValueError(
-            f"{what} holds {count} images but the latent {batch}. "
-            "Connect the same photos to both, or one photo."
-        )
-
-
 def check_sites(unet: nn.Module, adapter: SemanticAdapter, name: str) -> None:
     """Raise if the model's text attentions differ in place or width from the image attentions of `name`.
 

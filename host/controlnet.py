@@ -9,13 +9,14 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
+from ..image import check_batch
 from ..models import layout
 from ..models.convert import fold_tokens
 from ..models.semantics import Semantics
 from ..sample.tiles import Tile, TilePlan
 from .adapter import storage_dtype
 from .attention import TokenRun, rows
-from .checks import check_batch, check_photo, check_range, check_sites, check_tokens
+from .checks import check_photo, check_range, check_sites, check_tokens
 from .control_model import SemanticControlModel
 from .memory_request import cached_numbers
 from .naming import naming
@@ -144,7 +145,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         plan = tiles or _whole(x_noisy, batched_number)
         run = cast(TokenRun, self._tokens)  # set by pre_run
         with naming(NODE):
-            check_batch("'semantics'", run.semantics.tokens.shape[0], plan.batch)
+            check_batch(plan.batch, semantics=run.semantics.tokens)
         run.select(tiles)
         sampling = self.model_sampling_current
         control = self.control_model.control(
@@ -167,7 +168,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         if missing := [key for key in keys if key not in self._embeddings]:
             hint = self.cond_hint_original
             with naming(NODE):
-                check_batch("'hint'", hint.shape[0], plan.batch)
+                check_batch(plan.batch, hint=hint)
                 _check_size(hint, plan.full, self.compression_ratio)
             cuts = torch.cat([key[0].scaled(self.compression_ratio).of(hint) for key in missing])
             embedded = self.control_model.embed(cuts.to(device, dtype)).chunk(len(missing))

@@ -14,10 +14,11 @@ from comfy.model_sampling import V_PREDICTION
 from comfy.patcher_extension import CallbacksMP, WrapperExecutor, WrappersMP
 from torch import Tensor
 
+from ..image import check_batch
 from ..models.semantics import Semantics
 from .adapter import LoadedAdapter, SemanticAdapter
 from .attention import TokenRun
-from .checks import check_batch, check_photo, check_range, check_sites, check_tokens
+from .checks import check_photo, check_range, check_sites, check_tokens
 from .clone import clone
 from .memory_request import cached_numbers, computing_size, reserve
 from .naming import naming
@@ -158,7 +159,7 @@ class Dispatcher:
         height, width = (side * cell for side in noise.shape[-2:])
         with naming(NODE):
             for entry in self.entries:
-                check_batch("'semantics'", entry.semantics.tokens.shape[0], noise.shape[0])
+                check_batch(noise.shape[0], semantics=entry.semantics.tokens)
                 check_photo(entry.semantics, (height, width), "the sampler's latent, which is for")
         options = guider.model_options.setdefault("transformer_options", {})
         options[RUN_KEY] = run = GuidanceRun(self.entries)

@@ -7,9 +7,9 @@ import torch
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
-from ..image import resize
+from ..image import check_batch, resize
 from ..sample.frame import Frame
-from ..sample.masks import check_batch, lay
+from ..sample.masks import lay
 from .clone import clone
 from .naming import naming
 from .tiling import latent_ratio
@@ -85,7 +85,7 @@ class PhotoPull:
                     f"'latent' has {_cells(self.photo)} but the sampler restores {_cells(x)}. Connect VAE "
                     f"Encode of the same hint to {NODE} and to the sampler."
                 )
-            check_batch(x.shape[0], {"latent": self.photo, "mask": self.weight})
+            check_batch(x.shape[0], latent=self.photo, mask=self.weight)
         denoised = run(x, *args, **kwargs)
         return torch.lerp(denoised, self.photo.to(denoised), self.weight.to(denoised))
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..image import resize
+from ..image import check_batch, resize
 from .bands import bands, in_bands
 
 LEVELS = 5  # of the wavelet, as in StableSR; details below about 60 px stay the image's own
@@ -28,11 +28,7 @@ def match(image: Tensor, reference: Tensor, method: str, device: torch.device | 
     """
     if method not in METHODS:
         raise ValueError(f"'method' must be one of {', '.join(METHODS)}; got {method!r}.")
-    if reference.shape[0] not in (1, image.shape[0]):
-        raise ValueError(
-            f"'reference' holds {reference.shape[0]} photos but 'image' holds {image.shape[0]}. "
-            "Connect one reference, or one for each image."
-        )
+    check_batch(len(image), reference=reference)
     height, width = image.shape[-2:]
     reference = resize(reference.to(image), height, width)
     return METHODS[method](image, reference, device)

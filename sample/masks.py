@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..image import is_scaled, resize
+from ..image import check_batch, is_scaled, resize
 from .bands import in_bands
 from .color_match import REACH, with_low
 from .frame import Frame
@@ -64,10 +64,7 @@ def with_transparency(photo: Tensor, mask: Tensor | None) -> Tensor:
         return photo
     count, _, height, width = photo.shape
     opacity = 1 - lay(mask, height, width)
-    if len(opacity) not in (1, count):
-        raise ValueError(
-            f"'mask' holds {len(opacity)} masks but 'image' {count} photos. Connect both from one Load Image."
-        )
+    check_batch(count, mask=opacity)
     own = photo[:, 3:] if photo.shape[1] > 3 else 1
     return torch.cat([photo[:, :3], own * opacity.expand(count, -1, -1, -1)], dim=1)
 
@@ -116,7 +113,7 @@ def put_back(
             f"'sr' has {_px(*size)} but 'original' has {_px(*size_of_original)}. Connect the 'hint' that the "
             "photo was restored from, and blend before the photo is cut to its final size."
         )
-    check_batch(sr.shape[0], {"original": original, "mask": mask})
+    check_batch(sr.shape[0], original=original, mask=mask)
 
     def blend(sr: Tensor, original: Tensor, mask: Tensor) -> Tensor:
         if not mask.any():
@@ -125,24 +122,6 @@ def put_back(
         return torch.cat([torch.lerp(rgb, KEEPS[keep](original, rgb), mask), sr[:, 3:]], dim=1)
 
     return in_bands(blend, [sr, original, mask], REACH if keep == "detail" else 0, device)
-
-
-def check_batch(batch: int, given: dict[str, Tensor]) -> None:
-    """Raise if an input (B, ...) has a batch size other than 1 or `batch`.
-
-    Args:
-        batch: number of photos that are restored.
-        given: tensors by input name.
-
-    Raises:
-        ValueError: if an input has another batch size; the message names the first such input.
-    """
-    for name, tensor in given.items():
-        if tensor.shape[0] not in (1, batch):
-            raise ValueError(
-                f"'{name}' is for {tensor.shape[0]} photos but {batch} are restored. "
-                "Connect one for all, or one for each."
-            )
 
 
 def _mean(x: Tensor, radius: int, dim: int) -> Tensor:

@@ -19,7 +19,7 @@ NAMES = ("wild", "synthetic", "seesr", "balanced", "fast", "turbo", "nano")
 BASES = ("sd2", "sd_turbo", "nano")
 STARTS = ("photo", "noise", "own")
 
-T = TypeVar("T")
+T = TypeVar("T", bound="JsonFile")
 Value = str | int | float
 Values = Mapping[str, Value]  # "NodeClass.input" -> value
 Figures = Mapping[str, float]  # metric -> mean over the photos
@@ -28,6 +28,8 @@ Graph = dict[str, dict[str, Any]]  # API format: node id -> class_type, inputs
 
 class JsonFile:
     """A dataclass that is stored as a JSON file."""
+
+    what = "preset"  # its name in messages
 
     def to_json(self) -> str:
         """Return the JSON text that `from_json` reads."""
@@ -40,12 +42,11 @@ class JsonFile:
         Raises:
             ValueError: if a field is missing, unknown or of the wrong type; the message names the field.
         """
-        name = "curve" if cls is FidelityCurve else "preset"
         try:
             content = json.loads(text, parse_constant=_not_finite)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"{name}: this is no JSON: {error}.") from None
-        return _read(cls, content, name)
+            raise ValueError(f"{cls.what}: this is no JSON: {error}.") from None
+        return _read(cls, content, cls.what)
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,8 @@ class Point:
 @dataclass(frozen=True)
 class FidelityCurve(JsonFile):
     """Measured trade-off between fidelity to the original and perceptual quality."""
+
+    what = "curve"
 
     name: str
     fidelity: str  # metric

@@ -6,11 +6,11 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import GenericAlias
 from typing import Any, get_origin
 
+from ..console import version_of
 from ..files import parse_json, refuse_link, replace_file
 from .data import Data
 from .stages import Stage, TrainingPreset
@@ -120,12 +120,7 @@ def _parsed(kind: Any, present: Any, text: str, path: str) -> Any:
 
 def _made_by() -> dict[str, Any]:
     """Return the code's git revision, with a + if files were changed since, and versions of packages."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
+    versions = {package: version_of(package) for package in PACKAGES}
     return {"revision": _revision(), "python": platform.python_version(), **versions}
 
 

@@ -5,6 +5,7 @@ import html
 import json
 import ssl
 import subprocess
+import sys
 import threading
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +26,14 @@ PROXIES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "no_proxy",
 ASKED_TWICE_S = 0.01  # between two tries
 
 
+class Server(ThreadingHTTPServer):
+    """A client that hangs up, as one whose disk is full, is no fault to print beside what a command says."""
+
+    def handle_error(self, *details):
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
+            super().handle_error(*details)
+
+
 class Internet:
     """What its hosts have, how they misbehave, and what they were asked."""
 
@@ -43,7 +52,7 @@ class Internet:
         class Answers(_Answers):
             world, tls = self, context
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self.server = Server(("127.0.0.1", 0), Answers)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.address = f"http://127.0.0.1:{self.server.server_port}"

@@ -208,11 +208,11 @@ def test_hints_and_tokens_of_another_number_of_photos_are_refused(
     tiny_model, tiny_controlnet, conditioning, hint, semantics, sample
 ):
     hints = apply_controlnet(conditioning, tiny_controlnet, hint.expand(3, -1, -1, -1), semantics)
-    with pytest.raises(ValueError, match=r"'hint' holds 3 images but the latent 2\."):
+    with pytest.raises(ValueError, match=r"'hint' is for 3 photos, but there are 2\."):
         sample(tiny_model, conditioning=hints, batch=2)
     three = replace(semantics, tokens=semantics.tokens.expand(3, -1, -1))
     tokens = apply_controlnet(conditioning, tiny_controlnet, hint, three)
-    with pytest.raises(ValueError, match=r"'semantics' holds 3 images but the latent 2\."):
+    with pytest.raises(ValueError, match=r"'semantics' is for 3 photos, but there are 2\."):
         sample(tiny_model, conditioning=tokens, batch=2)
 
 

@@ -166,7 +166,7 @@ def test_tokens_of_another_encoder_are_refused(tiny_model, tiny_adapter, semanti
 def test_tokens_of_another_number_of_photos_are_refused(tiny_model, tiny_adapter, semantics, sample):
     three = replace(semantics, tokens=semantics.tokens.expand(3, -1, -1))
     model = apply_guidance(tiny_model, tiny_adapter, three)
-    with pytest.raises(ValueError, match=r"'semantics' holds 3 images but the latent 2\."):
+    with pytest.raises(ValueError, match=r"'semantics' is for 3 photos, but there are 2\."):
         sample(model, batch=2)
 
 

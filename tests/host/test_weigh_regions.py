@@ -220,5 +220,5 @@ def test_a_latent_of_another_size_is_refused_when_sampling_starts(weigh, run):
 @pytest.mark.parametrize(("photos", "masks", "name"), [(3, 1, "latent"), (1, 3, "mask")])
 def test_a_batch_that_fits_no_other_is_refused_by_name(weigh, sample, photos, masks, name):
     held = weigh(torch.ones(masks, 8, 8), latent=torch.ones(photos, 4, 8, 8))
-    with pytest.raises(ValueError, match=f"Weigh Regions: '{name}' is for 3 photos but 2 are restored"):
+    with pytest.raises(ValueError, match=f"Weigh Regions: '{name}' is for 3 photos, but there are 2"):
         sample(held, batch=2)

@@ -186,5 +186,5 @@ def test_an_unknown_method_is_refused():
 
 
 def test_batches_of_different_sizes_are_refused():
-    with pytest.raises(ValueError, match="'reference' holds 2 photos but 'image' holds 4"):
+    with pytest.raises(ValueError, match="'reference' is for 2 photos, but there are 4"):
         match(photo(batch=4), photo(batch=2), "wavelet")

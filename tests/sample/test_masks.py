@@ -218,7 +218,7 @@ def test_each_photo_of_a_batch_is_as_on_its_own(keep, originals, masks):
 def test_blend_regions_takes_one_of_each_for_all_photos_or_one_for_each(name):
     given = {"sr": torch.rand(4, 3, 8, 8), "original": torch.rand(4, 3, 8, 8), "mask": torch.rand(1, 1, 8, 8)}
     given[name] = given[name][:1].repeat(2, 1, 1, 1)
-    with pytest.raises(ValueError, match=f"^'{name}' is for 2 photos but 4 are restored"):
+    with pytest.raises(ValueError, match=f"^'{name}' is for 2 photos, but there are 4"):
         put_back(**given, keep="all")
 
 

@@ -412,11 +412,10 @@ def test_every_file_is_replaced_whole():
 
 def test_pictures_are_opened_in_one_place():
     """Pillow would start Ghostscript for PostScript of any name, and each reader would have its own rules."""
-    found = []
-    for name, source in product_sources().items():
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open":
-                found.append(name)
-                formats = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-                assert formats == {"formats": "('PNG',)"}, (name, node.lineno)
-    assert found == ["doctor/run.py"]
+    opening = [
+        name
+        for name, source in product_sources().items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Image.open")
+    ]
+    assert opening == []
