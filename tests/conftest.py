@@ -158,7 +158,7 @@ def web_server():
             server = running.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Answers))
             address = f"http://127.0.0.1:{server.server_port}"
             start.received[address] = []
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
             running.callback(server.shutdown)
             return address
 

@@ -54,7 +54,7 @@ class Internet:
 
         self.server = Server(("127.0.0.1", 0), Answers)
         self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         self.address = f"http://127.0.0.1:{self.server.server_port}"
 
     def on_hub(self, repository, path, content):

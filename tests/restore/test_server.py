@@ -63,7 +63,7 @@ def test_a_host_ends_with_everything_that_it_started(tmp_path):
     serve = "http.server.HTTPServer(address, Answer).serve_forever()\n"
     (tmp_path / "main.py").write_text(ANSWERS + child + serve)
     with running_host(tmp_path, tmp_path / "base", cpu=True) as host:
-        assert host.boot_s < 30
+        assert host.process.poll() is None
     assert host.process.poll() is not None
     child = tmp_path / "child"
     deadline = time.monotonic() + 5

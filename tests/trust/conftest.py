@@ -73,6 +73,7 @@ def refusal():
 
     Any other error than those that a person is meant to see is a failure of the test.
     """
+    import matplotlib.font_manager  # noqa: F401 - lists the machine's fonts by `fc-list`, once for each user
 
     def run(function, *arguments, errors=(ValueError, FileNotFoundError)):
         with _bounds():

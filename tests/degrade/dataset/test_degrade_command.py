@@ -390,22 +390,19 @@ def cluster():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("options", "asked"),
-    [
-        (["--device", "cuda"], {"num_gpus": 1, "concurrency": 2}),
-        (["--device", "cuda", "--workers", "1"], {"num_gpus": 1, "concurrency": 1}),
-        (["--workers", "2"], {"num_gpus": None, "concurrency": 2}),
-    ],
-)
-def test_each_task_for_cuda_gets_a_gpu_of_its_own(photos, tmp_path, cluster, monkeypatch, options, asked):
+def test_each_task_for_cuda_gets_a_gpu_of_its_own(photos, tmp_path, cluster, monkeypatch):
     from ray.data import Dataset
 
     cluster(gpus=2)
-    orders = []
+    source, orders = str(photos(1)), []
     monkeypatch.setattr(Dataset, "map", lambda rows, do, **order: orders.append(order) or rows.limit(0))
-    main([str(photos(1)), str(tmp_path / "out"), "--engine", "ray", *options])
-    assert orders == [{"num_cpus": 1, **asked}]
+    for number, options in enumerate(("--device cuda", "--device cuda --workers 1", "--workers 2")):
+        main([source, str(tmp_path / f"out{number}"), "--engine", "ray", *options.split()])
+    assert orders == [
+        {"num_cpus": 1, "num_gpus": 1, "concurrency": 2},
+        {"num_cpus": 1, "num_gpus": 1, "concurrency": 1},
+        {"num_cpus": 1, "num_gpus": None, "concurrency": 2},
+    ]
 
 
 @pytest.mark.slow
