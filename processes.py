@@ -1,13 +1,14 @@
 """Child processes that end with their parent, however that ends: a signal, SIGKILL, a crash.
 
-Workers and scripts wait for the other end of a pipe to close, which the system does for every process that
-ends. Ray's processes watch their parent by themselves.
+Workers, scripts and the guard of a local Ray wait for the other end of a pipe to close, which the system does
+for every process that ends.
 """
 
 import logging
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 from multiprocessing.connection import wait
@@ -27,8 +28,22 @@ sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
+# Kills all that its parent had started, once stdin is closed. Left alone, the agents of a Ray whose driver
+# was killed live on for minutes; its workers end with it.
+_GUARD = """
+import contextlib, os, psutil, sys
+
+started = psutil.Process(os.getppid()).children(recursive=True)
+sys.stdin.read()
+for process in started:
+    if process.pid != os.getpid():
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+"""
+
 # A command of these words and a script's ends with us, if its stdin is a pipe and its session its own.
 ENDS_WITH_US = (sys.executable, "-c", _SCRIPT)
+_guards: list[subprocess.Popen[bytes]] = []  # while they are referenced, their pipes stay open
 
 
 def end_with_parent() -> None:
@@ -77,4 +92,6 @@ def start_ray() -> bool:
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
+    guard = (sys.executable, "-c", _GUARD)
+    _guards.append(subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True))
     return True

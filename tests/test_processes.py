@@ -176,32 +176,24 @@ COMMANDS = {
 }
 
 
-# Ray's own agents outlive a Ray whose driver was killed by minutes; that is Ray's to mend.
-ENDINGS = [
-    pytest.param(name, number, id=f"{name}-{number.name}")
-    for name in COMMANDS
-    for number in (signal.SIGTERM, signal.SIGKILL)
-    if not (number == signal.SIGKILL and "Ray" in name)
-]
-
-
+@BOTH
 @pytest.mark.comfy
 @pytest.mark.deep
-@pytest.mark.parametrize(("name", "number"), ENDINGS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_leaves_no_process_behind(tmp_path, photos, name, number):
     kind, count, command = COMMANDS[name]
     places = {"photos": photos, "out": tmp_path / "out"}
     check(tmp_path, number, kind, count, *(word.format(**places) for word in command.split()))
 
 
-# What starts processes, and what makes them end with us. Ray's end by themselves; the rest run for seconds.
+# What starts processes, and what makes them end with us.
 STARTS = {
     "tools/benchmarks/degrade.py": "end_with_parent",
     "degrade/dataset/local_engine.py": "start_worker",
     "train/data/loader.py": "start_worker",
     "train/pairs.py": "end_with_parent",
     "restore/server.py": "ENDS_WITH_US",
-    "processes.py": "ray.init",
+    "processes.py": "_guards.append",
 }
 STARTERS = {"ProcessPoolExecutor", "DataLoader", "Popen", "Process", "Pool", "ray.init"}
 
