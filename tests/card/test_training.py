@@ -48,6 +48,14 @@ def nano():
     return RestoreTask(load_nano(seed=0, base=None), **weights, window=64, tokens=True)
 
 
+@pytest.fixture(autouse=True)
+def _no_judge_stays_on_the_card():
+    from ugc_sr.train.nano_tasks import judge
+
+    yield
+    judge.cache_clear()
+
+
 @pytest.fixture
 def batch():
     from ugc_sr.train.task import Batch

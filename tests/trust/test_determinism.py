@@ -67,7 +67,11 @@ def test_no_seed_changes_what_the_bundled_model_makes(tiled, new_name, pixels):
 
 @pytest.mark.parametrize("batch", [1, 2, 64])
 def test_however_many_tiles_are_computed_at_once(tiled, new_name, pixels, batch):
-    assert pixels(tiled(new_name(), n7={"tile_batch": batch})) == pixels(tiled(new_name()))
+    """A processor's library may sum a batch of one in another order: a value that lies between two levels."""
+    (one,), (other,) = pixels(tiled(new_name(), n7={"tile_batch": batch})), pixels(tiled(new_name()))
+    apart = [abs(a - b) for a, b in zip(one, other, strict=True)]
+    assert max(apart) <= 1
+    assert sum(apart) < 1e-4 * len(apart)
 
 
 def test_after_other_prompts_that_share_its_models(tiled, new_name, pixels, scene, tmp_path, client):
