@@ -18,8 +18,7 @@ def sharpen(
 
     Adds `amount` times the difference from the photo blurred by a Gaussian of `radius` pixels.
     """
-    kernel = kernels.gaussian(kernels.spanning(radius, radius), radius, radius, 0.0)
-    return torch.add(image, image - convolve(image, kernel), alpha=amount)
+    return torch.add(image, image - convolve(image, kernels.gaussian(0, radius)), alpha=amount)
 
 
 @effect(lambda p: (p["weight"], "sharpened"))
