@@ -16,7 +16,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..files import brief
+from ..files import brief, demand
 from .degradation import Draw
 from .effects import EFFECTS
 from .effects.effect import OneOf, Parameter, Value
@@ -230,16 +230,6 @@ def check_keys(data: Any, where: str, required: tuple[str, ...], optional: tuple
             raise ValueError(
                 f"{where}: unknown field {brief(key)}; known are {', '.join(required + optional)}."
             )
-
-
-def demand(holds: object, where: str, wanted: str, got: object) -> None:
-    """Raise an error unless `holds`.
-
-    Raises:
-        ValueError: with the place, the expectation and the actual value.
-    """
-    if not holds:
-        raise ValueError(f"{where} {wanted}, got {brief(got)}.")
 
 
 def _is_number(value: object) -> bool:
