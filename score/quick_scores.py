@@ -32,7 +32,8 @@ def after(result: Tensor, height: int) -> dict[str, float]:
     """
     scale = max(result.shape[2] / height, 1)
     part = middle(result, round(MIDDLE_PX * scale))
-    small = resize(part, *(max(round(side / scale), 1) for side in part.shape[2:]))
+    rows, columns = (max(round(side / scale), 1) for side in part.shape[2:])
+    small = resize(part, rows, columns)
     return _measure(small.clamp(0, 1), middle(result, MIDDLE_PX))
 
 
