@@ -126,3 +126,13 @@ def brief(value: object) -> str:
     """Return the `repr` of a value, cut to 200 characters for a message."""
     shown = repr(value)
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]} ..."
+
+
+def demand(holds: object, where: str, wanted: str, got: object) -> None:
+    """Check what others wrote.
+
+    Raises:
+        ValueError: unless `holds`, with the place, the expectation and the actual value.
+    """
+    if not holds:
+        raise ValueError(f"{where} {wanted}, got {brief(got)}.")

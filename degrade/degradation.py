@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..files import brief, parse_json
+from ..files import brief, demand, parse_json
 from .effects import EFFECTS
 from .effects.effect import Value
 
@@ -73,23 +73,21 @@ class Degradation:
         Raises:
             ValueError: naming the draw and the error.
         """
-        if type(self.scale) is not int or self.scale < 1:  # True is an int too
-            raise ValueError(f"degradation: scale must be a whole number from 1 on, got {brief(self.scale)}.")
+        allowed = type(self.scale) is int and self.scale >= 1  # True is an int too
+        demand(allowed, "degradation:", "scale must be a whole number from 1 on", self.scale)
         for part in PARTS:
             for index, draw in enumerate(getattr(self, part)):
-                where = f"degradation: {part}[{index}]"
+                where = f"degradation: {part}[{index}]:"
                 if not isinstance(draw.op, str) or draw.op not in EFFECTS:
-                    raise ValueError(f"{where}: unknown op {brief(draw.op)}; known are {', '.join(EFFECTS)}.")
-                if not isinstance(draw.parameters, Mapping):
-                    raise ValueError(f"{where}: parameters must be an object, got {brief(draw.parameters)}.")
-                if type(draw.seed) is not int or not 0 <= draw.seed < 2**64:
-                    raise ValueError(
-                        f"{where}: seed must be a whole number in 0..2^64-1, got {brief(draw.seed)}."
-                    )
+                    raise ValueError(f"{where} unknown op {brief(draw.op)}; known are {', '.join(EFFECTS)}.")
+                named = isinstance(draw.parameters, Mapping)
+                demand(named, where, "parameters must be an object", draw.parameters)
+                seeds = type(draw.seed) is int and 0 <= draw.seed < 2**64
+                demand(seeds, where, "seed must be a whole number in 0..2^64-1", draw.seed)
                 try:
                     EFFECTS[draw.op].check(draw.parameters)
                 except ValueError as error:
-                    raise ValueError(f"{where}: {error}") from None
+                    raise ValueError(f"{where} {error}") from None
 
 
 PARTS = ("clean", "draws", "target")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..console import StopSignals
-from ..files import printable, read_text
+from ..files import demand, printable, read_text
 from ..photos.listing import list_photos, listed
 from ..processes import check_ray
 from .dataset.jobs import Engine, PairPlan, list_jobs
@@ -88,8 +88,7 @@ def _plan(options: argparse.Namespace) -> PairPlan:
     if options.jpeg == "kornia":
         recipe = recipe.differentiable()
     scale = options.scale or recipe.scale
-    if scale > MAX_SCALE:
-        raise ValueError(f"--scale must be at most {MAX_SCALE}, got {scale}.")
+    demand(scale <= MAX_SCALE, "--scale", f"must be at most {MAX_SCALE}", scale)
     if options.output.resolve() == options.input.resolve():
         raise ValueError(f"OUT is {options.output}, as is IN; the pairs need a folder of their own.")
     if options.crop and options.crop % scale:

@@ -6,10 +6,10 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..files import brief, parse_json
+from ..files import brief, demand, parse_json
 from .degradation import Degradation
 from .effects import EFFECTS
-from .steps import Steps, check_keys, check_steps, demand, draw_steps, effects_in, step
+from .steps import Steps, check_keys, check_steps, draw_steps, effects_in, step
 
 MAX_SCALE = 16
 PARTS = ("clean", "steps", "target")

@@ -16,7 +16,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..files import brief
+from ..files import brief, demand
 from .degradation import Draw
 from .effects import EFFECTS
 from .effects.effect import OneOf, Parameter, Value
@@ -42,25 +42,26 @@ def either(*branches: tuple[float, Steps]) -> Step:
 
 
 def shuffle(groups: Sequence[Steps], ordered: Sequence[int] = ()) -> Step:
-    """Return all groups in random order; the groups numbered in `ordered` keep their order."""
+    """Return a step that is all groups in random order; those numbered in `ordered` keep their order."""
     return {"shuffle": [list(group) for group in groups]} | ({"ordered": list(ordered)} if ordered else {})
 
 
 def uniform(low: float, high: float, power: float = 1.0) -> Distribution:
-    """Return the numbers from `low` to `high`, raised to `power`; integers where the effect takes integers.
+    """Return the uniform distribution from `low` to `high`, raised to `power`.
 
-    With power -1 the reciprocal is uniform (reduction factors), with 0.5 the square (variances).
+    It draws integers where the effect takes integers. With power -1 the reciprocal is uniform (reduction
+    factors), with 0.5 the square (variances).
     """
     return {"uniform": [low, high]} | ({"power": power} if power != 1 else {})
 
 
 def choice(options: Sequence[Value | Distribution], weights: Sequence[float] = ()) -> Distribution:
-    """Return one of `options`; without `weights` all are equally likely."""
+    """Return a distribution over `options`; without `weights` all are equally likely."""
     return {"choice": list(options)} | ({"weights": list(weights)} if weights else {})
 
 
 def words(kind: str) -> Distribution:
-    """Return a generated text of a kind: 'caption', 'price', 'hashtag' or 'badge'."""
+    """Return the distribution of generated texts of a kind: 'caption', 'price', 'hashtag' or 'badge'."""
     return {"words": kind}
 
 
@@ -230,16 +231,6 @@ def check_keys(data: Any, where: str, required: tuple[str, ...], optional: tuple
             raise ValueError(
                 f"{where}: unknown field {brief(key)}; known are {', '.join(required + optional)}."
             )
-
-
-def demand(holds: object, where: str, wanted: str, got: object) -> None:
-    """Raise an error unless `holds`.
-
-    Raises:
-        ValueError: with the place, the expectation and the actual value.
-    """
-    if not holds:
-        raise ValueError(f"{where} {wanted}, got {brief(got)}.")
 
 
 def _is_number(value: object) -> bool:

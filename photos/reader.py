@@ -27,8 +27,9 @@ Answer = TypeVar("Answer")
 class Photo:
     """The first picture of a file, decoded and upright, in the file's own colour space until `rgb`.
 
-    Args: pixels: a picture of 8 bits per channel, mode L, RGB, CMYK or LAB, optionally with alpha (LA, RGBA);
-        or levels (H, W, 1 to 4) uint16 of grey or RGB, optionally with alpha.
+    Args:
+        pixels: a picture of 8 bits per channel, mode L, RGB, CMYK or LAB, optionally with alpha (LA, RGBA);
+            or levels (H, W, 1 to 4) uint16 of grey or RGB, optionally with alpha.
         icc: the file's colour profile.
         exif: its EXIF entries without orientation and size; None if they are broken.
         note: a sentence about parts of the file that are ignored.

@@ -169,9 +169,13 @@ def measure(photo: Tensor) -> dict[str, float]:
     height, width = photo.shape[2:]
     if min(height, width) < LEAST_PX:
         raise ValueError(f"{width}x{height} px is too small to measure; {LEAST_PX} px a side are needed.")
-    top, left = max(0, height - MOST_PX) // 2, max(0, width - MOST_PX) // 2
-    middle = photo[:, :, top : top + MOST_PX, left : left + MOST_PX]
-    return {name: statistic.measure(middle) for name, statistic in STATISTICS.items()}
+    return {name: statistic.measure(middle(photo, MOST_PX)) for name, statistic in STATISTICS.items()}
+
+
+def middle(image: Tensor, most: int) -> Tensor:
+    """Return the central part of (B, C, H, W), at most `most` px a side."""
+    top, left = (max(0, side - most) // 2 for side in image.shape[2:])
+    return image[:, :, top : top + most, left : left + most]
 
 
 def grey_levels(photo: Tensor) -> Tensor:

@@ -63,14 +63,9 @@ def _pyiqa(name: str) -> Network:
     return pyiqa.create_metric(name, device="cpu")
 
 
+_DISTANCE = partial(Extra, licence="BSD-2-Clause", reference="gt", better="lower")
 _ST_LPIPS = partial(
-    Extra,
-    package=perceptual.PACKAGE,
-    option="perceptual",
-    licence="BSD-2-Clause",
-    reference="gt",
-    better="lower",
-    least_side=perceptual.LEAST_SIDE,
+    _DISTANCE, package=perceptual.PACKAGE, option="perceptual", least_side=perceptual.LEAST_SIDE
 )
 _ST_LPIPS_SOURCE = f"version 0.0; above {perceptual.TILE_PX} px a side in tiles"
 _PYIQA = partial(
@@ -91,14 +86,11 @@ EXTRAS = {
         meaning="The same by a larger network (VGG-16); 0 is equal.",
         source=f"arXiv 2207.13686; VGG-16, {_ST_LPIPS_SOURCE}",
     ),
-    "lpips": Extra(
+    "lpips": _DISTANCE(
         load=_lpips,
         title="LPIPS",
         meaning="Difference by a network (AlexNet); 0 is equal.",
         package="lpips",
-        licence="BSD-2-Clause",
-        reference="gt",
-        better="lower",
         source="arXiv 1801.03924; AlexNet, version 0.1",
     ),
     "musiq": _PYIQA(

@@ -97,7 +97,8 @@ def gmsd(sr: Tensor, gt: Tensor) -> Tensor:
 
 def hf_ratio(sr: Tensor, gt: Tensor) -> Tensor:
     """Return the energy of luma minus its blur of sigma 2 px, over that of the original; 1 is ideal."""
-    a, b = (_detail(_luma(x)).square().mean(dim=(1, 2, 3)) for x in stored_pair(sr, gt))
+    lumas = map(_luma, stored_pair(sr, gt))
+    a, b = ((y - blur(y, sigma=2, radius=8)).square().mean(dim=(1, 2, 3)) for y in lumas)
     flat = 1e-6  # keeps the ratio of two flat images at 1
     return (a + flat) / (b + flat)
 
@@ -226,10 +227,6 @@ def _psnr(a: Tensor, b: Tensor) -> Tensor:
     mse = (a - b).square().mean(dim=(1, 2, 3))
     mse = torch.where(mse < NO_ERROR, 0, mse)
     return 20 * math.log10(255) - 10 * mse.log10()
-
-
-def _detail(y: Tensor) -> Tensor:
-    return y - blur(y, sigma=2, radius=8)
 
 
 def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

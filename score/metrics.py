@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -31,64 +32,45 @@ class Metric(MetricProtocol):
     symmetric: bool = False
 
 
+_COMPARED = partial(Metric, reference="gt", symmetric=True, shows=("blur", "noise", "jpeg", "invention"))
+_OF_LUMA = partial(_COMPARED, better="higher", crop=measures.BORDER, source=CHALLENGE_SOURCE)
+
 METRICS = {
-    "psnr_y": Metric(
+    "psnr_y": _OF_LUMA(
         measure=measures.psnr_y,
         title="PSNR-Y",
         unit="dB",
         meaning="Error of the luma of each pixel.",
-        reference="gt",
-        better="higher",
-        crop=measures.BORDER,
-        source=CHALLENGE_SOURCE,
-        symmetric=True,
-        shows=("blur", "noise", "jpeg", "invention"),
     ),
-    "ssim_y": Metric(
+    "ssim_y": _OF_LUMA(
         measure=measures.ssim_y,
         title="SSIM-Y",
         meaning="Similarity of local contrast and structure; 1 is equal.",
-        reference="gt",
-        better="higher",
-        crop=measures.BORDER,
-        source=CHALLENGE_SOURCE,
-        symmetric=True,
-        shows=("blur", "noise", "jpeg", "invention"),
     ),
-    "psnr_rgb": Metric(
+    "psnr_rgb": _COMPARED(
         measure=measures.psnr_rgb,
         title="PSNR",
         unit="dB",
         meaning="Error of each pixel, colour included.",
-        reference="gt",
         better="higher",
         space="RGB",
         source="definition",
-        symmetric=True,
         shows=("blur", "noise", "jpeg", "cast", "invention"),
     ),
-    "ms_ssim_y": Metric(
+    "ms_ssim_y": _OF_LUMA(
         measure=measures.ms_ssim_y,
         title="MS-SSIM-Y",
         meaning="SSIM at five scales together; 1 is equal.",
-        reference="gt",
-        better="higher",
-        crop=measures.BORDER,
         source="Wang, Simoncelli, Bovik 2003; edges as in pytorch-msssim",
-        symmetric=True,
-        shows=("blur", "noise", "jpeg", "invention"),
         least_side=measures.MS_SSIM_LEAST_SIDE,
     ),
-    "gmsd": Metric(
+    "gmsd": _COMPARED(
         measure=measures.gmsd,
         title="GMSD",
         meaning="Unevenness of lost and invented edges; 0 is equal.",
-        reference="gt",
         better="lower",
         space="BT.601 full-range grey",
         source="arXiv 1308.3052",
-        symmetric=True,
-        shows=("blur", "noise", "jpeg", "invention"),
     ),
     "hf_ratio": Metric(
         measure=measures.hf_ratio,
@@ -98,16 +80,14 @@ METRICS = {
         better="near 1",
         shows=("blur", "noise"),
     ),
-    "color_difference": Metric(
+    "color_difference": _COMPARED(
         measure=measures.color_difference,
         title="Colour shift",
         unit="ΔE",
         meaning="Difference of colours without detail; 0 is equal.",
-        reference="gt",
         better="lower",
         space="CIE L*a*b* (D65) of sRGB blurred by sigma 5 px",
         source="CIEDE2000, Sharma, Wu, Dalal 2005; the blur is our own choice",
-        symmetric=True,
         shows=("cast",),
     ),
     "lr_consistency": Metric(

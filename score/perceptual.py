@@ -62,7 +62,7 @@ class Halving(nn.Module):
     """A blur with the 3x3 binomial window and a stride of 2; borders are mirrored by 2 px."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, (H + 1) // 2 + 1, (W + 1) // 2 + 1)."""
+        """Return (B, C, H, W) at half size: (B, C, (H + 1) // 2 + 1, (W + 1) // 2 + 1)."""
         row = x.new_tensor((0.25, 0.5, 0.25))
         kernel = (row[:, None] * row).expand(x.shape[1], 1, 3, 3)
         return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), kernel, stride=2, groups=x.shape[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 BYTES = "uint8 images, float64 arithmetic"
@@ -40,7 +40,5 @@ class MetricProtocol:
 
     def data(self) -> dict[str, Any]:
         """Return all that defines the figures, as JSON data."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: value for name, value in values.items() if name not in SHOWN_ONLY and not callable(value)
-        }
+        defining = vars(self).keys() - SHOWN_ONLY
+        return {name: value for name, value in vars(self).items() if name in defining and not callable(value)}

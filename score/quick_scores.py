@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..image import resize
-from .damage import LEAST_PX, blockiness, noise, sharpness
+from .damage import LEAST_PX, blockiness, middle, noise, sharpness
 
 MIDDLE_PX = 512  # of each side that is looked at
 
@@ -21,7 +21,7 @@ def before(photo: Tensor, enlarged: Tensor) -> dict[str, float]:
         Nothing for photos with a side shorter than 32 px.
     """
     small = photo if photo.shape[2] <= enlarged.shape[2] else enlarged
-    return _measure(_middle(small, 1), _middle(enlarged, 1))
+    return _measure(middle(small, MIDDLE_PX), middle(enlarged, MIDDLE_PX))
 
 
 def after(result: Tensor, height: int) -> dict[str, float]:
@@ -31,21 +31,13 @@ def after(result: Tensor, height: int) -> dict[str, float]:
     plainly enlarged photo is soft; noise and blockiness at the size of the photo, at which it had them.
     """
     scale = max(result.shape[2] / height, 1)
-    middle = _middle(result, scale)
-    rows, columns = (max(round(side / scale), 1) for side in middle.shape[2:])
-    small = resize(middle, rows, columns)
-    return _measure(small.clamp(0, 1), _middle(result, 1))
+    part = middle(result, round(MIDDLE_PX * scale))
+    rows, columns = (max(round(side / scale), 1) for side in part.shape[2:])
+    small = resize(part, rows, columns)
+    return _measure(small.clamp(0, 1), middle(result, MIDDLE_PX))
 
 
 def _measure(small: Tensor, large: Tensor) -> dict[str, float]:
     if min(*small.shape[2:], *large.shape[2:]) < LEAST_PX:
         return {}
     return {"sharpness": sharpness(large), "noise": noise(small), "blockiness": blockiness(small)}
-
-
-def _middle(photo: Tensor, scale: float) -> Tensor:
-    """Return the middle of a photo, `MIDDLE_PX` a side at most before it was enlarged by `scale`."""
-    height, width = photo.shape[2:]
-    most = round(MIDDLE_PX * scale)
-    top, left = max(0, height - most) // 2, max(0, width - most) // 2
-    return photo[:, :, top : top + most, left : left + most]

@@ -105,9 +105,10 @@ def _scores(
 def summary(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return scores of pictures, each {"name", metric: value, ...}, with their statistics.
 
-    Returns: {"images": the scores, "mean": {metric: value}, "interval": {metric: [low, high]}, "no_mean":
-        metrics that some pictures lack, "challenge": {"score", "missing"} of the means, with score None if
-        none of its metrics was measured, "protocol": {metric: its definition}}. The PSNR of equal pictures is
+    Returns:
+        {"images": the scores, "mean": {metric: value}, "interval": {metric: [low, high]}, "no_mean": metrics
+        that some pictures lack, "challenge": {"score", "missing"} of the means, with score None if none of
+        its metrics was measured, "protocol": {metric: its definition}}. The PSNR of equal pictures is
         infinite, and so is a mean over it; such means, and those of one picture, have no interval.
     """
     known = {**METRICS, **EXTRAS}

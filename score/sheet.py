@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from ..color import luma
@@ -61,21 +62,13 @@ def compare(
 
 def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
     """Return sheets of one width as one picture, one below the other."""
-    whole = Image.new("RGB", (sheets[0].width, sum(sheet.height for sheet in sheets)))
-    top = 0
-    for sheet in sheets:
-        whole.paste(sheet, (0, top))
-        top += sheet.height
-    return whole
+    return Image.fromarray(np.concatenate([np.asarray(sheet) for sheet in sheets]))
 
 
 def level(sheets: Sequence[Image.Image]) -> list[Image.Image]:
     """Return the sheets padded to one height; some may have fewer crops than others."""
     height = max(sheet.height for sheet in sheets)
-    papers = [Image.new("RGB", (sheet.width, height), PAPER) for sheet in sheets]
-    for paper, sheet in zip(papers, sheets, strict=True):
-        paper.paste(sheet)
-    return papers
+    return [ImageOps.expand(sheet, (0, 0, 0, height - sheet.height), PAPER) for sheet in sheets]
 
 
 def _check_shapes(panels: Sequence[Panel], largest: Image.Image) -> None:

@@ -21,10 +21,10 @@ _APART = (-6, -5, -4, -3, -2, 2, 3, 4, 5, 6)
 def weave(grey: Tensor) -> Tensor:
     """Return the energy at periods of 4 and 2 px over that at neighbouring frequencies: (B,).
 
-    About 1 without a pattern. In overlapping patches of 64 px, each under a Hann window, the power at each of
-    the nine frequencies is divided by the mean power 2 to 6 cycles per patch away, along each axis on which
-    the frequency isn't 0. The nine ratios of a patch are averaged, then the logarithms of the means over the
-    patches: a faint pattern shows in calm areas and is hidden in texture, as for a person.
+    It is about 1 without a pattern. In overlapping patches of 64 px, each under a Hann window, the power at
+    each of the nine frequencies is divided by the mean power 2 to 6 cycles per patch away, along each axis on
+    which the frequency isn't 0. The nine ratios of a patch are averaged, then the logarithms of the means
+    over the patches: a faint pattern shows in calm areas and is hidden in texture, as for a person.
 
     Args:
         grey: (B, 1, H, W) in [0, 255], float64, at least 128 px a side.

@@ -28,16 +28,15 @@ def test_deep_nesting_is_refused():
 TEXT = '{"name": "Ölbild 写真 \U0001f4f7"}'
 
 
-@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_a_text_is_read_as_windows_writes_it(tmp_path, mark):
-    (tmp_path / "a.json").write_bytes(TEXT.encode(mark))
-    assert read_text(tmp_path / "a.json") == TEXT
-
-
-@pytest.mark.parametrize("mark", [codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE])
-def test_both_orders_of_bytes_are_read(tmp_path, mark):
-    order = "utf-16-be" if mark == codecs.BOM_UTF16_BE else "utf-16-le"
-    (tmp_path / "a.json").write_bytes(mark + TEXT.encode(order))
+@pytest.mark.parametrize(
+    ("mark", "coding"),
+    [
+        *((b"", coding) for coding in ("utf-8", "utf-8-sig", "utf-16", "utf-32")),
+        *((codecs.BOM_UTF16_BE, "utf-16-be"), (codecs.BOM_UTF16_LE, "utf-16-le")),
+    ],
+)
+def test_a_text_is_read_as_windows_writes_it_in_both_orders_of_bytes(tmp_path, mark, coding):
+    (tmp_path / "a.json").write_bytes(mark + TEXT.encode(coding))
     assert read_text(tmp_path / "a.json") == TEXT
 
 

@@ -116,7 +116,9 @@ MAY_IMPORT_HEAVY_AT_ONCE = ("train/", "models/twins.py", "tools/benchmarks/rando
 
 
 def package_files():
-    return [path for layer in LAYERS for path in (*ROOT.glob(f"{layer}.py"), *(ROOT / layer).rglob("*.py"))]
+    """The text of every file of a layer by its path from the root."""
+    files = [path for layer in LAYERS for path in (*ROOT.glob(f"{layer}.py"), *(ROOT / layer).rglob("*.py"))]
+    return {path.relative_to(ROOT).as_posix(): path.read_text() for path in files}
 
 
 def violations(source, file):
@@ -137,8 +139,7 @@ def violations(source, file):
 
 
 def test_a_file_imports_only_what_its_layer_may():
-    files = {str(path.relative_to(ROOT)): path.read_text() for path in package_files()}
-    assert [problem for file, source in files.items() for problem in violations(source, file)] == []
+    assert [problem for file, source in package_files().items() for problem in violations(source, file)] == []
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_every_folder_of_code_is_a_layer():
 
 
 def test_no_module_imports_itself_through_others():
-    files = {str(path.relative_to(ROOT)): path.read_text() for path in package_files()}
+    files = package_files()
     names = {file: file.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for file in files}
     graph = {name: set() for name in names.values()}
     for file, source in files.items():
@@ -191,7 +192,7 @@ def test_no_module_imports_itself_through_others():
 
 # Folders that know no nodes: they say what was expected of an argument; nodes/ adds the names of the graph.
 WITHOUT_NODE_NAMES = (
-    *("sample", "score", "degrade", "train", "photos", "fonts"),
+    *("sample/", "score/", "degrade/", "train/", "photos/", "fonts/"),
     *("color.py", "image.py", "files.py", "console.py"),
 )
 
@@ -212,13 +213,8 @@ def test_what_lies_below_the_nodes_does_not_name_them():
     names = node_names()
     assert len(names) > 15
     assert "Score Photo" in names
-    files = [
-        file
-        for place in WITHOUT_NODE_NAMES
-        for file in ([ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py"))
-    ]
-    texts = {file.relative_to(ROOT).as_posix(): file.read_text() for file in files}
-    assert not [(file, name) for file, text in texts.items() for name in names if name in text]
+    below = {file: text for file, text in package_files().items() if file.startswith(WITHOUT_NODE_NAMES)}
+    assert not [(file, name) for file, text in below.items() for name in names if name in text]
 
 
 SHORT = ("host", "sample", "models", "fetch", "doctor", "train", "score", "degrade", "restore", "tune")

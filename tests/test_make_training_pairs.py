@@ -55,9 +55,8 @@ def test_each_run_adds_a_pair_that_its_manifest_replays(client, graph, host_serv
 
 
 def test_it_shows_the_pair_and_the_recipe_under_several_seeds(client, graph, pictures):
-    inputs_of(graph, "UGCSR_DegradeImage")["seed"] = (
-        2  # the host runs nothing again for a graph that it knows
-    )
+    # The host runs nothing again for a graph that it knows.
+    inputs_of(graph, "UGCSR_DegradeImage")["seed"] = 2
     outputs = client.run(graph).values()
     sizes = [picture.size for node in outputs if "images" in node for picture in pictures(node)]
     assert (10, 6) in sizes

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, pad
 
 from ...color import luma
+from ...score.damage import middle
 from ...score.gaussian import gaussian
 
 MEASURED_PX = 512  # side of the central square that is compared
@@ -43,7 +44,7 @@ def measure_offset(hr: Tensor, lr: Tensor) -> Offset | None:
         None if the clean photo is too small or too flat.
     """
     scale = hr.shape[-1] // lr.shape[-1]
-    clean, damaged = _soften(_middle(avg_pool2d(luma(hr), scale))), _soften(_middle(luma(lr)))
+    clean, damaged = _softened(avg_pool2d(luma(hr), scale)), _softened(luma(lr))
     if min(clean.shape) < 16 or clean.std() < FLAT:
         return None
     height, width = clean.shape
@@ -52,16 +53,11 @@ def measure_offset(hr: Tensor, lr: Tensor) -> Offset | None:
     return max((_refine(clean, damaged, weight, start) for start in starts), key=lambda found: found.likeness)
 
 
-def _middle(image: Tensor) -> Tensor:
-    height, width = (min(side, MEASURED_PX) for side in image.shape[2:])
-    top, left = (image.shape[2] - height) // 2, (image.shape[3] - width) // 2
-    return image[:, :, top : top + height, left : left + width]
-
-
-def _soften(image: Tensor) -> Tensor:
-    """Return (1, 1, H, W) blurred, as (H, W)."""
+def _softened(image: Tensor) -> Tensor:
+    """Return the middle of (1, 1, H, W), blurred, as (H, W)."""
     radius = math.ceil(3 * BLUR_SIGMA)
-    return gaussian(pad(image, (radius,) * 4, mode="replicate"), BLUR_SIGMA, radius)[0, 0]
+    padded = pad(middle(image, MEASURED_PX), (radius,) * 4, mode="replicate")
+    return gaussian(padded, BLUR_SIGMA, radius)[0, 0]
 
 
 def _centred(image: Tensor, weight: Tensor) -> Tensor:

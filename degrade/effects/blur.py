@@ -38,10 +38,7 @@ def gaussian_blur(
 
     `sigma_y` 0 makes it round. `size` is the odd side of the kernel; 0 covers three standard deviations.
     """
-    sigma_y = sigma_y or sigma_x
-    return convolve(
-        image, kernels.gaussian(size or kernels.spanning(sigma_x, sigma_y), sigma_x, sigma_y, angle)
-    )
+    return convolve(image, kernels.gaussian(size, sigma_x, sigma_y, angle))
 
 
 @effect(_label, smooths=True)
@@ -49,8 +46,6 @@ def generalized_blur(
     image: Tensor, sigma_x: Sigma, beta: Beta, sigma_y: Other = 0.0, angle: Angle = 0.0, size: Size = 0
 ) -> Tensor:
     """Blur (B, 3, H, W) by a generalized Gaussian (arXiv 1302.6498); `beta` 1 is the Gaussian."""
-    sigma_y = sigma_y or sigma_x
-    size = size or kernels.spanning(sigma_x, sigma_y)
     return convolve(image, kernels.generalized_gaussian(size, sigma_x, sigma_y, angle, beta))
 
 
@@ -59,8 +54,6 @@ def plateau_blur(
     image: Tensor, sigma_x: Sigma, beta: Beta, sigma_y: Other = 0.0, angle: Angle = 0.0, size: Size = 0
 ) -> Tensor:
     """Blur (B, 3, H, W) by the flat-topped kernel of Real-ESRGAN (arXiv 2107.10833), steeper with `beta`."""
-    sigma_y = sigma_y or sigma_x
-    size = size or kernels.spanning(sigma_x, sigma_y)
     return convolve(image, kernels.plateau(size, sigma_x, sigma_y, angle, beta))
 
 

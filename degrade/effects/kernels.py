@@ -1,4 +1,8 @@
-"""Blur kernels: (K, K) float32, K odd, that sum to 1; numbers follow the conventions of BasicSR."""
+"""Blur kernels: (K, K) float32, K odd, that sum to 1; numbers follow the conventions of BasicSR.
+
+The Gaussian and its relatives are turned by `angle` radians and have standard deviations of `sigma_x` and
+`sigma_y` pixels. A `sigma_y` of 0 equals `sigma_x`. A `size` of 0 covers three deviations on each side.
+"""
 
 import math
 
@@ -6,8 +10,8 @@ import torch
 from torch import Tensor
 
 
-def gaussian(size: int, sigma_x: float, sigma_y: float, angle: float) -> Tensor:
-    """Return a Gaussian of standard deviations `sigma_x`, `sigma_y` pixels, turned by `angle` radians."""
+def gaussian(size: int, sigma_x: float, sigma_y: float = 0.0, angle: float = 0.0) -> Tensor:
+    """Return a Gaussian."""
     return _normalised(torch.exp(-0.5 * _distance(size, sigma_x, sigma_y, angle)))
 
 
@@ -48,13 +52,7 @@ def line(length: float, angle: float) -> Tensor:
 
 def aperture(size: int) -> Tensor:
     """Return OpenCV's Gaussian for a kernel size above 9 without a given sigma."""
-    sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8
-    return gaussian(size, sigma, sigma, 0.0)
-
-
-def spanning(sigma_x: float, sigma_y: float) -> int:
-    """Return the kernel size that covers three standard deviations on each side."""
-    return 2 * math.ceil(3 * max(sigma_x, sigma_y)) + 1
+    return gaussian(size, 0.3 * ((size - 1) * 0.5 - 1) + 0.8)
 
 
 def _grid(size: int) -> tuple[Tensor, Tensor]:
@@ -65,7 +63,8 @@ def _grid(size: int) -> tuple[Tensor, Tensor]:
 
 def _distance(size: int, sigma_x: float, sigma_y: float, angle: float) -> Tensor:
     """Return the squared distance from the centre in standard deviations."""
-    x, y = _grid(size)
+    sigma_y = sigma_y or sigma_x
+    x, y = _grid(size or 2 * math.ceil(3 * max(sigma_x, sigma_y)) + 1)
     u = x * math.cos(angle) + y * math.sin(angle)
     v = y * math.cos(angle) - x * math.sin(angle)
     return (u / sigma_x) ** 2 + (v / sigma_y) ** 2

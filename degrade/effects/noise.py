@@ -155,7 +155,7 @@ def _blotches(image: Tensor, grain: float, generator: torch.Generator) -> Tensor
     margin = math.ceil(3 * grain)  # the noise is mirrored there
     noise = _normal(image, 3, generator, margin)
     if grain:
-        kernel = kernels.gaussian(kernels.spanning(grain, grain), grain, grain, 0.0)
+        kernel = kernels.gaussian(0, grain)
         noise = convolve(noise, kernel) / float(kernel.square().sum().sqrt())
         noise = noise[:, :, margin : margin + image.shape[2], margin : margin + image.shape[3]]
     return (noise - noise.mean(dim=1, keepdim=True)) * 1.5**0.5

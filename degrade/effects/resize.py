@@ -88,9 +88,8 @@ def bilinear(image: Tensor, height: int, width: int, down: float = 0.0, right: f
 
     torch's own function differs in the last bit with the number of threads.
     """
-    across = (
-        _linear(image, height, down).transpose(2, 3).contiguous()
-    )  # rows are quicker to pick than columns
+    # Rows are quicker to pick than columns.
+    across = _linear(image, height, down).transpose(2, 3).contiguous()
     return _linear(across, width, right).transpose(2, 3).contiguous()
 
 

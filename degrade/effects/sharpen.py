@@ -14,12 +14,11 @@ from .effect import OneOf, Range, effect
 def sharpen(
     image: Tensor, amount: Annotated[float, Range(0, 5)], radius: Annotated[float, Range(0.3, 10)]
 ) -> Tensor:
-    """Unsharp mask on (B, 3, H, W), not clamped, which leaves halos at edges.
+    """Sharpen (B, 3, H, W) by an unsharp mask, which leaves halos at edges; the result is not clamped.
 
-    Adds `amount` times the difference from the photo blurred by a Gaussian of `radius` pixels.
+    It adds `amount` times the difference from the photo blurred by a Gaussian of `radius` pixels.
     """
-    kernel = kernels.gaussian(kernels.spanning(radius, radius), radius, radius, 0.0)
-    return torch.add(image, image - convolve(image, kernel), alpha=amount)
+    return torch.add(image, image - convolve(image, kernels.gaussian(0, radius)), alpha=amount)
 
 
 @effect(lambda p: (p["weight"], "sharpened"))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ...image import to_levels
 from .codecs import from_batch
@@ -47,11 +46,12 @@ def video(
     motion: Annotated[float, Range(0, 4)] = 0.0,
     angle: Annotated[float, Range(-3.15, 3.15)] = 0.5,
 ) -> Tensor:
-    """The last frame of a clip of `frames` frames: an I frame if it is the only one, else a P frame.
+    """Encode (B, 3, H, W) as clips of `frames` frames and return the last frame of each.
 
-    The clip drifts by `motion` pixels a frame along `angle` radians and ends at the photo itself. It is
-    4:2:0, BT.709, studio range, as in uploads; same bytes every time, for one thread encodes it. mpeg2
-    and mpeg4 know no crf: they quantise by 2 at crf 0 to 31 at crf 51; `preset` says nothing to them.
+    It is an I frame if it is the only one, else a P frame. A clip drifts by `motion` pixels a frame along
+    `angle` radians and ends at the photo itself. It is 4:2:0, BT.709, studio range, as in uploads; one thread
+    encodes it, so that its bytes are reproducible. mpeg2 and mpeg4 have no crf and no presets: they quantise
+    by 2 at crf 0 to 31 at crf 51.
 
     Raises:
         RuntimeError: if this PyAV has no such encoder.
@@ -80,9 +80,8 @@ def _drifted(image: Tensor, distance: float, angle: float) -> Tensor:
 
 
 def _moved(image: Tensor, dim: int, shift: int) -> Tensor:
-    before, after = max(shift, 0), max(-shift, 0)
-    padded = pad(image, (before, after, 0, 0) if dim == 3 else (0, 0, before, after), mode="replicate")
-    return padded.narrow(dim, after, image.shape[dim])
+    places = torch.arange(image.shape[dim], device=image.device) - shift
+    return image.index_select(dim, places.clamp(0, image.shape[dim] - 1))
 
 
 def _last_frame(photos: Sequence[np.ndarray], codec: str, crf: int, preset: str) -> np.ndarray:

@@ -15,7 +15,7 @@ _ANGLE = uniform(-math.pi, math.pi)
 
 @dataclass(frozen=True)
 class Stage:
-    """One of the two stages, in the words of the published settings."""
+    """One of the two stages; its fields are named as in the published settings."""
 
     blur_prob: float
     kernel_prob: tuple[float, ...]  # Gaussian, generalized, plateau; each round, then stretched
@@ -32,7 +32,7 @@ class Stage:
     jpeg_range: Range
 
     def blur(self) -> Step:
-        """One of seven families of kernels."""
+        """Return a blur by one of seven families of kernels."""
         sigma, size = uniform(*self.blur_sigma), choice(_SIZES)
         families = []
         for op, beta in (
@@ -56,12 +56,12 @@ class Stage:
         return either(*blurred, (1 - self.blur_prob, []))
 
     def factor(self) -> Distribution:
-        """Enlarge, reduce or keep."""
+        """Return the distribution of the factor, which enlarges, reduces or keeps the size."""
         low, high = self.resize_range
         return choice((uniform(1.0, high), uniform(low, 1.0), 1.0), self.resize_prob)
 
     def noise(self) -> Step:
-        """Gaussian or Poisson noise, in colour or grey."""
+        """Return Gaussian or Poisson noise, in colour or grey."""
         grey = choice((True, False), (self.gray_noise_prob, 1 - self.gray_noise_prob))
         gaussian = step("gaussian_noise", sigma=uniform(*self.noise_range), grey=grey)
         poisson = step("poisson_noise", scale=uniform(*self.poisson_scale_range), grey=grey)
@@ -69,7 +69,7 @@ class Stage:
         return either((probability, [gaussian]), (1 - probability, [poisson]))
 
     def jpeg(self) -> Step:
-        """JPEG with halved chroma."""
+        """Return JPEG with halved chroma."""
         return step("jpeg", quality=uniform(*self.jpeg_range))
 
 
@@ -80,7 +80,11 @@ def _around_one(low: float, high: float) -> Distribution:
 
 @dataclass(frozen=True)
 class Settings:
-    """Both stages in the published order; `bicubic_prob` is how often a bicubic reduction is all there is."""
+    """Both stages in the published order.
+
+    `final_sinc_prob` is the probability of a sinc filter after the last reduction, `bicubic_prob` that of a
+    bicubic reduction instead of everything else.
+    """
 
     first: Stage
     second: Stage
@@ -88,7 +92,7 @@ class Settings:
     bicubic_prob: float = 0.0
 
     def steps(self) -> list[Step]:
-        """Blur, resize, noise, JPEG, twice; sizes of the second stage are relative to the final one."""
+        """Return blur, resize, noise and JPEG, twice; the second resize is relative to the final size."""
         resize = {"mode": _MODE, "antialias": False}
         cutoff = uniform(math.pi / 3, math.pi)
         last = [

@@ -9,15 +9,13 @@ from PIL import Image
 from ugc_sr.degrade.compare_command import add_arguments, compare, main
 from ugc_sr.image import resize
 from ugc_sr.score.damage import STATISTICS
+from ugc_sr.score.pil_image import to_picture
 
 
 def save(path, noise=0.0, side=48):
     path.parent.mkdir(parents=True, exist_ok=True)
-    photo = resize(0.3 + 0.4 * torch.rand(1, 3, 4, 4), side, side) + noise / 255 * torch.randn(
-        1, 1, side, side
-    )
-    pixels = photo[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).byte().numpy()
-    Image.fromarray(pixels).save(path)
+    photo = resize(0.3 + 0.4 * torch.rand(1, 3, 4, 4), side, side)
+    to_picture(photo + noise / 255 * torch.randn(1, 1, side, side)).save(path)
 
 
 @pytest.fixture

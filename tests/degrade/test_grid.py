@@ -72,11 +72,6 @@ def test_photos_and_crops_of_any_size_have_a_grid(size, crop):
     assert sheet.shape[3] == GAP_PX + 2 * (32 + GAP_PX)
 
 
-def test_a_photo_smaller_than_the_scale_is_refused():
-    with pytest.raises(ValueError, match=r"a photo of 3x3 px can't be shrunk by 4"):
-        grid(torch.rand(1, 3, 3, 3), [draws(scale=4)], columns=2, crop=0)
-
-
 def test_words_name_the_strongest_damage_first():
     noise = ("gaussian_noise", {"sigma": 20.0, "grey": False})
     assert describe(draws(SHRINK, jpeg(80), noise)) == "noise 20, JPEG 80"

@@ -157,14 +157,11 @@ def saved(picture, suffix, options):
     if suffix == "heic":
         import pillow_heif
 
-        exif = options.pop("exif", None)
-        more = {"exif": exif.tobytes()} if exif else {}
-        icc = options.pop("icc_profile", None)
         heif = pillow_heif.from_pillow(picture)
-        if icc:
-            more["icc_profile"] = icc
-        heif[0].info.update(more)
-        heif.save(buffer, chroma=444, **options, **({"exif": more["exif"]} if exif else {}))
+        if "exif" in options:
+            options["exif"] = options["exif"].tobytes()
+        heif[0].info.update(options)
+        heif.save(buffer, chroma=444, **options)
         return buffer.getvalue()
     kinds = {"jpg": "JPEG", "jfif": "JPEG", "tif": "TIFF", "jp2": "JPEG2000"}
     picture.save(buffer, kinds.get(suffix, suffix.upper()), **options)

@@ -1,10 +1,8 @@
-import io
-
 import pytest
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
+from ugc_sr.degrade.effects.codecs import jpeg
 from ugc_sr.image import resize
 from ugc_sr.score.damage import STATISTICS, measure
 
@@ -28,14 +26,6 @@ def bars(lip=0.0, soft=1):
     row = torch.cat([profile, profile.flip(0)]).repeat(4)
     photo = row.expand(1, 3, 64, -1)
     return F.avg_pool2d(photo, (1, soft), stride=1, padding=(0, soft // 2), count_include_pad=False)
-
-
-def jpeg(photo, quality):
-    buffer = io.BytesIO()
-    pixels = photo[0].permute(1, 2, 0).mul(255).round().byte().numpy()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
-    decoded = torch.frombuffer(bytearray(Image.open(buffer).tobytes()), dtype=torch.uint8)
-    return decoded.view(*pixels.shape).permute(2, 0, 1)[None] / 255
 
 
 def textured():
@@ -85,11 +75,11 @@ def test_an_edge_without_halo_has_none_however_soft(soft):
 
 def test_blocks_grow_as_jpeg_quality_falls_and_a_crop_does_not_hide_them():
     photo = textured()
-    blocky = [of("blockiness", jpeg(photo, quality)) for quality in (90, 50, 15)]
+    blocky = [of("blockiness", jpeg(photo, quality, "4:4:4")) for quality in (90, 50, 15)]
     assert blocky == sorted(blocky)
     assert of("blockiness", photo) < 1.1
     assert blocky[-1] > 1.5
-    assert of("blockiness", jpeg(photo, 15)[:, :, 3:, 5:]) == pytest.approx(blocky[-1], rel=0.1)
+    assert of("blockiness", jpeg(photo, 15, "4:4:4")[:, :, 3:, 5:]) == pytest.approx(blocky[-1], rel=0.1)
 
 
 def test_sharpness_and_detail_tell_an_enlargement_from_a_photo():

@@ -101,9 +101,6 @@ def test_what_is_complete_and_installed_is_measured_without_being_asked_for():
 def test_what_is_complete_but_missing_is_passed_over(monkeypatch):
     monkeypatch.setitem(sys.modules, "stlpips_pytorch", None)
     assert Extras.complete(with_gt=True).names == ()
-    assert Extras.missing() == (
-        '\nst_lpips was not measured: pip install "ugc-super-resolution[perceptual]"\n'
-    )
 
 
 def test_a_picture_too_small_for_a_network_has_no_value_of_it():

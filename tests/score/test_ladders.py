@@ -1,17 +1,15 @@
 """Each metric orders the kinds of damage that it says it shows, and is symmetric or not as it says."""
 
-import io
 import math
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage import data
 from torch.nn import functional as F
 
+from ugc_sr.degrade.effects import codecs
 from ugc_sr.score.metrics import METRICS, badness
 from ugc_sr.score.seams import Borders
 
@@ -33,10 +31,7 @@ def noise(photo, amount):
 
 
 def jpeg(photo, amount):
-    pixels = (photo[0].movedim(0, -1) * 255).round().byte().numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "jpeg", quality=100 - amount)
-    return torch.from_numpy(np.array(Image.open(file))).movedim(-1, 0)[None].double() / 255
+    return codecs.jpeg(photo, 100 - amount)
 
 
 def cast(photo, amount):

@@ -1,4 +1,3 @@
-import io
 import math
 import re
 
@@ -11,24 +10,17 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 from torch.testing import assert_close
 
+from ugc_sr.degrade.effects.codecs import jpeg
 from ugc_sr.score import fit_niqe
 from ugc_sr.score.measures import own_niqe, rounded_luma
 from ugc_sr.score.metrics import evaluate
-from ugc_sr.score.niqe import (
-    SHIPPED,
-    patch_features,
-    shipped,
-)
+from ugc_sr.score.niqe import SHIPPED, patch_features, shipped
 from ugc_sr.train.photos import HELD_OUT
-
-
-def picture(pixels):
-    return torch.from_numpy(pixels.copy()).movedim(-1, 0)[None].double() / 255
 
 
 @pytest.fixture(scope="module", params=[data.astronaut, data.coffee, data.chelsea], ids=lambda f: f.__name__)
 def photo(request):
-    return picture(request.param()[:384, :448])
+    return torch.from_numpy(request.param()[:384, :448].copy()).movedim(-1, 0)[None].double() / 255
 
 
 def blur(photo, sigma):
@@ -37,12 +29,6 @@ def blur(photo, sigma):
 
 def noise(photo, amount):
     return photo + amount * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
-
-
-def jpeg(photo, quality):
-    file = io.BytesIO()
-    Image.fromarray((photo[0].movedim(0, -1) * 255).byte().numpy()).save(file, "jpeg", quality=quality)
-    return picture(np.array(Image.open(file)))
 
 
 @pytest.mark.parametrize(

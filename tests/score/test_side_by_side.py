@@ -1,9 +1,7 @@
 """The same pictures measured by us and by the packages that others report their figures with."""
 
-import importlib.util
 import sys
-from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import numpy as np
 import piq
@@ -13,11 +11,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
+from benchmarks import baseline
 from ugc_sr.color import luma
 from ugc_sr.score.measures import gmsd, ms_ssim_y, own_niqe, psnr_y, ssim_y
 from ugc_sr.score.niqe import shipped
 
-BASICSR = Path(__file__).parents[2] / ".host" / "basicsr"
 BORDER = 4
 SIZES = [(192, 200), (187, 211), (169, 176)]  # even, odd, the least that MS-SSIM takes
 
@@ -42,30 +40,17 @@ def damaged(request, photo):
 
 @pytest.fixture(scope="module")
 def basicsr():
-    """BasicSR's metrics in one namespace, with stand-ins for the packages around them."""
-    names = ("basicsr", "basicsr.utils", "basicsr.utils.registry", "basicsr.utils.color_util")
-    names += ("basicsr.utils.matlab_functions", "basicsr.metrics", "basicsr.metrics.metric_util")
-    names += ("basicsr.metrics.psnr_ssim", "basicsr.metrics.niqe")
+    """BasicSR's metrics in one namespace; its files see one another and a stand-in for its registry."""
+    registry = SimpleNamespace(register=lambda: lambda function: function)
+    files = {"utils": "color_util", "utils.color_util": "color_util", "metrics.metric_util": "metric_util"}
+    files["utils.matlab_functions"] = "matlab_functions"
     with pytest.MonkeyPatch.context() as patch:
-        for name in names:
-            patch.setitem(sys.modules, name, ModuleType(name))
-        registry = type("Registry", (), {"register": lambda self: lambda function: function})
-        sys.modules["basicsr.utils.registry"].METRIC_REGISTRY = registry()
-        color = _run("basicsr.utils.color_util")
-        sys.modules["basicsr.utils"].bgr2ycbcr = color.bgr2ycbcr
-        _run("basicsr.utils.matlab_functions")
-        _run("basicsr.metrics.metric_util")
-        scores = _run("basicsr.metrics.psnr_ssim")
-        scores.niqe = _run("basicsr.metrics.niqe").niqe
+        patch.setitem(sys.modules, "basicsr.utils.registry", SimpleNamespace(METRIC_REGISTRY=registry))
+        for name, file in files.items():
+            patch.setitem(sys.modules, f"basicsr.{name}", baseline.basicsr(file))
+        scores = baseline.basicsr("psnr_ssim")
+        scores.niqe = baseline.basicsr("niqe").niqe
         yield scores
-
-
-def _run(name):
-    spec = importlib.util.spec_from_file_location(name, BASICSR / f"{name.split('.')[-1]}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def stored(image):

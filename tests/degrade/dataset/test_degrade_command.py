@@ -18,6 +18,7 @@ from ugc_sr.degrade.__main__ import main
 from ugc_sr.degrade.dataset.whole_photo import load_photo
 from ugc_sr.degrade.degradation import Degradation, apply
 from ugc_sr.degrade.recipes import RECIPES
+from ugc_sr.score.pil_image import to_picture
 
 ROOT = Path(__file__).parents[3]
 
@@ -66,8 +67,26 @@ def start(*arguments, **options):
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, **options)
 
 
+def started(where, out, pairs=0):
+    """The command with two workers, once it has made more than so many pairs."""
+    process = start(where, out, "--recipe", "mild", "--workers", 2)
+    end = time.monotonic() + 60
+    while not (out / "manifest.jsonl").exists() or len(lines(out)) <= pairs:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return process
+
+
 def lines(folder):
     return (folder / "manifest.jsonl").read_text().splitlines()
+
+
+def pair(folder, line):
+    """Both photos of a line of the manifest, whose files have the checksums that it notes."""
+    for side in ("hr", "lr"):
+        digest = hashlib.sha256((folder / side / line["name"]).read_bytes()).hexdigest()
+        assert line[f"{side}_sha256"] == digest
+    return [load_photo(folder / side / line["name"]) for side in ("hr", "lr")]
 
 
 def content(folder):
@@ -75,26 +94,15 @@ def content(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def test_pairs_fit_by_the_scale_and_the_manifest_replays_each(photos, tmp_path):
     out = tmp_path / "out"
     assert make(photos(2, 50, 66), out, "--recipe", "mild", "--seed", 5) == 0
     for k, line in enumerate(map(json.loads, lines(out))):
         assert (line["name"], line["source"], line["seed"]) == (f"00{k}.png", f"00{k}.png", 5 + k)
-        hr, lr = (load_photo(out / side / line["name"]) for side in ("hr", "lr"))
+        hr, lr = pair(out, line)
         assert (hr.shape[2:], lr.shape[2:]) == ((48, 64), (12, 16))
         replay = apply(Degradation.from_json(json.dumps(line["degradation"])), hr)
-        assert torch.equal(replay.hr, hr)
-        assert torch.equal(replay.lr, lr)
-        for side in ("hr", "lr"):
-            digest = hashlib.sha256((out / side / line["name"]).read_bytes()).hexdigest()
-            assert line[f"{side}_sha256"] == digest
+        assert all(map(torch.equal, replay, (hr, lr)))
 
 
 def test_crops_come_from_the_seed_and_lie_in_the_photo(photos, tmp_path):
@@ -135,8 +143,7 @@ def test_two_workers_write_the_same_files_as_one(photos, tmp_path):
 @pytest.mark.deep
 def test_killed_in_the_middle_of_200_photos_and_resumed_the_data_set_is_the_same(photos, tmp_path):
     where, out = photos(200), tmp_path / "out"
-    process = start(where, out, "--recipe", "mild", "--workers", 2)
-    wait_for(lambda: (out / "manifest.jsonl").exists() and len(lines(out)) > 20)
+    process = started(where, out, pairs=20)
     process.kill()
     process.communicate(timeout=30)  # ends when the last worker has closed its stderr: none stays behind
     killed_at = len(lines(out))
@@ -150,8 +157,7 @@ def test_killed_in_the_middle_of_200_photos_and_resumed_the_data_set_is_the_same
 @pytest.mark.deep
 def test_ctrl_c_finishes_what_is_at_work_and_tells_how_to_go_on(photos, tmp_path):
     where, out = photos(200), tmp_path / "out"
-    process = start(where, out, "--recipe", "mild", "--workers", 2)
-    wait_for(lambda: (out / "manifest.jsonl").exists() and lines(out))
+    process = started(where, out)
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 130
@@ -172,8 +178,7 @@ def test_ctrl_c_finishes_what_is_at_work_and_tells_how_to_go_on(photos, tmp_path
 @pytest.mark.deep
 def test_a_worker_that_is_killed_ends_the_run_with_a_word(photos, tmp_path):
     where, out = photos(200), tmp_path / "out"
-    process = start(where, out, "--recipe", "mild", "--workers", 2)
-    wait_for(lambda: (out / "manifest.jsonl").exists() and lines(out))
+    process = started(where, out)
     workers = [c for c in psutil.Process(process.pid).children() if "spawn_main" in " ".join(c.cmdline())]
     workers[0].kill()
     said = process.communicate(timeout=30)[1]
@@ -202,10 +207,8 @@ def test_a_full_disk_leaves_only_whole_pairs(photos, tmp_path, recipe_file, full
     assert said == f"{out}: File too large. After fixing that, the same command with --resume goes on.\n"
     whole = lines(out)
     assert len(whole) == 3 if full_at == "photo" else 3 < len(whole) < 8
-    for line in map(json.loads, whole):
-        for side in ("hr", "lr"):
-            file = out / side / line["name"]
-            assert hashlib.sha256(file.read_bytes()).hexdigest() == line[f"{side}_sha256"]
+    for line in whole:
+        pair(out, json.loads(line))
     assert make(where, out, "--recipe", recipe, "--resume") == 0
     assert make(where, tmp_path / "undisturbed", "--recipe", recipe) == 0
     assert content(out) == content(tmp_path / "undisturbed")
@@ -308,10 +311,8 @@ def test_given_pairs_are_joined_after_a_check_and_the_mix_is_noted(photos, tmp_p
     for name, right in (("000", 0), ("off", 2)):
         for side, photo in (("gt", scene[..., :512]), ("lq", scene[..., right : right + 512])):
             (official / side).mkdir(parents=True, exist_ok=True)
-            pixels = (photo[0].permute(1, 2, 0) * 255).byte().numpy()
-            picture = Image.fromarray(pixels)
-            picture = picture.reduce(4) if side == "lq" else picture
-            picture.save(official / side / f"{name}.png")
+            picture = to_picture(photo)
+            (picture.reduce(4) if side == "lq" else picture).save(official / side / f"{name}.png")
     (official / "lq" / "alone.png").touch()
     where, recipe = photos(2), recipe_file()
     assert make(where, out, "--recipe", recipe, "--join", official) == 1
@@ -351,7 +352,7 @@ def test_jpeg_by_kornia_is_recorded_and_replays(photos, tmp_path):
     for line in map(json.loads, lines(tmp_path / "out")):
         jpegs = [draw for draw in line["degradation"]["draws"] if draw["op"] == "jpeg"]
         assert {draw["parameters"]["codec"] for draw in jpegs} == {"kornia"}
-        hr, lr = (load_photo(tmp_path / "out" / side / line["name"]) for side in ("hr", "lr"))
+        hr, lr = pair(tmp_path / "out", line)
         assert torch.equal(apply(Degradation.from_json(json.dumps(line["degradation"])), hr).lr, lr)
 
 

@@ -5,10 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from ugc_sr.degrade.effects import kernels
-from ugc_sr.degrade.effects.blur import (
-    convolve,
-    gaussian_blur,
-)
+from ugc_sr.degrade.effects.blur import convolve, gaussian_blur
 
 
 @pytest.mark.parametrize("size", [3, 7, 21])
