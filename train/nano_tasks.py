@@ -65,7 +65,22 @@ class Unseen:
         self.network = network
 
 
-class AnchorTask(Task):
+class _NanoTask(Task):
+    """A task whose result is the bundled model."""
+
+    model: Nano
+
+    def export(self, folder: Path) -> list[Path]:
+        """Write all networks in half precision in the format of the host's loader."""
+        tensors = {key: value.to(torch.float16) for key, value in self.model.state_dict().items()}
+        tensors["text."] = tensors.pop("text")
+        file = folder / "nano.safetensors"
+        origin = {"model": MODEL, "run": folder.parent.name, "photos": training_digest()}
+        write(file, tensors, {"format": "pt", "licence": "Apache-2.0", **origin})
+        return [file]
+
+
+class AnchorTask(_NanoTask):
     """The anchor alone: a regression of the clean photo, without the other networks."""
 
     def __init__(self, model: Nano, *, weave: float) -> None:
@@ -87,12 +102,8 @@ class AnchorTask(Task):
         """Return the anchor's picture of hints."""
         return restore(self.model, lr, sharpness=0).clamp(0, 1)
 
-    def export(self, folder: Path) -> list[Path]:
-        """Write the whole model in the format of the host's loader."""
-        return _export(self.model, folder)
 
-
-class RestoreTask(Task):
+class RestoreTask(_NanoTask):
     """UNet, ControlNet and the text stand-in learn the difference from the anchor to the target.
 
     The target is a larger network's result for the same photo, or the clean photo if there is none. Anchor
@@ -162,19 +173,6 @@ class RestoreTask(Task):
     def restore(self, lr: Tensor, seed: int = 0) -> Tensor:  # noqa: ARG002 - nothing is drawn
         """Return the sharpest picture of hints."""
         return restore(self.model, lr, None if self.reads else self.tokens(lr, ())).clamp(0, 1)
-
-    def export(self, folder: Path) -> list[Path]:
-        """Write all networks in half precision in the format of the host's loader."""
-        return _export(self.model, folder)
-
-
-def _export(model: Nano, folder: Path) -> list[Path]:
-    tensors = {key: value.to(torch.float16) for key, value in model.state_dict().items()}
-    tensors["text."] = tensors.pop("text")
-    file = folder / "nano.safetensors"
-    origin = {"model": MODEL, "run": folder.parent.name, "photos": training_digest()}
-    write(file, tensors, {"format": "pt", "licence": "Apache-2.0", **origin})
-    return [file]
 
 
 _LEAST_ERROR = 2e-5  # squared error that is added, so that crops above 47 dB hardly count

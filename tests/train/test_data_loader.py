@@ -116,7 +116,7 @@ def test_nothing_usable_is_told_in_our_words_also_by_a_worker(data, tmp_path):
 
 
 def test_the_mix_is_described(data):
-    first, second = loader(data).describe().splitlines()
+    first, second = loader(data).mix.describe().splitlines()
     assert first.split() == f"50.0% 6 photos in a folder damaged by mild: {data.parts[0].path}".split()
     assert "6 pairs in a folder" in second
 

@@ -45,13 +45,9 @@ class Loader(Dataset):
     skipped: dict[str, str] = field(init=False, default_factory=dict)  # unusable photo -> the reason
 
     def __post_init__(self) -> None:
-        self._mix = Mix(self.data, key=f"{self.seed}:{self.stage}", held_out=self.held_out)
-        for part, source in zip(self.data.parts, self._mix.sources, strict=True):
+        self.mix = Mix(self.data, key=f"{self.seed}:{self.stage}", held_out=self.held_out)
+        for part, source in zip(self.data.parts, self.mix.sources, strict=True):
             self._note({f"{part.name}/{name}": why for name, why in source.problems.items()})
-
-    def describe(self) -> str:
-        """Return a line per part of the mix: share, number and kind of samples, path."""
-        return self._mix.describe()
 
     def steps(self, start: int, end: int, workers: int | None = None) -> Generator[Batch, None, None]:
         """Yield the batches of the steps `start` to `end` - 1.
@@ -96,7 +92,7 @@ class Loader(Dataset):
         names, samples, skipped = [], [], {}
         for place, seed in zip(places, seeds, strict=True):
             try:
-                name, sample, bad = self._mix.sample(step * self.batch + place, seed, self.crop)
+                name, sample, bad = self.mix.sample(step * self.batch + place, seed, self.crop)
             except RuntimeError as error:  # returned, since PyTorch would add the worker's traceback
                 return {"skipped": skipped, "failure": str(error)}
             names.append(name)
