@@ -32,6 +32,8 @@ def sample(
         noise: the initial noise, instead of that of the seed.
         method: names of the sampler and of its schedule.
     """
-    noise = comfy.sample.prepare_noise(latent, seed) if noise is None else noise
-    settings = steps, cfg, *method, *prompts
-    return comfy.sample.sample(model, noise, *settings, latent, disable_pbar=True, seed=seed)
+    start: Any = comfy.sample.prepare_noise(latent, seed) if noise is None else noise
+    positive, negative = prompts
+    return comfy.sample.sample(
+        model, start, steps, cfg, *method, positive, negative, latent, disable_pbar=True, seed=seed
+    )

@@ -137,10 +137,13 @@ def _text_shapes() -> dict[str, tuple[int, ...]]:
 
 def _write(path: Path, shapes: Shapes) -> Path:
     """Write a file of random float16 weights and return its path; one file is in memory at a time."""
-    save_file(
-        {name: networks.fill(name, list(like.shape)).half() for name, like in shapes.items()}, str(path)
-    )
+    save_file(filled(shapes), str(path))
     return path
+
+
+def filled(shapes: Shapes) -> dict[str, Tensor]:
+    """Return random float16 weights of these shapes, each determined by its key."""
+    return {name: networks.fill(name, list(like.shape)).half() for name, like in shapes.items()}
 
 
 @torch.inference_mode()
