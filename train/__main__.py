@@ -14,7 +14,7 @@ WRONG = 2  # exit code; those of runs that ended early are in `EndedError`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train; print one message on an error.
+    """Train, or pack shards; an error is one message on stderr.
 
     Returns:
         The exit code.

@@ -114,7 +114,7 @@ class Session:
 
     @property
     def left(self) -> float:
-        """Return the remaining seconds."""
+        """The seconds until the deadline."""
         return self.deadline - time.monotonic()
 
 
