@@ -83,8 +83,7 @@ def test_workers_change_nothing_and_tell_of_broken_photos(data, tmp_path):
 
 def test_broken_photos_are_named_once_in_the_folder_of_the_run(data, tmp_path):
     for _ in range(2):  # as a run that goes on
-        for _ in loader(data, run=tmp_path).steps(0, 6):
-            pass
+        list(loader(data, run=tmp_path).steps(0, 6))
     lines = (tmp_path / "skipped.txt").read_text().splitlines()
     assert sorted(line.split("\t")[0] for line in lines) == ["pairs/4", "photos/2"]
     assert any("2.png: the file is empty" in line for line in lines)

@@ -33,8 +33,7 @@ def pairs(tmp_path):
 def shards(tmp_path, pairs):
     """Tiny shards: a new one begins after 50,000 bytes."""
     folder = tmp_path / "shards"
-    for _ in write_shards(pair_folder(pairs, 4), folder, megabytes=0.05):
-        pass
+    list(write_shards(pair_folder(pairs, 4), folder, megabytes=0.05))
     assert len(list(folder.glob("*.tar"))) > 2
     return folder
 

@@ -66,7 +66,6 @@ class Loader(Dataset):
             batch_size=None,
             sampler=range(start, end),
             num_workers=workers,
-            collate_fn=_unchanged,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_start_worker if workers else None,
             multiprocessing_context=_clean_processes() if workers else None,
@@ -126,10 +125,6 @@ def _clean_processes() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
-
-
-def _unchanged(made: Any) -> Any:
-    return made
 
 
 def _start_worker(_: int) -> None:
