@@ -10,6 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
+from benchmarks import random_base
+from benchmarks.reference import SCHEDULE
 from ugc_sr.image import resize
 from ugc_sr.models.weights import UnsupportedWeightsError
 from ugc_sr.train.stages import Stage
@@ -29,25 +31,9 @@ UNET = {
     "cross_attention_dim": TEXT,
     "use_linear_projection": True,
 }
-VAE = {
-    "in_channels": 3,
-    "out_channels": 3,
-    "latent_channels": 4,
-    "block_out_channels": (32,) * 4,
-    "layers_per_block": 2,
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "scaling_factor": 0.18215,
-}
-SCHEDULER = {
-    "_class_name": "PNDMScheduler",
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "steps_offset": 1,
-    "prediction_type": "epsilon",
-}
+VAE = random_base.VAE | {"block_out_channels": (32,) * 4}
+SCHEDULER = {"_class_name": "PNDMScheduler", **SCHEDULE}
+del SCHEDULER["clip_sample"]  # so that its default would clip
 
 
 @pytest.fixture(scope="module")

@@ -59,8 +59,7 @@ class Chain:
         if random.random() < settings.bicubic_prob:
             return target, interpolate(gt, size=size, mode="bicubic").clamp(0, 1)
         out = self.filter(gt, kernels[0])
-        factor = _factor(settings.first)
-        out = interpolate(out, scale_factor=factor, mode=random.choice(MODES))
+        out = interpolate(out, scale_factor=_factor(settings.first), mode=random.choice(MODES))
         out = self._compressed(self._noisy(out, settings.first), settings.first)
         if random.random() < settings.second.blur_prob:
             out = self.filter(out, kernels[1])

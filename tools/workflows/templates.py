@@ -252,6 +252,5 @@ def _save(graph: Graph, image: Socket) -> Node:
 
 def _sheet(graph: Graph, pictures: Mapping[str, Socket], title: str, find: str) -> Socket:
     images: Json = {f"images.image{number}": socket for number, socket in enumerate(pictures.values())}
-    return graph.add("UGCSR_CompareSheet", labels="\n".join(pictures), title=title, find=find, **images)[
-        "sheet"
-    ]
+    sheet = graph.add("UGCSR_CompareSheet", labels="\n".join(pictures), title=title, find=find, **images)
+    return sheet["sheet"]
