@@ -1,7 +1,6 @@
 """Draws the pictures of the help pages from real results: python tools/help_pictures.py (some minutes)."""
 
 import io
-import json
 import tempfile
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from ugc_sr.degrade.degradation import apply
 from ugc_sr.degrade.grid import grid
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.fonts import font_for
-from ugc_sr.restore.api import Client, Graph
+from ugc_sr.restore.api import Client
 from ugc_sr.restore.server import CHECKOUT, find_host, running_host
+from ugc_sr.restore.workflow import find
 from ugc_sr.sample.color_match import match
 from ugc_sr.sample.frame import fit
 from ugc_sr.sample.masks import feathered, put_back
@@ -39,8 +39,8 @@ def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     original, photo = (Image.open(file).convert("RGB") for file in (ORIGINAL, PHOTO))
     with tempfile.TemporaryDirectory() as base, running_host(find_host(), Path(base), cpu=True) as host:
-        client = Client(host.address)
-        restored = restore(client, client.upload(PHOTO))
+        made = Client(host.address).restore(PHOTO.name, PHOTO.read_bytes(), find("quickstart"))
+    restored = Image.open(io.BytesIO(made), formats=("PNG",)).convert("RGB")
     bicubic = photo.resize(original.size, Image.Resampling.BICUBIC)
     damaged(original)
     prepared(photo)
@@ -49,14 +49,6 @@ def main() -> None:
     regions(restored, bicubic)
     scored(restored, original, photo, bicubic)
     save("nano", row({"small photo, enlarged": bicubic.crop(FACE), "nano": restored.crop(FACE)}))
-
-
-def restore(client: Client, photo: str) -> Image.Image:
-    """Return the quick start's result for an uploaded photo."""
-    graph: Graph = json.loads((CHECKOUT / "restore" / "quickstart.api.json").read_text())
-    graph["1"]["inputs"]["image"] = photo
-    (saved,) = (shown["images"][0] for shown in client.run(graph).values() if "images" in shown)
-    return Image.open(io.BytesIO(client.fetch(saved)), formats=("PNG",)).convert("RGB")
 
 
 def damaged(original: Image.Image) -> None:

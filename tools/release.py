@@ -41,11 +41,11 @@ def prepare(pyproject: str, repository: str, tag: str) -> str:
         raise ValueError(f"The tag is {tag}, but pyproject.toml has version {version}. Expected v{version}.")
     home = f"https://github.com/{repository}"
     raw = f"https://raw.githubusercontent.com/{repository}/{tag}"
-    urls = tomlkit.table()
-    urls.update(
-        {"Repository": home, "Documentation": f"{home}/tree/{tag}/docs", "Bug Tracker": f"{home}/issues"}
-    )
-    document["project"]["urls"] = urls
+    document["project"]["urls"] = {
+        "Repository": home,
+        "Documentation": f"{home}/tree/{tag}/docs",
+        "Bug Tracker": f"{home}/issues",
+    }
     document["tool"]["comfy"].update({"Icon": f"{raw}/docs/icon.png", "Banner": f"{raw}/docs/banner.png"})
     return tomlkit.dumps(document)
 

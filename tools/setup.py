@@ -41,7 +41,8 @@ def main() -> None:
         )
     started = time.monotonic()
     key = cache_key()
-    entry = cache_root() / key
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute()
+    entry = cache / "ugc-sr" / key  # shared by all checkouts
     if not (entry / ".complete").is_file():
         entry.parent.mkdir(parents=True, exist_ok=True)
         with locked(entry.with_name(key + ".lock")):
@@ -53,11 +54,6 @@ def main() -> None:
         for name in TEST_TOOLS:
             link_tool(entry, name)
     print(f"ugc_sr is set up: .venv and .host/ComfyUI {HOST_VERSION} ({time.monotonic() - started:.1f} s)")
-
-
-def cache_root() -> Path:
-    """Return the folder with the environments of all checkouts."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "ugc-sr"
 
 
 def cache_key() -> str:

@@ -14,7 +14,7 @@ WRONG = 2  # exit code; those of runs that ended early are in `EndedError`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train; print one message on an error.
+    """Train, or pack shards; an error is one message on stderr.
 
     Returns:
         The exit code.
@@ -69,13 +69,7 @@ def _config(options: argparse.Namespace, main: bool) -> tuple:
         )
     preset = changed(_with_encoder(PRESETS[options.preset], options.encoder), options.set)
     preset = replace(preset, data=_placed(preset, options.data))
-    config = Config(
-        options.preset,
-        preset,
-        base=_absolute(options.base),
-        validate=_absolute(options.validate),
-        workers=options.workers,
-    )
+    config = Config(options.preset, preset, options.base, options.validate, options.workers)
     if main:
         config.write(options.out)
     return config, options.out
@@ -94,11 +88,11 @@ def _placed(preset: TrainingPreset, given: Sequence[str]) -> Data:
             raise ValueError(f"--data {text}: expected NAME=PATH, such as photos=my_photos.")
         if name in paths:
             raise ValueError(f"--data {text}: {name} is given already; put everything into one folder.")
-        paths[name] = str(Path(path).absolute())
+        paths[name] = _absolute(path)
     return preset.data.at(paths)
 
 
-def _with_encoder(preset: TrainingPreset, encoder: Path | None) -> TrainingPreset:
+def _with_encoder(preset: TrainingPreset, encoder: str | None) -> TrainingPreset:
     """Return the preset with the encoder's file in every stage that takes one.
 
     Raises:
@@ -107,9 +101,7 @@ def _with_encoder(preset: TrainingPreset, encoder: Path | None) -> TrainingPrese
     if encoder is None:
         return preset
     stages = tuple(
-        replace(stage, options={**stage.options, "encoder": str(encoder.absolute())})
-        if "encoder" in stage.options
-        else stage
+        replace(stage, options={**stage.options, "encoder": encoder}) if "encoder" in stage.options else stage
         for stage in preset.stages
     )
     if stages == preset.stages:
@@ -117,8 +109,8 @@ def _with_encoder(preset: TrainingPreset, encoder: Path | None) -> TrainingPrese
     return replace(preset, stages=stages)
 
 
-def _absolute(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,12 +133,12 @@ def _parser() -> argparse.ArgumentParser:
         "parts that aren't named are left out",
     )
     parser.add_argument(
-        "--base", type=Path, help="pretrained weights to stand on: a folder of diffusers, or a file"
+        "--base", type=_absolute, help="pretrained weights to stand on: a folder of diffusers, or a file"
     )
     parser.add_argument(
-        "--encoder", type=Path, metavar="FILE", help="semantic encoder, SAM 2.1 as .safetensors"
+        "--encoder", type=_absolute, metavar="FILE", help="semantic encoder, SAM 2.1 as .safetensors"
     )
-    parser.add_argument("--validate", type=Path, metavar="PAIRS", help="folder of pairs to score on")
+    parser.add_argument("--validate", type=_absolute, metavar="PAIRS", help="folder of pairs to score on")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="STAGE.NAME=VALUE", help="change a setting"
     )

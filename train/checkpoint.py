@@ -94,7 +94,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Add the weights after step `step`; early steps use a smaller decay."""
+        """Move the averages towards the weights after step `step`; the decay grows during the first steps."""
         decay = min(self.decay, (step + 1) / (step + 10))
         for name, value in self._live.items():
             self.weights[name].lerp_(value, 1 - decay)

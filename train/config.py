@@ -35,7 +35,9 @@ class Config:
         folder.mkdir(parents=True, exist_ok=True)
         _refuse_links(folder)
         before = parse_json(file.read_bytes())["changes"] if file.exists() else []
-        content = {**asdict(self), "changes": [*before, *changes], "made_by": _made_by()}
+        versions = {package: version_of(package) for package in PACKAGES}
+        made_by = {"revision": _revision(), "python": platform.python_version(), **versions}
+        content = {**asdict(self), "changes": [*before, *changes], "made_by": made_by}
         replace_file(file, (json.dumps(content, indent=2) + "\n").encode())
 
     @classmethod
@@ -118,18 +120,13 @@ def _parsed(kind: Any, present: Any, text: str, path: str) -> Any:
     return value
 
 
-def _made_by() -> dict[str, Any]:
-    """Return the code's git revision, with a + if files were changed since, and versions of packages."""
-    versions = {package: version_of(package) for package in PACKAGES}
-    return {"revision": _revision(), "python": platform.python_version(), **versions}
-
-
 def _refuse_links(folder: Path) -> None:
     for path in folder.rglob("*"):
         refuse_link(path)
 
 
 def _revision() -> str | None:
+    """Return the code's git revision, with a + if files were changed since; None without git."""
     here = Path(__file__).resolve().parent
     try:
         answers = [

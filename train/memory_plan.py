@@ -62,8 +62,7 @@ def measure(trainer: Trainer, batch: Batch, processes: Distributed) -> MemoryPla
 
 def table(plan: MemoryPlan, room: int | None = None) -> str:
     """Return the plan as lines of text, with advice if it exceeds `room` bytes."""
-    names = ("weights", "average", "optimizer", "gradients", "activations", "total")
-    lines = [f"{name:<12}{getattr(plan, name) / MIB:10,.0f} MiB" for name in names]
+    lines = [f"{name:<12}{size / MIB:10,.0f} MiB" for name, size in vars(plan).items()]
     text = "Memory of a step, in each process:\n" + "\n".join(lines)
     if room is not None and plan.total > room:
         text += (

@@ -35,10 +35,10 @@ class ReadingTask(Task):
         super().__init__()
         self.encoder = encoder
         self.head = nn.Linear(TOKEN_DIM, 2 * 512)
-        self._trunk = Unseen(judge("vgg"))
+        self._trunk = (judge("vgg"),)  # in a tuple, to keep it out of the task's parameters and state
 
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return one minus the cosine similarity of predicted and actual features, for both layers."""
+        """Return one minus the cosine similarity of predicted and actual features, by layer, and the sum."""
         wanted = self.features(batch.hr)
         read = self.head(self.encoder(batch.lr)).chunk(len(wanted), dim=2)
         apart = [1 - F.cosine_similarity(r, w, dim=2).mean() for r, w in zip(read, wanted, strict=True)]
@@ -53,19 +53,27 @@ class ReadingTask(Task):
         """
         size = (self.encoder.image_size // 2,) * 2
         clean = F.interpolate(clean, size=size, mode="bilinear", antialias=True)
-        features = self._trunk.network.to(clean.device).features(clean, *self.LAYERS).values()
+        features = self._trunk[0].to(clean.device).features(clean, *self.LAYERS).values()
         pooled = [F.adaptive_avg_pool2d(x, self.encoder.grid).flatten(2).transpose(1, 2) for x in features]
         return [x - x.mean(dim=(0, 1)) for x in pooled]
 
 
-class Unseen:
-    """Wraps a frozen network to keep it out of a task's parameters and state."""
+class _NanoTask(Task):
+    """A task whose result is the bundled model."""
 
-    def __init__(self, network: STLPIPS) -> None:
-        self.network = network
+    model: Nano
+
+    def export(self, folder: Path) -> list[Path]:
+        """Write all networks in half precision in the format of the host's loader."""
+        tensors = {key: value.to(torch.float16) for key, value in self.model.state_dict().items()}
+        tensors["text."] = tensors.pop("text")
+        file = folder / "nano.safetensors"
+        origin = {"model": MODEL, "run": folder.parent.name, "photos": training_digest()}
+        write(file, tensors, {"format": "pt", "licence": "Apache-2.0", **origin})
+        return [file]
 
 
-class AnchorTask(Task):
+class AnchorTask(_NanoTask):
     """The anchor alone: a regression of the clean photo, without the other networks."""
 
     def __init__(self, model: Nano, *, weave: float) -> None:
@@ -76,7 +84,10 @@ class AnchorTask(Task):
         model.vae.to(memory_format=torch.channels_last).requires_grad_(True)  # pyright: ignore[reportCallIssue]
 
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return the log of each crop's squared error, so that all PSNRs count alike, and the weave loss."""
+        """Return the loss, and its parts "psnr" and "weave".
+
+        "psnr" is the mean logarithm of the crops' squared errors, so that all PSNRs count alike.
+        """
         hint = batch.lr.contiguous(memory_format=torch.channels_last)
         truest = self.model.picture(self.model.anchor(hint))
         error = (truest - batch.hr).square().mean((1, 2, 3))
@@ -87,12 +98,8 @@ class AnchorTask(Task):
         """Return the anchor's picture of hints."""
         return restore(self.model, lr, sharpness=0).clamp(0, 1)
 
-    def export(self, folder: Path) -> list[Path]:
-        """Write the whole model in the format of the host's loader."""
-        return _export(self.model, folder)
 
-
-class RestoreTask(Task):
+class RestoreTask(_NanoTask):
     """UNet, ControlNet and the text stand-in learn the difference from the anchor to the target.
 
     The target is a larger network's result for the same photo, or the clean photo if there is none. Anchor
@@ -118,14 +125,14 @@ class RestoreTask(Task):
         self.reads = tokens
         model.encoder.requires_grad_(False)
         model.vae.requires_grad_(False)
-        self._losses = [
+        self._losses = [  # in a list, to keep them out of the task's parameters and state
             # Channels last is a third faster.
-            Unseen(judge(net).to(memory_format=torch.channels_last))  # pyright: ignore[reportCallIssue]
+            judge(net).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             for net in ("alex", "vgg")
         ]
 
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return the losses of the sharpest pictures of hints (B, 3, H, W)."""
+        """Return the loss of the sharpest pictures, and its parts before they are weighted."""
         hint = batch.lr.contiguous(memory_format=torch.channels_last)
         target = batch.hr if batch.target is None else batch.target
         timestep = _timesteps(batch.seeds).to(hint.device)
@@ -133,7 +140,7 @@ class RestoreTask(Task):
             anchor = self.model.anchor(hint)
         tokens = self.tokens(hint, batch.seeds)
         picture = self.model.picture(anchor + self.model.residual(anchor, hint, tokens, timestep))
-        alex, vgg = (unseen.network.to(anchor.device) for unseen in self._losses)
+        alex, vgg = (network.to(anchor.device) for network in self._losses)
         near = self.window * 2 // 3
         sides = [
             _windows(side, batch.seeds, self.window).contiguous(memory_format=torch.channels_last)
@@ -162,19 +169,6 @@ class RestoreTask(Task):
     def restore(self, lr: Tensor, seed: int = 0) -> Tensor:  # noqa: ARG002 - nothing is drawn
         """Return the sharpest picture of hints."""
         return restore(self.model, lr, None if self.reads else self.tokens(lr, ())).clamp(0, 1)
-
-    def export(self, folder: Path) -> list[Path]:
-        """Write all networks in half precision in the format of the host's loader."""
-        return _export(self.model, folder)
-
-
-def _export(model: Nano, folder: Path) -> list[Path]:
-    tensors = {key: value.to(torch.float16) for key, value in model.state_dict().items()}
-    tensors["text."] = tensors.pop("text")
-    file = folder / "nano.safetensors"
-    origin = {"model": MODEL, "run": folder.parent.name, "photos": training_digest()}
-    write(file, tensors, {"format": "pt", "licence": "Apache-2.0", **origin})
-    return [file]
 
 
 _LEAST_ERROR = 2e-5  # squared error that is added, so that crops above 47 dB hardly count

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from ..color import BT601
 from ..console import keep_printing
+from ..degrade.dataset.worker import start_worker
 from ..degrade.degradation import apply
 from ..degrade.recipes import RECIPES
 from ..files import TEMPORARY, atomic_write
 from ..image import from_levels, to_levels
 from ..models.nano import FOLD
 from ..photos.reader import open_photo, size_of
-from ..processes import end_with_parent
 from ..sample.frame import fit
 from .photos import training_photos
 from .scenes import captioned, dead_leaves
@@ -82,7 +82,7 @@ def make_pairs(photos: Path, folder: Path, count: int, seed: int, workers: int, 
             for side in sides
         ]
         done = 0
-        with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+        with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
             jobs = _jobs(training_photos(photos), count, seed)
             crops = partial(_crops, teacher=_teacher if taught else None)
             for made in filter(None, pool.map(crops, jobs)):  # None of a picture that is too flat
@@ -94,11 +94,6 @@ def make_pairs(photos: Path, folder: Path, count: int, seed: int, workers: int, 
             for index in range(done, count):  # where flat pictures gave fewer crops, repeat from the start
                 array[index] = array[index - done]
             array.flush()
-
-
-def _start_worker() -> None:
-    end_with_parent()
-    torch.set_num_threads(1)
 
 
 def _jobs(photos: list[Path], count: int, seed: int) -> list[Job]:

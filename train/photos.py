@@ -168,7 +168,10 @@ TRAINING: tuple[PhotoPackage, ...] = (
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A 512x512 crop around (`x`, `y`) (fractions) of a photo shrunk by `shrink`, excluded from training."""
+    """A crop of 512x512 px that is never trained on.
+
+    The sides of the photo are first multiplied by `shrink`; `x` and `y`, fractions of them, are the centre.
+    """
 
     path: str
     shrink: float

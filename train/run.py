@@ -119,7 +119,7 @@ class _StageRun:
         if self.processes.is_main:
             device = self.processes.device
             self.log.say(f"{trainer.stage.name}: {self.processes.size} processes on {device.type}")
-            self.log.say(loader.describe())
+            self.log.say(loader.mix.describe())
             with closing(loader.steps(0, 1, workers=0)) as batches:
                 plan = memory_plan.measure(trainer, next(batches), self.processes)
             self.log.say(memory_plan.table(plan, memory_plan.device_bytes(device)))

@@ -44,7 +44,7 @@ class RunLog:
 
     @contextmanager
     def stage(self, stage: Stage, step: int) -> Iterator[None]:
-        """Follow a stage from `step` on; log entries of later steps are deleted."""
+        """Open the logs of a stage during the `with` statement; entries of steps after `step` are deleted."""
         if self.quiet:
             yield
             return

@@ -67,22 +67,19 @@ class TrainingPreset:
     best: str = "psnr_y"  # the metric that selects the best weights
 
 
-_NANO = Stage(
-    name="nano",
+# What all small networks share.
+_SMALL = Stage(
+    name="small",
     task="",
     steps=1,
     learning_rate=8e-4,
-    warmup=100,
     schedule="cosine",
     floor=0.02,
-    batch=4,
     betas=(0.9, 0.99),
     weight_decay=1e-3,
-    ema=0.998,
-    validate_every=0,
-    sample_every=0,
     save_every_s=120,
 )
+_NANO = replace(_SMALL, warmup=100, batch=4, ema=0.998, validate_every=0, sample_every=0)
 _NANO_DATA = Data((Part("pairs"),), scale=1, turn="all", align=4)
 
 _SRLAB_DATA = Data(SRLAB_MIX, sharpen=True, hold_out=8)
@@ -167,19 +164,14 @@ PRESETS = {
         purpose="A small network trained with L1 alone, without a sampler; also to test a machine.",
         data=Data((Part("pairs"),)),
         stages=(
-            Stage(
+            replace(
+                _SMALL,
                 name="regression",
                 task="regression",
                 steps=4_000,
-                learning_rate=8e-4,
                 warmup=200,
-                schedule="cosine",
-                floor=0.02,
                 crop=32,
-                betas=(0.9, 0.99),
-                weight_decay=1e-3,
                 ema=0.999,
-                save_every_s=120,
                 options={"width": 64, "blocks": 8},
             ),
         ),

@@ -66,9 +66,6 @@ def _sheet(photos: list[tuple[Tensor, Tensor, Tensor]]) -> Image.Image:
     rows = []
     for lr, sr, hr in photos:
         bicubic = resize(lr, hr.shape[2], hr.shape[3]).clamp(0, 1)
-        panels = [
-            (name, to_picture(photo))
-            for name, photo in (("bicubic", bicubic), ("restored", sr), ("original", hr))
-        ]
-        rows.append(compare(panels, crops=0))
+        panels = {"bicubic": bicubic, "restored": sr, "original": hr}
+        rows.append(compare([(name, to_picture(photo)) for name, photo in panels.items()], crops=0))
     return stacked(rows)

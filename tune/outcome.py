@@ -46,7 +46,7 @@ def front(trials: Sequence[Trial], fidelity: str, perception: str) -> list[Trial
     places = [tuple(badness(name, means(t.scores)[name]) for name in (perception, fidelity)) for t in trials]
     optimal: list[Trial] = []
     best = math.inf
-    for place, _, trial in sorted(zip(places, range(len(trials)), trials, strict=True), key=lambda e: e[:2]):
+    for place, trial in sorted(zip(places, trials, strict=True), key=lambda entry: entry[0]):
         if place[1] < best:
             best = place[1]
             optimal.append(trial)

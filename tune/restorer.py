@@ -40,7 +40,7 @@ class Pair:
 
 
 class PairRestorer:
-    """A graph on a ComfyUI, with a LoadImage for the input and a SaveImage for the result."""
+    """Restores pairs on a running ComfyUI and scores them; the graph has one LoadImage and one SaveImage."""
 
     def __init__(self, client: Client, graph: Graph, extras: Extras) -> None:
         self.client, self.extras = client, extras

@@ -86,7 +86,7 @@ class Parameter:
         return found[0] if len(found) == 1 else " ".join(found)
 
     def values(self, value: Value) -> Values:
-        """Return a value as values of inputs."""
+        """Return input -> value for a value of this parameter; each of several inputs gets one word."""
         parts = [value] if len(self.inputs) == 1 else str(value).split()
         return dict(zip(self.inputs, parts, strict=True))
 
@@ -183,7 +183,7 @@ def own_values(space: Space, graph: Graph) -> dict[str, Value]:
 
 
 def as_inputs(space: Space, chosen: Mapping[str, Value]) -> dict[str, Value]:
-    """Return values by parameter as values by input."""
+    """Return input -> value for values by parameter."""
     return {target: v for name, value in chosen.items() for target, v in space[name].values(value).items()}
 
 

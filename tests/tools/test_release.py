@@ -21,14 +21,13 @@ def pyproject():
 
 def test_a_release_knows_its_addresses_and_keeps_the_rest(pyproject):
     before = tomlkit.parse(pyproject).unwrap()
-    after = tomlkit.parse(release.prepare(pyproject, REPOSITORY, f"v{before['project']['version']}")).unwrap()
+    tag = f"v{before['project']['version']}"
+    after = tomlkit.parse(release.prepare(pyproject, REPOSITORY, tag)).unwrap()
     urls = after["project"].pop("urls")
     assert {"Repository", "Documentation", "Bug Tracker"} == set(urls)
     assert all(REPOSITORY in url for url in urls.values())
     for name in ("Icon", "Banner"):
-        assert (
-            CHECKOUT / after["tool"]["comfy"].pop(name).split(f"/v{before['project']['version']}/")[1]
-        ).is_file()
+        assert (CHECKOUT / after["tool"]["comfy"].pop(name).split(f"/{tag}/")[1]).is_file()
     assert after == before
 
 

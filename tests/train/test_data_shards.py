@@ -33,8 +33,7 @@ def pairs(tmp_path):
 def shards(tmp_path, pairs):
     """Tiny shards: a new one begins after 50,000 bytes."""
     folder = tmp_path / "shards"
-    for _ in write_shards(pair_folder(pairs, 4), folder, megabytes=0.05):
-        pass
+    list(write_shards(pair_folder(pairs, 4), folder, megabytes=0.05))
     assert len(list(folder.glob("*.tar"))) > 2
     return folder
 
@@ -157,12 +156,10 @@ def test_a_broken_member_is_skipped_by_name(shards):
 
 def test_half_a_shard_is_refused(shards):
     tar = shards / "000001.tar"
-    tar.write_bytes(tar.read_bytes()[:5000])
-    with pytest.raises(ValueError, match=r"000001\.tar: not a complete tar file"):
-        mix_of(shards)
-    tar.write_bytes(b"no tar at all, but long enough to be looked at" * 20)
-    with pytest.raises(ValueError, match=r"000001\.tar: not a complete tar file"):
-        mix_of(shards)
+    for content in (tar.read_bytes()[:5000], b"no tar at all, but long enough to be looked at" * 20):
+        tar.write_bytes(content)
+        with pytest.raises(ValueError, match=r"000001\.tar: not a complete tar file"):
+            mix_of(shards)
 
 
 def test_shards_without_samples_are_refused(tmp_path):

@@ -92,6 +92,7 @@ def test_pictures_too_flat_for_crops_leave_no_gap(tmp_path, monkeypatch):
     monkeypatch.setattr(making, "training_photos", lambda folder: [])
     monkeypatch.setattr(making, "_jobs", lambda photos, count, seed: list(range(4)))
     monkeypatch.setattr(making, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(making, "start_worker", lambda: None)
     side = making.SIDE_PX
     monkeypatch.setattr(
         making,

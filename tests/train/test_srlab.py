@@ -10,6 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
+from benchmarks import random_base
+from benchmarks.reference import SCHEDULE
 from ugc_sr.image import resize
 from ugc_sr.models.weights import UnsupportedWeightsError
 from ugc_sr.train.stages import Stage
@@ -29,25 +31,9 @@ UNET = {
     "cross_attention_dim": TEXT,
     "use_linear_projection": True,
 }
-VAE = {
-    "in_channels": 3,
-    "out_channels": 3,
-    "latent_channels": 4,
-    "block_out_channels": (32,) * 4,
-    "layers_per_block": 2,
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "scaling_factor": 0.18215,
-}
-SCHEDULER = {
-    "_class_name": "PNDMScheduler",
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "steps_offset": 1,
-    "prediction_type": "epsilon",
-}
+VAE = random_base.VAE | {"block_out_channels": (32,) * 4}
+SCHEDULER = {"_class_name": "PNDMScheduler", **SCHEDULE}
+del SCHEDULER["clip_sample"]  # so that its default would clip
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +130,7 @@ def altered(folder, tmp_path, part, **changes):
 
 def test_image_attentions_and_the_controlnet_are_trained_and_nothing_else(make):
     task = make()
-    names = {name for name, parameter in task.named_parameters() if parameter.requires_grad}
+    names = trained(task)
     assert names == {
         name
         for name, _ in task.named_parameters()
@@ -224,12 +210,7 @@ def test_noise_is_added_and_asked_for_as_diffusers_does(make, base_folder, tmp_p
 
 
 def test_timesteps_cover_the_schedule_evenly(make, monkeypatch):
-    task, count, timesteps = make(), 2000, []
-    for name, result in (("_text", None), ("_latent", torch.zeros(count, 4, 1, 1)), ("_tokens", None)):
-        monkeypatch.setattr(task, name, lambda given, result=result: result)
-    monkeypatch.setattr(task, "_predict", lambda x, t, *_: timesteps.append(t) or x)
-    pixels = torch.zeros(count, 3, 8, 8)
-    task(Batch(pixels, pixels[..., ::4, ::4], tuple(range(count))))
+    _, timesteps = bare(make(), monkeypatch, 2000)
     counts = torch.histc(torch.cat(timesteps).float(), bins=10, min=0, max=1000)
     assert counts.sum() == 2000
     assert (counts - 200).abs().max() < 60  # 4.5 standard deviations
@@ -432,10 +413,10 @@ def test_weights_trained_here_restore_the_same_picture_in_the_host(
 
 def in_the_host(base, encoder, trained, *, photo, texts, steps, cfg, seed):
     """What ComfyUI's nodes and ours make of a photo with exported weights."""
-    import comfy.sample
     import comfy.sd
 
     from benchmarks.parity import base_model
+    from benchmarks.sampling import sample
     from ugc_sr.host.adapter import load_adapter
     from ugc_sr.host.controlnet import apply_controlnet, load_controlnet
     from ugc_sr.host.encoder import encode, load_encoder
@@ -452,18 +433,8 @@ def in_the_host(base, encoder, trained, *, photo, texts, steps, cfg, seed):
     model = lr_start(apply_guidance(base_model(files.read(base / "unet")), adapter, semantics))
     latent = torch.zeros(1, 4, *(side // 8 for side in hint.shape[-2:]))
     with torch.inference_mode():
-        sampled = comfy.sample.sample(
-            model,
-            comfy.sample.prepare_noise(latent, seed),
-            steps,
-            cfg,
-            "ddpm",
-            "ddim_uniform",
-            *apply_controlnet([[[text, {}]] for text in texts], control, hint, semantics),
-            latent,
-            disable_pbar=True,
-            seed=seed,
-        )
+        prompts = apply_controlnet([[[text, {}]] for text in texts], control, hint, semantics)
+        sampled = sample(model, prompts, latent, steps=steps, cfg=cfg, seed=seed)
         shape = {"double_z": True, "z_channels": 4, "resolution": 64, "in_channels": 3, "out_ch": 3, "ch": 32}
         shape |= {"ch_mult": [1] * 4, "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0}
         config = {"params": {"ddconfig": shape, "embed_dim": 4}}

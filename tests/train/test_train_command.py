@@ -149,7 +149,7 @@ def test_a_signal_saves_and_a_full_disk_spares_what_was_saved(pairs, tmp_path, c
     assert list(logged(run)) == list(range(1, saved + 4))
 
 
-def test_a_loss_that_is_not_a_number_stops_with_its_photos_and_the_state_before(pairs, tmp_path, capsys):
+def test_a_loss_that_is_not_a_number_is_stopped_by_and_another_setting_goes_on(pairs, tmp_path, capsys):
     run = tmp_path / "run"
     assert main(arguments(run, pairs, "learning_rate=1e30", "warmup=0", "ema=0.0", "clip=0.0")) == NOT_FINITE
     message = capsys.readouterr().err
@@ -159,6 +159,11 @@ def test_a_loss_that_is_not_a_number_stops_with_its_photos_and_the_state_before(
     assert f"The state before that is in '{file}'" in message
     assert f"--resume {run} --set regression.learning_rate=5e+29" in message
     assert read(file)[1]["step"] == step - 1 == max(logged(run))
+    for state in run.glob("*.safetensors"):
+        state.unlink()
+    assert main(["--resume", str(run), "--cpu", "--set", "regression.learning_rate=1e-3"]) == 0
+    assert json.loads((run / "config.json").read_text())["changes"] == ["regression.learning_rate=1e-3"]
+    assert max(logged(run, "learning_rate").values()) < 2e-3
 
 
 def test_a_run_is_a_folder_with_all_that_made_it(whole):
@@ -177,16 +182,6 @@ def test_sheets_of_pictures_are_drawn_every_so_often(pairs, tmp_path):
     sheets = sorted((tmp_path / "run" / "samples").glob("*.png"))
     assert [sheet.stem for sheet in sheets] == ["regression-000002", "regression-000004"]
     assert np.asarray(Image.open(sheets[0])).std() > 10
-
-
-def test_changes_on_the_way_are_noted(pairs, tmp_path):
-    run = tmp_path / "run"
-    assert main(arguments(run, pairs, "learning_rate=1e30", "ema=0.0", "clip=0.0")) == NOT_FINITE
-    for file in run.glob("*.safetensors"):
-        file.unlink()
-    assert main(["--resume", str(run), "--cpu", "--set", "regression.learning_rate=1e-3"]) == 0
-    assert json.loads((run / "config.json").read_text())["changes"] == ["regression.learning_rate=1e-3"]
-    assert max(logged(run, "learning_rate").values()) < 2e-3
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,3 @@
-import copy
-
 import pytest
 
 from ugc_sr.sample.presets import apply
@@ -74,26 +72,28 @@ def test_a_start_that_could_lie_behind_its_end_is_refused(graph):
         searched(graph, ["control_start"])
 
 
-def test_a_named_parameter_without_its_node_is_refused(graph):
-    del graph["11"]
-    with pytest.raises(ValueError, match=r"color: UGCSR_MatchColor.method: the graph has 0 nodes"):
-        searched(graph, ["color"])
-
-
-def test_two_nodes_that_a_parameter_could_mean_are_refused(graph):
-    graph["20"] = copy.deepcopy(graph["9"])
-    with pytest.raises(
-        ValueError, match=r"steps: .* the graph has 2 nodes KSampler; expected one. Or leave it"
-    ):
-        searched(graph)
-
-
-def test_an_input_that_is_linked_is_refused(graph):
-    graph["9"]["inputs"]["cfg"] = ["20", 0]
-    with pytest.raises(ValueError, match=r"cfg: KSampler.cfg: another node is linked to this input"):
-        searched(graph)
-
-
-def test_a_graph_with_nothing_to_search_is_refused(graph):
-    with pytest.raises(ValueError, match="No node of the graph has a parameter that can be searched"):
-        searched({"1": graph["1"]})
+@pytest.mark.parametrize(
+    ("change", "names", "message"),
+    [
+        (
+            lambda graph: graph | {"11": graph["1"]},
+            ["color"],
+            r"color: UGCSR_MatchColor.method: the graph has 0 nodes",
+        ),
+        (
+            lambda graph: graph | {"20": graph["9"]},
+            [],
+            r"steps: .* the graph has 2 nodes KSampler; expected one. Or leave it",
+        ),
+        (
+            lambda graph: apply({"KSampler.cfg": ["20", 0]}, graph),
+            [],
+            r"cfg: KSampler.cfg: another node is linked to this input",
+        ),
+        (lambda graph: {"1": graph["1"]}, [], "No node of the graph has a parameter that can be searched"),
+    ],
+    ids=["no node", "two nodes", "a link", "nothing"],
+)
+def test_a_graph_without_one_place_for_each_parameter_is_refused(graph, change, names, message):
+    with pytest.raises(ValueError, match=message):
+        searched(change(graph), names)

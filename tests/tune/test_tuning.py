@@ -50,6 +50,18 @@ def tune(pairs, host_server, capsys):
     return run
 
 
+@pytest.fixture
+def refused(tune):
+    """Runs the command, which must end with the status of a refusal and with these words."""
+
+    def check(words, *arguments, **options):
+        status, printed = tune(*arguments, **options)
+        assert status == 2
+        assert words in printed
+
+    return check
+
+
 def changed(pairs, change):
     """A file with the quick start, laid open, after `change`."""
     graph = copy.deepcopy(LONG_FORM)
@@ -59,7 +71,7 @@ def changed(pairs, change):
 
 
 @pytest.mark.slow
-def test_three_trials_make_a_preset_a_curve_and_a_plot(tune, pairs):
+def test_three_trials_make_a_preset_a_curve_and_a_plot(tune, refused, pairs):
     shutil.copytree(pairs / "lr", pairs / "check-lr")
     shutil.copytree(pairs / "gt", pairs / "check-gt")
     for folder in ("check-lr", "check-gt"):
@@ -82,9 +94,7 @@ def test_three_trials_make_a_preset_a_curve_and_a_plot(tune, pairs):
     # Again: nothing is left to do but the check, and it says the same.
     assert tune("--trials", 3, *search, *check)[0] == 0
     assert TunedPreset.from_json((pairs / "out" / "preset.json").read_text()) == preset
-    status, printed = tune("--trials", 3, *search[:2])
-    assert status == 2
-    assert "holds a search with another choice of parameters or ranges." in printed
+    refused("holds a search with another choice of parameters or ranges.", "--trials", 3, *search[:2])
 
 
 CONTROL = "UGCSR_ApplySemanticControlNet"
@@ -109,25 +119,20 @@ def test_nothing_is_left_in_the_output_folder_of_the_host(client, host_server, p
     assert set(output.glob("**/*")) == before
 
 
-def test_a_node_that_fails_ends_the_search_in_its_words(tune, pairs):
+def test_a_node_that_fails_ends_the_search_in_its_words(refused, pairs):
     options = changed(pairs, lambda graph: graph["7"]["inputs"].update(tile_size=256, overlap=256))
-    status, printed = tune(*options, "--trials", 1)
-    assert status == 2
-    assert "Tile Diffusion: 'overlap' must be smaller than 'tile_size', 256 px; got 256 px" in printed
+    words = "Tile Diffusion: 'overlap' must be smaller than 'tile_size', 256 px; got 256 px"
+    refused(words, *options, "--trials", 1)
 
 
-def test_a_result_of_another_size_is_refused_with_its_name(tune, pairs):
-    status, printed = tune(
-        *changed(pairs, lambda graph: graph["3"]["inputs"].update(scale=2.0)), "--trials", 1
-    )
-    assert status == 2
-    assert "'a.png', restored, against" in printed
+def test_a_result_of_another_size_is_refused_with_its_name(refused, pairs):
+    options = changed(pairs, lambda graph: graph["3"]["inputs"].update(scale=2.0))
+    refused("'a.png', restored, against", *options, "--trials", 1)
 
 
-def test_an_axis_that_the_photos_are_too_small_for_is_refused(tune):
-    status, printed = tune("--trials", 1, "--perception", "ms_ssim_y")
-    assert status == 2
-    assert "ms_ssim_y has no finite value for every photo: a result is too small" in printed
+def test_an_axis_that_the_photos_are_too_small_for_is_refused(refused):
+    words = "ms_ssim_y has no finite value for every photo: a result is too small"
+    refused(words, "--trials", 1, "--perception", "ms_ssim_y")
 
 
 @pytest.mark.parametrize(
@@ -141,38 +146,31 @@ def test_an_axis_that_the_photos_are_too_small_for_is_refused(tune):
         (("--workflow", "gone.json"), "There is no workflow 'gone.json'"),
     ],
 )
-def test_what_can_be_refused_is_refused_before_a_host_is_asked(tune, options, message):
-    status, printed = tune(*options, server="http://127.0.0.1:9")
-    assert status == 2
-    assert message in printed
+def test_what_can_be_refused_is_refused_before_a_host_is_asked(refused, options, message):
+    refused(message, *options, server="http://127.0.0.1:9")
 
 
-def test_folders_without_pairs_are_refused(tune, pairs):
+def test_folders_without_pairs_are_refused(refused, pairs):
     for file in (pairs / "gt").iterdir():
         file.rename(file.with_name(f"x{file.name}"))
-    status, printed = tune()
-    assert status == 2
-    assert "is named like one of" in printed
+    refused("is named like one of")
 
 
-def test_photos_to_check_on_must_be_others(tune, pairs):
-    status, printed = tune("--check-lr", pairs / "lr", "--check-gt", pairs / "gt")
-    assert status == 2
-    assert "a.png, b.png: among the photos to tune on and among those to check on" in printed
+def test_photos_to_check_on_must_be_others(refused, pairs):
+    words = "a.png, b.png: among the photos to tune on and among those to check on"
+    refused(words, "--check-lr", pairs / "lr", "--check-gt", pairs / "gt")
 
 
-def test_a_workflow_that_cannot_be_tuned_is_refused(tune, pairs):
-    status, printed = tune(*changed(pairs, lambda graph: graph.update({"20": graph["1"]})), "--trials", 1)
-    assert status == 2
-    assert "has 2 Load Image nodes where one is wanted" in printed
+def test_a_workflow_that_cannot_be_tuned_is_refused(refused, pairs):
+    options = changed(pairs, lambda graph: graph.update({"20": graph["1"]}))
+    refused("has 2 Load Image nodes where one is wanted", *options, "--trials", 1)
 
 
 @pytest.mark.parametrize("package", ["optuna", "matplotlib"])
-def test_a_missing_package_is_named_with_what_installs_it(tune, monkeypatch, package):
+def test_a_missing_package_is_named_with_what_installs_it(refused, monkeypatch, package):
     monkeypatch.setattr("ugc_sr.tune.__main__.find_spec", lambda name: name != package or None)
-    status, printed = tune(server="http://127.0.0.1:9")
-    assert status == 2
-    assert f'Tuning needs {package}: pip install "ugc-super-resolution[tune]"' in printed
+    words = f'Tuning needs {package}: pip install "ugc-super-resolution[tune]"'
+    refused(words, server="http://127.0.0.1:9")
 
 
 @pytest.mark.deep
@@ -184,7 +182,5 @@ def test_a_host_of_our_own_keeps_results_and_ends_with_us():
         client.version()
 
 
-def test_a_server_that_is_not_there_is_named(tune):
-    status, printed = tune("--trials", 1, server="http://127.0.0.1:9")
-    assert status == 2
-    assert "No ComfyUI answers at http://127.0.0.1:9" in printed
+def test_a_server_that_is_not_there_is_named(refused):
+    refused("No ComfyUI answers at http://127.0.0.1:9", "--trials", 1, server="http://127.0.0.1:9")

@@ -8,10 +8,10 @@ import sys
 from . import bootstrap
 
 BENCHMARKS = {
-    "curve": "The bundled model between its ends, at five points, as the file that its preset reads.",
     "degrade": "Training pairs a second against BasicSR's functions on the same settings, and each effect.",
     "forwards": "Network forwards and multiply-adds of each preset and size, ours against the reference's.",
     "gpu": "Seconds and memory of every preset on this machine's card, in limited time, with a table.",
+    "curve": "The bundled model between its ends, at five points, as the file that its preset reads.",
     "parity": "Largest difference from the outputs of the original SeeSR networks, in float32 on the CPU.",
     "quality": "The bundled model against bicubic and Real-ESRGAN, on held-out photos or a folder of pairs.",
     "regions": "Text on the held-out photos, kept by Weigh Regions and Blend Regions.",
@@ -29,29 +29,22 @@ def main() -> None:
     """Run one benchmark and print its results, one JSON object per line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="name", required=True)
-    degrade = commands.add_parser("degrade", help=BENCHMARKS["degrade"])
-    degrade.add_argument(
-        "--rounds", type=int, default=3, help="of ours and theirs in turn; the median counts"
-    )
-    commands.add_parser("forwards", help=BENCHMARKS["forwards"])
-    gpu = commands.add_parser("gpu", help=BENCHMARKS["gpu"])
-    gpu.add_argument("--minutes", type=float, default=9.0, help="after which nothing more is begun")
-    gpu.add_argument("--fixture", help="folder with spec.json and cases.safetensors, to compare with")
-    gpu.add_argument("--sizes", nargs="*", type=_size, metavar="HEIGHTxWIDTH", help="of the results")
-    gpu.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto is a GPU if it can")
-    gpu.add_argument("--classic-memory", action="store_true", help="leave DynamicVRAM off")
-    curve = commands.add_parser("curve", help=BENCHMARKS["curve"])
-    curve.add_argument("--photos", required=True, help="folder that tools/fetch_photos.sh filled")
-    curve.add_argument("--out", default="sample/presets/tuned/nano_curve.json", help="file to write")
-    parity = commands.add_parser("parity", help=BENCHMARKS["parity"])
-    parity.add_argument("--fixture", required=True, help="folder with spec.json and cases.safetensors")
-    quality = commands.add_parser("quality", help=BENCHMARKS["quality"])
-    quality.add_argument("--photos", help="folder that tools/fetch_photos.sh filled")
-    quality.add_argument("--pairs", nargs="+", default=[], metavar="DIR", help="folders with lr/ and hr/")
-    quality.add_argument("--peers", action="store_true", help="Real-ESRGAN animevideov3 and x4plus too")
-    quality.add_argument("--tokens", action="store_true", help="what the semantic tokens bring, too")
-    quality.add_argument("--recipes", nargs="+", default=argparse.SUPPRESS, help="of the held-out photos")
-    quality.add_argument(
+    add = {name: commands.add_parser(name, help=words).add_argument for name, words in BENCHMARKS.items()}
+    add["degrade"]("--rounds", type=int, default=3, help="of ours and theirs in turn; the median counts")
+    add["gpu"]("--minutes", type=float, default=9.0, help="after which nothing more is begun")
+    add["gpu"]("--fixture", help="folder with spec.json and cases.safetensors, to compare with")
+    add["gpu"]("--sizes", nargs="*", type=_size, metavar="HEIGHTxWIDTH", help="of the results")
+    add["gpu"]("--device", choices=("auto", "cpu"), default="auto", help="auto is a GPU if it can")
+    add["gpu"]("--classic-memory", action="store_true", help="leave DynamicVRAM off")
+    add["curve"]("--photos", required=True, help="folder that tools/fetch_photos.sh filled")
+    add["curve"]("--out", default="sample/presets/tuned/nano_curve.json", help="file to write")
+    add["parity"]("--fixture", required=True, help="folder with spec.json and cases.safetensors")
+    add["quality"]("--photos", help="folder that tools/fetch_photos.sh filled")
+    add["quality"]("--pairs", nargs="+", default=[], metavar="DIR", help="folders with lr/ and hr/")
+    add["quality"]("--peers", action="store_true", help="Real-ESRGAN animevideov3 and x4plus too")
+    add["quality"]("--tokens", action="store_true", help="what the semantic tokens bring, too")
+    add["quality"]("--recipes", nargs="+", default=argparse.SUPPRESS, help="of the held-out photos")
+    add["quality"](
         "--scales",
         nargs="+",
         type=int,
@@ -59,24 +52,18 @@ def main() -> None:
         default=argparse.SUPPRESS,
         help="of these photos",
     )
-    quality.add_argument("--pictures", metavar="DIR", help="folder for sheets, the worst five among them")
-    regions = commands.add_parser("regions", help=BENCHMARKS["regions"])
-    regions.add_argument("--photos", required=True, help="folder that tools/fetch_photos.sh filled")
-    regions.add_argument("--picture", help="file for a sheet of pictures")
-    restore = commands.add_parser("restore", help=BENCHMARKS["restore"])
-    restore.add_argument("--steps", type=_steps, help="of DDPM; 4 on the CPU, 50 on a GPU if not given")
-    restore.add_argument("--rounds", type=int, default=3, help="of each way in turn; the median counts")
-    memory = commands.add_parser("train_memory", help=BENCHMARKS["train_memory"])
-    memory.add_argument(
+    add["quality"]("--pictures", metavar="DIR", help="folder for sheets, the worst five among them")
+    add["regions"]("--photos", required=True, help="folder that tools/fetch_photos.sh filled")
+    add["regions"]("--picture", help="file for a sheet of pictures")
+    add["restore"]("--steps", type=_steps, help="of DDPM; 4 on the CPU, 50 on a GPU if not given")
+    add["restore"]("--rounds", type=int, default=3, help="of each way in turn; the median counts")
+    add["train_memory"](
         "--settings", nargs="*", default=[], metavar="NAME=VALUE", help="of the stage, such as crop=64"
     )
-    memory.add_argument("--cpu", action="store_true", help="don't use a GPU")
-    shapes = commands.add_parser("true_shapes", help=BENCHMARKS["true_shapes"])
-    shapes.add_argument(
-        "--size", type=_size, default=(512, 512), help="of the result, HEIGHTxWIDTH in pixels"
-    )
-    shapes.add_argument("--steps", type=_steps, default=2, help="of DDPM")
-    shapes.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto is a GPU if it can")
+    add["train_memory"]("--cpu", action="store_true", help="don't use a GPU")
+    add["true_shapes"]("--size", type=_size, default=(512, 512), help="of the result, HEIGHTxWIDTH in pixels")
+    add["true_shapes"]("--steps", type=_steps, default=2, help="of DDPM")
+    add["true_shapes"]("--device", choices=("auto", "cpu"), default="auto", help="auto is a GPU if it can")
     options = vars(parser.parse_args())
     name = options.pop("name")
     bootstrap.package()

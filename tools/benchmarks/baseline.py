@@ -1,6 +1,5 @@
 """The baseline of degradation: BasicSR's source from PyPI, and SRlab's chain built from its functions."""
 
-import importlib.util
 import math
 import random
 import sys
@@ -15,7 +14,7 @@ from torchvision.transforms.functional import rgb_to_grayscale
 
 from ugc_sr.degrade.recipes.real_esrgan import Settings, Stage
 
-from .bootstrap import ROOT
+from .bootstrap import ROOT, load_module
 
 FOLDER = ROOT / ".host" / "basicsr"
 FAMILIES = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
@@ -38,12 +37,7 @@ def basicsr(name: str) -> ModuleType:
     gone = ModuleType("torchvision.transforms.functional_tensor")
     gone.__dict__["rgb_to_grayscale"] = rgb_to_grayscale
     sys.modules.setdefault(gone.__name__, gone)
-    spec = importlib.util.spec_from_file_location(f"basicsr_{name}", path)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(f"{path} can't be read.")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(f"basicsr_{name}", path)
 
 
 class Chain:
@@ -65,8 +59,7 @@ class Chain:
         if random.random() < settings.bicubic_prob:
             return target, interpolate(gt, size=size, mode="bicubic").clamp(0, 1)
         out = self.filter(gt, kernels[0])
-        factor = _factor(settings.first)
-        out = interpolate(out, scale_factor=factor, mode=random.choice(MODES))
+        out = interpolate(out, scale_factor=_factor(settings.first), mode=random.choice(MODES))
         out = self._compressed(self._noisy(out, settings.first), settings.first)
         if random.random() < settings.second.blur_prob:
             out = self.filter(out, kernels[1])

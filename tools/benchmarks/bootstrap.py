@@ -3,26 +3,30 @@
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def package() -> None:
-    """Import this checkout as `ugc_sr`, whatever its folder is called.
+    """Import this checkout as `ugc_sr`, whatever its folder is called."""
+    if "ugc_sr" not in sys.modules:
+        load_module("ugc_sr", ROOT / "__init__.py", [str(ROOT)])
+
+
+def load_module(name: str, file: Path, submodules: list[str] | None = None) -> ModuleType:
+    """Import a file as the module `name`; `submodules` are the folders of a package.
 
     Raises:
-        RuntimeError: if the checkout has no __init__.py.
+        FileNotFoundError: if there is no such file, or it is not Python's.
     """
-    if "ugc_sr" in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(
-        "ugc_sr", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=submodules)
     if spec is None or spec.loader is None:
-        raise RuntimeError(f"No package in {ROOT}.")
+        raise FileNotFoundError(f"{file} can't be read.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["ugc_sr"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
+    return module
 
 
 def host(cpu: bool) -> None:

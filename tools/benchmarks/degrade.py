@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ugc_sr.degrade.dataset.worker import keep_memory
+from ugc_sr.degrade.dataset.worker import start_worker
 from ugc_sr.degrade.degradation import apply
 from ugc_sr.degrade.effects import EFFECTS, kernels
 from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.degrade.recipes.real_esrgan import SETTINGS
 from ugc_sr.photos.reader import open_photo
-from ugc_sr.processes import end_with_parent
 
 from . import bootstrap
 from .baseline import Chain, basicsr
@@ -74,7 +73,7 @@ def run(rounds: int) -> Iterator[dict[str, Any]]:
     memory. `baseline` and `ratio` are null for recipes and effects that BasicSR doesn't have.
     """
     machine = {"device": _processor(), "cores": CORES}
-    workers = {"max_workers": CORES, "mp_context": get_context("spawn"), "initializer": _start_worker}
+    workers = {"max_workers": CORES, "mp_context": get_context("spawn"), "initializer": start_worker}
     with ProcessPoolExecutor(**workers) as pool:
         for name in RECIPES:
             yield {"name": f"degrade-{name}", **_recipe(name, pool, rounds), "unit": "images/s", **machine}
@@ -103,13 +102,6 @@ def _recipe(name: str, pool: ProcessPoolExecutor, rounds: int) -> dict[str, Any]
     for key, ratio in (("baseline", "ratio"), ("baseline_batch_8", "ratio_batch_8")):
         row[ratio] = round(rates["ours"] / rates[key], 1) if key in rates else None
     return {"baseline": None, **row}
-
-
-def _start_worker() -> None:
-    end_with_parent()
-    bootstrap.package()
-    keep_memory()
-    torch.set_num_threads(1)
 
 
 def _make_pairs(name: str, seed: int, count: int) -> None:

@@ -48,14 +48,13 @@ def _ours(name: str) -> Settings:
 
 
 WILD = Settings(steps=50, cfg=8.5)  # source: SRlab's README, as for synthetic
-SEESR, TURBO = Settings(steps=50, cfg=5.5), Settings(steps=2, cfg=1.0)  # source: SeeSR
 REFERENCES = {
     "wild": WILD,
     "synthetic": Settings(steps=50, cfg=0.9),  # no guidance at 1 or below
-    "seesr": SEESR,
+    "seesr": Settings(steps=50, cfg=5.5),  # source: SeeSR, as for turbo
     "balanced": WILD,
     "fast": WILD,
-    "turbo": TURBO,
+    "turbo": Settings(steps=2, cfg=1.0),
 }
 PRESETS = {name: Preset(_ours(name), theirs) for name, theirs in REFERENCES.items()}
 

@@ -114,7 +114,7 @@ class Session:
 
     @property
     def left(self) -> float:
-        """Return the remaining seconds."""
+        """The seconds until the deadline."""
         return self.deadline - time.monotonic()
 
 
@@ -208,15 +208,12 @@ def _measure(session: Session, job: Job, share: int) -> Row:
     measured = _run(session, job, steps)
     if not job.compiled:
         session.speeds[job.base] = _speed(job, steps, measured)
-    return {"name": job.name, **_row(job, steps, measured), **_compiling(first, measured)}
+    compiling = {"compile_s": round(first["sampling_s"] - measured["sampling_s"], 1)} if first else {}
+    return {"name": job.name, **_row(job, steps, measured), **compiling}
 
 
 def _speed(job: Job, steps: int, measured: Row) -> Speed:
     return Speed(measured["sampling_s"] / job.work(steps), measured["rest_s"] / job.megapixels)
-
-
-def _compiling(first: Row | None, measured: Row) -> Row:
-    return {"compile_s": round(first["sampling_s"] - measured["sampling_s"], 1)} if first else {}
 
 
 def _row(job: Job, steps: int, measured: Row) -> Row:

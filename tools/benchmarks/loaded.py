@@ -46,8 +46,10 @@ def load(base: str, classes: Mapping[str, Any]) -> Loaded:
     shapes = true_shapes.shapes()
     stem = "first_stage_model."
     vae = {key.removeprefix(stem): w for key, w in shapes["checkpoint"].items() if key.startswith(stem)}
-    unet, controlnet, encoder = (_filled(shapes[name]) for name in ("adapter", "controlnet", "sam2"))
-    return random_sd2(unet, controlnet, encoder, _filled(vae))
+    unet, controlnet, encoder = (
+        true_shapes.filled(shapes[name]) for name in ("adapter", "controlnet", "sam2")
+    )
+    return random_sd2(unet, controlnet, encoder, true_shapes.filled(vae))
 
 
 def random_sd2(
@@ -85,7 +87,3 @@ def missing(inputs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     checkpoint = folder_paths.get_full_path("checkpoints", names.pop("checkpoint"))
     others = [kind for kind, name in names.items() if paths.problem(kind, name)]
     return others if checkpoint else ["checkpoint", *others]
-
-
-def _filled(shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: networks.fill(name, list(like.shape)).half() for name, like in shapes.items()}

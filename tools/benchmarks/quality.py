@@ -20,7 +20,7 @@ from ugc_sr.sample.frame import finish, fit
 from ugc_sr.score.extras import Extras
 from ugc_sr.score.metrics import METRICS
 from ugc_sr.score.pil_image import to_picture
-from ugc_sr.score.sheet import compare
+from ugc_sr.score.sheet import compare, stacked
 from ugc_sr.train import realesrgan
 
 from .quickstart import ENDS, SHARP, restore, shuffled, zero
@@ -203,11 +203,5 @@ class _Sheets:
         """Write NAME.jpg and NAME_worst.jpg, each with its sheets below each other."""
         folder.mkdir(parents=True, exist_ok=True)
         for stem, sheets in ((name, self.shown), (f"{name}_worst", [sheet for *_, sheet in self.worst])):
-            if not sheets:
-                continue
-            size = max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)
-            whole, top = Image.new("RGB", size), 0
-            for sheet in sheets:
-                whole.paste(sheet, (0, top))
-                top += sheet.height
-            whole.save(folder / f"{stem}.jpg", quality=90)
+            if sheets:
+                stacked(sheets).save(folder / f"{stem}.jpg", quality=90)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-import comfy.sample
 import torch
 from torch import Tensor
 
@@ -15,6 +15,8 @@ from ugc_sr.image import from_socket, to_socket
 from ugc_sr.models.semantics import Semantics
 from ugc_sr.sample.color_match import match
 from ugc_sr.sample.frame import finish, fit
+
+from .sampling import sample
 
 Tokens = Callable[[Semantics], Semantics]
 
@@ -28,19 +30,13 @@ SHARP = "nano, sharp end"
 
 
 @torch.inference_mode()
-def restore(
-    nano: LoadedNano,
-    lr: Tensor,
-    scale: float = 4,
-    *,
-    steps: int = 1,
-    seed: int = 0,
-    sharpness: float = 1.0,
-    tokens: Tokens | None = None,
-) -> Tensor:
-    """Return the graph's result (B, 3, scale * h, scale * w) for (B, 3, h, w), both in [0, 1]."""
+def restore(nano: LoadedNano, lr: Tensor, scale: float = 4, **options: Any) -> Tensor:
+    """Return the graph's result (B, 3, scale * h, scale * w) for (B, 3, h, w), both in [0, 1].
+
+    The options are those of `sampled`.
+    """
     hint, frame = fit(lr, scale)
-    picture = sampled(nano, lr, scale, steps=steps, seed=seed, sharpness=sharpness, tokens=tokens)
+    picture = sampled(nano, lr, scale, **options)
     return finish(match(picture, hint, "wavelet"), frame).clamp(0, 1)
 
 
@@ -64,20 +60,9 @@ def sampled(
         semantics = encode(nano.encoder, lr)
         semantics = tokens(semantics) if tokens else semantics
         model = apply_guidance(sharpened(nano.model, sharpness), nano.adapter, semantics)
-        positive, negative = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics)
-        latent = comfy.sample.sample(
-            model,
-            comfy.sample.prepare_noise(latent, seed),
-            steps,
-            1.0,
-            "euler",
-            "simple",
-            positive,
-            negative,
-            latent,
-            disable_pbar=True,
-            seed=seed,
-        )
+        prompts = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics)
+        method = "euler", "simple"
+        latent = sample(model, prompts, latent, steps=steps, cfg=1.0, seed=seed, method=method)
     return from_socket(nano.vae.decode(latent))
 
 

@@ -12,7 +12,7 @@ from ugc_sr.models.architecture import HEAD_DIM
 from ugc_sr.models.segmenter import CONFIGS, ImageEncoder
 from ugc_sr.models.twins import SemanticUNet
 from ugc_sr.train.base import Base
-from ugc_sr.train.srlab import SRLab, SRLabOptions
+from ugc_sr.train.srlab import SRLab
 
 from .networks import TEXT_DIM, TEXT_TOKENS, WIDTHS
 from .reference import SCHEDULE
@@ -55,19 +55,12 @@ def random_base() -> Base:
     )
 
 
-def random_task(
-    options: SRLabOptions | None = None,
-    *,
-    frozen: torch.dtype = torch.float32,
-    gradient_checkpointing: bool = False,
-) -> SRLab:
-    """Return SRlab's task on that base, with SAM2.1 tiny's encoder; its own weights have a fixed seed."""
+def random_task(*, frozen: torch.dtype, gradient_checkpointing: bool) -> SRLab:
+    """Return SRlab's task on that base, with SAM2.1 tiny's encoder; the seed of all weights is fixed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = ImageEncoder(CONFIGS["sam2.1_tiny"]).eval()
-        return SRLab(
-            random_base(), encoder, options, frozen=frozen, gradient_checkpointing=gradient_checkpointing
-        )
+        return SRLab(random_base(), encoder, frozen=frozen, gradient_checkpointing=gradient_checkpointing)
 
 
 def _tokenize(captions: Sequence[str]) -> Tensor:

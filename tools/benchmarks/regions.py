@@ -69,7 +69,7 @@ def run(photos: str, picture: str | None = None) -> Iterator[dict[str, Any]]:
 
 @torch.inference_mode()
 def versions(nano: LoadedNano, lr: Tensor, misread: Tensor) -> dict[str, Tensor]:
-    """Return name -> picture: results of nano and of a model that estimates `misread`, and with the nodes."""
+    """Return name -> picture: bicubic, nano, and a model that always estimates `misread`; also with nodes."""
     hint, frame = fit(lr, scale=4)
     mask = torch.zeros(1, 1, *hint.shape[2:])
     for box in boxes():

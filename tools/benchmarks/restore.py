@@ -7,7 +7,6 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import comfy.model_management
-import comfy.sample
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from ugc_sr.models.twins import SemanticUNet as UNetTwin
 
 from . import forwards, networks, reference
 from .parity import base_model
+from .sampling import sample
 
 SEED = 7
 TILE_BATCH = 4  # default of Tile Diffusion
@@ -154,16 +154,8 @@ def reference_way(
     device = inputs.noise.device
     # The host draws the noise of its steps on the latent's device; on the CPU with the next seed.
     generator = torch.Generator(device).manual_seed(SEED + (device.type == "cpu"))
-    return reference.restore(
-        nets.unet,
-        nets.controlnet,
-        inputs,
-        steps=steps,
-        cfg=cfg,
-        generator=generator,
-        tile=tile,
-        overlap=overlap,
-    )
+    options: dict[str, Any] = {"generator": generator, "tile": tile, "overlap": overlap}
+    return reference.restore(nets.unet, nets.controlnet, inputs, steps=steps, cfg=cfg, **options)
 
 
 @torch.inference_mode()
@@ -183,20 +175,9 @@ def our_way(
     model = apply_guidance(nets.model, nets.adapter, semantics)
     model = lr_start(tile_diffusion(model, tile=tile, overlap=overlap, batch=TILE_BATCH, grid=grid))
     conditionings = [[[text, {}]] for text in (inputs.text, inputs.negative)]
-    positive, negative = apply_controlnet(conditionings, nets.control, inputs.hint, semantics)
-    latent = comfy.sample.sample(
-        model,
-        inputs.noise.cpu(),
-        steps,
-        cfg,
-        "ddpm",
-        "ddim_uniform",
-        positive,
-        negative,
-        torch.zeros(inputs.noise.shape),
-        disable_pbar=True,
-        seed=SEED,
-    )
+    prompts = apply_controlnet(conditionings, nets.control, inputs.hint, semantics)
+    noise = inputs.noise.cpu()
+    latent = sample(model, prompts, torch.zeros_like(noise), steps=steps, cfg=cfg, seed=SEED, noise=noise)
     return model.get_model_object("latent_format").process_in(latent)
 
 

@@ -35,7 +35,8 @@ def run(settings: list[str], cpu: bool) -> Iterator[dict[str, Any]]:
     small = ["batch=1", "accumulate=1", "ema=0.0", *settings]
     stage = changed(PRESETS["srlab-lite"], [f"adapter.{setting}" for setting in small]).stages[0]
     processes = Distributed(cpu=cpu)
-    before = _used(processes)
+    gpu = processes.device.type == "cuda"
+    before = _used(gpu)
     torch.manual_seed(0)
     task = random_task(
         frozen=AUTOCAST.get(stage.precision, torch.float32),
@@ -45,20 +46,20 @@ def run(settings: list[str], cpu: bool) -> Iterator[dict[str, Any]]:
     batch = _batch(stage.batch, stage.crop)
     planned = memory_plan.measure(trainer, batch, processes)
     yield {f"{name}_gib": round(value / memory_plan.GIB, 3) for name, value in vars(planned).items()}
-    yield {"weights_measured_gib": round((_used(processes) - before) / memory_plan.GIB, 3)}
+    yield {"weights_measured_gib": round((_used(gpu) - before) / memory_plan.GIB, 3)}
     for part, total, work in (
         ("gradients", planned.total - planned.optimizer, trainer.backward),
         ("step", planned.total, trainer.advance),
     ):
-        lacking = total + SPARE - (_used(processes) - before) - _free(processes)
+        lacking = total + SPARE - (_used(gpu) - before) - _free(gpu)
         if lacking > 0:
             raise RuntimeError(
                 f"The {part} need {lacking / memory_plan.GIB:.2f} GiB more than are free here."
             )
-        _forget_peak(processes)
+        _forget_peak(gpu)
         began = time.monotonic()
         work([batch.to(processes.device)])
-        measured = _peak(processes) - before
+        measured = _peak(gpu) - before
         yield {
             "part": part,
             "planned_gib": round(total / memory_plan.GIB, 3),
@@ -73,33 +74,23 @@ def _batch(size: int, crop: int) -> Batch:
     return Batch(hr, hr[:, :, ::SCALE, ::SCALE].contiguous(), tuple(range(size)), ("",) * size, ("",) * size)
 
 
-def _used(processes: Distributed) -> int:
-    return (
-        torch.cuda.memory_allocated()
-        if processes.device.type == "cuda"
-        else _kib("/proc/self/status", "VmRSS")
-    )
+def _used(gpu: bool) -> int:
+    return torch.cuda.memory_allocated() if gpu else _kib("/proc/self/status", "VmRSS")
 
 
-def _peak(processes: Distributed) -> int:
-    return (
-        torch.cuda.max_memory_allocated()
-        if processes.device.type == "cuda"
-        else _kib("/proc/self/status", "VmHWM")
-    )
+def _peak(gpu: bool) -> int:
+    return torch.cuda.max_memory_allocated() if gpu else _kib("/proc/self/status", "VmHWM")
 
 
-def _forget_peak(processes: Distributed) -> None:
-    if processes.device.type == "cuda":
+def _forget_peak(gpu: bool) -> None:
+    if gpu:
         torch.cuda.reset_peak_memory_stats()
     else:
         Path("/proc/self/clear_refs").write_text("5")  # Linux: resets the peak to the present use
 
 
-def _free(processes: Distributed) -> int:
-    if processes.device.type == "cuda":
-        return torch.cuda.mem_get_info()[0]
-    return _kib("/proc/meminfo", "MemAvailable")
+def _free(gpu: bool) -> int:
+    return torch.cuda.mem_get_info()[0] if gpu else _kib("/proc/meminfo", "MemAvailable")
 
 
 def _kib(file: str, name: str) -> int:

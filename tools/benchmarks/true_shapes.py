@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import comfy.model_management
-import comfy.sample
 import comfy.sd
 import comfy.utils
 import torch
@@ -32,6 +31,7 @@ from ugc_sr.sample.frame import finish, fit
 from ugc_sr.sample.presets import load
 
 from . import forwards, networks
+from .sampling import sample
 
 LIMIT_GB = 14.0  # memory of the smallest machine that should suffice
 SEED = 7
@@ -137,10 +137,13 @@ def _text_shapes() -> dict[str, tuple[int, ...]]:
 
 def _write(path: Path, shapes: Shapes) -> Path:
     """Write a file of random float16 weights and return its path; one file is in memory at a time."""
-    save_file(
-        {name: networks.fill(name, list(like.shape)).half() for name, like in shapes.items()}, str(path)
-    )
+    save_file(filled(shapes), str(path))
     return path
+
+
+def filled(shapes: Shapes) -> dict[str, Tensor]:
+    """Return random float16 weights of these shapes, each determined by its key."""
+    return {name: networks.fill(name, list(like.shape)).half() for name, like in shapes.items()}
 
 
 @torch.inference_mode()
@@ -160,24 +163,12 @@ def _restore(
         texts = WILD.prompt, WILD.negative
         prompts = [clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in texts]
     hint, frame = fit(photo, scale=1)
-    positive, negative = apply_controlnet(prompts, control, hint, semantics)
+    prompts = apply_controlnet(prompts, control, hint, semantics)
     model = apply_guidance(model, adapter, semantics)
     model = tile_diffusion(model, tile=forwards.TILE, overlap=forwards.OVERLAP, batch=TILE_BATCH)
     latent = torch.zeros(1, 4, *(side // forwards.CELL_PX for side in frame.canvas))
     with _timed(seconds, "sample"):
-        latent = comfy.sample.sample(
-            model,
-            comfy.sample.prepare_noise(latent, SEED),
-            steps,
-            forwards.WILD.cfg,
-            "ddpm",
-            "ddim_uniform",
-            positive,
-            negative,
-            latent,
-            disable_pbar=True,
-            seed=SEED,
-        )
+        latent = sample(model, prompts, latent, steps=steps, cfg=forwards.WILD.cfg, seed=SEED)
     with _timed(seconds, "decode"):
         picture = from_socket(vae.decode_tiled(latent, tile_x=64, tile_y=64, overlap=16))
         picture = finish(match(picture, hint, "adain"), frame)

@@ -44,7 +44,7 @@ class _Sheet:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.links: list[tuple[Socket, int, int]] = []  # source, target node, target slot
+        self.links: list[tuple[int, Socket, int, int]] = []  # id, source, target node, target slot
         self.notes: list[Json] = []
         self.groups = list(self._place())
         self.sockets = {node.id: self._sockets(node) for node in graph.nodes}
@@ -67,7 +67,7 @@ class _Sheet:
             "nodes": nodes,
             "links": [
                 [number, socket.node, socket.slot, node, slot, _link_type(socket)]
-                for number, (socket, node, slot) in self._numbered()
+                for number, socket, node, slot in self.links
             ],
             "groups": self.groups,
             **({"definitions": {"subgraphs": inner}} if inner else {}),
@@ -113,7 +113,7 @@ class _Sheet:
                     "target_slot": slot,
                     "type": _link_type(socket),
                 }
-                for number, (socket, node, slot) in self._numbered()
+                for number, socket, node, slot in self.links
             ],
             "extra": {},
             "category": graph.category,
@@ -124,7 +124,7 @@ class _Sheet:
         """Return the entry of an input or output of a subgraph."""
         linked = [
             number
-            for number, (socket, node, target) in self._numbered()
+            for number, socket, node, target in self.links
             if (side, slot) in ((socket.node, socket.slot), (node, target))
         ]
         return {
@@ -164,12 +164,10 @@ class _Sheet:
             left += column.width + 2 * MARGIN + GAP
 
     def _link(self, socket: Socket, node: int, slot: int) -> int:
-        self.links.append((socket, node, slot))
-        return self.graph.first + len(self.links) - 1
-
-    def _numbered(self) -> Iterator[tuple[int, tuple[Socket, int, int]]]:
-        """Yield (id, link); the ids are unique in a file, as those of nodes are."""
-        return enumerate(self.links, self.graph.first)
+        """Add a link and return its id; the ids are unique in a file, as those of nodes are."""
+        number = self.graph.first + len(self.links)
+        self.links.append((number, socket, node, slot))
+        return number
 
     def _sockets(self, node: Node) -> list[Json]:
         sockets: list[Json] = []
@@ -198,7 +196,6 @@ class _Sheet:
         package, number = (
             (PACKAGE, version()) if inner or node.type.startswith("UGCSR_") else (CORE, CORE_VERSION)
         )
-        properties = {"cnr_id": package, "ver": number}
         return {
             "id": node.id,
             "type": node.type,
@@ -219,7 +216,8 @@ class _Sheet:
             ],
             **({"title": node.title} if node.title else {}),
             "properties": {
-                **properties,
+                "cnr_id": package,
+                "ver": number,
                 **({} if inner else {"Node name for S&R": node.type}),
                 **({"models": list(node.models)} if node.models else {}),
                 **({"Execution Message": STAGES[node.type]} if node.type in STAGES else {}),
@@ -229,11 +227,7 @@ class _Sheet:
 
     def _from(self, node: int, slot: int) -> list[int]:
         """Return the ids of the links from an output."""
-        return [
-            number
-            for number, (socket, _, _) in self._numbered()
-            if (socket.node, socket.slot) == (node, slot)
-        ]
+        return [number for number, one, *_ in self.links if (one.node, one.slot) == (node, slot)]
 
     def _note(self, text: str, pos: tuple[int, int], width: int, title: str = "") -> Json:
         """Return a note of that width, and of the height that its text needs."""

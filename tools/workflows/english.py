@@ -14,9 +14,9 @@ def english(definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def inputs(node: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the editor's lookup name -> options of every visible input.
+    """Return the name by which the editor looks up each visible input -> its options.
 
-    The lookup names of growing inputs are GROUP_PREFIX0, GROUP_PREFIX1 and so on. The second widget of a seed
+    The names of growing inputs are GROUP_PREFIX0, GROUP_PREFIX1 and so on. The second widget of a seed
     has a name that the schema doesn't contain.
     """
     found: dict[str, dict[str, Any]] = {}

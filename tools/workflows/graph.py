@@ -112,17 +112,16 @@ class Node:
         """Return the value of each widget by position, as the editor saves it, also for linked ones."""
         values = []
         for one in self.inputs:
-            if one.widget:
-                value = self._value(one)
-                if isinstance(value, Socket):
-                    value = one.default() if value.value is None else value.value
-                if one.type == COMPARISON:
-                    continue  # the editor sets it and saves nothing
-                values.append(value)
-                if one.seed:
-                    values.append(self.after)
-                if one.upload:
-                    values.append("image")
+            if not one.widget or one.type == COMPARISON:
+                continue  # the editor sets a comparison and saves nothing
+            value = self._value(one)
+            if isinstance(value, Socket):
+                value = one.default() if value.value is None else value.value
+            values.append(value)
+            if one.seed:
+                values.append(self.after)
+            if one.upload:
+                values.append("image")
         return values
 
     def _value(self, one: Input) -> Any:

@@ -42,7 +42,6 @@ SAYS = {
     "Colour and size": "The picture is decoded, gets the photo's colours back, and is cut to its exact size.",
 }
 
-
 # The distance of a group from the top, and the order of its nodes if it isn't that of their ids. These
 # values give the fewest crossing links.
 DOWN = {"Model": 300, "Enlarge and read": 500}
@@ -124,7 +123,8 @@ def with_published(graph: Graph, photo: Socket, preset: str, given: Json, *, tag
         "UGCSR_RestorationPreset", model=weights["model"], latent=latent, preset=preset, tags=words
     )
     graph.column("Prompt and guidance", 340)
-    prompts, set_by = _prompts(graph, weights["clip"], chosen), _wires(chosen)
+    prompts = _prompts(graph, weights["clip"], chosen["positive"], chosen["negative"])
+    set_by = _wires(chosen)
     guided, controlled = _guide(graph, weights, chosen["model"], prompts, prepared, semantics, set_by)
     graph.column("Plan and sample", 360)
     networks: Json = {part: weights[part] for part in ("vae", "control_net", "encoder")}
@@ -146,10 +146,7 @@ def with_turbo(graph: Graph, photo: Socket, given: Json) -> Node:
     prepared, semantics, latent = enlarge_and_read(graph, weights, photo, given)
     chosen = load("turbo")
     graph.column("Prompt and guidance", 360)
-    prompts = [
-        graph.add("CLIPTextEncode", title, clip=weights["clip"], text=words)["CONDITIONING"]
-        for title, words in (("Prompt", chosen.positive("", "")), ("Negative prompt", chosen.negative))
-    ]
+    prompts = _prompts(graph, weights["clip"], chosen.positive("", ""), chosen.negative)
     set_by = {node: settings("turbo", node) for node in WIRES}
     guided, controlled = _guide(graph, weights, weights["model"], prompts, prepared, semantics, set_by)
     graph.column("Start, tile, sample")
@@ -167,7 +164,7 @@ def with_preset(graph: Graph, given: Mapping[str, Socket]) -> Node:
         "UGCSR_RestorationPreset", model=given["model"], latent=given["latent"], preset=given["preset"]
     )
     graph.column("Prompt and guidance", 340)
-    prompts = _prompts(graph, given["clip"], chosen)
+    prompts = _prompts(graph, given["clip"], chosen["positive"], chosen["negative"])
     set_by = _wires(chosen)
     guided, controlled = _guide(graph, given, chosen["model"], prompts, given, given["semantics"], set_by)
     graph.column("Sample")
@@ -228,10 +225,11 @@ def _wires(chosen: Node) -> dict[str, Json]:
     return {node: {name: chosen[output] for name, output in wires.items()} for node, wires in WIRES.items()}
 
 
-def _prompts(graph: Graph, clip: Socket, chosen: Node) -> list[Socket]:
+def _prompts(graph: Graph, clip: Socket, *texts: Socket | str) -> list[Socket]:
+    """Add the encoders of the positive and the negative text, and return both conditionings."""
     return [
-        graph.add("CLIPTextEncode", title, clip=clip, text=chosen[output])["CONDITIONING"]
-        for title, output in (("Prompt", "positive"), ("Negative prompt", "negative"))
+        graph.add("CLIPTextEncode", title, clip=clip, text=text)["CONDITIONING"]
+        for title, text in zip(("Prompt", "Negative prompt"), texts, strict=True)
     ]
 
 

@@ -24,9 +24,9 @@ steps[3].parameters.quality = {"uniform": [20, 40]}
 
 # Descriptions of the apps' inputs, at most 32 characters long.
 MASK_WORDS = "Paint over what must stay."
-SCALE_WORDS = "0 chooses by the photo."
 SHARPNESS_WORDS = "0 is truest, 1 sharpest."
-SEED_WORDS = "Another number, other detail."
+NANO_WORDS = {"scale": "0 chooses by the photo.", "sharpness": SHARPNESS_WORDS}
+PUBLISHED_WORDS = {"scale": NANO_WORDS["scale"], "seed": "Another number, other detail."}
 
 
 def files(definitions: Mapping[str, Json]) -> Iterator[tuple[Path, Json]]:
@@ -58,32 +58,30 @@ def text(made: Json) -> str:
 
 def quickstart(graph: Graph) -> None:
     """Add a restoration by the bundled model."""
-    words = {"scale": SCALE_WORDS, "sharpness": SHARPNESS_WORDS}
-    _template(graph, restore_photo(graph.definitions), words)
+    _template(graph, restore_photo(graph.definitions), NANO_WORDS)
 
 
 def keep_regions(graph: Graph) -> None:
     """Add a restoration by the bundled model that keeps regions."""
-    words = {"scale": SCALE_WORDS, "sharpness": SHARPNESS_WORDS}
-    _template(graph, restore_photo(graph.definitions, masked=True), words)
+    _template(graph, restore_photo(graph.definitions, masked=True), NANO_WORDS)
 
 
 def ugc_wild(graph: Graph) -> None:
     """Add a restoration by the published networks with SRlab's settings for photos from phones."""
     inner = restore_with_weights(graph.definitions, "wild", "Restore Photo, SRlab wild")
-    _template(graph, inner, {"scale": SCALE_WORDS, "seed": SEED_WORDS})
+    _template(graph, inner, PUBLISHED_WORDS)
 
 
 def ugc_synthetic_x4(graph: Graph) -> None:
     """Add a restoration by the published networks with SRlab's settings for small photos, with tags."""
     inner = restore_with_weights(graph.definitions, "synthetic", "Enlarge Photo, SRlab synthetic", scale=4.0)
-    _template(graph, inner, {"scale": SCALE_WORDS, "seed": SEED_WORDS})
+    _template(graph, inner, PUBLISHED_WORDS)
 
 
 def turbo(graph: Graph) -> None:
     """Add a restoration by the published networks in two steps, with all values in the nodes."""
     inner = restore_with_weights(graph.definitions, "turbo", "Restore Photo, two steps", base=parts.TURBO)
-    _template(graph, inner, {"scale": SCALE_WORDS, "seed": SEED_WORDS})
+    _template(graph, inner, PUBLISHED_WORDS)
 
 
 def anatomy(graph: Graph) -> None:
@@ -207,7 +205,7 @@ def blueprint(definitions: Mapping[str, Json]) -> Graph:
     return graph
 
 
-def _template(graph: Graph, restore: Graph, words: Mapping[str, str], *, first: bool = True) -> None:
+def _template(graph: Graph, restore: Graph, words: Mapping[str, str]) -> None:
     """Add a photo, one subgraph, comparison and saving, and an app with these inputs of the subgraph."""
     graph.column("Photo", 340, framed=False)
     photo = _photo(graph)
@@ -221,7 +219,7 @@ def _template(graph: Graph, restore: Graph, words: Mapping[str, str], *, first: 
         *((done, name, said) for name, said in words.items()),
     ]
     inputs += [(compare, "compare_view", ""), (report, "preview_text", "")]
-    _app(graph, inputs, [saved, report], first=first)
+    _app(graph, inputs, [saved, report], first=True)
 
 
 def _show(graph: Graph, photo: Socket, done: Node, said: Sequence[str] = ("", "")) -> list[Node]:
@@ -254,6 +252,5 @@ def _save(graph: Graph, image: Socket) -> Node:
 
 def _sheet(graph: Graph, pictures: Mapping[str, Socket], title: str, find: str) -> Socket:
     images: Json = {f"images.image{number}": socket for number, socket in enumerate(pictures.values())}
-    return graph.add("UGCSR_CompareSheet", labels="\n".join(pictures), title=title, find=find, **images)[
-        "sheet"
-    ]
+    sheet = graph.add("UGCSR_CompareSheet", labels="\n".join(pictures), title=title, find=find, **images)
+    return sheet["sheet"]

@@ -45,13 +45,9 @@ class Loader(Dataset):
     skipped: dict[str, str] = field(init=False, default_factory=dict)  # unusable photo -> the reason
 
     def __post_init__(self) -> None:
-        self._mix = Mix(self.data, key=f"{self.seed}:{self.stage}", held_out=self.held_out)
-        for part, source in zip(self.data.parts, self._mix.sources, strict=True):
+        self.mix = Mix(self.data, key=f"{self.seed}:{self.stage}", held_out=self.held_out)
+        for part, source in zip(self.data.parts, self.mix.sources, strict=True):
             self._note({f"{part.name}/{name}": why for name, why in source.problems.items()})
-
-    def describe(self) -> str:
-        """Return a line per part of the mix: share, number and kind of samples, path."""
-        return self._mix.describe()
 
     def steps(self, start: int, end: int, workers: int | None = None) -> Generator[Batch, None, None]:
         """Yield the batches of the steps `start` to `end` - 1.
@@ -70,7 +66,6 @@ class Loader(Dataset):
             batch_size=None,
             sampler=range(start, end),
             num_workers=workers,
-            collate_fn=_unchanged,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_start_worker if workers else None,
             multiprocessing_context=_clean_processes() if workers else None,
@@ -96,7 +91,7 @@ class Loader(Dataset):
         names, samples, skipped = [], [], {}
         for place, seed in zip(places, seeds, strict=True):
             try:
-                name, sample, bad = self._mix.sample(step * self.batch + place, seed, self.crop)
+                name, sample, bad = self.mix.sample(step * self.batch + place, seed, self.crop)
             except RuntimeError as error:  # returned, since PyTorch would add the worker's traceback
                 return {"skipped": skipped, "failure": str(error)}
             names.append(name)
@@ -130,10 +125,6 @@ def _clean_processes() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
-
-
-def _unchanged(made: Any) -> Any:
-    return made
 
 
 def _start_worker(_: int) -> None:

@@ -27,7 +27,7 @@ class Sample:
     target: Tensor | None = None  # of hr's shape, another network's result for the damaged photo
 
     def turned(self, rng: random.Random, how: str) -> "Sample":
-        """Return the sample mirrored or not ('flip'), by one of 8 symmetries ('all'), or unchanged."""
+        """Return the sample mirrored or not ('flip'), in one of 8 symmetries ('all'), or as it is."""
         flip = how != "none" and rng.random() < 0.5
         turns = rng.randrange(4) if how == "all" else 0
         if not flip and not turns:

@@ -26,7 +26,11 @@ SRLAB_MIX = (
 
 @dataclass(frozen=True)
 class Data:
-    """The data of a run; ValueError for a wrong value."""
+    """The data of a run.
+
+    Raises:
+        ValueError: if `semantics` or `turn` has no such value, or the shares are negative or all 0.
+    """
 
     parts: tuple[Part, ...]
     scale: int = 4  # side of hr / side of lr

@@ -37,7 +37,7 @@ class _Stored(Source):
 
 
 class StoredPairs(_Stored):
-    """Existing pairs."""
+    """Pairs that exist as files."""
 
     def sample(self, index: int, rng: random.Random, data: Data, crop: int) -> Sample:
         """Return a crop of a pair.
