@@ -1,8 +1,7 @@
 """Detection of the kind of a weights file from its keys and shapes, and errors for files that don't fit."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -173,38 +172,24 @@ def _require_pairs(state_dict: Mapping[str, Tensor], name: str) -> None:
 
 
 def _require_one_width(state_dict: Mapping[str, Tensor], name: str) -> None:
-    """Refuse image attentions that take tokens of different widths, or no tokens at all.
+    """Refuse image attentions whose token projections differ in width, or aren't matrices.
 
     Raises:
-        UnsupportedWeightsError: if a width differs; the message names the first.
+        UnsupportedWeightsError: if there is one; the message names the first.
     """
-    projections = {key: weight for key, weight in state_dict.items() if _TOKENS.fullmatch(key)}
-    for key, weight in projections.items():
-        if weight.ndim != 2:
+    first = None
+    for key in filter(_TOKENS.fullmatch, state_dict):
+        shape = state_dict[key].shape
+        if len(shape) != 2:
             raise UnsupportedWeightsError(
-                f"'{key}' of '{name}' is {list(weight.shape)}; expected a matrix. Use the file as published."
+                f"'{key}' of '{name}' is {list(shape)}; expected a matrix. Use the file as published."
             )
-    widths = {key: weight.shape[1] for key, weight in projections.items()}
-    first = next(iter(widths.values()), None)
-    for key, width in widths.items():
-        if width != first:
+        first = first or shape[1]
+        if shape[1] != first:
             raise UnsupportedWeightsError(
                 f"the image attentions of '{name}' take tokens {first} wide, but '{key}' takes "
-                f"{width}. Use the file as published."
+                f"{shape[1]}. Use the file as published."
             )
-
-
-@contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Put the name of the file in front of the message of an UnsupportedWeightsError.
-
-    Raises:
-        UnsupportedWeightsError: with the name.
-    """
-    try:
-        yield
-    except UnsupportedWeightsError as refusal:
-        raise UnsupportedWeightsError(f"'{name}': {refusal}") from refusal
 
 
 def load(module: nn.Module, state_dict: Mapping[str, Tensor], name: str) -> None:

@@ -84,8 +84,3 @@ def test_a_file_that_does_not_fit_is_refused_with_the_first_key(change, message)
     state_dict = {key: weight for key, weight in state_dict.items() if weight is not None}
     with pytest.raises(UnsupportedWeightsError, match=f"^{message}"):
         weights.load(network, state_dict, "x")
-
-
-def test_a_refusal_gets_the_name_of_its_file():
-    with pytest.raises(UnsupportedWeightsError, match=r"^'x': half of it\.$"), weights.naming("x"):
-        raise UnsupportedWeightsError("half of it.")
