@@ -16,7 +16,7 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from comfy.samplers import KSAMPLER
 from torch import Tensor
 
-from .clone import clone
+from .clone import clone, replace_wrapper
 from .naming import naming
 
 NODE = "LR Start"
@@ -30,8 +30,7 @@ def lr_start(model: Any) -> Any:
     inpainting models use them too.
     """
     started = clone(model)
-    started.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
-    started.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _sample)
+    replace_wrapper(started, WrappersMP.OUTER_SAMPLE, KEY, _sample)
     return started
 
 

@@ -29,7 +29,7 @@ _Network = TypeVar("_Network", bound="_WithImageAttentions")
 
 class _WithImageAttentions:
     def add_image_attentions(self: _Network, token_dim: int) -> _Network:
-        """Return this network, with an image attention of `token_dim` wide tokens after each text attention."""
+        """Return this network with image attentions to `token_dim` wide tokens after its text attentions."""
         network: Any = self
         self._tokens = _Tokens()
         for block in (*network.down_blocks, network.mid_block, *getattr(network, "up_blocks", ())):
