@@ -14,16 +14,10 @@ from PIL import Image
 
 import nodes
 from ugc_sr.host.anchor import noise_level
-from ugc_sr.host.nano import load_nano
 
 pytestmark = pytest.mark.comfy
 
 SAME_DB = 60  # two parts against one run
-
-
-@pytest.fixture(scope="module")
-def nano():
-    return load_nano()
 
 
 @pytest.fixture(scope="module")

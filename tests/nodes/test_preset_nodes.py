@@ -90,22 +90,21 @@ def test_a_sampler_takes_what_a_preset_gives_and_looks_once_a_step(run, model, l
     noise = torch.randn(1, 4, 8, 8)
     looks = []
     unet = model.get_model_object("diffusion_model")
-    hook = unet.register_forward_pre_hook(lambda _, args: looks.append(len(args[0])))
-    out = comfy.sample.sample(
-        given["model"],
-        noise,
-        given["steps"],
-        given["cfg"],
-        given["sampler_name"],
-        given["scheduler"],
-        text,
-        text,
-        given["latent"]["samples"],
-        denoise=given["denoise"],
-        disable_pbar=True,
-        seed=0,
-    )
-    hook.remove()
+    with unet.register_forward_pre_hook(lambda _, args: looks.append(len(args[0]))):
+        out = comfy.sample.sample(
+            given["model"],
+            noise,
+            given["steps"],
+            given["cfg"],
+            given["sampler_name"],
+            given["scheduler"],
+            text,
+            text,
+            given["latent"]["samples"],
+            denoise=given["denoise"],
+            disable_pbar=True,
+            seed=0,
+        )
     assert out.isfinite().all()
     assert given["model"] is not model
     assert looks == [2 if given["cfg"] > 1 else 1] * given["steps"]
