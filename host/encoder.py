@@ -96,7 +96,11 @@ class PhotoReader:
 
 
 def load_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> LoadedEncoder:
-    """Return the encoder with these weights, in float32 as in SRlab."""
+    """Return the encoder with these weights, in float32 as in SRlab; `file` is their name in messages.
+
+    Raises:
+        UnsupportedWeightsError: if the weights don't fit any known encoder.
+    """
     module = build_encoder(state_dict, file)
     return LoadedEncoder(own(cast_on_the_fly(module)), module.name)
 

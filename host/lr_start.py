@@ -24,10 +24,10 @@ KEY = "ugcsr_start"
 
 
 def lr_start(model: Any) -> Any:
-    """Return a clone of MODEL whose runs start from the noised latent as in SeeSR, if empty as in SRlab.
+    """Return a clone of MODEL whose runs start from the noised latent, or from noise alone if it is empty.
 
-    Only the sampler's first x is changed. The noise and the latent stay unchanged, because masks and
-    inpainting models use them too.
+    SeeSR starts in the first way and SRlab in the second. Only the sampler's first x is changed. The noise
+    and the latent stay unchanged, because masks and inpainting models use them too.
     """
     started = clone(model)
     replace_wrapper(started, WrappersMP.OUTER_SAMPLE, KEY, _sample)

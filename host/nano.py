@@ -161,7 +161,7 @@ class NanoVAE(comfy.sd.VAE):
         return super().vae_encode_crop_pixels(pixels)
 
     def decode(self, samples_in: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Return the decoded pictures, as the host's VAE.
+        """Return the pictures (B, H, W, 3) of a latent (B, 48, h, w), as the host's VAE does.
 
         Raises:
             ValueError: if the latent is of another model.
@@ -170,7 +170,7 @@ class NanoVAE(comfy.sd.VAE):
         return super().decode(samples_in, *args, **kwargs)
 
     def decode_tiled(self, samples: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Return the decoded pictures, as the host's VAE.
+        """Return the pictures (B, H, W, 3) of a latent (B, 48, h, w), decoded in tiles as by the host's VAE.
 
         Raises:
             ValueError: if the latent is of another model.

@@ -50,7 +50,7 @@ _TOKEN_PROJECTION = re.compile(
 
 
 def unet_from_diffusers(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, StateDict]:
-    """Split a UNet file into the host's base ("input_blocks.1.0...") and the adapter ("input_4...").
+    """Return a UNet in the host's layout, as base ("input_blocks.1.0...") and adapter ("input_4...").
 
     A file may hold image attentions alone: the base is then empty, and every level is assumed to have as
     many layers as those with attention.
