@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 Shapes = Mapping[str, "torch.Size | tuple[int, ...]"]
 
@@ -105,11 +105,16 @@ def describe(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def require(state_dict: Mapping[str, Tensor], kind: str, name: str) -> None:
-    """Refuse a file that isn't of `kind`, or is incomplete; `name` is for the message.
+    """Refuse a file that isn't of `kind`, one of OURS, or that is incomplete.
+
+    Args:
+        state_dict: the weights in the file.
+        kind: expected kind.
+        name: name of the file, for the message.
 
     Raises:
-        UnsupportedWeightsError: if it is; the message says what `name` holds and which node loads that, or
-            what it lacks.
+        UnsupportedWeightsError: if the file is of another kind, made for another base model, or incomplete;
+            the message says what it holds and which node loads that, or what it lacks.
     """
     found = detect(state_dict)
     if found != kind:
@@ -190,16 +195,6 @@ def _require_one_width(state_dict: Mapping[str, Tensor], name: str) -> None:
                 f"the image attentions of '{name}' take tokens {first} wide, but '{key}' takes "
                 f"{shape[1]}. Use the file as published."
             )
-
-
-def load(module: nn.Module, state_dict: Mapping[str, Tensor], name: str) -> None:
-    """Load every tensor into a `module` of torch's layers; keys and shapes must be exactly the module's.
-
-    Raises:
-        UnsupportedWeightsError: if a key doesn't fit; the message names the first one.
-    """
-    compare({key: weight.shape for key, weight in module.state_dict().items()}, state_dict, name)
-    module.load_state_dict(state_dict)
 
 
 def compare(expected: Shapes, state_dict: Mapping[str, Tensor], name: str) -> None:

@@ -27,24 +27,6 @@ def lr():
     return torch.nn.functional.interpolate(coarse, size=(16, 32), mode="bicubic").clamp(0, 1)
 
 
-@pytest.fixture
-def conditions():
-    """Loads the model and makes all that a sampling in tiles needs of it."""
-
-    def make():
-        nano = load_nano()
-        lr = torch.rand(1, 3, 16, 32)
-        hint, frame = fit(lr, scale=4)
-        semantics = encode_views(nano.encoder, lr, "both", frame)
-        model = apply_guidance(nano.model, nano.adapter, semantics)
-        model = tile_diffusion(apply_guidance(model, nano.adapter, semantics, 0.5), 16, 4, 2)
-        texts = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics)
-        latent = nano.vae.encode(hint.movedim(1, -1))
-        return nano, model, *texts, latent
-
-    return make
-
-
 @torch.inference_mode()
 def test_the_host_gives_the_training_codes_own_picture(nano, lr):
     network = Nano().eval()
@@ -129,18 +111,23 @@ def test_a_missing_file_says_what_to_do(tmp_path):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("fails", [False, True])
-def test_nothing_of_a_restoration_waits_for_the_garbage_collector(conditions, fails, sample):
+def test_nothing_of_a_restoration_waits_for_the_garbage_collector(lr, fails, sample):
     """ComfyUI warns of models that only a collection ends, and then does one in front of each load."""
 
     def restore():
-        nano, model, positive, negative, latent = conditions()
+        nano, (hint, frame) = load_nano(), fit(lr, scale=4)
+        semantics = encode_views(nano.encoder, lr, "both", frame)
+        model = apply_guidance(nano.model, nano.adapter, semantics)
+        model = tile_diffusion(apply_guidance(model, nano.adapter, semantics, 0.5), 16, 4, 2)
+        texts = apply_controlnet([nano.conditioning] * 2, nano.control_net, hint, semantics)
+        latent = nano.vae.encode(hint.movedim(1, -1))
 
         def look(step, *_):
             if fails and step:
                 raise RuntimeError("in the middle")
 
         with pytest.raises(RuntimeError, match="in the middle") if fails else nullcontext():
-            given = {"conditioning": (positive, negative), "latent": latent, "callback": look}
+            given = {"conditioning": texts, "latent": latent, "callback": look}
             sample(model, noise=torch.randn_like(latent), steps=3, cfg=1.5, scheduler="simple", **given)
         owners = nano.model, nano.vae.patcher, nano.encoder.patcher, nano.adapter.patcher
         networks = *(owner.model for owner in owners), nano.control_net.control_model

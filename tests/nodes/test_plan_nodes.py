@@ -58,13 +58,6 @@ def test_the_tiled_nodes_of_the_vae_take_the_plans_tile(planned, client, tmp_pat
     assert restored.size == (680, 320)
 
 
-@pytest.fixture(scope="module")
-def nano():
-    from ugc_sr.host.nano import load_nano
-
-    return load_nano()
-
-
 def execute(nano, hint, **options):
     from ugc_sr.nodes.plan_node import PlanRestoration
 

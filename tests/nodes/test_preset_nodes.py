@@ -56,13 +56,6 @@ def model(_model):
     return _model.clone()
 
 
-@pytest.fixture(scope="module")
-def nano():
-    from ugc_sr.host.nano import load_nano
-
-    return load_nano().model
-
-
 @pytest.fixture
 def latent():
     return {"samples": torch.randn(1, 4, 8, 8), "noise_mask": torch.ones(1, 8, 8)}
@@ -133,8 +126,8 @@ def test_the_latent_is_the_photos_or_empty_by_the_start(run, model, latent, name
 
 
 def test_nano_keeps_its_weights_and_latent(run, nano, latent):
-    given = run(nano, latent, "nano")
-    assert given["model"].model is nano.model
+    given = run(nano.model, latent, "nano")
+    assert given["model"].model is nano.model.model
     assert given["latent"] is latent
 
 
@@ -155,13 +148,13 @@ def test_fidelity_sets_the_sharpness_of_the_bundled_model(run, nano, latent):
     from ugc_sr.host.nano import sharpened
 
     for fidelity, sharpness in ((0.0, 1.0), (0.25, 0.75), (1.0, 0.0)):
-        given = run(sharpened(nano, 0.6), latent, "nano", fidelity=fidelity)["model"]
+        given = run(sharpened(nano.model, 0.6), latent, "nano", fidelity=fidelity)["model"]
         named = given.model_options["transformer_options"].pop("ugcsr_preset")
         assert named == f"nano with fidelity {fidelity:g}"
-        expected = sharpened(nano, sharpness).model_options
+        expected = sharpened(nano.model, sharpness).model_options
         del expected["transformer_options"]["ugcsr_preset"]
         assert given.model_options == expected
-    assert nano.model_options != given.model_options  # the one that was given stays as it is
+    assert nano.model.model_options != given.model_options  # the one that was given stays as it is
 
 
 def test_another_model_is_refused_for_nano(run, model, latent):
