@@ -1,13 +1,11 @@
 """Tokens of each tile's own part of the photo: where the parts lie, and what they do in a sampling."""
 
-import io
 from dataclasses import replace
 
 import comfy.model_management as management
 import comfy.sampler_helpers
 import pytest
 import torch
-from PIL import Image
 from torch.testing import assert_close
 
 from ugc_sr.host.controlnet import apply_controlnet
@@ -168,15 +166,14 @@ def test_the_node_reads_by_view(nano):
     assert torch.equal(both.tokens, plain.tokens)
 
 
-def test_graphs_with_inputs_that_are_gone_restore_the_same_picture(client, photo, anatomy):
+def test_graphs_with_inputs_that_are_gone_restore_the_same_picture(client, photo, anatomy, pictures):
     """`pool` and `freeze_after` stood in workflows once; the host leaves out what a node doesn't take."""
 
     def picture(gone):
         graph = anatomy(client.upload(photo))
         for node in graph.values():
             node["inputs"] |= gone.get(node["class_type"], {})
-        saved = client.fetch(client.run(graph)["13"]["images"][0])
-        return Image.open(io.BytesIO(saved)).tobytes()
+        return pictures(client.run(graph)["13"])[0].tobytes()
 
     frozen = {"freeze_after": 0.5}
     gone = {"UGCSR_ApplySemanticGuidance": frozen, "UGCSR_ApplySemanticControlNet": frozen}
