@@ -124,6 +124,11 @@ def mirror_indices(size: int, start: int, stop: int, device: torch.device | None
     return torch.minimum(place, period - place)
 
 
+def round_up(length: int, multiple: int) -> int:
+    """Return the smallest multiple of `multiple` that is at least `length`."""
+    return -(-length // multiple) * multiple
+
+
 def resize(image: Tensor, height: int, width: int, mode: str = "bicubic") -> Tensor:
     """Return (B, C, H, W) resized with antialiasing; not clamped, as bicubic overshoots at edges."""
     if tuple(image.shape[-2:]) == (height, width):

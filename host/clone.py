@@ -1,4 +1,6 @@
-"""Clones of MODELs that stay in the host's list of loaded models."""
+"""Clones of MODELs that stay in the host's list of loaded models, and their wrappers."""
+
+from collections.abc import Callable
 
 from comfy.model_patcher import ModelPatcher
 
@@ -14,3 +16,9 @@ def clone(model: ModelPatcher) -> ModelPatcher:
     while made.parent is not None and made.parent.parent is not None:
         made.parent = made.parent.parent
     return made
+
+
+def replace_wrapper(model: ModelPatcher, kind: str, key: str, wrapper: Callable) -> None:
+    """Add a wrapper of a kind (WrappersMP) to a MODEL under `key`, in place of those that it has there."""
+    model.remove_wrappers_with_key(kind, key)
+    model.add_wrapper_with_key(kind, key, wrapper)

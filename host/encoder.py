@@ -66,8 +66,7 @@ class PhotoReader:
             in_use = [patcher for patcher in management.loaded_models(only_currently_used=True) if patcher]
             say(f"Reading what {len(missing)} tiles show")
             parts = [self.part(tile, full).of(self.photo) for tile in missing]
-            for tile, semantics in zip(missing, _encode(self.encoder, parts), strict=True):
-                self._cached[tile] = semantics.tokens
+            self._cached.update(zip(missing, _read(self.encoder.patcher, parts), strict=True))
             management.load_models_gpu(in_use)
         return [self._cached[tile] for tile in tiles]
 
@@ -97,7 +96,11 @@ class PhotoReader:
 
 
 def load_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> LoadedEncoder:
-    """Return the encoder with these weights, in float32 as in SRlab."""
+    """Return the encoder with these weights, in float32 as in SRlab; `file` is their name in messages.
+
+    Raises:
+        UnsupportedWeightsError: if the weights don't fit any known encoder.
+    """
     module = build_encoder(state_dict, file)
     return LoadedEncoder(own(cast_on_the_fly(module)), module.name)
 
@@ -108,8 +111,9 @@ def encode(encoder: LoadedEncoder, image: Tensor) -> Semantics:
     The result of a photo therefore doesn't depend on its batch. If memory runs out, the host's other models
     are unloaded first; if it still doesn't suffice, the photos are encoded on the CPU.
     """
-    (semantics,) = _encode(encoder, [image])
-    return semantics
+    module: ImageEncoder = encoder.patcher.model
+    (tokens,) = _read(encoder.patcher, [image])
+    return Semantics(tokens, module.grid, (image.shape[-2], image.shape[-1]), encoder.name)
 
 
 def encode_views(encoder: LoadedEncoder, image: Tensor, view: str, frame: Frame | None) -> Semantics:
@@ -154,39 +158,28 @@ def _span(start: int, size: int, cell: float, restored: int, length: int) -> tup
     return first, size
 
 
-def _encode(encoder: LoadedEncoder, images: Sequence[Tensor]) -> list[Semantics]:
-    """Return the semantics of each of `images`; the encoder is loaded once for all."""
-    module: ImageEncoder = encoder.patcher.model
-    read = []
-    for image, tokens in zip(images, _read(encoder.patcher, images), strict=True):
-        height, width = image.shape[-2:]
-        read.append(Semantics(tokens, module.grid, (height, width), encoder.name))
-    return read
-
-
 def _read(patcher: comfy.model_patcher.ModelPatcher, images: Sequence[Tensor]) -> list[Tensor]:
-    """Return the tokens (B, N, D) of each image, from the device or, if it lacks memory, from the CPU."""
+    """Return the tokens (B, N, D) of each image, from the device or, if it lacks memory, from the CPU.
+
+    The encoder is loaded once for all images.
+    """
+    module: ImageEncoder = patcher.model
     for attempt in (
         "out of memory; trying again without the other models.",
         "out of memory again; reading on the CPU, which takes longer.",
     ):
         try:
-            return _read_loaded(patcher, images)
+            management.load_models_gpu([patcher], memory_required=module.activation_bytes)
+            move_bare_parameters(module, patcher.load_device)
+            return _read_each(module, images, patcher.load_device)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         log.warning("%s: %s", NODE, attempt)
         management.unload_all_models()
         management.soft_empty_cache()
-    module = build_encoder(patcher.model.state_dict()).requires_grad_(False)
+    module = build_encoder(module.state_dict()).requires_grad_(False)
     return _read_each(module, images, torch.device("cpu"))
-
-
-def _read_loaded(patcher: comfy.model_patcher.ModelPatcher, images: Sequence[Tensor]) -> list[Tensor]:
-    module: ImageEncoder = patcher.model
-    management.load_models_gpu([patcher], memory_required=module.activation_bytes)
-    move_bare_parameters(module, patcher.load_device)
-    return _read_each(module, images, patcher.load_device)
 
 
 def _read_each(module: ImageEncoder, images: Sequence[Tensor], device: torch.device) -> list[Tensor]:

@@ -19,7 +19,7 @@ from ..models.semantics import Semantics
 from .adapter import LoadedAdapter, SemanticAdapter
 from .attention import TokenRun
 from .checks import check_photo, check_range, check_sites, check_tokens
-from .clone import clone
+from .clone import clone, replace_wrapper
 from .memory_request import cached_numbers, computing_size, reserve
 from .naming import naming
 from .run_records import record_run
@@ -271,9 +271,5 @@ def _register(model: "comfy.model_patcher.ModelPatcher", dispatcher: Dispatcher)
     """Register the dispatcher's callback and wrappers on the MODEL, in place of those of an earlier one."""
     model.remove_callbacks_with_key(CallbacksMP.ON_PREPARE_STATE, KEY)
     model.add_callback_with_key(CallbacksMP.ON_PREPARE_STATE, KEY, dispatcher.prepare)
-    for kind, wrapper in (
-        (WrappersMP.OUTER_SAMPLE, dispatcher.sample),
-        (WrappersMP.PREPARE_SAMPLING, dispatcher.prepare_sampling),
-    ):
-        model.remove_wrappers_with_key(kind, KEY)
-        model.add_wrapper_with_key(kind, KEY, wrapper)
+    replace_wrapper(model, WrappersMP.OUTER_SAMPLE, KEY, dispatcher.sample)
+    replace_wrapper(model, WrappersMP.PREPARE_SAMPLING, KEY, dispatcher.prepare_sampling)

@@ -16,7 +16,7 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from comfy.samplers import KSAMPLER
 from torch import Tensor
 
-from .clone import clone
+from .clone import clone, replace_wrapper
 from .naming import naming
 
 NODE = "LR Start"
@@ -24,14 +24,13 @@ KEY = "ugcsr_start"
 
 
 def lr_start(model: Any) -> Any:
-    """Return a clone of MODEL whose runs start from the noised latent as in SeeSR, if empty as in SRlab.
+    """Return a clone of MODEL whose runs start from the noised latent, or from noise alone if it is empty.
 
-    Only the sampler's first x is changed. The noise and the latent stay unchanged, because masks and
-    inpainting models use them too.
+    SeeSR starts in the first way and SRlab in the second. Only the sampler's first x is changed. The noise
+    and the latent stay unchanged, because masks and inpainting models use them too.
     """
     started = clone(model)
-    started.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
-    started.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _sample)
+    replace_wrapper(started, WrappersMP.OUTER_SAMPLE, KEY, _sample)
     return started
 
 

@@ -43,8 +43,6 @@ from .progress import say
 from .run_records import name_preset
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "bundled" / "nano.safetensors"
-
-
 _SHARPNESS = "ugcsr_sharpness"
 
 
@@ -163,32 +161,31 @@ class NanoVAE(comfy.sd.VAE):
         return super().vae_encode_crop_pixels(pixels)
 
     def decode(self, samples_in: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Return the decoded pictures, as the host's VAE.
+        """Return the pictures (B, H, W, 3) of a latent (B, 48, h, w), as the host's VAE does.
 
         Raises:
             ValueError: if the latent is of another model.
         """
-        _check_latent(samples_in)
-        say("Decoding the picture")
+        _begin_decoding(samples_in)
         return super().decode(samples_in, *args, **kwargs)
 
     def decode_tiled(self, samples: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Return the decoded pictures, as the host's VAE.
+        """Return the pictures (B, H, W, 3) of a latent (B, 48, h, w), decoded in tiles as by the host's VAE.
 
         Raises:
             ValueError: if the latent is of another model.
         """
-        _check_latent(samples)
-        say("Decoding the picture")
+        _begin_decoding(samples)
         return super().decode_tiled(samples, *args, **kwargs)
 
 
-def _check_latent(latent: Tensor) -> None:
+def _begin_decoding(latent: Tensor) -> None:
     if latent.shape[1] != LATENT_CHANNELS:
         raise ValueError(
             f"{NODE}: 'vae' was given a latent of {latent.shape[1]} channels to decode; expected "
             f"{LATENT_CHANNELS}, its own. Make the latent by VAE Encode with the same 'vae'."
         )
+    say("Decoding the picture")
 
 
 def sharpened(model: comfy.model_patcher.ModelPatcher, sharpness: float) -> comfy.model_patcher.ModelPatcher:

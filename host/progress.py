@@ -15,8 +15,7 @@ def progress(total: int) -> Callable[[int], None]:
 
     It raises the host's interruption if the user has cancelled the graph.
     """
-    bar = ProgressBar(total)
-    return lambda count: bar.update_absolute(count)
+    return ProgressBar(total).update_absolute
 
 
 def say(text: str) -> None:

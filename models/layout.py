@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import weights
 from .architecture import image_attention, infer
-from .convert import StateDict, controlnet_from_diffusers, unet_from_diffusers
+from .convert import StateDict, from_diffusers, unet_from_diffusers
 from .weights import UnsupportedWeightsError
 
 Shapes = dict[str, tuple[int, ...]]
@@ -31,15 +31,17 @@ def converted(state_dict: Mapping[str, Tensor], kind: str, name: str) -> StateDi
         UnsupportedWeightsError: if it is of another kind, or a key or shape doesn't fit the network.
     """
     weights.require(state_dict, kind, name)
-    with weights.naming(name):
+    try:
         if kind == "adapter":
-            made, expect = unet_from_diffusers(state_dict)[1], adapter
+            made = unet_from_diffusers(state_dict)[1]
+            expected = adapter(made)
         else:
-            made, expect = controlnet_from_diffusers(state_dict), controlnet
-        try:
-            expected = expect(made)
-        except (LookupError, ArithmeticError, TypeError) as error:
-            raise UnsupportedWeightsError(f"It has weights of odd shapes ({error}).") from error
+            made = from_diffusers(state_dict)
+            expected = controlnet(made)
+    except UnsupportedWeightsError as refusal:
+        raise UnsupportedWeightsError(f"'{name}': {refusal}") from refusal
+    except (LookupError, ArithmeticError, TypeError) as error:
+        raise UnsupportedWeightsError(f"'{name}': It has weights of odd shapes ({error}).") from error
     weights.compare(expected, made, name)
     return made
 
@@ -116,9 +118,8 @@ def _resnet(name: str, channels: int, out: int, embedding: int) -> Shapes:
 
 def _transformer(name: str, channels: int, context: int, depth: int, linear: bool) -> Shapes:
     shapes = _norm(f"{name}.norm", channels)
-    for part in ("proj_in", "proj_out"):
-        whole = _linear if linear else _pointwise
-        shapes |= whole(f"{name}.{part}", channels, channels)
+    for part in (f"{name}.proj_in", f"{name}.proj_out"):
+        shapes |= _linear(part, channels, channels) if linear else _conv(part, channels, channels, 1)
     for n in range(depth):
         block = f"{name}.transformer_blocks.{n}"
         for part in ("norm1", "norm2", "norm3"):
@@ -139,10 +140,6 @@ def _norm(name: str, channels: int) -> Shapes:
 
 def _linear(name: str, channels: int, out: int) -> Shapes:
     return {f"{name}.weight": (out, channels), f"{name}.bias": (out,)}
-
-
-def _pointwise(name: str, channels: int, out: int) -> Shapes:
-    return _conv(name, channels, out, 1)
 
 
 def _conv(name: str, channels: int, out: int, size: int) -> Shapes:

@@ -99,7 +99,8 @@ def build_encoder(state_dict: Mapping[str, Tensor], file: str = "the file") -> I
     weights.require(state_dict, "encoder", file)
     encoder = ImageEncoder(_config(state_dict, file))
     ours = {key: w for key, w in state_dict.items() if key.startswith(PREFIX) or key == "no_mem_embed"}
-    weights.load(encoder, ours, name=file)
+    weights.compare({key: weight.shape for key, weight in encoder.state_dict().items()}, ours, file)
+    encoder.load_state_dict(ours)
     return encoder.eval()
 
 

@@ -8,14 +8,14 @@ parameter keeps SeeSR's name.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-HEAD_DIM = 64
+from .architecture import HEAD_DIM
 
 
 class _Tokens:
@@ -24,13 +24,24 @@ class _Tokens:
     value: Tensor | None = None
 
 
-class SemanticUNet(UNet2DConditionModel):
-    """Stable Diffusion's UNet with image attentions; call `add_image_attentions` once after construction."""
+_Network = TypeVar("_Network", bound="_WithImageAttentions")
 
-    def add_image_attentions(self, token_dim: int) -> "SemanticUNet":
-        """Add an image attention of `token_dim` wide tokens after every text attention."""
-        self._tokens = _add_image_attentions(self, token_dim)
+
+class _WithImageAttentions:
+    def add_image_attentions(self: _Network, token_dim: int) -> _Network:
+        """Return this network with image attentions to `token_dim` wide tokens after its text attentions."""
+        network: Any = self
+        self._tokens = _Tokens()
+        for block in (*network.down_blocks, network.mid_block, *getattr(network, "up_blocks", ())):
+            if attentions := getattr(block, "attentions", None):
+                block.image_attentions = nn.ModuleList(
+                    _image_attention(attention, token_dim, self._tokens) for attention in attentions
+                )
         return self
+
+
+class SemanticUNet(_WithImageAttentions, UNet2DConditionModel):
+    """Stable Diffusion's UNet with image attentions; call `add_image_attentions` once after construction."""
 
     def restore(
         self, x: Tensor, timestep: Tensor, text: Tensor, tokens: Tensor, control: "Residuals"
@@ -47,13 +58,8 @@ class SemanticUNet(UNet2DConditionModel):
             )[0]
 
 
-class SemanticControlNet(ControlNetModel):
+class SemanticControlNet(_WithImageAttentions, ControlNetModel):
     """A ControlNet with image attentions; call `add_image_attentions` once after construction."""
-
-    def add_image_attentions(self, token_dim: int) -> "SemanticControlNet":
-        """Add an image attention of `token_dim` wide tokens after every text attention."""
-        self._tokens = _add_image_attentions(self, token_dim)
-        return self
 
     def control(self, x: Tensor, timestep: Tensor, text: Tensor, tokens: Tensor, hint: Tensor) -> "Residuals":
         """Return residuals for the UNet's skips and middle block from the hint (B, 3, H, W) in [0, 1]."""
@@ -73,18 +79,6 @@ def _attending(holder: _Tokens, tokens: Tensor) -> Iterator[None]:
         holder.value = None
 
 
-def _add_image_attentions(network: Any, token_dim: int) -> _Tokens:
-    holder = _Tokens()
-    up_blocks = getattr(network, "up_blocks", [])
-    for block in (*network.down_blocks, network.mid_block, *up_blocks):
-        if not getattr(block, "attentions", None):
-            continue
-        block.image_attentions = nn.ModuleList(
-            _image_attention(attention, token_dim, holder) for attention in block.attentions
-        )
-    return holder
-
-
 def _image_attention(attention: Any, token_dim: int, holder: _Tokens) -> Transformer2DModel:
     channels = attention.in_channels
     image_attention = Transformer2DModel(
@@ -95,7 +89,6 @@ def _image_attention(attention: Any, token_dim: int, holder: _Tokens) -> Transfo
         norm_num_groups=attention.norm.num_groups,
         use_linear_projection=attention.use_linear_projection,
     )
-
     attention.register_forward_hook(_Attend(image_attention, holder))
     return image_attention
 

@@ -1,12 +1,11 @@
 """Detection of the kind of a weights file from its keys and shapes, and errors for files that don't fit."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 Shapes = Mapping[str, "torch.Size | tuple[int, ...]"]
 
@@ -106,11 +105,16 @@ def describe(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def require(state_dict: Mapping[str, Tensor], kind: str, name: str) -> None:
-    """Refuse a file that isn't of `kind`, or is incomplete; `name` is for the message.
+    """Refuse a file that isn't of `kind`, one of OURS, or that is incomplete.
+
+    Args:
+        state_dict: the weights in the file.
+        kind: expected kind.
+        name: name of the file, for the message.
 
     Raises:
-        UnsupportedWeightsError: if it is; the message says what `name` holds and which node loads that, or
-            what it lacks.
+        UnsupportedWeightsError: if the file is of another kind, made for another base model, or incomplete;
+            the message says what it holds and which node loads that, or what it lacks.
     """
     found = detect(state_dict)
     if found != kind:
@@ -173,48 +177,24 @@ def _require_pairs(state_dict: Mapping[str, Tensor], name: str) -> None:
 
 
 def _require_one_width(state_dict: Mapping[str, Tensor], name: str) -> None:
-    """Refuse image attentions that take tokens of different widths, or no tokens at all.
+    """Refuse image attentions whose token projections differ in width, or aren't matrices.
 
     Raises:
-        UnsupportedWeightsError: if a width differs; the message names the first.
+        UnsupportedWeightsError: if there is one; the message names the first.
     """
-    projections = {key: weight for key, weight in state_dict.items() if _TOKENS.fullmatch(key)}
-    for key, weight in projections.items():
-        if weight.ndim != 2:
+    first = None
+    for key in filter(_TOKENS.fullmatch, state_dict):
+        shape = state_dict[key].shape
+        if len(shape) != 2:
             raise UnsupportedWeightsError(
-                f"'{key}' of '{name}' is {list(weight.shape)}; expected a matrix. Use the file as published."
+                f"'{key}' of '{name}' is {list(shape)}; expected a matrix. Use the file as published."
             )
-    widths = {key: weight.shape[1] for key, weight in projections.items()}
-    first = next(iter(widths.values()), None)
-    for key, width in widths.items():
-        if width != first:
+        first = first or shape[1]
+        if shape[1] != first:
             raise UnsupportedWeightsError(
                 f"the image attentions of '{name}' take tokens {first} wide, but '{key}' takes "
-                f"{width}. Use the file as published."
+                f"{shape[1]}. Use the file as published."
             )
-
-
-@contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Put the name of the file in front of the message of an UnsupportedWeightsError.
-
-    Raises:
-        UnsupportedWeightsError: with the name.
-    """
-    try:
-        yield
-    except UnsupportedWeightsError as refusal:
-        raise UnsupportedWeightsError(f"'{name}': {refusal}") from refusal
-
-
-def load(module: nn.Module, state_dict: Mapping[str, Tensor], name: str) -> None:
-    """Load every tensor into a `module` of torch's layers; keys and shapes must be exactly the module's.
-
-    Raises:
-        UnsupportedWeightsError: if a key doesn't fit; the message names the first one.
-    """
-    compare({key: weight.shape for key, weight in module.state_dict().items()}, state_dict, name)
-    module.load_state_dict(state_dict)
 
 
 def compare(expected: Shapes, state_dict: Mapping[str, Tensor], name: str) -> None:

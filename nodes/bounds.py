@@ -1,15 +1,16 @@
-"""Checks of inputs that the host doesn't make: numbers from links, images, unknown inputs, invalid text."""
+"""Checks of inputs that the host doesn't make: numbers from links, images, unknown inputs, text, weights."""
 
 import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
-from typing import Any
+from typing import Any, ClassVar
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..files import brief
+from ..host import paths
 from ..host.naming import naming
 from ..image import check_image
 
@@ -30,6 +31,35 @@ class Node(io.ComfyNode):
             setattr(cls, "execute", classmethod(_bounded(execute)))  # noqa: B010
 
 
+class LoadsWeights:
+    """Mixin of the nodes that load a file of weights, which is checked before the graph runs.
+
+    Attributes:
+        KIND: kind of the file, a key of `paths.KINDS`.
+        WIDGET: id of the input with the name of the file.
+    """
+
+    KIND: ClassVar[str]
+    WIDGET: ClassVar[str]
+
+    @classmethod
+    def file_input(cls, tooltip: str) -> io.Combo.Input:
+        """Return a combo of the files; its tooltip ends with the names of pickles, which can't be chosen."""
+        return io.Combo.Input(
+            cls.WIDGET, options=paths.names(cls.KIND), tooltip=tooltip + paths.unlisted(cls.KIND)
+        )
+
+    @classmethod
+    def validate_inputs(cls, **values: str | None) -> bool | str:
+        """Return True, or a message about the missing file."""
+        return paths.problem(cls.KIND, values.get(cls.WIDGET)) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: str | None) -> str:
+        """Return a text that changes when the file changes."""
+        return paths.fingerprint(cls.KIND, values.get(cls.WIDGET))
+
+
 def _bounded(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
     known = signature(execute)
 
@@ -42,17 +72,13 @@ def _bounded(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutp
                     raise ValueError(f"there is no input {brief(name)}. Take it away.")
             given = known.bind_partial(cls, *args, **values).arguments
             _check(schema, given)
-            for field in schema.inputs:
-                image = given.get(field.id)
-                if isinstance(field, io.Image.Input) and isinstance(image, Tensor):  # None if not connected
-                    check_image(image, field.id)
             return execute(cls, *args, **values)
 
     return run
 
 
 def _check(schema: io.Schema, values: Mapping[str, Any]) -> None:
-    """Raise at the first number that is out of bounds or NaN, or at text with a lone surrogate.
+    """Raise at the first number out of bounds or NaN, the first invalid image, or text with a lone surrogate.
 
     Such text in a message would end the thread in which the host executes its queue.
 
@@ -65,10 +91,13 @@ def _check(schema: io.Schema, values: Mapping[str, Any]) -> None:
                 f"'{name}' holds half a character at place {half.start() + 1}; expected text. Delete it."
             )
     for field in schema.inputs:
-        if not isinstance(field, (io.Int.Input, io.Float.Input)) or field.id not in values:
+        value = values.get(field.id)  # None if not connected
+        if isinstance(field, io.Image.Input) and isinstance(value, Tensor):
+            check_image(value, field.id)
+        if not isinstance(field, (io.Int.Input, io.Float.Input)) or not isinstance(value, (int, float)):
             continue
-        value, least, most = values[field.id], field.min, field.max
-        if least is None or most is None or not isinstance(value, (int, float)) or least <= value <= most:
+        least, most = field.min, field.max
+        if least is None or most is None or least <= value <= most:
             continue
         raise ValueError(
             f"'{field.id}' is {brief(value)}; expected {least} to {most}. "

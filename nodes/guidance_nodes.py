@@ -10,7 +10,7 @@ from torch import Tensor
 from ..host import paths
 from ..image import from_socket
 from . import sockets
-from .bounds import Node
+from .bounds import LoadsWeights, Node
 
 if TYPE_CHECKING:
     from ..host.adapter import LoadedAdapter
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from ..models.semantics import Semantics
 
 
-class LoadSemanticAdapter(Node):
+class LoadSemanticAdapter(LoadsWeights, Node):
     """Loads the image attentions of a SeeSR or SRlab UNet."""
+
+    KIND, WIDGET = "adapter", "adapter_name"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -32,12 +34,10 @@ class LoadSemanticAdapter(Node):
             "srlab, or fetch seesr. By hand: docs/weights.md.",
             search_aliases=["seesr", "srlab", "image attention", "semantic unet"],
             inputs=[
-                io.Combo.Input(
-                    "adapter_name",
-                    options=paths.names("adapter"),
-                    tooltip="UNet of SeeSR or SRlab in models/model_patches: a .safetensors file or their "
+                cls.file_input(
+                    "UNet of SeeSR or SRlab in models/model_patches: a .safetensors file or their "
                     "folder unet, whole or its image attentions alone. The base model comes from a "
-                    "checkpoint of Stable Diffusion 2 as usual." + paths.unlisted("adapter"),
+                    "checkpoint of Stable Diffusion 2 as usual."
                 ),
             ],
             outputs=[
@@ -48,20 +48,10 @@ class LoadSemanticAdapter(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, adapter_name: str) -> bool | str:
-        """Return True, or a message about the missing file."""
-        return paths.problem("adapter", adapter_name) or True
-
-    @classmethod
-    def fingerprint_inputs(cls, adapter_name: str) -> str:
-        """Return a text that changes when the file changes."""
-        return paths.fingerprint("adapter", adapter_name)
-
-    @classmethod
     def execute(cls, adapter_name: str) -> io.NodeOutput:
         from ..host.adapter import load_adapter
 
-        return io.NodeOutput(load_adapter(paths.load_weights("adapter", adapter_name), adapter_name))
+        return io.NodeOutput(load_adapter(paths.load_weights(cls.KIND, adapter_name), adapter_name))
 
 
 class ApplySemanticGuidance(Node):
@@ -101,8 +91,10 @@ class ApplySemanticGuidance(Node):
         return io.NodeOutput(guided)
 
 
-class LoadSemanticControlNet(Node):
+class LoadSemanticControlNet(LoadsWeights, Node):
     """Loads a ControlNet with image attentions."""
+
+    KIND, WIDGET = "controlnet", "control_net_name"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -115,12 +107,9 @@ class LoadSemanticControlNet(Node):
             "ugc_sr.models fetch srlab, or fetch seesr. By hand: docs/weights.md.",
             search_aliases=["seesr", "srlab", "controlnet loader"],
             inputs=[
-                io.Combo.Input(
-                    "control_net_name",
-                    options=paths.names("controlnet"),
-                    tooltip="ControlNet of SeeSR or SRlab in models/controlnet: a .safetensors file or their "
+                cls.file_input(
+                    "ControlNet of SeeSR or SRlab in models/controlnet: a .safetensors file or their "
                     "folder controlnet. The core loader would drop its image attentions without a word."
-                    + paths.unlisted("controlnet"),
                 ),
             ],
             outputs=[
@@ -131,20 +120,10 @@ class LoadSemanticControlNet(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, control_net_name: str) -> bool | str:
-        """Return True, or a message about the missing file."""
-        return paths.problem("controlnet", control_net_name) or True
-
-    @classmethod
-    def fingerprint_inputs(cls, control_net_name: str) -> str:
-        """Return a text that changes when the file changes."""
-        return paths.fingerprint("controlnet", control_net_name)
-
-    @classmethod
     def execute(cls, control_net_name: str) -> io.NodeOutput:
         from ..host.controlnet import load_controlnet
 
-        weights = paths.load_weights("controlnet", control_net_name)
+        weights = paths.load_weights(cls.KIND, control_net_name)
         return io.NodeOutput(load_controlnet(weights, control_net_name))
 
 
@@ -217,22 +196,19 @@ def _strength(maximum: float) -> io.Float.Input:
     )
 
 
-def _range() -> tuple[io.Float.Input, io.Float.Input]:
-    return (
-        io.Float.Input(
-            "start_percent",
-            default=0.0,
-            min=0.0,
-            max=1.0,
-            step=0.001,
-            tooltip="Part of the sampling after which it begins to act; 0 acts from the first step.",
-        ),
-        io.Float.Input(
-            "end_percent",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.001,
-            tooltip="Part of the sampling after which it stops; the late steps draw the fine detail.",
-        ),
-    )
+def _range() -> list[io.Float.Input]:
+    return [
+        io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)
+        for name, default, tooltip in (
+            (
+                "start_percent",
+                0.0,
+                "Part of the sampling after which it begins to act; 0 acts from the first step.",
+            ),
+            (
+                "end_percent",
+                1.0,
+                "Part of the sampling after which it stops; the late steps draw the fine detail.",
+            ),
+        )
+    ]

@@ -20,7 +20,7 @@ PRESETS = {
 }
 
 # Outputs after the prompts, in order; the type of KSampler's menus is the list of their options.
-OUTPUTS = {
+OUTPUTS: dict[str, tuple[str, Any, str]] = {
     "steps": ("KSampler.steps", "INT", "For KSampler."),
     "cfg": ("KSampler.cfg", "FLOAT", "For KSampler. At 1 the negative prompt is unused and time halves."),
     "sampler_name": ("KSampler.sampler_name", SAMPLERS, "For KSampler."),
@@ -126,7 +126,7 @@ class RestorationPreset(Node):
                 io.String.Output("positive", display_name="positive", tooltip="For CLIP Text Encode."),
                 io.String.Output("negative", display_name="negative", tooltip="For CLIP Text Encode."),
                 *(
-                    _output(kind)(name, display_name=name, tooltip=tooltip)
+                    io.Custom(kind).Output(name, display_name=name, tooltip=tooltip)
                     for name, (_, kind, tooltip) in OUTPUTS.items()
                 ),
             ],
@@ -153,7 +153,3 @@ class RestorationPreset(Node):
             chosen.negative,
             *(values[target] for target, _, _ in OUTPUTS.values()),
         )
-
-
-def _output(kind: Any) -> Any:
-    return io.Custom(kind).Output

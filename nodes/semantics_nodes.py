@@ -10,15 +10,17 @@ from torch import Tensor
 from ..host import paths
 from ..image import from_socket
 from . import sockets
-from .bounds import Node
+from .bounds import LoadsWeights, Node
 
 if TYPE_CHECKING:
     from ..host.encoder import LoadedEncoder
     from ..sample.frame import Frame
 
 
-class LoadSAM2Encoder(Node):
+class LoadSAM2Encoder(LoadsWeights, Node):
     """Loads the image encoder of a SAM2.1 checkpoint of any size."""
+
+    KIND, WIDGET = "encoder", "encoder_name"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -31,12 +33,9 @@ class LoadSAM2Encoder(Node):
             "fetch the file (156 MB, Apache-2.0), in a terminal in custom_nodes: python -m ugc_sr.models "
             "fetch sam2. By hand: docs/weights.md.",
             inputs=[
-                io.Combo.Input(
-                    "encoder_name",
-                    options=paths.names("encoder"),
-                    tooltip="SAM2.1 checkpoint (.safetensors) in models/detection or models/sam2. "
+                cls.file_input(
+                    "SAM2.1 checkpoint (.safetensors) in models/detection or models/sam2. "
                     "SRlab's weights were trained with the tiny one; the others fit but restore otherwise."
-                    + paths.unlisted("encoder"),
                 ),
             ],
             outputs=[
@@ -45,19 +44,10 @@ class LoadSAM2Encoder(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, encoder_name: str | None = None) -> bool | str:
-        """Return True, or a message about the missing file."""
-        return paths.problem("encoder", encoder_name) or True
-
-    @classmethod
-    def fingerprint_inputs(cls, encoder_name: str | None = None) -> str:
-        return paths.fingerprint("encoder", encoder_name)
-
-    @classmethod
     def execute(cls, encoder_name: str) -> io.NodeOutput:
         from ..host.encoder import load_encoder
 
-        return io.NodeOutput(load_encoder(paths.load_weights("encoder", encoder_name), encoder_name))
+        return io.NodeOutput(load_encoder(paths.load_weights(cls.KIND, encoder_name), encoder_name))
 
 
 class EncodeSemantics(Node):

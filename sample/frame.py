@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..image import mirror_indices, resize
+from ..image import mirror_indices, resize, round_up
 from .result_line import Sampling
 
 MAX_MEGAPIXELS = 256  # 3 GiB of float32 RGB, about what one node can take on a desktop; assumed
@@ -80,7 +80,7 @@ def frame_for(photo: tuple[int, int], scale: float, multiple: int = 64) -> Frame
         scale = scale_for(*photo)
     height, width = (_scaled(length, scale) for length in photo)
     _check_size(photo, height, width, scale)
-    canvas = _round_up(height, multiple), _round_up(width, multiple)
+    canvas = round_up(height, multiple), round_up(width, multiple)
     return Frame(height, width, None, canvas, photo, scale, auto)
 
 
@@ -153,7 +153,3 @@ def _check_size(photo: tuple[int, int], height: int, width: int, scale: float) -
             f"{height * width / 1e6:.0f} megapixels; expected at most {MAX_MEGAPIXELS}. "
             "Choose a smaller 'scale', or crop the photo."
         )
-
-
-def _round_up(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple

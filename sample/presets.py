@@ -190,13 +190,7 @@ class FidelityCurve(JsonFile):
             raise ValueError(f"points: expected rising positions from 0 on, the last 1; got {positions}.")
 
     def at(self, fidelity: float) -> Values:
-        """Return the values of the measured point nearest to `fidelity` in [0, 1]; of two, the higher one.
-
-        Raises:
-            ValueError: if `fidelity` lies outside [0, 1].
-        """
-        if not 0 <= fidelity <= 1:
-            raise ValueError(f"fidelity must lie from 0 to 1, got {fidelity}.")
+        """Return the values of the measured point nearest to `fidelity` in [0, 1]; of two, the higher one."""
         return min(reversed(self.points), key=lambda point: abs(point.position - fidelity)).values
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..image import round_up
 from .tiles import split
 
 GIB = 1024**3
@@ -137,8 +138,7 @@ def lay_out(height: int, width: int, sizes: TileSizes, fits: Callable[[int], boo
         fits: function that returns True if a tile with that side, in pixels, fits into memory. Tiles become
             smaller than `sizes` only if larger ones don't fit; if none fits, the smallest size is used.
     """
-    largest = min(sizes.largest, max(_up(max(height, width), STEP), SMALLEST))
-    largest = next((tile for tile in range(largest, SMALLEST, -STEP) if fits(tile)), SMALLEST)
+    largest = largest_square(height, width, fits, sizes.largest)
     fewest = _layout(height, width, largest, sizes.share)
     smaller = range(min(sizes.smallest, largest), largest, STEP)
     layouts = (_layout(height, width, tile, sizes.share) for tile in smaller)
@@ -159,12 +159,12 @@ def tiles_at_once(count: int, fits: Callable[[int], bool]) -> int:
     return math.ceil(count / math.ceil(count / most))
 
 
-def largest_square(height: int, width: int, fits: Callable[[int], bool]) -> int:
-    """Return the side in pixels of the largest VAE tile for which `fits` is true.
+def largest_square(height: int, width: int, fits: Callable[[int], bool], limit: int = LARGEST) -> int:
+    """Return the side in pixels of the largest tile up to `limit` for which `fits` is true.
 
     The tile is limited to the canvas, and is never smaller than SMALLEST.
     """
-    largest = _within(LARGEST, height, width)
+    largest = _within(limit, height, width)
     return next((tile for tile in range(largest, SMALLEST, -STEP) if fits(tile)), SMALLEST)
 
 
@@ -174,15 +174,11 @@ def readable_bytes(size: float) -> str:
 
 
 def _layout(height: int, width: int, tile: int, share: int) -> Layout:
-    overlap = _up(tile, 32 * share) // share
+    overlap = round_up(tile, 32 * share) // share
     tiles = split(height, width, tile, overlap)
     rows = len({box.top for box in tiles})
     return Layout(tile, overlap, rows, len(tiles) // rows)
 
 
 def _within(tile: int, height: int, width: int) -> int:
-    return min(max(tile, SMALLEST), max(_up(max(height, width), STEP), SMALLEST), LARGEST)
-
-
-def _up(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple
+    return min(max(tile, SMALLEST), max(round_up(max(height, width), STEP), SMALLEST), LARGEST)

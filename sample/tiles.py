@@ -11,7 +11,7 @@ VARIANCE = 0.01  # of the Gaussian window, in squared tile lengths, as in SeeSR 
 
 
 class Tile(NamedTuple):
-    """A rectangle, in cells of one grid."""
+    """A rectangle of a grid, by its first row and column and its sides, all in cells of that grid."""
 
     top: int
     left: int

@@ -63,6 +63,14 @@ def tiny_controlnet(controlnet_weights):
     return load_controlnet(controlnet_weights, "tiny")
 
 
+@pytest.fixture(scope="module")
+def nano():
+    """The parts of the bundled model."""
+    from ugc_sr.host.nano import load_nano
+
+    return load_nano()
+
+
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """The host's folders are the test's own; what it registers is forgotten after it."""

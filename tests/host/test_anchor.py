@@ -1,7 +1,6 @@
 """The bundled model where the latent, or what stands between it and the sampler, isn't the usual one."""
 
 import asyncio
-import io
 import itertools
 
 import pytest
@@ -14,16 +13,10 @@ from PIL import Image
 
 import nodes
 from ugc_sr.host.anchor import noise_level
-from ugc_sr.host.nano import load_nano
 
 pytestmark = pytest.mark.comfy
 
 SAME_DB = 60  # two parts against one run
-
-
-@pytest.fixture(scope="module")
-def nano():
-    return load_nano()
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +130,7 @@ def test_split_sigmas_and_disabled_noise_are_one_run(nano, agree, latent):
     assert agree(one, all_done) > SAME_DB
 
 
-def test_a_run_over_http_in_two_parts_is_one_run(client, photo_file, anatomy):
+def test_a_run_over_http_in_two_parts_is_one_run(client, photo_file, anatomy, pictures):
     """The quick start with its KSampler cut in two."""
 
     def picture(ends):
@@ -153,8 +146,7 @@ def test_a_run_over_http_in_two_parts_is_one_run(client, photo_file, anatomy):
             part["return_with_leftover_noise"] = "disable" if node == "9" else "enable"
             graph[node] = {"class_type": "KSamplerAdvanced", "inputs": shared | part}
             start, latent = end, [node, 0]
-        saved = client.run(graph)["13"]["images"][0]
-        return list(Image.open(io.BytesIO(client.fetch(saved))).convert("RGB").tobytes())
+        return list(pictures(client.run(graph)["13"])[0].convert("RGB").tobytes())
 
     one, parts = picture({"9": 10_000}), picture({"20": 2, "9": 10_000})
     assert max(abs(a - b) for a, b in zip(one, parts, strict=True)) <= 1  # rounding to whole numbers

@@ -23,7 +23,7 @@ from ugc_sr.host.guidance import apply_guidance
 from ugc_sr.host.lr_start import lr_start
 from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.models import architecture
-from ugc_sr.models.convert import controlnet_from_diffusers
+from ugc_sr.models.convert import from_diffusers
 
 pytestmark = pytest.mark.comfy
 
@@ -123,7 +123,7 @@ def test_all_of_them_together_restore_in_either_order(tiny_model, guide, control
 def test_a_control_net_of_the_host_may_come_before_or_after(
     tiny_model, guide, control, controlnet_weights, conditioning, hint, restore, assert_agree
 ):
-    converted = controlnet_from_diffusers(controlnet_weights)
+    converted = from_diffusers(controlnet_weights)
     plain = {key: w for key, w in converted.items() if not key.startswith("image_attentions.")}
     network = comfy.cldm.cldm.ControlNet(
         hint_channels=3, dtype=torch.float32, operations=comfy.ops.manual_cast, **architecture.infer(plain)

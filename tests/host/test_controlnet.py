@@ -31,9 +31,8 @@ def embeddings(tiny_controlnet):
     """Batch sizes of the hints that are embedded."""
     seen = []
     block = tiny_controlnet.control_model.input_hint_block
-    hook = block.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[0]))
-    yield seen
-    hook.remove()
+    with block.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[0])):
+        yield seen
 
 
 def test_control_changes_the_result_and_leaves_the_conditioning_as_it_was(
@@ -57,11 +56,8 @@ def test_positive_and_negative_are_one_batch_and_the_hint_is_embedded_once(
 ):
     calls = []
     model = control_of(controlled).control_model
-    hook = model.middle_block_out.register_forward_pre_hook(
-        lambda _, inputs: calls.append(inputs[0].shape[0])
-    )
-    sample(tiny_model, conditioning=controlled, steps=3)
-    hook.remove()
+    with model.middle_block_out.register_forward_pre_hook(lambda _, x: calls.append(x[0].shape[0])):
+        sample(tiny_model, conditioning=controlled, steps=3)
     assert calls == [2, 2, 2]
     assert embeddings == [1]
 

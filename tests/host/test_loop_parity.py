@@ -127,11 +127,8 @@ def test_the_start_and_the_tiles_are_what_makes_them_agree(networks):
 def test_without_guidance_the_network_sees_half_as_much(networks, cfg, halves):
     seen = []
     unet = networks[2].get_model_object("diffusion_model")
-    hook = unet.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[0]))
-    try:
+    with unet.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[0])):
         ours(networks, inputs("lr", (8, 8)), steps=2, cfg=cfg)
-    finally:
-        hook.remove()
     assert sum(seen) == 2 * halves
 
 

@@ -8,7 +8,6 @@ import torch
 from comfy.samplers import calculate_sigmas
 
 from ugc_sr.host.lr_start import _check_schedule, lr_start
-from ugc_sr.host.nano import load_nano
 from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.nodes.sampling_nodes import LRStart
 
@@ -42,11 +41,8 @@ def shown(run):
     def first(model, **options):
         looks = []
         unet = model.get_model_object("diffusion_model")
-        hook = unet.register_forward_pre_hook(lambda _, args: looks.append(args[:2]))
-        try:
+        with unet.register_forward_pre_hook(lambda _, args: looks.append(args[:2])):
             run(model, **options)
-        finally:
-            hook.remove()
         x, timestep = looks[0]
         return x, timestep.item()
 
@@ -164,8 +160,7 @@ def test_models_of_other_noise_are_refused(tiny_model, started, run):
         run(started, scheduler="simple")
 
 
-def test_the_bundled_model_is_refused(sample):
-    nano = load_nano()
+def test_the_bundled_model_is_refused(nano, sample):
     x, conds = torch.ones(1, 48, 4, 4), [nano.conditioning, nano.conditioning]
     with pytest.raises(
         ValueError, match=r"ModelSamplingDiscrete, IMG_TO_IMG; .* the bundled model needs none"

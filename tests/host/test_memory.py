@@ -1,6 +1,6 @@
 """Out of memory, in the words of every device that the host runs on."""
 
-import comfy.model_management
+import comfy.model_management as management
 import pytest
 import torch
 
@@ -46,11 +46,6 @@ OTHERS = {
 }
 
 
-@pytest.fixture
-def management():
-    return comfy.model_management
-
-
 @pytest.mark.parametrize("error", SHORTAGES.values(), ids=SHORTAGES)
 def test_every_device_s_shortage_is_recognised(error):
     assert is_out_of_memory(error)
@@ -67,14 +62,14 @@ def test_the_real_allocator_s_error_is_recognised():
     assert is_out_of_memory(caught.value)
 
 
-def test_the_host_s_own_word_counts_first(monkeypatch, management):
+def test_the_host_s_own_word_counts_first(monkeypatch):
     monkeypatch.setattr(management, "is_oom", lambda error: "a new device" in str(error))
     assert is_out_of_memory(RuntimeError("a new device is full"))
     assert is_out_of_memory(SHORTAGES["mps"])
 
 
 @pytest.mark.parametrize("problem", [SHORTAGES["cuda"], SHORTAGES["mps"], NotImplementedError("no such op")])
-def test_what_a_device_cannot_do_is_done_on_the_cpu(monkeypatch, management, caplog, problem):
+def test_what_a_device_cannot_do_is_done_on_the_cpu(monkeypatch, caplog, problem):
     monkeypatch.setattr(management, "get_torch_device", lambda: torch.device("meta"))
 
     def work(device):
@@ -87,7 +82,7 @@ def test_what_a_device_cannot_do_is_done_on_the_cpu(monkeypatch, management, cap
 
 
 @pytest.mark.parametrize("kind", ["meta", "cpu"])
-def test_other_problems_and_those_of_the_cpu_end_the_node(monkeypatch, management, kind):
+def test_other_problems_and_those_of_the_cpu_end_the_node(monkeypatch, kind):
     problem = OTHERS["shapes"] if kind == "meta" else SHORTAGES["cpu"]
     monkeypatch.setattr(management, "get_torch_device", lambda: torch.device(kind))
     tries = []

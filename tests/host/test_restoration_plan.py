@@ -10,7 +10,6 @@ import torch
 
 from ugc_sr.host.encoder import encode_views
 from ugc_sr.host.guidance import apply_guidance
-from ugc_sr.host.nano import load_nano
 from ugc_sr.host.restoration_plan import plan_restoration
 from ugc_sr.host.tiling import KEY
 from ugc_sr.nodes.sampling_nodes import TileDiffusion
@@ -19,20 +18,11 @@ from ugc_sr.sample.frame import fit
 pytestmark = pytest.mark.comfy
 
 
-def canvas(height, width, photos=1):
-    """A hint of any size that takes no memory."""
-    return torch.zeros(1).expand(photos, 3, height, width)
-
-
-@pytest.fixture(scope="module")
-def nano():
-    return load_nano()
-
-
 @pytest.fixture
 def plan():
     def make(model, height=2048, width=2048, photos=1, **options):
-        return plan_restoration(model, canvas(height, width, photos), **options)
+        hint = torch.zeros(1).expand(photos, 3, height, width)  # takes no memory
+        return plan_restoration(model, hint, **options)
 
     return make
 

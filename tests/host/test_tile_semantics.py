@@ -1,20 +1,16 @@
 """Tokens of each tile's own part of the photo: where the parts lie, and what they do in a sampling."""
 
-import io
 from dataclasses import replace
 
-import comfy.model_management
 import comfy.model_management as management
 import comfy.sampler_helpers
 import pytest
 import torch
-from PIL import Image
 from torch.testing import assert_close
 
 from ugc_sr.host.controlnet import apply_controlnet
 from ugc_sr.host.encoder import SMALLEST, PhotoReader, encode, encode_views
 from ugc_sr.host.guidance import apply_guidance
-from ugc_sr.host.nano import load_nano
 from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.nodes.semantics_nodes import EncodeSemantics
 from ugc_sr.sample.frame import fit
@@ -26,20 +22,14 @@ LATENT = (12, 12)  # cells: 2x2 tiles of 8 cells that share 4
 TILES = {"tile": 8, "overlap": 4}
 
 
-@pytest.fixture(scope="module")
-def nano():
-    return load_nano()
-
-
 @pytest.fixture
 def read_photos(nano):
     """Sizes of the photos that the encoder of `nano` reads."""
     seen = []
-    hook = nano.encoder.patcher.model.register_forward_pre_hook(
+    with nano.encoder.patcher.model.register_forward_pre_hook(
         lambda _, photos: seen.append(tuple(photos[0].shape))
-    )
-    yield seen
-    hook.remove()
+    ):
+        yield seen
 
 
 def reader_of(nano, photo, scale):
@@ -92,9 +82,8 @@ def projections(tiny_adapter):
     """Batch sizes of the tokens that one attention of the UNet projects to keys."""
     seen = []
     attention = tiny_adapter.patcher.model["middle_0"].transformer_blocks[0].attn2
-    hook = attention.to_k.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[0]))
-    yield seen
-    hook.remove()
+    with attention.to_k.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[0])):
+        yield seen
 
 
 # --- where the parts lie
@@ -177,15 +166,14 @@ def test_the_node_reads_by_view(nano):
     assert torch.equal(both.tokens, plain.tokens)
 
 
-def test_graphs_with_inputs_that_are_gone_restore_the_same_picture(client, photo, anatomy):
+def test_graphs_with_inputs_that_are_gone_restore_the_same_picture(client, photo, anatomy, pictures):
     """`pool` and `freeze_after` stood in workflows once; the host leaves out what a node doesn't take."""
 
     def picture(gone):
         graph = anatomy(client.upload(photo))
         for node in graph.values():
             node["inputs"] |= gone.get(node["class_type"], {})
-        saved = client.fetch(client.run(graph)["13"]["images"][0])
-        return Image.open(io.BytesIO(saved)).tobytes()
+        return pictures(client.run(graph)["13"])[0].tobytes()
 
     frozen = {"freeze_after": 0.5}
     gone = {"UGCSR_ApplySemanticGuidance": frozen, "UGCSR_ApplySemanticControlNet": frozen}
@@ -261,7 +249,7 @@ def test_tiles_made_smaller_by_lack_of_memory_are_read_anew(restore):
         def short(apply_model, args):
             evaluated.append(args["input"].shape)
             if len(evaluated) == 2:  # in the middle of the run
-                raise comfy.model_management.OOM_EXCEPTION("CUDA out of memory")
+                raise management.OOM_EXCEPTION("CUDA out of memory")
             return apply_model(args["input"], args["timestep"], **args["c"])
 
         model = model.clone()
@@ -279,13 +267,13 @@ def test_room_for_keys_and_values_is_asked_for_whichever_node_comes_first(
     tiny_model, tiny_adapter, semantics, conditioning, monkeypatch
 ):
     asked = []
-    load = comfy.model_management.load_models_gpu
+    load = management.load_models_gpu
 
     def spy(models, memory_required=0, **options):
         asked.append(memory_required)
         return load(models, memory_required=memory_required, **options)
 
-    monkeypatch.setattr(comfy.model_management, "load_models_gpu", spy)
+    monkeypatch.setattr(management, "load_models_gpu", spy)
 
     def room(model):
         asked.clear()
@@ -335,12 +323,9 @@ def test_the_bundled_model_restores_by_view_and_survives_the_encoder_out_of_memo
 
     hungry = False
     expected = restore()
-    hook = nano.encoder.patcher.model.register_forward_pre_hook(starve)
     hungry = True
-    try:
+    with nano.encoder.patcher.model.register_forward_pre_hook(starve):
         assert_close(restore(), expected, rtol=0, atol=1e-5)
-    finally:
-        hook.remove()
     assert "Encode Semantics: out of memory again; reading on the CPU" in caplog.text
     assert nano.model.model in [loaded.model for loaded in management.loaded_models()]
 

@@ -456,13 +456,9 @@ def test_an_interrupt_in_the_middle_leaves_nothing_behind(
             kept.append(cached())
             comfy.model_management.interrupt_current_processing()
 
-    unet = tiny_model.get_model_object("diffusion_model")
-    hook = unet.register_forward_pre_hook(look)
-    try:
-        with pytest.raises(comfy.model_management.InterruptProcessingException):
-            sample(model, latent, conds, cfg=1.0)
-    finally:
-        hook.remove()
+    hook = tiny_model.get_model_object("diffusion_model").register_forward_pre_hook(look)
+    with hook, pytest.raises(comfy.model_management.InterruptProcessingException):
+        sample(model, latent, conds, cfg=1.0)
     assert len(forwards) == 6
     assert kept[0] > 0
     assert cached() == 0

@@ -10,7 +10,6 @@ from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from torch.testing import assert_close
 
 from ugc_sr.host.lr_start import lr_start
-from ugc_sr.host.nano import load_nano
 from ugc_sr.host.tiling import tile_diffusion
 from ugc_sr.host.weigh_regions import weigh_regions
 from ugc_sr.sample.frame import fit
@@ -180,9 +179,8 @@ def test_each_photo_of_a_batch_is_held_by_its_own(weigh, sample, photos, masks):
         assert_close(together[k, None], alone, rtol=1e-4, atol=1e-3)
 
 
-def test_a_model_of_another_kind_is_held_too(sample):
+def test_a_model_of_another_kind_is_held_too(nano, sample):
     """The bundled model samples a residual to the latent; what it is held to is that latent all the same."""
-    nano = load_nano()
     latent = nano.vae.encode(torch.rand(1, 64, 64, 3))
     noise = comfy.sample.prepare_noise(latent, 0)
     given = {"noise": noise, "latent": latent, "conditioning": [nano.conditioning] * 2}

@@ -210,4 +210,18 @@ def test_the_help_of_a_loader_says_where_to_get_its_files_and_what_lies_there_un
     (folder / "published.pt").write_bytes(b"pickle")
     assert "published.pt" in node.define_schema().inputs[0].tooltip
     assert node.define_schema().inputs[0].options == []
-    assert "python -m ugc_sr.models convert" in node.validate_inputs("published.pt")
+    assert "python -m ugc_sr.models convert" in node.validate_inputs(**{node.WIDGET: "published.pt"})
+
+
+@pytest.mark.parametrize("kind", ["adapter", "controlnet", "encoder"])
+def test_loaders_list_the_files_of_their_folder_and_load_again_when_one_changes(loaders, kind):
+    node, folder = loaders[kind]
+    there, gone = ({node.WIDGET: name} for name in ("lora.safetensors", "x.safetensors"))
+    save_file(zeros(lora_up=1), folder / "lora.safetensors")
+    (combo,) = node.define_schema().inputs
+    assert (combo.id, combo.options) == (node.WIDGET, ["lora.safetensors"])
+    assert node.validate_inputs(**there) is True
+    assert "There is no file 'x.safetensors' in models/" in node.validate_inputs(**gone)
+    before = node.fingerprint_inputs(**there)
+    save_file(zeros(other=100), folder / "lora.safetensors")
+    assert node.fingerprint_inputs(**there) != before

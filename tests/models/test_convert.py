@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ugc_sr.models.convert import controlnet_from_diffusers, fold_tokens, unet_from_diffusers
+from ugc_sr.models.convert import fold_tokens, from_diffusers, unet_from_diffusers
 from ugc_sr.models.weights import UnsupportedWeightsError
 
 SD2 = {"channels": (64, 64, 128, 128), "layers": 2, "attention": (0, 1, 2)}
@@ -83,7 +83,7 @@ def test_a_unet_is_named_as_the_host_names_it(config):
 @pytest.mark.parametrize("config", CONFIGS)
 def test_the_body_of_a_controlnet_is_named_as_the_host_names_it(config):
     state_dict, table = controlnet(config, hint_blocks=6), host_table(config)
-    converted = controlnet_from_diffusers(state_dict)
+    converted = from_diffusers(state_dict)
     ours = {key for key in state_dict if ".image_attentions." in key or key.startswith("controlnet_")}
     for key in state_dict.keys() - ours:
         assert converted[table[key]] is state_dict[key]
@@ -111,7 +111,7 @@ def test_a_controlnet_fills_the_hosts_own(layers):
         operations=comfy.ops.disable_weight_init,
         device="meta",
     )
-    converted = controlnet_from_diffusers(controlnet(SD2 | {"layers": layers}, hint_blocks=6))
+    converted = from_diffusers(controlnet(SD2 | {"layers": layers}, hint_blocks=6))
     assert {key for key in converted if not key.startswith("image_attentions.")} == set(network.state_dict())
 
 
@@ -126,7 +126,7 @@ def test_image_attentions_alone_find_the_same_places_as_in_the_whole_file(config
 
 @pytest.mark.parametrize("blocks", [0, 4, 6])
 def test_the_hint_block_may_have_any_depth(blocks):
-    converted = controlnet_from_diffusers(controlnet(NANO, blocks))
+    converted = from_diffusers(controlnet(NANO, blocks))
     numbers = {int(key.split(".")[1]) for key in converted if key.startswith("input_hint_block.")}
     assert numbers == set(range(0, 2 * blocks + 3, 2))
 
@@ -164,7 +164,7 @@ def test_a_key_without_a_place_is_named(key):
 )
 def test_a_key_without_a_place_in_a_controlnet_is_named(key):
     with pytest.raises(UnsupportedWeightsError, match=f"The key '{key}' has no place"):
-        controlnet_from_diffusers(controlnet(SD2, 6) | {key: torch.zeros(1)})
+        from_diffusers(controlnet(SD2, 6) | {key: torch.zeros(1)})
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float8_e4m3fn])

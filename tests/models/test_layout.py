@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ugc_sr.models import layout
-from ugc_sr.models.convert import controlnet_from_diffusers, unet_from_diffusers
+from ugc_sr.models.convert import from_diffusers, unet_from_diffusers
 from ugc_sr.models.weights import UnsupportedWeightsError
 
 
@@ -20,7 +20,7 @@ def test_the_host_lays_out_the_same(controlnet_weights, unet_weights):
     from ugc_sr.host.control_model import SemanticControlModel
 
     adapter = unet_from_diffusers(unet_weights)[1]
-    controlnet = controlnet_from_diffusers(controlnet_weights)
+    controlnet = from_diffusers(controlnet_weights)
     assert layout.adapter(adapter) == shapes(SemanticAdapter(adapter, torch.float32).state_dict())
     assert layout.controlnet(controlnet) == shapes(
         SemanticControlModel(controlnet, torch.float32).state_dict()
@@ -48,7 +48,7 @@ def test_networks_of_the_published_size_are_whole_and_as_large_as_published():
         controlnet = twins.SemanticControlNet(**sizes).add_image_attentions(512).state_dict()
     adapter = unet_from_diffusers(unet)[1]
     assert layout.adapter(adapter) == shapes(adapter)
-    converted = controlnet_from_diffusers(controlnet)
+    converted = from_diffusers(controlnet)
     assert layout.controlnet(converted) == shapes(converted)
     assert sum(map(math.prod, shapes(unet).values())) == pytest.approx(1126.8e6, rel=1e-4)
     assert sum(map(math.prod, shapes(adapter).values())) == pytest.approx(260.9e6, rel=1e-3)

@@ -1,10 +1,12 @@
 """Published weights in every form: one file, parts with an index, folders of diffusers."""
 
+import io
 import json
+import pickle
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from ugc_sr.models import files
 from ugc_sr.models.weights import UnsupportedWeightsError
@@ -35,31 +37,25 @@ def test_an_index_may_be_given_itself(diffusers_folder):
     assert same(files.read(folder / "diffusion_pytorch_model.safetensors.index.json"), WEIGHTS)
 
 
-def test_a_set_without_its_weights_is_refused(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(
-        FileNotFoundError, match=r"has its config.json but not its weights, diffusion_pytorch"
-    ):
-        files.parts(tmp_path)
-
-
-def test_a_whole_set_is_refused_with_the_names_of_its_folders(tmp_path):
-    for name in ("unet", "controlnet"):
-        (tmp_path / name).mkdir()
-    with pytest.raises(
-        UnsupportedWeightsError, match=r"is a whole set. Choose one of its folders: unet or con"
-    ):
-        files.parts(tmp_path)
-
-
-def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(UnsupportedWeightsError, match=r"holds no diffusion_pytorch_model.safetensors"):
-        files.parts(tmp_path)
-
-
-def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"There is no file or folder '.*gone'"):
-        files.parts(tmp_path / "gone")
+@pytest.mark.parametrize(
+    ("inside", "error", "message"),
+    [
+        ([], FileNotFoundError, "There is no file or folder '.*set'"),
+        (["x"], UnsupportedWeightsError, "holds no diffusion_pytorch_model.safetensors"),
+        (["config.json"], FileNotFoundError, "has its config.json but not its weights, diffusion_pytorch"),
+        (
+            ["unet/x", "controlnet/x"],
+            UnsupportedWeightsError,
+            "is a whole set. Choose .*: unet or controlnet",
+        ),
+    ],
+)
+def test_what_holds_no_weights_is_refused(tmp_path, inside, error, message):
+    for file in inside:
+        (tmp_path / "set" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / file).write_text("{}")
+    with pytest.raises(error, match=message):
+        files.parts(tmp_path / "set")
 
 
 def test_a_missing_part_is_named(diffusers_folder):
@@ -121,6 +117,12 @@ def test_heads_of_another_width_are_read_from_the_config(diffusers_folder, confi
             files.parts(folder)
 
 
+def zipped(state_dict):
+    file = io.BytesIO()
+    torch.save(state_dict, file)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -132,10 +134,16 @@ def test_heads_of_another_width_are_read_from_the_config(diffusers_folder, confi
         (b"\x10\x27\0\0\0\0\0\0{", "is cut short or damaged"),
         (b"\x3c\x27\0\0\0\0\0\0{", "is cut short or damaged"),
         (b"something else", "is not a safetensors file"),
+        (lambda: save(WEIGHTS)[:-10], "'x.safetensors' is cut short or damaged. Download it again"),
+        (lambda: save(WEIGHTS)[:20], "is cut short or damaged"),
+        (lambda: save(WEIGHTS)[:5], "is not a safetensors file"),
+        (lambda: save({}), "'x.safetensors' holds no tensors"),
+        (lambda: zipped(WEIGHTS), "is a PyTorch pickle under another name.* Get the .safetensors file"),
+        (lambda: pickle.dumps({"w": [1.0]}), "is a PyTorch pickle under another name"),
     ],
 )
 def test_what_is_no_file_of_weights_is_named(tmp_path, content, words):
-    (tmp_path / "x.safetensors").write_bytes(content)
+    (tmp_path / "x.safetensors").write_bytes(content() if callable(content) else content)
     with pytest.raises(UnsupportedWeightsError, match=words):
         files.read(tmp_path / "x.safetensors")
 

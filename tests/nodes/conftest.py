@@ -20,6 +20,14 @@ def folders(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def nano():
+    """The parts of the bundled model."""
+    from ugc_sr.host.nano import load_nano
+
+    return load_nano()
+
+
 @pytest.fixture(scope="session")
 def simple():
     """A recipe with a little of everything."""

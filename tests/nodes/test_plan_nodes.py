@@ -1,7 +1,5 @@
 """Plan Restoration as a node, and the quick start with its numbers wired in."""
 
-import io
-
 import pytest
 import torch
 from PIL import Image
@@ -41,28 +39,20 @@ def tiled_vae(graph):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (16, 16), (17, 4000)])
-def test_photos_of_odd_sizes_are_restored_by_their_plan(planned, client, tmp_path, size):
+def test_photos_of_odd_sizes_are_restored_by_their_plan(planned, client, pictures, tmp_path, size):
     outputs = client.run(planned(tmp_path, *size, memory_gib=4.0))
-    restored = Image.open(io.BytesIO(client.fetch(outputs["13"]["images"][0])))
+    (restored,) = pictures(outputs["13"])
     assert restored.size == (4 * size[0], 4 * size[1])
     assert outputs[PLAN]["text"][0].startswith("1 x ")
     (channels,) = torch.tensor([restored.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))])
     assert (channels - torch.tensor([200, 90, 40])).abs().max() <= 3
 
 
-def test_the_tiled_nodes_of_the_vae_take_the_plans_tile(planned, client, tmp_path):
-    graph = tiled_vae(planned(tmp_path, 170, 80, memory_gib=0.04))
-    outputs = client.run(graph)
+def test_the_tiled_nodes_of_the_vae_take_the_plans_tile(planned, client, pictures, tmp_path):
+    outputs = client.run(tiled_vae(planned(tmp_path, 170, 80, memory_gib=0.04)))
     assert "by VAE Encode (Tiled)" in outputs[PLAN]["text"][0]
-    restored = Image.open(io.BytesIO(client.fetch(outputs["13"]["images"][0])))
+    (restored,) = pictures(outputs["13"])
     assert restored.size == (680, 320)
-
-
-@pytest.fixture(scope="module")
-def nano():
-    from ugc_sr.host.nano import load_nano
-
-    return load_nano()
 
 
 def execute(nano, hint, **options):

@@ -1,12 +1,10 @@
 """Restoration Preset as the host calls it, and wired into the quick start."""
 
-import io
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
 from ugc_sr.sample.presets import NAMES, load
 
@@ -56,13 +54,6 @@ def model(_model):
     return _model.clone()
 
 
-@pytest.fixture(scope="module")
-def nano():
-    from ugc_sr.host.nano import load_nano
-
-    return load_nano().model
-
-
 @pytest.fixture
 def latent():
     return {"samples": torch.randn(1, 4, 8, 8), "noise_mask": torch.ones(1, 8, 8)}
@@ -90,22 +81,21 @@ def test_a_sampler_takes_what_a_preset_gives_and_looks_once_a_step(run, model, l
     noise = torch.randn(1, 4, 8, 8)
     looks = []
     unet = model.get_model_object("diffusion_model")
-    hook = unet.register_forward_pre_hook(lambda _, args: looks.append(len(args[0])))
-    out = comfy.sample.sample(
-        given["model"],
-        noise,
-        given["steps"],
-        given["cfg"],
-        given["sampler_name"],
-        given["scheduler"],
-        text,
-        text,
-        given["latent"]["samples"],
-        denoise=given["denoise"],
-        disable_pbar=True,
-        seed=0,
-    )
-    hook.remove()
+    with unet.register_forward_pre_hook(lambda _, args: looks.append(len(args[0]))):
+        out = comfy.sample.sample(
+            given["model"],
+            noise,
+            given["steps"],
+            given["cfg"],
+            given["sampler_name"],
+            given["scheduler"],
+            text,
+            text,
+            given["latent"]["samples"],
+            denoise=given["denoise"],
+            disable_pbar=True,
+            seed=0,
+        )
     assert out.isfinite().all()
     assert given["model"] is not model
     assert looks == [2 if given["cfg"] > 1 else 1] * given["steps"]
@@ -134,8 +124,8 @@ def test_the_latent_is_the_photos_or_empty_by_the_start(run, model, latent, name
 
 
 def test_nano_keeps_its_weights_and_latent(run, nano, latent):
-    given = run(nano, latent, "nano")
-    assert given["model"].model is nano.model
+    given = run(nano.model, latent, "nano")
+    assert given["model"].model is nano.model.model
     assert given["latent"] is latent
 
 
@@ -156,13 +146,13 @@ def test_fidelity_sets_the_sharpness_of_the_bundled_model(run, nano, latent):
     from ugc_sr.host.nano import sharpened
 
     for fidelity, sharpness in ((0.0, 1.0), (0.25, 0.75), (1.0, 0.0)):
-        given = run(sharpened(nano, 0.6), latent, "nano", fidelity=fidelity)["model"]
+        given = run(sharpened(nano.model, 0.6), latent, "nano", fidelity=fidelity)["model"]
         named = given.model_options["transformer_options"].pop("ugcsr_preset")
         assert named == f"nano with fidelity {fidelity:g}"
-        expected = sharpened(nano, sharpness).model_options
+        expected = sharpened(nano.model, sharpness).model_options
         del expected["transformer_options"]["ugcsr_preset"]
         assert given.model_options == expected
-    assert nano.model_options != given.model_options  # the one that was given stays as it is
+    assert nano.model.model_options != given.model_options  # the one that was given stays as it is
 
 
 def test_another_model_is_refused_for_nano(run, model, latent):
@@ -209,12 +199,11 @@ def wired(anatomy, client, photo):
     return graph
 
 
-def test_the_host_runs_the_quick_start_by_links_to_the_same_picture(wired, client, photo, anatomy):
-    pictures = []
-    for graph in (wired, anatomy(client.upload(photo))):
-        saved = client.run(graph)["13"]["images"][0]
-        pictures.append(Image.open(io.BytesIO(client.fetch(saved))).tobytes())
-    assert pictures[0] == pictures[1]
+def test_the_host_runs_the_quick_start_by_links_to_the_same_picture(wired, client, photo, anatomy, pictures):
+    (linked,), (plain,) = (
+        pictures(client.run(graph)["13"]) for graph in (wired, anatomy(client.upload(photo)))
+    )
+    assert linked.tobytes() == plain.tobytes()
 
 
 def test_a_wrong_base_is_told_at_the_graph(wired, client):

@@ -1,7 +1,5 @@
 """Weigh Regions and Blend Regions as the host calls them."""
 
-import io
-
 import pytest
 import torch
 from PIL import Image, ImageDraw
@@ -32,7 +30,7 @@ def test_a_padded_hint_and_a_finished_photo_are_refused(blend):
         blend(torch.rand(1, 96, 160, 3), hint, torch.ones(1, 24, 40))
 
 
-def test_text_stays_through_the_quick_start(client, photo, anatomy, tmp_path):
+def test_text_stays_through_the_quick_start(client, photo, anatomy, pictures, tmp_path):
     """A mask painted on the small photo protects a region; the rest is what it was without the nodes."""
     painted = Image.open(photo).convert("RGBA")
     opacity = Image.new("L", painted.size, 255)
@@ -47,7 +45,7 @@ def test_text_stays_through_the_quick_start(client, photo, anatomy, tmp_path):
         return made
 
     def restored(made):
-        return Image.open(io.BytesIO(client.fetch(client.run(made)["13"]["images"][0]))).convert("RGB")
+        return pictures(client.run(made)["13"])[0].convert("RGB")
 
     plain, kept = restored(graph()), graph()
     mask_and_frame = {"mask": ["20", 1], "frame": ["3", 1]}

@@ -1,7 +1,6 @@
 """What a person is told before, while and after a photo is restored."""
 
 import asyncio
-import io
 import logging
 import re
 import threading
@@ -47,10 +46,6 @@ def listening(address):
     loop.close()
 
 
-def restored(client, outputs, node="13"):
-    return Image.open(io.BytesIO(client.fetch(outputs[node]["images"][0])))
-
-
 @pytest.fixture
 def upload(client, tmp_path):
     def give(picture, name):
@@ -76,7 +71,7 @@ def graph(anatomy, upload):
     return made
 
 
-def test_a_result_tells_its_story_and_every_stage_is_named(client, host_server, graph):
+def test_a_result_tells_its_story_and_every_stage_is_named(client, pictures, host_server, graph):
     with listening(host_server.address) as said:
         outputs = client.run(graph)
         (tiled,), (whole,) = outputs["12"]["text"], outputs["22"]["text"]
@@ -86,7 +81,7 @@ def test_a_result_tells_its_story_and_every_stage_is_named(client, host_server, 
     sizes = r"80x64 -> 320x256 px \(auto: 4x\); preset nano; "
     assert re.fullmatch(rf"{sizes}2 tiles sampled in {SECONDS}; {SCORES}", tiled)
     assert re.fullmatch(rf"{sizes}sampled in {SECONDS}; {SCORES}", whole)
-    assert restored(client, outputs).size == (320, 256)
+    assert pictures(outputs["13"])[0].size == (320, 256)
     assert {("12", tiled), ("22", whole)} <= set(said)
     before = {
         ("4", "Reading what the photo shows"),
@@ -117,7 +112,7 @@ def test_without_semantics_of_the_frame_the_rest_is_told(client, graph):
     assert re.fullmatch(rf"80x64 -> 320x256 px \(auto: 4x\); {SCORES}", text)
 
 
-def test_a_photo_of_one_pixel_is_told_to_be_too_small_to_measure(client, anatomy, upload):
+def test_a_photo_of_one_pixel_is_told_to_be_too_small_to_measure(client, pictures, anatomy, upload):
     graph = anatomy(upload(Image.new("RGB", (1, 1), (200, 90, 40)), "pixel.png"))
     graph["3"]["inputs"]["scale"] = 0.0
     outputs = client.run(graph)
@@ -125,26 +120,26 @@ def test_a_photo_of_one_pixel_is_told_to_be_too_small_to_measure(client, anatomy
     assert re.fullmatch(
         rf"1x1 -> 4x4 px \(auto: 4x\); preset nano; sampled in {SECONDS}; too small to measure", text
     )
-    assert restored(client, outputs).size == (4, 4)
+    assert pictures(outputs["13"])[0].size == (4, 4)
 
 
-def test_a_sticker_keeps_its_transparency_if_its_mask_is_connected(client, anatomy, upload):
+def test_a_sticker_keeps_its_transparency_if_its_mask_is_connected(client, pictures, anatomy, upload):
     sticker = Image.new("RGBA", (48, 40), (200, 90, 40, 0))
     sticker.paste((20, 120, 220, 255), (12, 10, 36, 30))
     graph = anatomy(upload(sticker, "sticker.png"))
     graph["3"]["inputs"] |= {"scale": 2.0, "mask": ["1", 1]}
     outputs = client.run(graph)
-    result = restored(client, outputs)
+    result = pictures(outputs["13"])[0]
     assert (result.mode, result.size) == ("RGBA", (96, 80))
     assert [result.getpixel(place)[3] for place in ((2, 2), (48, 40), (93, 77))] == [0, 255, 0]
     assert "; transparency enlarged with it; " in outputs["12"]["text"][0]
 
 
-def test_an_empty_mask_leaves_a_photo_opaque(client, anatomy, upload):
+def test_an_empty_mask_leaves_a_photo_opaque(client, pictures, anatomy, upload):
     graph = anatomy(upload(Image.new("RGB", (48, 40), (20, 120, 220)), "opaque.png"))
     graph["3"]["inputs"]["mask"] = ["1", 1]
     outputs = client.run(graph)
-    assert restored(client, outputs).mode == "RGB"
+    assert pictures(outputs["13"])[0].mode == "RGB"
     assert "transparency" not in outputs["12"]["text"][0]
 
 

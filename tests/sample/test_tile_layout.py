@@ -45,12 +45,6 @@ def canvases(count, seed=0):
         yield tuple(math.ceil(side / 64) * 64 for side in sides)
 
 
-def boxes(canvas, layout, ratio):
-    """The tiles that Tile Diffusion makes of a layout, in latent cells of `ratio` pixels."""
-    height, width = (side // ratio for side in canvas)
-    return split(height, width, layout.tile // ratio, layout.overlap // ratio)
-
-
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("ratio", [4, 8, 16])
 def test_tile_diffusion_takes_every_layout_and_covers_the_canvas_with_as_many_tiles(sizes, ratio):
@@ -61,10 +55,11 @@ def test_tile_diffusion_takes_every_layout_and_covers_the_canvas_with_as_many_ti
         assert layout.tile % 64 == layout.overlap % 32 == 0
         assert isinstance(layout.overlap, int)
         assert layout.tile // sizes.share <= layout.overlap < layout.tile
-        tiles = boxes(canvas, layout, ratio)
+        height, width = (side // ratio for side in canvas)  # in latent cells, as Tile Diffusion counts
+        tiles = split(height, width, layout.tile // ratio, layout.overlap // ratio)
         assert len(tiles) == layout.rows * layout.columns == layout.count
-        assert max(tile.top + tile.height for tile in tiles) == canvas[0] // ratio
-        assert max(tile.left + tile.width for tile in tiles) == canvas[1] // ratio
+        assert max(tile.top + tile.height for tile in tiles) == height
+        assert max(tile.left + tile.width for tile in tiles) == width
 
 
 @pytest.mark.parametrize("sizes", SIZES)
