@@ -81,7 +81,7 @@ def start_ray() -> bool:
     RAY_USAGE_STATS_ENABLED says so.
 
     Returns:
-        False if this process had done so before, and the caller need not shut Ray down.
+        True if the caller has to shut Ray down; False if it was running in this process before.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray

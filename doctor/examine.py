@@ -19,7 +19,8 @@ from ..models import catalogue, files
 from ..models.nano import MODEL
 from ..models.weights import UnsupportedWeightsError
 from ..restore.connection import LOGIN_VARIABLE, AnswerError, Connection
-from ..restore.server import CHECKOUT, OwnHost, find_host
+from ..restore.server import OwnHost, find_host
+from ..restore.weights import BUNDLED
 from ..restore.workflow import SHIPPED
 from ..sample.presets import NAMES
 from . import findings, machine, origin, run
@@ -27,7 +28,6 @@ from .findings import FITS, WRONG, Finding
 from .machine import Machine, Problem
 from .needs import Need, entries, incomplete, needs, unmet
 
-BUNDLED_FILE = CHECKOUT / "models" / "bundled" / "nano.safetensors"
 _LOG = "Look at the message and, with --server, at the log of that ComfyUI."
 _REINSTALL = (
     "Install the extension again, which brings its file along; with git: git lfs pull, or a new clone."
@@ -128,16 +128,16 @@ def _bundled() -> dict[str, Any]:
     Raises:
         UnsupportedWeightsError: if the file is unusable.
     """
-    if not BUNDLED_FILE.is_file():
-        raise UnsupportedWeightsError(f"{BUNDLED_FILE} is missing.")
-    files.check(BUNDLED_FILE)
-    with safe_open(BUNDLED_FILE, framework="pt") as file:
+    if not BUNDLED.is_file():
+        raise UnsupportedWeightsError(f"{BUNDLED} is missing.")
+    files.check(BUNDLED)
+    with safe_open(BUNDLED, framework="pt") as file:
         model = (file.metadata() or {}).get("model", "another model")
     if model != MODEL:
         raise UnsupportedWeightsError(
-            f"'{BUNDLED_FILE.name}' holds {model}; this version of the extension reads {MODEL}."
+            f"'{BUNDLED.name}' holds {model}; this version of the extension reads {MODEL}."
         )
-    return {"model": model, "size": BUNDLED_FILE.stat().st_size, "sha256": origin.checksum(BUNDLED_FILE)}
+    return {"model": model, "size": BUNDLED.stat().st_size, "sha256": origin.checksum(BUNDLED)}
 
 
 def _files(seen: Machine, problems: list[Problem], *, hashed: bool) -> list[Finding]:

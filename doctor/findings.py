@@ -77,7 +77,7 @@ class Finding:
 
 
 def look(kind: str, name: str, path: Path | None) -> Finding:
-    """Return the finding on a file by its tensors' names and shapes; only SAM2.1 encoders are read."""
+    """Return the finding on a file or folder by its tensors' names and shapes, for SAM2.1 also by values."""
     if path is None:
         return Finding(kind, name, None, UNSEEN, "not visible from here")
     try:

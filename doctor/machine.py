@@ -113,9 +113,8 @@ def here(comfyui: Path | None, models: Path | None = None) -> Machine:
     facts |= {key: survey[key] for key in ("torch", "device", "memory", "folders")}
     facts["comfyui"] = {"version": survey["comfyui"], "path": str(comfyui)}
     facts["mode"] = _MODES.get(survey["mode"], survey["mode"])
-    folder = place = models or comfyui / "models"
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    folder = models or comfyui / "models"
+    place = next(place for place in (folder, *folder.parents) if place.exists())
     facts["disk"] = {"path": str(folder), "free": shutil.disk_usage(place).free}
     for listed in (survey["files"], survey["pickles"]):
         machine.files += [

@@ -19,10 +19,10 @@ _DEEPEST = 4  # levels from a file up to models/
 
 
 def trace(found: Finding, *, hashed: bool) -> tuple[Finding, str]:
-    """Return a file that fits with its origin and checksums, and the fault of its record if it is unreadable.
+    """Return the finding on a file that fits, with origin and checksums, and why its record is unreadable.
 
-    The file is WRONG if it has changed since it was fetched. `hashed` computes its checksums, which reads the
-    whole file; a published checksum also determines the base model.
+    The reason is empty if the record can be read. The file is WRONG if it has changed since it was fetched.
+    `hashed` computes checksums, which reads the whole file; a published one also determines the base model.
     """
     unreadable = ""
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -32,59 +33,41 @@ _USUAL = "ugc_wild"
 Tell = Callable[[str], None]
 
 
-class Memory:
-    """The peak memory use of a host during its work, in bytes.
+@contextmanager
+def _watched(connection: Connection, process: int | None) -> Iterator[dict[str, int | None]]:
+    """Yield the peak memory use of a host inside the `with` block, in bytes; complete when it ends.
 
-    Attributes:
-        device: memory of the device used by all programs; None on a CPU.
-        process: memory of the host's process; None if the system doesn't state it, as for a server.
-        machine: memory of the machine used by all programs.
+    `device` is memory of the device used by all programs, None on a CPU. `process` is memory of the host's
+    process, None if the system doesn't state it, as for a server. `machine` is memory of the machine used by
+    all programs.
     """
+    peaks: dict[str, int | None] = {"device": None, "process": None, "machine": 0}
+    with suppress(OSError):  # another operating system, or a process of another user
+        Path(f"/proc/{process}/clear_refs").write_text("5", encoding="ascii")  # the peak so far, proc(5)
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(connection, peaks, done), daemon=True)
+    watcher.start()
+    try:
+        yield peaks
+    finally:
+        done.set()
+        watcher.join()
+        with suppress(OSError):
+            status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+            if peak := re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE):
+                peaks["process"] = int(peak[1]) * 1024
 
-    def __init__(self, connection: Connection, process: int | None) -> None:
-        self.device: int | None = None
-        self.process: int | None = None
-        self.machine = 0
-        self._connection, self._status = connection, Path(f"/proc/{process}/status")
-        self._forget = Path(f"/proc/{process}/clear_refs")
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Record the peaks inside the `with` block."""
-        self.device, self.process, self.machine = None, None, 0
-        done = threading.Event()
-        with suppress(OSError):  # another operating system, or a process of another user
-            self._forget.write_text("5", encoding="ascii")  # the peak so far, proc(5)
-        watcher = threading.Thread(target=self._watch, args=(done,), daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            done.set()
-            watcher.join()
-            self.process = self._peak()
-
-    def _watch(self, done: threading.Event) -> None:
-        while True:
-            try:
-                stats = self._connection.json("/system_stats")
-            except (OSError, RuntimeError):  # the host is busy, or has ended, which the run itself reports
-                stats = None
-            if stats:
-                system, device = stats["system"], stats["devices"][0]
-                self.machine = max(self.machine, system["ram_total"] - system["ram_free"])
-                if device["type"] != "cpu":
-                    used = device["vram_total"] - device["vram_free"]
-                    self.device = max(self.device or 0, used)
-            if done.wait(INTERVAL_S):
-                return
-
-    def _peak(self) -> int | None:
-        try:
-            lines = self._status.read_text(encoding="ascii").splitlines()
-        except OSError:
-            return None
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+def _watch(connection: Connection, peaks: dict[str, int | None], done: threading.Event) -> None:
+    while True:
+        with suppress(OSError, RuntimeError):  # the host is busy, or has ended, which the run itself reports
+            stats = connection.json("/system_stats")
+            system, device = stats["system"], stats["devices"][0]
+            peaks["machine"] = max(peaks["machine"] or 0, system["ram_total"] - system["ram_free"])
+            if device["type"] != "cpu":
+                peaks["device"] = max(peaks["device"] or 0, device["vram_total"] - device["vram_free"])
+        if done.wait(INTERVAL_S):
+            return
 
 
 def restore(
@@ -110,14 +93,13 @@ def restore(
         raise FileNotFoundError(f"The sample photo {SAMPLE} is missing. Install the extension again.")
     client, connection = Client(address, token), Connection(address, token)
     photo = Image.fromarray(open_photo(SAMPLE).rgb(deep=False))
-    memory = Memory(connection, process)
     runs = []
     for need in needs:
         workflow = _workflow(need).for_size(*photo.size)
         tell(f"{need.name}: restoring the sample photo, {photo.width}x{photo.height} px ...")
         if process:
             connection.request("/free", b'{"unload_models": true, "free_memory": true}')
-        runs.append({"preset": need.name, **_one(client, workflow, photo, memory)})
+        runs.append({"preset": need.name, **_one(client, workflow, photo, _watched(connection, process))})
     return runs
 
 
@@ -133,10 +115,15 @@ def _workflow(need: Need) -> Workflow:
     return workflow
 
 
-def _one(client: Client, workflow: Workflow, photo: Image.Image, memory: Memory) -> dict[str, Any]:
+def _one(
+    client: Client,
+    workflow: Workflow,
+    photo: Image.Image,
+    watched: AbstractContextManager[dict[str, int | None]],
+) -> dict[str, Any]:
     workflow = replace(workflow, graph=anew(workflow.graph, only(workflow.graph, "LoadImage")))
     try:
-        with memory.watched():
+        with watched as memory:
             started = time.monotonic()
             picture = _picture(client, workflow)
             seconds = time.monotonic() - started
@@ -148,7 +135,7 @@ def _one(client: Client, workflow: Workflow, photo: Image.Image, memory: Memory)
     return {
         "size": list(picture.size),
         "seconds": round(seconds, 1),
-        "memory": {"device": memory.device, "process": memory.process, "machine": memory.machine},
+        "memory": memory,
         "checks": [asdict(check) for check in checks(*versions)],
     }
 

@@ -30,7 +30,7 @@ class Download:
 
     @property
     def added_bytes(self) -> int:
-        """The number of bytes that it adds to the models folder."""
+        """The number of bytes that the entry adds to the models folder."""
         if self.present:
             return 0
         copied = sum(part.stat().st_size for part in files.parts(self.copy)) if self.copy else 0
@@ -81,7 +81,7 @@ def is_present(entry: Weights, models: Path, known: Mapping[str, record.Known]) 
 
 
 def partial_bytes(entry: Weights, models: Path) -> int:
-    """Return the number of bytes of its file that an earlier run downloaded."""
+    """Return the number of bytes of the entry's file that an interrupted run has left."""
     target = models / entry.target
     return sum(part.stat().st_size for part in target.parent.glob(f".{target.name}.????????.part"))
 

@@ -7,10 +7,9 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple, cast
 
 from ..models.files import INDEX, PICKLED, SAFE, STEM
-from .http import Progress, RefusedError
+from .http import SILENCE_LIMIT_S, Progress, RefusedError
 
 INSTALL = "python -m pip install gdown"
-SILENCE_LIMIT_S = 60
 TRIES = 3
 _LONGEST = 300  # characters kept of a message by gdown
 
@@ -34,7 +33,7 @@ def fetch(url: str, inside: str, folder: Path, progress: Progress) -> list[Path]
         The paths of the files in `folder`.
 
     Raises:
-        RefusedError: if Drive refuses them, or they aren't there.
+        RefusedError: if Drive refuses them, they aren't there, or gdown is missing.
         OSError: if they can't be written to the disk.
     """
     try:

@@ -33,7 +33,7 @@ Progress = Callable[[int, "int | None"], None]  # bytes downloaded, bytes of the
 
 
 class RefusedError(OSError):
-    """A source refuses the file; another source may have it."""
+    """A source refuses the file or can't be reached; another source may have the file."""
 
 
 def refuse(url: str, status: int, reason: str = "", wait: str = "") -> NoReturn:
@@ -49,7 +49,7 @@ def refuse(url: str, status: int, reason: str = "", wait: str = "") -> NoReturn:
 
 
 def give_up(url: str, error: BaseException) -> NoReturn:
-    """Raise that the address can't be reached, with a short reason.
+    """Raise an error of a connection as a readable one with a short reason.
 
     Raises:
         RefusedError: always.

@@ -23,7 +23,7 @@ def fetch(url: str, target: Path, progress: Progress) -> tuple[Path, str]:
         The path of the download, and the sha256 that the hub states; "" if it states none.
 
     Raises:
-        RefusedError: if the hub refuses it.
+        RefusedError: if the hub refuses it or does not answer, or huggingface_hub is missing.
         ValueError: if `url` isn't the address of a file on the hub.
     """
     match = _FILE.fullmatch(url)

@@ -23,7 +23,7 @@ class Known:
 
 
 def read(folder: Path) -> dict[str, Known]:
-    """Return path below the folder -> record; empty if the folder has no record.
+    """Return the records of a models folder by the paths of the files relative to it; empty if it has none.
 
     Raises:
         ValueError: if the file isn't a record.

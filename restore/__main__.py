@@ -143,7 +143,7 @@ def _engine(options: argparse.Namespace, stop: threading.Event) -> Iterator[tupl
 
 
 def positive(text: str) -> float:
-    """Return an option's value as a number above 0.
+    """Return an option's value as a finite number above 0.
 
     Raises:
         argparse.ArgumentTypeError: for anything else.

@@ -51,19 +51,13 @@ class HostActor:
 
 def _restore(actor: Any, stop: threading.Event, name: str, png: bytes, workflow: Workflow) -> bytes:
     import ray
-    from ray.exceptions import RayError, RayTaskError
 
-    try:
+    with _errors_of_ray("Ray"):
         answer = actor.restore.remote(name, png, workflow)
         while not ray.wait([answer], timeout=POLL_S)[0]:
             if stop.is_set():
                 raise StoppedError
         return ray.get(answer)
-    except RayTaskError as error:
-        reason = _cause(error)
-        raise reason from None
-    except RayError as error:
-        raise RuntimeError(f"Ray: {_last_line(error)}") from error
 
 
 @contextmanager
@@ -81,7 +75,6 @@ def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list
         RuntimeError: if a worker can't be started.
     """
     import ray
-    from ray.exceptions import RayError, RayTaskError
 
     started = start_ray()
     actors: list[Any] = []
@@ -97,13 +90,8 @@ def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list
             scheduling_strategy="SPREAD",
         )
         actors = [remote.remote() for _ in range(count)]
-        try:
+        with _errors_of_ray(f"Ray could not start {count} workers"):
             version = ray.get([actor.version.remote() for actor in actors], timeout=START_LIMIT_S)[0]
-        except RayTaskError as error:
-            reason = _cause(error)
-            raise reason from None
-        except RayError as error:
-            raise RuntimeError(f"Ray could not start {count} workers: {_last_line(error)}") from error
         yield [partial(_restore, actor, stop) for actor in actors], version
     finally:
         if actors:
@@ -114,12 +102,20 @@ def ray_workers(count: int | None, stop: threading.Event) -> Iterator[tuple[list
             ray.shutdown()
 
 
-def _cause(error: Any) -> Exception:
-    """Return the error that a worker raised if it is one of this package's; others with Ray's message."""
-    if isinstance(error.cause, (RuntimeError, ValueError, OSError, StoppedError)):
-        return error.cause
-    return RuntimeError(f"Ray: {_last_line(error)}")
+@contextmanager
+def _errors_of_ray(what: str) -> Iterator[None]:
+    """Raise this package's own errors as a worker raised them, and all others of Ray with their last line.
 
+    Raises:
+        RuntimeError: for Ray's own errors; `what` is in front.
+    """
+    from ray.exceptions import RayError, RayTaskError
 
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]
+    try:
+        yield
+    except RayError as error:
+        cause = error.cause if isinstance(error, RayTaskError) else None
+        if isinstance(cause, (RuntimeError, ValueError, OSError, StoppedError)):
+            raise cause from None
+        told = "Ray" if isinstance(error, RayTaskError) else what
+        raise RuntimeError(f"{told}: {str(error).strip().splitlines()[-1]}") from error

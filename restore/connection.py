@@ -70,7 +70,6 @@ class Connection:
         if token and not login:
             self._headers["Authorization"] = f"Bearer {token.strip()}"
         self.is_here = _is_here(urlsplit(self.address).hostname or "")  # True for a server on this machine
-        self._proxies = not self.is_here
 
     def request(
         self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -110,7 +109,7 @@ class Connection:
     def session(self) -> aiohttp.ClientSession:
         """Return an aiohttp session with this connection's login and proxies, for use in a coroutine."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=SILENCE_LIMIT_S, sock_read=SILENCE_LIMIT_S)
-        return aiohttp.ClientSession(headers=self._headers, trust_env=self._proxies, timeout=limits)
+        return aiohttp.ClientSession(headers=self._headers, trust_env=not self.is_here, timeout=limits)
 
     def fail(self, error: BaseException) -> NoReturn:
         """Raise an error of aiohttp or of the operating system as a readable one.

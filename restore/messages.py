@@ -26,7 +26,7 @@ def outputs_of(job: dict[str, Any], graph: Graph) -> dict[str, dict[str, Any]]:
 
 
 def refusal(answer: dict[str, Any], graph: Graph) -> str:
-    """Return every reason for which the host did not queue the graph."""
+    """Return the reasons for which the host refused a graph, one a line, from the JSON of its answer."""
     reasons = [
         f"{title_of(graph, node)}: {problem['message']}: {problem['details']}"
         for node, problems in answer["node_errors"].items()
@@ -42,6 +42,6 @@ def refusal(answer: dict[str, Any], graph: Graph) -> str:
 
 
 def title_of(graph: Graph, node: str) -> str:
-    """Return the title of a node, also of one that another expanded to."""
+    """Return the title of a node; of a node that another one created by expansion, the title of that one."""
     entry = graph.get(node.split(".")[0], {})
     return entry.get("_meta", {}).get("title") or entry.get("class_type", node)

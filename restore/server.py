@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -39,9 +39,9 @@ class Host:
 
 
 def find_host(given: Path | None = None) -> Path:
-    """Return the given ComfyUI folder, or the first that exists of three.
+    """Return the ComfyUI folder that is given, else the one that COMFYUI_PATH names.
 
-    The three are the one that COMFYUI_PATH names, the one around this package, and that of `make setup`.
+    Without both it is the one around this package, else that of `make setup`.
 
     Raises:
         FileNotFoundError: if there is no ComfyUI.
@@ -115,7 +115,8 @@ def running_host(
 class OwnHost:
     """Runs a host inside a `with` statement, with the models folder of its ComfyUI.
 
-    Its photos and results are in a temporary folder, which outlives a host that ends but not this object.
+    Photos and results are in a temporary folder, which is kept when the host is started again, and deleted at
+    the end.
 
     Args:
         comfyui: ComfyUI's folder; that of `find_host` if not given.
@@ -202,15 +203,10 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str, log: 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     for kind in (signal.SIGTERM, signal.SIGKILL):
-        try:
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, kind)
-        except ProcessLookupError:
-            return
-        try:
             process.wait(timeout=STOP_LIMIT_S)
             return
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def _free_port() -> int:

@@ -57,9 +57,8 @@ def _checksums(label: str, name: str, folders: tuple[str, ...], models: Path | N
         return {label: None}
     pattern = glob.escape(name)
     places = [place for folder in folders for place in sorted(models.glob(f"{folder}/{pattern}"))]
-    everywhere = folders == ("*",)
-    each = [_content(label, place) for place in (places if everywhere else places[:1])]
-    return each[0] if each and all(content == each[0] for content in each) else {label: None}
+    each = [_content(label, place) for place in (places if folders == ("*",) else places[:1])]
+    return each[0] if each and each.count(each[0]) == len(each) else {label: None}
 
 
 def _content(label: str, place: Path) -> dict[str, str | None]:

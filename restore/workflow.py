@@ -34,7 +34,7 @@ class Workflow:
     editor: dict[str, Any] | None = None
 
     def for_size(self, width: int, height: int) -> Workflow:
-        """Return the workflow with the scale for a photo of this size in pixels, if it is set to auto."""
+        """Return the workflow with the scale for a photo of this size in pixels, if its scale is auto."""
         from ..sample.frame import scale_for  # imports torch, which takes seconds
 
         if self.settings()["scale"] != AUTO:
@@ -47,7 +47,7 @@ class Workflow:
         return next(key for key, node in self.graph.items() if node["class_type"] in RESULTS)
 
     def for_photo(self, name: str) -> tuple[Graph, dict[str, Any] | None]:
-        """Return (graph, editor) for an uploaded photo of that name."""
+        """Return (graph, editor) that load an uploaded photo of that name; `editor` may be None."""
         graph = copy.deepcopy(self.graph)
         for node in _all(graph, "LoadImage"):
             node["inputs"]["image"] = name

@@ -27,19 +27,19 @@ class WeightsBuffer:
         self.count = 0
 
     def prioritize(self, *_):
-        """There is no other buffer to go ahead of."""
+        """Do nothing, as there is no other buffer."""
 
     def alloc(self, size):
-        """A part, not yet in memory."""
+        """Return a part that is not yet in memory."""
         self.count += 1
         return self, self.count, size
 
     def loaded_size(self):
-        """Bytes in memory."""
+        """Return the number of bytes in memory."""
         return sum(part.numel() for part in self.parts.values())
 
     def free_memory(self, _):
-        """Drop everything; return the bytes."""
+        """Free all parts; return their number of bytes."""
         freed = self.loaded_size()
         self.parts.clear()
         return freed
@@ -61,7 +61,7 @@ class _HostBuffer:
         self.size = 0
 
     def truncate(self, *_, **__):
-        """Nothing is pinned."""
+        """Do nothing, as no memory is pinned."""
 
 
 def _load_list(self, for_dynamic=False, default_device=None):

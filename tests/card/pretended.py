@@ -83,7 +83,7 @@ class CardTensor(torch.Tensor):
 
 
 class Card(TorchDispatchMode):
-    """What happens on the pretended cards while this context is entered.
+    """A context in which operations of PyTorch run on pretended cards, checked and counted.
 
     Attributes:
         limit: bytes of a card; beyond it an allocation raises torch.OutOfMemoryError. None is endless.
@@ -118,11 +118,11 @@ class Card(TorchDispatchMode):
         return self.run(op, args, kwargs or {})
 
     def count(self, kind: str) -> int:
-        """How many events of a kind there were."""
+        """Return the number of events of a kind."""
         return sum(number for (name, _), number in self.events.items() if name == kind)
 
     def run(self, op: Any, args: tuple, kwargs: dict) -> Any:
-        """Do what an operation does, on the cards where its tensors are there."""
+        """Return the result of an operation, which runs on the card of its tensors if they are on one."""
         if op is torch.ops.prim.device.default:
             return args[0].device
         if op is aten._to_copy.default:

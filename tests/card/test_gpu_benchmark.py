@@ -39,24 +39,23 @@ def models():
     return make
 
 
-@pytest.fixture(autouse=True)
-def _brief(monkeypatch):
-    """Few presets of two steps each, and no time to compile anything."""
+@pytest.fixture
+def gpu(monkeypatch):
+    """The benchmark with few presets of two steps each, and no time to compile anything."""
     from benchmarks import gpu
 
     monkeypatch.setattr(gpu, "NAMES", ("wild", "turbo", "nano"))
     monkeypatch.setattr(gpu, "WARM_UP", (64, 64))
     monkeypatch.setattr(gpu, "COMPILE_S", 1e9)
     monkeypatch.setattr(gpu.Job, "steps", 2)
+    return gpu
 
 
 @pytest.fixture
-def report_memory(monkeypatch):
+def report_memory(monkeypatch, gpu):
     """The card's own count as PyTorch would tell it."""
 
     import comfy.model_management as management
-
-    from benchmarks import gpu
 
     def tell(card, total):
         monkeypatch.setattr(gpu, "NAMES", ("wild", "nano"))  # enough for a card that is slow
@@ -68,9 +67,7 @@ def report_memory(monkeypatch):
     return tell
 
 
-def test_every_preset_is_measured_and_the_table_shows_it(models):
-    from benchmarks import gpu
-
+def test_every_preset_is_measured_and_the_table_shows_it(gpu, models):
     rows = list(gpu.run(minutes=20, fixture=str(FIXTURE), sizes=SMALL, models=models()))
     by_name = {row["name"]: row for row in rows}
     names = [f"gpu-{preset}-128x128" for preset in ("nano", "wild", "turbo")]
@@ -89,9 +86,7 @@ def test_every_preset_is_measured_and_the_table_shows_it(models):
 
 @pytest.mark.deep
 @pytest.mark.parametrize("mode", ["plain", "streamed"])
-def test_a_card_is_measured_with_its_memory(models, card, report_memory, mode):
-    from benchmarks import gpu
-
+def test_a_card_is_measured_with_its_memory(gpu, models, card, report_memory, mode):
     active = card(mode)
     report_memory(active, 24 * 2**30)
     rows = {
@@ -105,9 +100,9 @@ def test_a_card_is_measured_with_its_memory(models, card, report_memory, mode):
     assert rows["controlnet"]["passed"]
 
 
-def test_a_card_that_is_too_small_for_anything_is_reported_and_nothing_hangs(models, card, report_memory):
-    from benchmarks import gpu
-
+def test_a_card_that_is_too_small_for_anything_is_reported_and_nothing_hangs(
+    gpu, models, card, report_memory
+):
     active = card("plain", total=2**20, limit=2**20)
     report_memory(active, 2**20)
     rows = {row["name"]: row for row in gpu.run(minutes=20, sizes=SMALL, models=models())}
@@ -117,10 +112,8 @@ def test_a_card_that_is_too_small_for_anything_is_reported_and_nothing_hangs(mod
 
 
 @pytest.mark.parametrize("preset", ["nano", "turbo"])
-def test_a_compiled_run_has_the_hosts_node_in_front_of_the_sampler(preset):
-    from benchmarks.gpu import Job
-
-    plain, compiled = (Job(preset, (512, 512), flag).graph(steps=2) for flag in (False, True))
+def test_a_compiled_run_has_the_hosts_node_in_front_of_the_sampler(gpu, preset):
+    plain, compiled = (gpu.Job(preset, (512, 512), flag).graph(steps=2) for flag in (False, True))
     (sampler,) = [node["inputs"] for node in compiled.values() if node["class_type"] == "KSampler"]
     (before,) = [node["inputs"] for node in plain.values() if node["class_type"] == "KSampler"]
     node = compiled[sampler["model"][0]]
@@ -131,18 +124,14 @@ def test_a_compiled_run_has_the_hosts_node_in_front_of_the_sampler(preset):
     assert {**sampler, "model": before["model"]} == before
 
 
-def test_seconds_are_reckoned_from_the_cells_and_pixels_that_are_worked_on():
-    from benchmarks.gpu import Job, Speed
-
-    wild = Job("wild", (512, 512))
+def test_seconds_are_reckoned_from_the_cells_and_pixels_that_are_worked_on(gpu):
+    wild = gpu.Job("wild", (512, 512))
     assert wild.work(50) == 100 * 64 * 64  # both halves of CFG
-    assert Job("turbo", (1080, 1920)).work(2) == 12 * 96 * 96
-    assert Speed(cell=1e-5, megapixel=2.0).expect(wild, 50) == pytest.approx(4.096 + 0.524, abs=1e-3)
+    assert gpu.Job("turbo", (1080, 1920)).work(2) == 12 * 96 * 96
+    assert gpu.Speed(cell=1e-5, megapixel=2.0).expect(wild, 50) == pytest.approx(4.096 + 0.524, abs=1e-3)
 
 
-def test_no_time_leaves_everything_out_and_says_so():
-    from benchmarks import gpu
-
+def test_no_time_leaves_everything_out_and_says_so(gpu):
     rows = list(gpu.run(minutes=0, sizes=SMALL, models={}))
     assert {row.get("skipped") for row in rows[1:]} == {"the time was over"}
     assert "- gpu-wild-128x128: the time was over" in gpu.table(rows)

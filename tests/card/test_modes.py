@@ -3,7 +3,6 @@
 import gc
 
 import pytest
-import torch
 
 pytestmark = pytest.mark.comfy
 
@@ -30,14 +29,9 @@ def expected():
     return {}
 
 
-def psnr(picture, other):
-    error = (picture.to("cpu", torch.float64) - other).square().mean().item()
-    return float("inf") if error == 0 else -10 * torch.tensor(error).log10().item()
-
-
 @pytest.mark.parametrize(("name", "mode"), RUNS)
 def test_the_picture_of_every_mode_is_that_of_the_cpu(
-    name, mode, card, run_graph, quickstart_on, photos, expected
+    name, mode, card, run_graph, quickstart_on, photos, expected, psnr
 ):
     import comfy.model_management as management
 

@@ -9,12 +9,8 @@ MIB = 2**20
 TILES = {"tile_size": 256, "overlap": 64, "tile_batch": 2}
 
 
-def psnr(picture, other):
-    return -10 * (picture.to("cpu", torch.float64) - other).square().mean().clamp_min(1e-12).log10().item()
-
-
 @pytest.mark.parametrize("share", [0.85, *(pytest.param(s, marks=pytest.mark.deep) for s in (0.95, 0.75))])
-def test_a_run_that_meets_its_limit_goes_on_with_less(share, card, run_graph, quickstart_on, photos):
+def test_a_run_that_meets_its_limit_goes_on_with_less(share, card, run_graph, quickstart_on, photos, psnr):
     """The limit is met at another stage for each share of what the run takes when it has all it wants."""
     graph = quickstart_on(UGCSR_TileDiffusion=TILES)
     expected = run_graph(graph, photos())

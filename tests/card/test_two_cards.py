@@ -1,7 +1,6 @@
 """ComfyUI's split of CFG over two cards, on pretended ones."""
 
 import pytest
-import torch
 
 pytestmark = pytest.mark.comfy
 
@@ -24,7 +23,7 @@ class InThisThread:
 
 
 def test_each_card_has_its_own_adapter_and_the_picture_is_the_same(
-    card, run_graph, quickstart_on, photos, monkeypatch
+    card, run_graph, quickstart_on, photos, psnr, monkeypatch
 ):
     import comfy.multigpu
 
@@ -42,8 +41,7 @@ def test_each_card_has_its_own_adapter_and_the_picture_is_the_same(
     }
     graph[tiles]["inputs"]["model"] = ["split", 0]
     picture = run_graph(graph, photos())
-    error = (picture.to("cpu", torch.float64) - expected).square().mean().item()
-    assert error < 1e-6
+    assert psnr(picture, expected) > 60
     between = {line for kind, line in active.events if kind == "between cards"}
     assert not any("attention.py" in line for line in between), "weights of an adapter go to the other card"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ugc_sr.models.__main__ import main
-from ugc_sr.restore.server import find_host
+from ugc_sr.restore.server import find_host, running_host
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 
@@ -146,11 +146,8 @@ def test_json_has_the_same_and_nobodys_name(doctor, models, monkeypatch, tmp_pat
 
 @pytest.mark.deep
 def test_a_comfyui_that_runs_tells_what_its_api_can(doctor, tmp_path):
-    from ugc_sr.restore.server import running_host
-
-    with running_host(
-        find_host(), tmp_path / "host", cpu=True
-    ) as host:  # into the common one others put files
+    # Into the common host others put files.
+    with running_host(find_host(), tmp_path / "host", cpu=True) as host:
         status, said, _ = doctor("--server", host.address)
     assert status == 0
     assert f", {host.address}\n" in said
@@ -160,8 +157,6 @@ def test_a_comfyui_that_runs_tells_what_its_api_can(doctor, tmp_path):
 
 
 def test_a_server_without_the_extension_is_told_of(doctor, tmp_path):
-    from ugc_sr.restore.server import running_host
-
     odd = {"odd_images": find_host().parents[1] / "tests" / "data" / "odd_images"}
     with running_host(find_host(), tmp_path / "host", cpu=True, extensions=odd) as host:
         status, said, _ = doctor("--server", host.address)

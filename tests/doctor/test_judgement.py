@@ -150,34 +150,39 @@ def test_a_published_checksum_tells_the_origin_and_the_base(report, monkeypatch,
     assert need["uses"] == {"checkpoint": "base.safetensors"}
 
 
+UNET = "model.diffusion_model."
+
+
 @pytest.mark.parametrize(
-    ("change", "state", "words"),
+    ("kind", "key", "value", "state", "words"),
     [
-        ({}, FITS, "a whole checkpoint of Stable Diffusion 2"),
-        ({"first_stage_model.x": None}, OTHER, "without its VAE"),
-        ({"cond_stage_model.x": None}, OTHER, "without its text tower"),
+        ("checkpoint", "", None, FITS, "a whole checkpoint of Stable Diffusion 2"),
+        ("checkpoint", "first_stage_model.x", None, OTHER, "without its VAE"),
+        ("checkpoint", "cond_stage_model.x", None, OTHER, "without its text tower"),
         (
-            {"model.diffusion_model.input_blocks.0.0.weight": (64, 9, 3, 3)},
+            "checkpoint",
+            f"{UNET}input_blocks.0.0.weight",
+            torch.ones(64, 9, 3, 3),
             OTHER,
             "made for another task: its first layer takes 9 channels, not 4",
         ),
         (
-            {"model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias": [1.0, -1.0]},
+            "checkpoint",
+            f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias",
+            torch.tensor([1.0, -1.0]),
             OTHER,
             "one that predicts v, as those of 768 px do",
         ),
+        ("controlnet", "mid_block.attentions.0.norm.weight", None, WRONG, "'x.safetensors' lacks"),
     ],
 )
-def test_only_a_base_of_512_px_fits(tmp_path, weights, change, state, words):
-    tensors = {key: w.contiguous() for key, w in weights["checkpoint"].items()}
-    for key, value in change.items():
-        del tensors[key]
-        if value:
-            tensors[key] = torch.ones(value) if isinstance(value, tuple) else torch.tensor(value)
+def test_only_a_base_of_512_px_and_whole_networks_fit(tmp_path, weights, kind, key, value, state, words):
+    tensors = {name: w.contiguous() for name, w in weights[kind].items() if name != key}
+    tensors |= {} if value is None else {key: value}
     save_file(tensors, tmp_path / "x.safetensors")
-    found = look("checkpoint", "x.safetensors", tmp_path / "x.safetensors")
+    found = look(kind, "x.safetensors", tmp_path / "x.safetensors")
     assert found.state == state
-    assert words in found.what
+    assert words in f"{found.what} {found.why}"
 
 
 @pytest.mark.parametrize(
@@ -198,15 +203,6 @@ def test_a_damaged_file_of_nobody_is_to_be_deleted(tmp_path):
     found = look("encoder", "x.safetensors", tmp_path / "x.safetensors")
     assert (found.state, found.why.partition(",")[0]) == (WRONG, "'x.safetensors' is a web page")
     assert found.repair == f"Delete {found.path}, and get it again from where it came from."
-
-
-def test_a_network_that_is_not_whole_is_wrong(tmp_path, weights):
-    tensors = {key: w.contiguous() for key, w in weights["controlnet"].items()}
-    del tensors["mid_block.attentions.0.norm.weight"]
-    save_file(tensors, tmp_path / "x.safetensors")
-    found = look("controlnet", "x.safetensors", tmp_path / "x.safetensors")
-    assert found.state == WRONG
-    assert "'x.safetensors' lacks" in found.why
 
 
 def test_no_home_and_no_name_stays(monkeypatch):

@@ -16,6 +16,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from ugc_sr.models.__main__ import main
+
 SPEC = Path(__file__).parents[1] / "data" / "seesr_parity" / "spec.json"
 HUB, META, DRIVE = "https://huggingface.co", "https://dl.fbaipublicfiles.com", "https://drive.google.com"
 CDN, DRIVE_FILES = "https://cdn-lfs.hf.co", "https://drive.usercontent.google.com"
@@ -27,7 +29,7 @@ ASKED_TWICE_S = 0.01  # between two tries
 
 
 class Server(ThreadingHTTPServer):
-    """A client that hangs up, as one whose disk is full, is no fault to print beside what a command says."""
+    """A server that prints no traceback when a client closes the connection, as one with a full disk does."""
 
     def handle_error(self, *details):
         if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
@@ -35,7 +37,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Internet:
-    """What its hosts have, how they misbehave, and what they were asked."""
+    """Hosts with files and folders, rules by which they misbehave, and a list of what they were asked."""
 
     def __init__(self, certificate):
         self.files = {}  # address without query -> content
@@ -58,7 +60,7 @@ class Internet:
         self.address = f"http://127.0.0.1:{self.server.server_port}"
 
     def on_hub(self, repository, path, content):
-        """Put a file there; its address."""
+        """Put a file there; return its address."""
         stored = f"{CDN}/{hashlib.sha256(content).hexdigest()}"
         self.files[stored] = content
         address = f"{HUB}/{repository}/resolve/main/{path}"
@@ -78,17 +80,17 @@ class Internet:
         self.folders[folder_id] = (name, entries)
 
     def answer(self, address, *rules):
-        """What the next requests of it get in place of the file."""
+        """Set what the next requests for the address get in place of the file, one rule each."""
         self.rules[address].extend(rules)
 
     @staticmethod
     def status(code, body=b"no", **headers):
-        """Answer so, once."""
+        """Return a rule that answers with this status, body and headers."""
         return lambda answers, content: answers.tell(code, body, **headers)
 
     @staticmethod
     def cut(after):
-        """Break the connection after so many bytes, once."""
+        """Return a rule that breaks the connection after so many bytes."""
 
         def answer(answers, content):
             answers.send(content, count=after)
@@ -98,7 +100,7 @@ class Internet:
 
     @staticmethod
     def stall(after):
-        """Send no more after so many bytes, until told to go on; then break the connection."""
+        """Return a rule that sends so many bytes, waits for `go_on`, and breaks the connection."""
 
         def answer(answers, content):
             def wait():
@@ -111,7 +113,7 @@ class Internet:
         return answer
 
     def ranges_of(self, address):
-        """The ranges that GETs of it asked for, None for the whole."""
+        """Return the ranges that GETs of the address asked for, None for the whole file."""
         return [asked for method, url, asked in self.asked if (method, url) == ("GET", address)]
 
 
@@ -180,7 +182,7 @@ class _Answers(BaseHTTPRequestHandler):
             self.tell(404, b"<p>nothing</p>", Content_Type="text/html")
 
     def tell(self, status, body=b"", **headers):
-        """A whole answer."""
+        """Send a whole answer."""
         self.send_response(status)
         for name, value in {"Content_Length": len(body), **headers}.items():
             self.send_header(name.replace("_", "-"), str(value))
@@ -189,7 +191,7 @@ class _Answers(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def send(self, content, count=None, then=None):
-        """A file, or its range that was asked for; only so many bytes of it, then what is to be done."""
+        """Send a file or its requested range, at most `count` bytes of that; then call `then`."""
         start = 0
         asked = self.headers.get("Range") if self.world.ranges else None
         etag = f'"{hashlib.md5(content).hexdigest()}"'
@@ -269,6 +271,18 @@ def models(tmp_path):
     folder = tmp_path / "models"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def fetch(models, capsys):
+    """Run the command; its status and what it says."""
+
+    def run(*arguments, answer="--yes"):
+        code = main(["fetch", *arguments, "--models", str(models), *([answer] if answer else [])])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
 
 
 @pytest.fixture

@@ -18,18 +18,6 @@ ADAPTER = "model_patches/srlab/unet/diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture
-def fetch(models, capsys):
-    """Run the command; its status and what it says."""
-
-    def run(*arguments, answer="--yes"):
-        code = main(["fetch", *arguments, "--models", str(models), *([answer] if answer else [])])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
-
-
-@pytest.fixture
 def copies(tmp_path, published):
     """A folder of what a person downloaded: SRlab's folder, and the base."""
     folder = tmp_path / "copies"
@@ -69,18 +57,9 @@ def test_another_machines_models_folder_is_a_folder_of_copies_and_is_compared(
 ):
     other = tmp_path / "other"
     other.mkdir()
-    arguments = [
-        "fetch",
-        "512-base-ema",
-        "srlab/unet",
-        "--from",
-        str(copies),
-        "--models",
-        str(other),
-        "--yes",
-    ]
-    assert main(arguments) == 0
-    assert fetch("512-base-ema", "srlab/unet", "--from", str(other))[0] == 0
+    names = ["512-base-ema", "srlab/unet"]
+    assert main(["fetch", *names, "--from", str(copies), "--models", str(other), "--yes"]) == 0
+    assert fetch(*names, "--from", str(other))[0] == 0
     assert {name: sha256(path) for name, path in stored().items()} == {
         name: known["sha256"]
         for name, known in json.loads((other / "ugc_sr_weights.json").read_text()).items()

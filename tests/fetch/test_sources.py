@@ -3,11 +3,11 @@
 import json
 import re
 import resource
-import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,18 +30,6 @@ SRLAB = "1Ce0D8R99t-fDQfACLc8SGvf3gzdMnTwT"
 FILE = "512-base-ema.safetensors"
 LARGE = 3 << 20
 PAGE = Path(__file__).parents[2] / "docs" / "weights.md"
-
-
-@pytest.fixture
-def fetch(models, capsys):
-    """Run the command; its status and what it says."""
-
-    def run(*arguments):
-        code = main(["fetch", *arguments, "--models", str(models), "--yes"])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture
@@ -178,6 +166,10 @@ def test_a_host_that_cuts_for_good_is_left_for_the_next_one(
             (429, {"Retry_After": 300}),
             "was asked too often (429 Too Many Requests); it says to come again in 300 s",
         ),
+        (
+            (200, {"Content_Type": "text/html; charset=utf-8"}),
+            "answers with a web page in place of the file",
+        ),
     ],
 )
 def test_a_refusal_is_told_with_the_page_and_the_next_source_is_tried(
@@ -204,14 +196,6 @@ def test_a_hub_that_wants_a_login_is_told_with_its_page(internet, refused):
     )
     assert "python -m ugc_sr.models fetch 512-base-ema.safetensors --from FOLDER" in err
     assert err.count("\n") == 1
-
-
-def test_a_web_page_in_place_of_the_file_is_no_file(internet, refused):
-    internet.answer(
-        META, internet.status(200, b"<html>Sign in</html>", Content_Type="text/html; charset=utf-8")
-    )
-    said, _ = refused("sam2")
-    assert f"{META} answers with a web page in place of the file" in said
 
 
 def test_a_file_of_another_checksum_is_thrown_away(internet, refused, models, published):
@@ -401,16 +385,20 @@ def test_what_was_trusted_once_must_stay_the_same(srlab, fetch, models, stored, 
     assert stored() == {}
 
 
-def started(models, *names):
-    command = [sys.executable, "-m", "ugc_sr.models", "fetch", *names, "--models", str(models), "--yes"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def wait_for(condition):
-    end = time.monotonic() + 100
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+@contextmanager
+def killed(internet, models, name):
+    """A fetch in a process of its own that has got some megabytes, and is killed behind the `with`."""
+    command = [sys.executable, "-m", "ugc_sr.models", "fetch", name, "--models", str(models), "--yes"]
+    with subprocess.Popen(command) as process:
+        try:
+            assert internet.stalled.wait(100)
+            end = time.monotonic() + 100
+            while not any(path.stat().st_size > 1_000_000 for path in models.rglob("*.part")):
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            yield
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow
@@ -418,21 +406,13 @@ def test_killed_in_the_middle_of_two_the_other_goes_on_where_it_was(
     internet, fetch, models, stored, content, large
 ):
     internet.answer(content, internet.stall(2_000_000))
-    first = started(models, "512-base-ema")
-    results = []
-    try:
-        assert internet.stalled.wait(100)
-        wait_for(lambda: any(path.stat().st_size > 1_000_000 for path in models.rglob("*.part")))
-        second = threading.Thread(target=lambda: results.append(fetch("512-base-ema")))
-        second.start()
-        time.sleep(0.5)
-        assert second.is_alive()  # waits for the first
-        assert stored() == {}
-    finally:
-        first.send_signal(signal.SIGKILL)
-        first.wait()
-    second.join(60)
-    ((code, said, _),) = results
+    with ThreadPoolExecutor(1) as pool:
+        with killed(internet, models, "512-base-ema"):
+            second = pool.submit(fetch, "512-base-ema")
+            time.sleep(0.5)
+            assert second.running()  # waits for the first
+            assert stored() == {}
+        code, said, _ = second.result(60)
     assert code == 0
     assert f"Another fetch is at work in {models}; waiting for it." in said
     assert (models / BASE).read_bytes() == large
@@ -447,14 +427,8 @@ def test_killed_on_drive_it_goes_on_where_it_was(internet, fetch, models, stored
     internet.on_drive(SRLAB, {"checkpoint-90000": {"unet": files}})
     content = next(key for key, value in internet.files.items() if value == published["unet"])
     internet.answer(content, internet.stall(2_000_000))
-    first = started(models, "srlab/unet")
-    try:
-        assert internet.stalled.wait(100)
-        wait_for(lambda: any(path.stat().st_size > 1_000_000 for path in models.rglob("*.part")))
-    finally:
-        first.send_signal(signal.SIGKILL)
-        first.wait()
-    assert stored() == {}
+    with killed(internet, models, "srlab/unet"):
+        assert stored() == {}
     internet.go_on.set()
     assert fetch("srlab/unet")[0] == 0
     assert set(stored()) == {ADAPTER}
@@ -465,19 +439,11 @@ def test_killed_on_drive_it_goes_on_where_it_was(internet, fetch, models, stored
 
 def test_two_at_once_fetch_each_file_once(internet, fetch, models, content, large):
     internet.answer(content, internet.stall(1_000_000))
-    codes = []
-    both = [
-        threading.Thread(
-            target=lambda: codes.append(main(["fetch", "512-base-ema", "--models", str(models), "--yes"]))
-        )
-        for _ in range(2)
-    ]
-    for one in both:
-        one.start()
-    assert internet.stalled.wait(60)
-    internet.go_on.set()
-    for one in both:
-        one.join(60)
-    assert codes == [0, 0]
+    with ThreadPoolExecutor(2) as pool:
+        command = ["fetch", "512-base-ema", "--models", str(models), "--yes"]
+        both = [pool.submit(main, command) for _ in range(2)]
+        assert internet.stalled.wait(60)
+        internet.go_on.set()
+        assert [one.result(60) for one in both] == [0, 0]
     assert (models / BASE).read_bytes() == large
     assert internet.ranges_of(content) == [None, "bytes=1000000-"]

@@ -1,11 +1,13 @@
 """Servers behind logins, proxies and limits, and servers that are none: what a person reads of them."""
 
+import asyncio
 import base64
-import json
 import pickle
+import socket
 import ssl
 import threading
 
+import aiohttp
 import pytest
 from PIL import Image
 
@@ -21,18 +23,24 @@ STATS = b'{"system": {"comfyui_version": "0.30.0"}}'
 
 @pytest.fixture
 def serve(web_server):
-    """Starts a server that gives one answer to all; its port, and the headers it got."""
+    """Starts a server that gives one answer to all; its host and port, and the headers it got."""
 
     def start(status=200, content=STATS, headers=()):
         address = web_server(lambda path, body: (status, content), headers)
-        return address.rpartition(":")[2], web_server.received[address]
+        return address.removeprefix("http://"), web_server.received[address]
 
     return start
 
 
+@pytest.fixture
+def client_of(serve):
+    """A client of such a server."""
+    return lambda login="", **answer: Client(f"http://{login}{serve(**answer)[0]}")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
 def test_a_server_on_this_machine_is_asked_without_a_proxy(serve, monkeypatch, host):
-    port, _ = serve()
+    port = serve()[0].rpartition(":")[2]
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -40,8 +48,8 @@ def test_a_server_on_this_machine_is_asked_without_a_proxy(serve, monkeypatch, h
 
 
 def test_a_server_elsewhere_is_asked_through_the_proxy(serve, monkeypatch):
-    port, got = serve()
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+    place, got = serve()
+    monkeypatch.setenv("http_proxy", f"http://{place}")
     monkeypatch.delenv("no_proxy", raising=False)
     assert Client("http://comfyui.example:8188").version() == "0.30.0"
     assert got[0]["Host"] == "comfyui.example:8188"
@@ -66,11 +74,11 @@ def test_a_proxy_that_is_not_there_is_told_of_without_its_login(monkeypatch):
     ],
 )
 def test_a_login_travels_in_a_header_and_is_in_no_address(serve, login, token, header):
-    port, got = serve()
-    client = Client(f"http://{login}127.0.0.1:{port}/", token)
+    place, got = serve()
+    client = Client(f"http://{login}{place}/", token)
     assert client.version() == "0.30.0"
     assert got[0].get("Authorization") == header
-    assert client.address == f"http://127.0.0.1:{port}"
+    assert client.address == f"http://{place}"
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -81,10 +89,9 @@ def test_a_login_travels_in_a_header_and_is_in_no_address(serve, login, token, h
         (f"me:{WRITTEN}@", r"The login that was sent is not taken: look at user and password, or at COM"),
     ],
 )
-def test_a_closed_door_says_how_to_log_in(serve, status, login, told):
-    port, _ = serve(status=status, content=b"")
+def test_a_closed_door_says_how_to_log_in(client_of, status, login, told):
     with pytest.raises(AccessError, match=rf"lets nobody in without a login \({status} .*\)\. {told}"):
-        Client(f"http://{login}127.0.0.1:{port}").version()
+        client_of(login, status=status, content=b"").version()
 
 
 @pytest.fixture
@@ -122,65 +129,59 @@ def test_a_password_is_never_printed(restore, address):
 
 
 def test_a_password_is_in_no_repr(serve):
-    port, _ = serve()
-    client = Client(f"http://me:{WRITTEN}@127.0.0.1:{port}", "t0ken")
+    client = Client(f"http://me:{WRITTEN}@{serve()[0]}", "t0ken")
     for thing in (client, client._connection):
         assert SECRET not in repr(thing)
         assert WRITTEN not in repr(thing)
 
 
 def test_the_command_sends_the_token_of_the_environment(serve, restore, monkeypatch):
-    port, got = serve(status=401, content=b"")
+    place, got = serve(status=401, content=b"")
     monkeypatch.setenv("COMFYUI_TOKEN", "t0ken")
-    status, printed = restore(f"127.0.0.1:{port}")
+    status, printed = restore(place)
     assert (status, got[0]["Authorization"]) == (2, "Bearer t0ken")
     assert "t0ken" not in printed
     assert "look at user and password, or at COMFYUI_TOKEN" in printed
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_told_of_and_the_login_does_not_follow_it(serve, status):
+def test_a_redirect_is_told_of_and_the_login_does_not_follow_it(serve, client_of, status):
     other, got = serve()
-    target = f"http://127.0.0.1:{other}/login?next=secret"
-    port, _ = serve(status=status, content=b"", headers=[("Location", target)])
+    headers = [("Location", f"http://{other}/login?next=secret")]
     with pytest.raises(AccessError, match=rf"on to http://127.0.0.1/login \({status}") as error:
-        Client(f"http://me:pw@127.0.0.1:{port}").version()
+        client_of("me:pw@", status=status, content=b"", headers=headers).version()
     assert got == []
     assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "error", "told"),
+    ("status", "content", "error", "told"),
     [
-        (b"\n<!DOCTYPE html><title>Log in</title>", AccessError, r"answers with a web page, as a login page"),
-        (b"hello", ValueError, r"is no ComfyUI. .* answers with something that is no JSON"),
-        (b"[]", ValueError, r"is no ComfyUI. It answers something else. Look at the port"),
-        (b"", ValueError, r"answers with something that is no JSON"),
+        (
+            200,
+            b"\n<!DOCTYPE html><title>Log in</title>",
+            AccessError,
+            r"answers with a web page, as a login p",
+        ),
+        (200, b"hello", ValueError, r"is no ComfyUI. .* answers with something that is no JSON"),
+        (200, b"[]", ValueError, r"is no ComfyUI. It answers something else. Look at the port"),
+        (200, b"", ValueError, r"answers with something that is no JSON"),
+        (404, b"<html>", ValueError, r"is no ComfyUI. .* answers 404 Not Found"),
+        (500, b"<html>", ValueError, r"ComfyUI failed: 500 Internal Server Error. Its log tells why"),
+        (
+            502,
+            b"<html>",
+            ServerLostError,
+            r"No ComfyUI answers at .*: 502 Bad Gateway. Start it, or look",
+        ),
     ],
 )
-def test_an_answer_that_is_none_of_a_comfyui_is_told_of(serve, content, error, told):
-    port, _ = serve(content=content)
+def test_an_answer_that_is_none_of_a_comfyui_is_told_of(client_of, status, content, error, told):
     with pytest.raises(error, match=told):
-        Client(f"http://127.0.0.1:{port}").version()
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "told"),
-    [
-        (404, ValueError, r"is no ComfyUI. .* answers 404 Not Found"),
-        (500, ValueError, r"ComfyUI failed: 500 Internal Server Error. Its log tells why"),
-        (502, ServerLostError, r"No ComfyUI answers at http.*: 502 Bad Gateway. Start it, or look"),
-    ],
-)
-def test_other_errors_are_told_of_with_their_numbers(serve, status, error, told):
-    port, _ = serve(status=status, content=b"<html>")
-    with pytest.raises(error, match=told):
-        Client(f"http://127.0.0.1:{port}").version()
+        client_of(status=status, content=content).version()
 
 
 def test_something_that_speaks_no_http_is_told_of():
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer():
@@ -195,14 +196,11 @@ def test_something_that_speaks_no_http_is_told_of():
 
 
 def test_a_server_without_tls_is_told_of(serve):
-    port, _ = serve()
     with pytest.raises(AccessError, match=r"speaks no TLS. Try http:// in front of it"):
-        Client(f"https://127.0.0.1:{port}").version()
+        Client(f"https://{serve()[0]}").version()
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_of():
-    import aiohttp
-
     unknown = ssl.SSLCertVerificationError("certificate verify failed: self-signed certificate")
     error = aiohttp.ClientConnectorCertificateError(None, unknown)
     with pytest.raises(AccessError, match=r"can't be verified: .*self-signed .* SSL_CERT_FILE names"):
@@ -216,29 +214,24 @@ def test_a_certificate_that_nobody_vouches_for_is_told_of():
         (b"<html>nginx", r"at most an amount that it does not tell \(ComfyUI: 100 MB\) at once"),
     ],
 )
-def test_a_photo_that_is_too_large_is_told_of_with_size_limit_and_flag(serve, content, limit):
-    port, _ = serve(status=413, content=content)
+def test_a_photo_that_is_too_large_is_told_of_with_size_limit_and_flag(client_of, content, limit):
     words = rf"was sent 3(\.\d+)? MB, but takes {limit} \(413\)\. .* with --max-upload-size 5, and"
     with pytest.raises(AnswerError, match=words):
-        Client(f"http://127.0.0.1:{port}").upload_as("a.png", bytes(3 * 2**20 + 1000))
+        client_of(status=413, content=content).upload_as("a.png", bytes(3 * 2**20 + 1000))
 
 
 @pytest.mark.comfy
 def test_a_host_of_ours_takes_what_another_refuses(client, host_server):
     """One that was started without our flag refuses what is larger than 100 MB."""
-    import urllib.request
-
-    with urllib.request.urlopen(f"{host_server.address}/system_stats") as answer:
-        told = json.load(answer)["system"]["argv"]
+    told = Connection(host_server.address).json("/system_stats")["system"]["argv"]
     assert float(told[told.index("--max-upload-size") + 1]) >= 3 * 256
     assert client.upload_as("large.png", bytes(110 * 2**20)).startswith("large")
 
 
 @pytest.mark.parametrize("progress", [None, print])
-def test_a_channel_that_is_closed_to_strangers_is_told_of(serve, progress):
-    port, _ = serve(status=401, content=b"")
+def test_a_channel_that_is_closed_to_strangers_is_told_of(client_of, progress):
     with pytest.raises(AccessError, match=r"lets nobody in without a login \(401"):
-        Client(f"http://127.0.0.1:{port}").run({}, progress)
+        client_of(status=401, content=b"").run({}, progress)
 
 
 def test_a_node_that_fails_without_a_word_is_told_of():
@@ -248,17 +241,15 @@ def test_a_node_that_fails_without_a_word_is_told_of():
         outputs_of({"status": "failed", "execution_error": error}, graph)
 
 
-def test_an_order_that_a_proxy_refuses_is_not_taken_for_a_wrong_workflow(serve):
-    port, _ = serve(status=400, content=b"<html>bad request")
+def test_an_order_that_a_proxy_refuses_is_not_taken_for_a_wrong_workflow(client_of):
     with pytest.raises(AnswerError, match=r"answers 400 Bad Request") as error:
-        Client(f"http://127.0.0.1:{port}").queue({}, "1")
+        client_of(status=400, content=b"<html>bad request").queue({}, "1")
     assert not isinstance(error.value, RefusedError)
 
 
-def test_a_comfyui_without_jobs_is_told_to_be_too_old(serve):
-    port, _ = serve(status=404, content=b"404: Not Found")
+def test_a_comfyui_without_jobs_is_told_to_be_too_old(client_of):
     with pytest.raises(AnswerError, match=r"knows nothing of jobs \(404\). ComfyUI must be 0.30.0 or newer"):
-        Client(f"http://127.0.0.1:{port}").job("1")
+        client_of(status=404, content=b"404: Not Found").job("1")
 
 
 @pytest.mark.parametrize(
@@ -269,12 +260,8 @@ def test_errors_survive_the_way_from_another_process(error):
     assert (type(again), str(again)) == (type(error), str(error))
 
 
-def test_a_client_works_beside_an_event_loop(serve):
-    import asyncio
-
-    port, _ = serve()
-
+def test_a_client_works_beside_an_event_loop(client_of):
     async def notebook():
-        return Client(f"http://127.0.0.1:{port}").version()
+        return client_of().version()
 
     assert asyncio.run(notebook()) == "0.30.0"

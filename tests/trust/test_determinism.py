@@ -59,9 +59,8 @@ def test_again_and_again(tiled, new_name, pixels):
 
 def test_no_seed_changes_what_the_bundled_model_makes(tiled, new_name, pixels):
     """Its network sees the photo, and nothing of the sampler's noise."""
-    name = new_name()
-    changed = {"n9": {"steps": 2, "sampler_name": "euler_ancestral"}}
-    first, second = (pixels(tiled(name, n9=changed["n9"] | {"seed": seed}))[0] for seed in (1, 2))
+    name, changed = new_name(), {"steps": 2, "sampler_name": "euler_ancestral"}
+    first, second = (pixels(tiled(name, n9=changed | {"seed": seed}))[0] for seed in (1, 2))
     assert max(abs(one - other) for one, other in zip(first, second, strict=True)) <= 1  # rounding
 
 
@@ -94,9 +93,8 @@ def test_after_other_models_took_the_place_of_its_own(tiled, new_name, pixels, c
     for words in ("cat, dog", "tree"):  # a request to unload is heeded behind the next prompt
         body = b'{"unload_models": true, "free_memory": true}'
         urllib.request.urlopen(client.address + "/free", body, timeout=60).close()
-        tags = {"class_type": "UGCSR_EncodeTags", "inputs": {"clip": ["1", 0], "tags": words}}
-        shown = {"class_type": "PreviewAny", "inputs": {"source": ["2", 0]}}
-        client.run({"1": {"class_type": "RandomClip", "inputs": {}}, "2": tags, "3": shown})
+        tags = node("UGCSR_EncodeTags", clip=["1", 0], tags=words)
+        client.run({"1": node("RandomClip"), "2": tags, "3": node("PreviewAny", source=["2", 0])})
     assert pixels(tiled(new_name())) == expected
 
 

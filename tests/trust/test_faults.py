@@ -98,30 +98,15 @@ def ended(client, prompt):
 
 def saving(photo, folder, seed=0):
     """Damages a photo four times and saves the pairs."""
-    return {
-        "1": {"class_type": "LoadImage", "inputs": {"image": photo}},
-        "2": {"class_type": "RepeatImageBatch", "inputs": {"image": ["1", 0], "amount": 4}},
-        "3": {
-            "class_type": "UGCSR_DegradeImage",
-            "inputs": {
-                "image": ["2", 0],
-                "recipe": "upload",
-                "seed": seed,
-                "scale": 2,
-                "sharpen_target": False,
-            },
-        },
-        "4": {
-            "class_type": "UGCSR_SaveTrainingPairs",
-            "inputs": {
-                "hr": ["3", 3],
-                "lr": ["3", 0],
-                "degradation": ["3", 1],
-                "folder": folder,
-                "name": "photo",
-            },
-        },
-    }
+    damage = {"recipe": "upload", "seed": seed, "scale": 2, "sharpen_target": False}
+    pair = {"hr": ["3", 3], "lr": ["3", 0], "degradation": ["3", 1]}
+    nodes = [
+        ("LoadImage", {"image": photo}),
+        ("RepeatImageBatch", {"image": ["1", 0], "amount": 4}),
+        ("UGCSR_DegradeImage", {"image": ["2", 0], **damage}),
+        ("UGCSR_SaveTrainingPairs", {**pair, "folder": folder, "name": "photo"}),
+    ]
+    return {str(number): {"class_type": kind, "inputs": i} for number, (kind, i) in enumerate(nodes, 1)}
 
 
 @pytest.fixture(scope="module")
@@ -186,12 +171,8 @@ def test_a_full_disk_is_told_and_leaves_whole_pairs(host_server, client, noise):
 @linux
 def test_a_recipe_that_does_not_fit_on_the_disk_is_told_and_the_one_before_stays(host_server, client):
     def save(change):
-        return {
-            "1": {
-                "class_type": "UGCSR_EditRecipe",
-                "inputs": {"recipe": "upload", "changes": change, "save_as": "mine"},
-            }
-        }
+        inputs = {"recipe": "upload", "changes": change, "save_as": "mine"}
+        return {"1": {"class_type": "UGCSR_EditRecipe", "inputs": inputs}}
 
     file = host_server.log.parent / "models" / "degradation_recipes" / "mine.json"
     client.run(save("steps[0].probability = 0.5"))

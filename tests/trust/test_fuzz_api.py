@@ -5,8 +5,6 @@ import os
 import random
 import re
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections import Counter
 
@@ -14,6 +12,8 @@ import psutil
 import pytest
 from PIL import Image
 
+from ugc_sr.restore.api import Client
+from ugc_sr.restore.connection import AnswerError, Connection
 from ugc_sr.restore.server import CHECKOUT
 
 pytestmark = pytest.mark.comfy
@@ -261,8 +261,6 @@ class Graphs:
 @pytest.fixture(scope="module")
 def photos(host_server, tmp_path_factory):
     """Names of uploaded pictures of every kind, and files in the model folders that are no such weights."""
-    from ugc_sr.restore.api import Client
-
     folder = tmp_path_factory.mktemp("odd")
     scene = Image.linear_gradient("L").resize((40, 24))
     pictures = {
@@ -292,21 +290,16 @@ def photos(host_server, tmp_path_factory):
 @pytest.fixture
 def send(host_server):
     """Queues a graph and waits; gives what went wrong: (node's class, kind of error, words, traceback)."""
-    address = host_server.address
-
-    def ask(path, body=None):
-        request = urllib.request.Request(address + path, None if body is None else json.dumps(body).encode())
-        with urllib.request.urlopen(request, timeout=LONGEST_S) as answer:
-            return json.loads(answer.read() or "null")
+    connection = Connection(host_server.address)
 
     def run(graph):
         prompt = str(uuid.uuid4())
         try:
-            ask("/prompt", {"prompt": graph, "prompt_id": prompt})
-        except urllib.error.HTTPError as error:
-            answer = json.loads(error.read() or "{}") if error.code == 400 else {}
+            connection.json("/prompt", json.dumps({"prompt": graph, "prompt_id": prompt}).encode())
+        except AnswerError as error:
+            answer = json.loads(error.content or "{}") if error.status == 400 else {}
             if not answer:
-                return [("", f"HTTP {error.code}", "", [])]
+                return [("", f"HTTP {error.status}", "", [])]
             refused = [
                 (graph[node]["class_type"], reason["type"], reason["details"], _trace(reason))
                 for node, reasons in (answer["node_errors"] or {}).items()
@@ -315,13 +308,13 @@ def send(host_server):
             return refused or [("", answer["error"]["type"], answer["error"]["message"], [])]
         deadline = time.monotonic() + LONGEST_S
         while time.monotonic() < deadline:
-            job = ask(f"/api/jobs/{prompt}")
+            job = connection.json(f"/api/jobs/{prompt}")
             if job["status"] not in ("pending", "in_progress"):
                 failed = job.get("execution_error")
                 parts = ("node_type", "exception_type", "exception_message", "traceback")
                 return [tuple(failed[part] for part in parts)] if failed else []
             time.sleep(0.02)
-        ask(f"/api/jobs/{prompt}/cancel", {})
+        connection.request(f"/api/jobs/{prompt}/cancel", b"")
         return [("", "hang", f"longer than {LONGEST_S} s", [])]
 
     return run
@@ -419,7 +412,7 @@ def _held_mb(host_server, send):
     """What the host holds once it let go of models, results, history, and what the C library keeps."""
     kept = {"/free": b'{"unload_models": true, "free_memory": true}', "/history": b'{"clear": true}'}
     for path, body in kept.items():
-        urllib.request.urlopen(host_server.address + path, body, timeout=LONGEST_S).close()
+        Connection(host_server.address).request(path, body)
     for _ in range(2):  # it heeds the request after the first
         assert send({"1": {"class_type": "LetGo", "inputs": {}}}) == []
     return psutil.Process(host_server.process.pid).memory_info().rss / 2**20

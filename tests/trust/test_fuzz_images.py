@@ -56,6 +56,11 @@ def png(width, height, rows, *, depth=8, color=0, extra=b""):
     return b"\x89PNG\r\n\x1a\n" + head + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def packed(kind, size, times=1):
+    """A PNG of one pixel with chunks that are that many bytes each once they are unpacked."""
+    return png(1, 1, bytes(2), extra=chunk(kind, b"a\0\0" + zlib.compress(bytes(size), 9)) * times)
+
+
 def bmp(width, height):
     return (
         b"BM"
@@ -74,18 +79,8 @@ def gif(width, height):
 
 
 def tiff(width, height):
-    tags = [
-        (256, width),
-        (257, height),
-        (258, 8),
-        (259, 1),
-        (262, 1),
-        (273, 8),
-        (277, 1),
-        (278, height),
-        (279, 2**32 - 1),
-    ]
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: 2**32 - 1}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
@@ -100,18 +95,10 @@ MADE = {
     "PNG of 2^31 pixels a side": png(2**31 - 1, 2**31 - 1, b""),
     "PNG of no pixels": png(0, 5, b""),
     "PNG with too few rows": png(100, 100, bytes(50)),
-    "PNG of packed text": png(
-        1, 1, bytes(2), extra=chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**28), 9))
-    ),
-    "PNG of packed profile": png(
-        1, 1, bytes(2), extra=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**28), 9))
-    ),
-    "PNG of thousands of packed texts": png(
-        1, 1, bytes(2), extra=chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**21), 9)) * 20_000
-    ),
-    "PNG of thousands of packed profiles": png(
-        1, 1, bytes(2), extra=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**25), 9)) * 1_000
-    ),
+    "PNG of packed text": packed(b"zTXt", 2**28),
+    "PNG of packed profile": packed(b"iCCP", 2**28),
+    "PNG of thousands of packed texts": packed(b"zTXt", 2**21, times=20_000),
+    "PNG of thousands of packed profiles": packed(b"iCCP", 2**25, times=1_000),
     "BMP": bmp(2**31 - 1, 2**31 - 1),
     "BMP, upside down": bmp(2**15, -(2**31)),
     "GIF": gif(65535, 65535),
@@ -133,15 +120,14 @@ def saved(kind, mode, **options):
             return content.getvalue()
         rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
         return png(deep.shape[1], deep.shape[0], rows, depth=16, color=2)
+    content = io.BytesIO()
     if kind == "heic":
-        content = io.BytesIO()
         pillow_heif.from_pillow(Image.fromarray(PIXELS[..., :3])).save(content)
         return content.getvalue()
     picture = Image.fromarray(PIXELS if mode != "I;16" else PIXELS[..., 0].astype(np.uint16) * 257)
     picture = picture if mode == "I;16" else picture.convert("RGB").convert(mode)
     if options.get("save_all"):
         options["append_images"] = [picture.rotate(90)]
-    content = io.BytesIO()
     name = {"jpg": "JPEG", "tif": "TIFF", "jp2": "JPEG2000", "ppm": "PPM"}.get(kind, kind.upper())
     picture.save(content, name, **options)
     return content.getvalue()

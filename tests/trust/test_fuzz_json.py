@@ -142,9 +142,8 @@ def test_a_change_that_no_parser_likes_names_its_line(refusal, text):
 
 
 def test_steps_that_enlarge_without_end_are_refused_before_memory_runs_out(refusal):
-    step = {"op": "rescale", "parameters": {"factor": 8, "mode": "nearest"}}
-    first = {"op": "rescale", "parameters": {"factor": 2, "mode": "nearest"}}
-    data = {"name": "bomb", "scale": 1, "source": "", "steps": [first, *[step] * 12]}
+    steps = [{"op": "rescale", "parameters": {"factor": n, "mode": "nearest"}} for n in (2, *[8] * 12)]
+    data = {"name": "bomb", "scale": 1, "source": "", "steps": steps}
     assert "more than 256 megapixels can't be held" in refusal(degrade, json.dumps(data))
 
 
@@ -199,17 +198,11 @@ def test_settings_that_no_parser_likes_are_refused(tmp_path, refusal, text):
     assert "dataset.json: expected settings in JSON" in words if words else text.startswith("{")
 
 
+SAVE_IMAGE = {"class_type": "SaveImage", "inputs": {}}
+
+
 @same_file
-@given(
-    harmed(
-        [
-            {
-                "1": {"class_type": "LoadImage", "inputs": {"image": "x"}},
-                "2": {"class_type": "SaveImage", "inputs": {}},
-            }
-        ]
-    )
-)
+@given(harmed([{"1": {"class_type": "LoadImage", "inputs": {"image": "x"}}, "2": SAVE_IMAGE}]))
 def test_any_workflow_is_read_or_refused(tmp_path, refusal, text):
     (tmp_path / "w.json").write_text(text)
     refusal(read_graph, tmp_path / "w.json")

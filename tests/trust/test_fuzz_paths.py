@@ -17,6 +17,7 @@ from PIL import Image
 
 from ugc_sr.degrade.__main__ import main as degrade
 from ugc_sr.degrade.dataset.pair_folder import PairFolder
+from ugc_sr.degrade.recipes import RECIPES
 from ugc_sr.files import replace_file
 from ugc_sr.models.__main__ import main as models
 from ugc_sr.restore.__main__ import main as restore
@@ -48,7 +49,7 @@ NAMES = (
     | st.text(max_size=40)
     | st.lists(st.sampled_from([*HOSTILE, "a"]), max_size=4).map("/".join)
 )
-PAIR = torch.rand(1, 16, 16, 3)
+PAIR, MADE = torch.rand(1, 16, 16, 3), (RECIPES["upload"].draw(1, 1),)
 
 
 def everything(folder):
@@ -87,12 +88,10 @@ def portable(name):
 @given(NAMES, NAMES)
 @pytest.mark.deep
 def test_save_training_pairs_writes_below_the_data_sets_or_not_at_all(base, refusal, folder, name):
-    from ugc_sr.degrade.recipes import RECIPES
     from ugc_sr.nodes.pair_node import SaveTrainingPairs
 
-    made = (RECIPES["upload"].draw(1, 1),)
     before, kept = everything(base.parent), everything(base / "datasets")
-    refusal(SaveTrainingPairs.execute, PAIR, PAIR, made, folder, name, errors=(ValueError, RuntimeError))
+    refusal(SaveTrainingPairs.execute, PAIR, PAIR, MADE, folder, name, errors=(ValueError, RuntimeError))
     new = everything(base.parent) - before
     assert all((base / "datasets") in path.parents for path in new)
     for path in everything(base / "datasets") - kept:
@@ -132,7 +131,6 @@ def test_no_name_of_a_recipe_or_of_weights_reads_a_file_elsewhere(base, refusal,
 @pytest.mark.comfy
 @pytest.mark.parametrize("part", ["hr", "lr", "manifest.jsonl", "dataset.json"])
 def test_links_inside_a_data_set_are_not_written_through(base, refusal, part):
-    from ugc_sr.degrade.recipes import RECIPES
     from ugc_sr.nodes.pair_node import SaveTrainingPairs
 
     outside, data = base.parent / "outside", base / "datasets" / "got"
@@ -140,8 +138,7 @@ def test_links_inside_a_data_set_are_not_written_through(base, refusal, part):
     (outside / ".old.part").write_text("kept")
     before = {path: path.read_text() for path in outside.iterdir()}
     (data / part).symlink_to(outside if part in ("hr", "lr") else outside / "secret.json")
-    made = (RECIPES["upload"].draw(1, 1),)
-    words = refusal(SaveTrainingPairs.execute, PAIR, PAIR, made, "got", "p", errors=(RuntimeError,))
+    words = refusal(SaveTrainingPairs.execute, PAIR, PAIR, MADE, "got", "p", errors=(RuntimeError,))
     assert {path: path.read_text() for path in outside.iterdir()} == before
     assert words is None if part == "dataset.json" else "a symbolic link, which could lead" in words
 

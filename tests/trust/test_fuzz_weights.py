@@ -5,6 +5,7 @@
 
 import io
 import json
+import math
 import os
 import pickle
 import struct
@@ -69,14 +70,8 @@ def raw(header, data=b"", length=None):
 
 
 def entry(shape, dtype="F32", start=0, end=None):
-    size = 4
-    for side in shape:
-        size *= side
-    return {
-        "dtype": dtype,
-        "shape": list(shape),
-        "data_offsets": [start, start + size if end is None else end],
-    }
+    end = start + 4 * math.prod(shape) if end is None else end
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
 
 
 def read_all(file):
