@@ -188,10 +188,10 @@ def test_a_command_leaves_no_process_behind(tmp_path, photos, name, number):
 
 # What starts processes, and what makes them end with us.
 STARTS = {
-    "tools/benchmarks/degrade.py": "end_with_parent",
+    "tools/benchmarks/degrade.py": "start_worker",
     "degrade/dataset/local_engine.py": "start_worker",
     "train/data/loader.py": "start_worker",
-    "train/pairs.py": "end_with_parent",
+    "train/pairs.py": "start_worker",
     "restore/server.py": "ENDS_WITH_US",
     "processes.py": "_guards.append",
 }

@@ -107,7 +107,15 @@ class RestoreTask(_NanoTask):
     """
 
     def __init__(
-        self, model: Nano, *, perceptual: float, texture: float, weave: float, window: int, tokens: bool
+        self,
+        model: Nano,
+        *,
+        perceptual: float,
+        texture: float,
+        weave: float,
+        teeth: float,
+        window: int,
+        tokens: bool,
     ) -> None:
         """Train a model; the loss is L1 plus weighted losses.
 
@@ -116,12 +124,14 @@ class RestoreTask(_NanoTask):
             perceptual: weight of ST-LPIPS with AlexNet to the target.
             texture: weight of ST-LPIPS with VGG-16, whose first features see single pixels.
             weave: weight of the weave loss, for patterns to which AlexNet is blind.
+            teeth: weight of the same loss in small neighbourhoods, for patterns along a single edge.
             window: side in pixels of the part of each crop for AlexNet; VGG-16 gets two thirds of it.
             tokens: read the encoder's tokens; otherwise they are zero.
         """
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.weights, self.window = {"perceptual": perceptual, "texture": texture, "weave": weave}, window
+        self.weights = {"perceptual": perceptual, "texture": texture, "weave": weave, "teeth": teeth}
+        self.window = window
         self.reads = tokens
         model.encoder.requires_grad_(False)
         model.vae.requires_grad_(False)
@@ -151,6 +161,7 @@ class RestoreTask(_NanoTask):
             "perceptual": alex(*sides).mean(),
             "texture": vgg(*(side[..., :near, :near] for side in sides)).mean(),
             "weave": _weave(picture, target),
+            "teeth": _weave(picture, target, _TEETH_CELLS),
         }
         loss = parts["l1"]
         for name, weight in self.weights.items():
@@ -173,9 +184,10 @@ class RestoreTask(_NanoTask):
 
 _LEAST_ERROR = 2e-5  # squared error that is added, so that crops above 47 dB hardly count
 _WEAVE_CELLS = 8  # side in cells of the neighbourhood that the weave loss averages over
+_TEETH_CELLS = 2  # the same for the teeth along edges
 
 
-def _weave(picture: Tensor, target: Tensor) -> Tensor:
+def _weave(picture: Tensor, target: Tensor, cells: int = _WEAVE_CELLS) -> Tensor:
     """Return how much the slopes of (B, 3, H, W) repeat with the latent's cells, compared to the target's.
 
     In each neighbourhood, the mean slope at each of a cell's 16 pixels, signed and absolute, minus the mean
@@ -185,7 +197,7 @@ def _weave(picture: Tensor, target: Tensor) -> Tensor:
     for x in (picture, target):
         slopes = torch.cat([x.diff(dim=2, prepend=x[:, :, :1]), x.diff(dim=3, prepend=x[:, :, :, :1])], 1)
         places = F.pixel_unshuffle(torch.cat([slopes, slopes.abs()], 1), FOLD)
-        near = F.avg_pool2d(places, _WEAVE_CELLS, stride=_WEAVE_CELLS // 2).unflatten(1, (-1, FOLD**2))
+        near = F.avg_pool2d(places, cells, stride=cells // 2).unflatten(1, (-1, FOLD**2))
         patterns.append(near - near.mean(2, keepdim=True))
     return (patterns[0] - patterns[1]).abs().mean()
 

@@ -23,7 +23,7 @@ from ugc_sr.train.scenes import captioned, dead_leaves
 from ugc_sr.train.stages import PRESETS
 from ugc_sr.train.task import Batch, Start, seed_of
 
-OPTIONS = {"perceptual": 0.1, "texture": 0.1, "weave": 1.0, "window": 64, "tokens": True}
+OPTIONS = {"perceptual": 0.1, "texture": 0.1, "weave": 1.0, "teeth": 1.0, "window": 64, "tokens": True}
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +175,17 @@ def test_a_weave_is_told_from_noise_of_the_same_strength():
     woven = 0.01 * (cell / cell.std()).repeat(1, 1, 32, 32)
     assert training._weave(smooth, smooth) == 0
     assert training._weave(smooth + woven, smooth) > 3 * training._weave(smooth + noise, smooth)
+
+
+def test_teeth_that_change_from_edge_to_edge_are_seen_in_small_neighbourhoods():
+    edge = torch.zeros(1, 3, 128, 128)
+    edge[..., 62:] = 1.0
+    sign = torch.tensor((1.0, -1.0)).repeat_interleave(8).repeat(8)[:, None]  # another phase every two cells
+    teeth = torch.zeros_like(edge)
+    teeth[..., 62:66] = 0.3 * sign * torch.tensor((1.0, -1.0, -1.0, 1.0)).repeat(32)[:, None]
+    seen = [training._weave(edge + teeth, edge, cells).item() for cells in (8, training._TEETH_CELLS)]
+    assert seen[1] > 1.4 * seen[0] > 0
+    assert training._weave(edge, edge, training._TEETH_CELLS) == 0
 
 
 def test_the_sampler_s_noise_does_not_reach_the_control_net(model):
