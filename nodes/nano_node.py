@@ -57,7 +57,7 @@ class LoadNanoModel(Node):
             inputs=[
                 io.Float.Input(
                     "sharpness",
-                    default=0.5,
+                    default=0.75,
                     min=0.0,
                     max=1.0,
                     step=0.05,
@@ -88,7 +88,7 @@ class LoadNanoModel(Node):
         return WEIGHTS.stat().st_mtime if WEIGHTS.is_file() else 0.0
 
     @classmethod
-    def execute(cls, sharpness: float = 0.5) -> io.NodeOutput:
+    def execute(cls, sharpness: float = 0.75) -> io.NodeOutput:
         from ..host.nano import load_nano, sharpened
 
         nano = load_nano()

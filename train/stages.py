@@ -154,7 +154,7 @@ PRESETS = {
                     "perceptual": 0.3,
                     "texture": 0.2,
                     "weave": 10.0,
-                    "teeth": 3.0,
+                    "teeth": 5.0,
                     "window": 96,  # side in pixels of the part of each crop that ST-LPIPS sees
                     "tokens": True,
                 },

@@ -23,7 +23,7 @@ Tokens = Callable[[Semantics], Semantics]
 # The options of `restore` for the bundled model's truest and sharpest results.
 ENDS = {
     "nano, true end": {"steps": 0},
-    "nano, as shipped": {"sharpness": 0.5},
+    "nano, as shipped": {"sharpness": 0.75},
     "nano, sharp end": {"steps": 1},
 }
 SHARP = "nano, sharp end"

@@ -90,7 +90,7 @@ def anatomy(graph: Graph) -> None:
     loaded = _photo(graph)
     photo = loaded["IMAGE"]
     scale = graph.definitions["UGCSR_PrepareImage"]["input"]["required"]["scale"][1]["default"]
-    given: Json = {"scale": scale, "sharpness": 0.5, "colors": "wavelet", "tile_size": NANO_TILE}
+    given: Json = {"scale": scale, "sharpness": 0.75, "colors": "wavelet", "tile_size": NANO_TILE}
     given["transparency"] = loaded["MASK"]
     finished = parts.with_nano(graph, photo, given)
     said = ("It is saved in ComfyUI's output folder.", "Move over the picture to compare it with the photo.")
