@@ -190,7 +190,7 @@ def wired(anatomy, client, photo):
     """The quick start with all that it can take from Restoration Preset."""
     outputs = client.node_definitions()["UGCSR_RestorationPreset"]["output_name"]
     graph = anatomy(client.upload(photo))
-    inputs = {"model": ["2", 0], "latent": ["8", 0], "preset": "nano", "tags": "", "fidelity": 0.5}
+    inputs = {"model": ["2", 0], "latent": ["8", 0], "preset": "nano", "tags": "", "fidelity": 0.25}
     graph[PRESET] = {"class_type": "UGCSR_RestorationPreset", "inputs": inputs, "_meta": {"title": "Preset"}}
     graph["5"]["inputs"]["model"] = [PRESET, outputs.index("model")]
     for (node, socket), output in WIRED.items():

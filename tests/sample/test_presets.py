@@ -201,7 +201,8 @@ def test_every_value_has_one_source(name):
 def test_nano_is_the_quick_start(anatomy):
     assert apply(load("nano").values, anatomy("photo.png")) == anatomy("photo.png")
     tuned = TunedPreset.from_json((TUNED / "nano.json").read_text())
-    assert not tuned.held_out.beats_default  # else nano should be the tuned one
+    default, preset = tuned.held_out.default, tuned.held_out.preset
+    assert default["psnr_y"] > preset["psnr_y"]  # a trade: else nano should be the tuned one
 
 
 def test_ddpm_takes_the_timesteps_that_it_was_published_with():
