@@ -97,7 +97,7 @@ def test_a_folder_comes_out_with_its_names_and_with_what_made_it(restore, photos
     # The editor opens what the host saved, with the values that were used.
     assert json.loads(result.info["prompt"])["2:108"]["inputs"]["seed"] == 7
     (restored,) = (node for node in json.loads(result.info["workflow"])["nodes"] if node["id"] == 2)
-    assert restored["widgets_values"] == [2.0, 0.5, "wavelet", 1024]
+    assert restored["widgets_values"] == [2.0, 0.75, "wavelet", 1024]
 
     before = {name: (out / name).stat().st_mtime_ns for name in files(out)}
     status, said, warned = restore("--seed", 7, "--scale", 2)
