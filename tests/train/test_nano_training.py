@@ -166,6 +166,20 @@ def test_the_sharp_end_is_trained_towards_the_target(model):
     assert all(other[name] > 1.2 * base[name] for name in ("l1", "perceptual", "texture"))
 
 
+def test_a_teacher_s_result_counts_for_four_fifths_beside_the_anchor(model):
+    task = training.RestoreTask(model, **OPTIONS)
+    hint, other = hints(side=96), hints(side=96).flip(3)
+    with torch.no_grad():
+        anchor = task.model.picture(task.model.anchor(hint))
+        taught = task(Batch(hint, hint, (1, 2), target=other))["l1"]
+        aimed_at = 0.2 * anchor + 0.8 * other
+        plain = task(Batch(aimed_at, hint, (1, 2)))["l1"]
+        untaught = task(Batch(hint, hint, (1, 2), target=hint.clone()))["l1"]
+        clean = task(Batch(hint, hint, (1, 2)))["l1"]
+    assert taught.item() == pytest.approx(plain.item(), rel=1e-5)
+    assert untaught.item() == clean.item() != taught.item()
+
+
 def test_a_weave_is_told_from_noise_of_the_same_strength():
     generator = torch.Generator().manual_seed(0)
     photo = torch.rand(1, 3, 128, 128, generator=generator)
