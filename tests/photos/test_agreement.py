@@ -8,6 +8,7 @@ import itertools
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageCms
 
@@ -59,7 +60,8 @@ BARE = [  # formats without profile or orientation
     *(("gif", mode, EXACT, {}) for mode in ("L", "P", "PA")),
     ("tif", "LAB", CLOSE, {}),
     ("tif", "CMYK", EXACT, {}),
-    ("tif", "YCbCr", CLOSE, {}),
+    # Pillow before 13, the newest for Python 3.10, can't read the YCbCr that it writes; it is refused in words.
+    *([("tif", "YCbCr", CLOSE, {})] if int(PIL.__version__.partition(".")[0]) >= 13 else []),
     *(("bmp", mode, EXACT, {}) for mode in ("1", "L", "P", "RGB")),
     *(("jp2", mode, EXACT, {"irreversible": False}) for mode in ("L", "LA", "RGB", "RGBA")),
     *(("ppm", mode, EXACT, {}) for mode in ("L", "RGB", "L16")),
