@@ -60,7 +60,7 @@ BARE = [  # formats without profile or orientation
     *(("gif", mode, EXACT, {}) for mode in ("L", "P", "PA")),
     ("tif", "LAB", CLOSE, {}),
     ("tif", "CMYK", EXACT, {}),
-    # Pillow before 13, the newest for Python 3.10, can't read the YCbCr that it writes; it is refused in words.
+    # Pillow 12, the newest for Python 3.10, can't read the YCbCr that it writes; it is refused in words.
     *([("tif", "YCbCr", CLOSE, {})] if int(PIL.__version__.partition(".")[0]) >= 13 else []),
     *(("bmp", mode, EXACT, {}) for mode in ("1", "L", "P", "RGB")),
     *(("jp2", mode, EXACT, {"irreversible": False}) for mode in ("L", "LA", "RGB", "RGBA")),
