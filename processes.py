@@ -28,17 +28,20 @@ sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
-# Kills all that its parent had started, once stdin is closed. Left alone, the agents of a Ray whose driver
-# was killed live on for minutes; its workers end with it.
+# Kills the processes with these numbers once stdin is closed. Left alone, the agents of a Ray whose driver
+# was killed live on for minutes; its workers end with it. The driver names them, as it may end before the
+# guard looks.
 _GUARD = """
-import contextlib, os, psutil, sys
+import contextlib, psutil, sys
 
-started = psutil.Process(os.getppid()).children(recursive=True)
+named = []
+for number in sys.argv[1:]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        named.append(psutil.Process(int(number)))
 sys.stdin.read()
-for process in started:
-    if process.pid != os.getpid():
-        with contextlib.suppress(psutil.Error):
-            process.kill()
+for process in named:
+    with contextlib.suppress(psutil.Error):
+        process.kill()
 """
 
 # A command of these words and a script's ends with us, if its stdin is a pipe and its session its own.
@@ -59,14 +62,15 @@ def _wait_and_end(sentinel: int) -> None:
 
 
 def check_ray() -> None:
-    """Check that Ray and Ray Data are installed.
+    """Check that Ray, Ray Data and psutil are installed.
 
     Raises:
-        RuntimeError: if one of them is missing, with the command that installs both.
+        RuntimeError: if one of them is missing, with the command that installs all.
     """
     # After a shutdown, any call of Ray from a thread that is left would start it again.
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
+        import psutil  # noqa: F401
         import ray.data  # noqa: F401
     except ImportError as error:
         raise RuntimeError(
@@ -84,6 +88,7 @@ def start_ray() -> bool:
         True if the caller has to shut Ray down; False if it was running in this process before.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import psutil
     import ray
 
     if ray.is_initialized():
@@ -92,6 +97,7 @@ def start_ray() -> bool:
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
-    guard = (sys.executable, "-c", _GUARD)
+    started = (str(process.pid) for process in psutil.Process().children(recursive=True))
+    guard = (sys.executable, "-c", _GUARD, *started)
     _guards.append(subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True))
     return True

@@ -77,7 +77,7 @@ OWNERS = {
     "train/run_log.py": {"rich", "matplotlib"},
     "photos/formats.py": {"pillow_heif"},
     "restore/cluster.py": {"ray"},
-    "processes.py": {"ray"},
+    "processes.py": {"psutil", "ray"},
     "tools/benchmarks/reference.py": {"diffusers"},
     "tools/benchmarks/random_base.py": {"diffusers", "transformers"},
     "tools/release.py": {"tomlkit"},

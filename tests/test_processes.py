@@ -14,6 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from ugc_sr import processes
 from ugc_sr.restore.server import CHECKOUT
 from ugc_sr.train.photos import TRAINING
 
@@ -139,6 +140,22 @@ def test_a_host_ends_with_all_that_it_started_when_its_client_is_killed(tmp_path
     (tmp_path / "main.py").write_text(SERVER)
     (tmp_path / "serve.py").write_text(SERVE)
     check(tmp_path, number, "sleep(600)", 1, tmp_path / "serve.py", tmp_path, tmp_path / "base")
+
+
+def test_the_guard_of_a_ray_whose_driver_has_ended_kills_what_is_named_and_nothing_else():
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    named, other, ended = (subprocess.Popen(sleep) for _ in range(3))
+    ended.kill()
+    ended.wait()
+    try:
+        numbers = [str(process.pid) for process in (named, ended)]
+        guard = [sys.executable, "-c", processes._GUARD, *numbers]
+        subprocess.run(guard, stdin=subprocess.DEVNULL, timeout=60, check=True)
+        assert named.wait(timeout=10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        named.kill()
+        other.kill()
 
 
 @pytest.fixture(scope="module")
