@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models.nano import FOLD, LATENT_SCALE, MODEL, TOKEN_DIM
-from ..models.segmenter import ImageEncoder, nano_encoder
+from ..models.segmenter import ImageEncoder
 from ..score.perceptual import STLPIPS
 from .checkpoint import write
 from .nano_network import LAST_TIMESTEP, Nano, load_nano, restore
@@ -238,10 +238,10 @@ def _windows(pictures: Tensor, seeds: tuple[int, ...], side: int) -> Tensor:
 
 
 def build_reading(stage: Any, start: Start) -> Task:  # noqa: ARG001
-    """Return the task of the encoder, with fresh weights."""
+    """Return the task of the encoder, with fresh weights or those of the base."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(start.seed)
-        return ReadingTask(nano_encoder())
+        torch.manual_seed(start.seed)  # of the linear layer, which no base has
+        return ReadingTask(load_nano(start.seed, start.base).encoder)
 
 
 def build_anchor(stage: Any, start: Start, **options: Any) -> AnchorTask:  # noqa: ARG001

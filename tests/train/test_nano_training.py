@@ -3,6 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from ugc_sr.train.scenes import captioned, dead_leaves
 from ugc_sr.train.stages import PRESETS
 from ugc_sr.train.task import Batch, Start, seed_of
 
+BUNDLED = Path(photo_list.__file__).parents[1] / "models" / "bundled" / "nano.safetensors"
 OPTIONS = {"perceptual": 0.1, "texture": 0.1, "weave": 1.0, "teeth": 1.0, "window": 64, "tokens": True}
 
 
@@ -224,6 +227,36 @@ def test_the_encoder_learns_what_the_trunk_says_of_the_clean_photo():
     losses = task(Batch(clean, clean, (1, 2, 3)))
     assert 1.5 < losses["loss"].item() < 2.5  # nothing is known yet
     assert not any("_trunk" in name for name, _ in task.named_parameters())
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        training.build_reading,
+        partial(training.build_anchor, weave=1.0),
+        partial(training.build_restore, **OPTIONS),
+    ],
+    ids=("reading", "anchor", "restore"),
+)
+def test_every_stage_goes_on_from_the_weights_of_the_base(build):
+    """A stage that is left out, by one step at no learning rate, must not leave fresh weights behind."""
+    base = load_nano(7, BUNDLED).state_dict()
+    begun = build(None, Start(seed=3, base=BUNDLED)).state_dict()
+    shared = {name.removeprefix("model."): value for name, value in begun.items()}
+    shared = {name: value for name, value in shared.items() if name in base}
+    assert len(shared) > 10
+    assert all(torch.equal(value, base[name]) for name, value in shared.items())
+
+
+def test_every_part_of_the_bundled_file_was_trained():
+    """What is all 0 or all 1 at first, as norms and biases are, has moved."""
+    file = load_file(BUNDLED)
+    file["text"] = file.pop("text.")
+    fresh = load_nano(0, None).state_dict()
+    flat = {name for name, value in fresh.items() if value.unique().numel() == 1}
+    assert {name.partition(".")[0] for name in flat} >= {"vae", "unet", "controlnet", "encoder"}
+    never = {"controlnet.conv_in.weight"}  # zero for good: the ControlNet ignores the sampler's noise
+    assert {name for name in flat if torch.equal(file[name].float(), fresh[name])} <= never
 
 
 @pytest.mark.deep
