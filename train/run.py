@@ -210,12 +210,15 @@ class _StageRun:
         try:
             yield
         except OSError as error:
-            raise EndedError(
-                f"Can't write to '{self.folder}' after step {self.trainer.step}: {error}. {STATE} is whole, "
-                f"of step {self._saved} of '{self.trainer.stage.name}'. Make room there. "
-                f"{_resume(self.folder)}",
-                FULL,
-            ) from error
+            if (self.folder / STATE).exists():
+                left = (
+                    f"{STATE} is whole, of step {self._saved} of '{self.trainer.stage.name}'. Make room there. "
+                    f"{_resume(self.folder)}"
+                )
+            else:
+                left = f"There is no {STATE} either. Begin again, and keep the folder in its place meanwhile."
+            message = f"Can't write to '{self.folder}' after step {self.trainer.step}: {error}. {left}"
+            raise EndedError(message, FULL) from error
 
 
 def _is_due(every: int, step: int, last: int) -> bool:

@@ -1,9 +1,11 @@
 """Whole runs by the command line: they end, break and go on as they say."""
 
 import csv
+import errno
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,6 +122,21 @@ def test_two_processes_have_the_losses_of_one(pairs, tmp_path):
         assert one.keys() == both.keys()
         assert len(one) == count
         assert max(abs(one[step] - both[step]) for step in one) <= 1e-5
+
+
+def test_a_run_whose_folder_is_deleted_does_not_promise_a_saved_state(pairs, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+
+    def without_folder(*_):
+        shutil.rmtree(run)
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(run / "last.safetensors"))
+
+    monkeypatch.setattr("ugc_sr.train.run.save", without_folder)
+    assert main(arguments(run, pairs)) == FULL
+    message = capsys.readouterr().err
+    assert f"Can't write to '{run}' after step" in message
+    assert "There is no last.safetensors either. Begin again" in message
+    assert "--resume" not in message
 
 
 @pytest.mark.deep
