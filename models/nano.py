@@ -57,9 +57,9 @@ _DEVIATION_GAIN = 4.0  # deviations inside a cell are about a quarter of those b
 def detail(anchor: Tensor) -> Tensor:
     """Return the UNet's input for a scaled anchor (B, 48, h, w): its structure without the local colour.
 
-    The channels hold each cell's mean less its neighbourhood's, and its pixels less the cell's mean, multiplied
-    so that both are about as strong; at edges they are large, so the deviation over a photo is about 5. The
-    channels of the plain anchor are nearly equal, so training on it hardly starts.
+    The channels hold each cell's mean less its neighbourhood's, and its pixels less the cell's mean, both
+    about equally strong. Edges are strong, so the deviation over a photo is about 5. The channels of the
+    plain anchor are nearly equal, so training on it hardly starts.
     """
     pixels = anchor.unflatten(1, (3, FOLD**2))
     cells = pixels.mean(2)

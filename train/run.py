@@ -211,10 +211,8 @@ class _StageRun:
             yield
         except OSError as error:
             if (self.folder / STATE).exists():
-                left = (
-                    f"{STATE} is whole, of step {self._saved} of '{self.trainer.stage.name}'. Make room there. "
-                    f"{_resume(self.folder)}"
-                )
+                saved = f"step {self._saved} of '{self.trainer.stage.name}'"
+                left = f"{STATE} is whole, of {saved}. Make room there. {_resume(self.folder)}"
             else:
                 left = f"There is no {STATE} either. Begin again, and keep the folder in its place meanwhile."
             message = f"Can't write to '{self.folder}' after step {self.trainer.step}: {error}. {left}"
