@@ -214,7 +214,10 @@ class _StageRun:
                 saved = f"step {self._saved} of '{self.trainer.stage.name}'"
                 left = f"{STATE} is whole, of {saved}. Make room there. {_resume(self.folder)}"
             else:
-                left = f"There is no {STATE} either. Begin again, and keep the folder in its place meanwhile."
+                left = (
+                    f"There is no {STATE} to go on from. Make room there, or leave the folder in its place, "
+                    "and begin again."
+                )
             message = f"Can't write to '{self.folder}' after step {self.trainer.step}: {error}. {left}"
             raise EndedError(message, FULL) from error
 

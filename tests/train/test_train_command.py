@@ -124,18 +124,21 @@ def test_two_processes_have_the_losses_of_one(pairs, tmp_path):
         assert max(abs(one[step] - both[step]) for step in one) <= 1e-5
 
 
-def test_a_run_whose_folder_is_deleted_does_not_promise_a_saved_state(pairs, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("deleted", [True, False], ids=("folder deleted", "disk full before the first save"))
+def test_a_run_without_a_saved_state_does_not_promise_one(deleted, pairs, tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
 
-    def without_folder(*_):
-        shutil.rmtree(run)
-        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(run / "last.safetensors"))
+    def fail(*_):
+        if deleted:
+            shutil.rmtree(run)
+        raise OSError(errno.ENOENT if deleted else errno.ENOSPC, "the reason")
 
-    monkeypatch.setattr("ugc_sr.train.run.save", without_folder)
+    monkeypatch.setattr("ugc_sr.train.run.save", fail)
     assert main(arguments(run, pairs)) == FULL
     message = capsys.readouterr().err
     assert f"Can't write to '{run}' after step" in message
-    assert "There is no last.safetensors either. Begin again" in message
+    assert "the reason. There is no last.safetensors to go on from. Make room there, or" in message
+    assert "whole" not in message
     assert "--resume" not in message
 
 
