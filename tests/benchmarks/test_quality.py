@@ -25,17 +25,19 @@ def test_every_version_has_a_row_of_medians_over_the_pairs(pairs, tmp_path):
     from benchmarks import quality
 
     rows = list(quality.run(pairs=[str(pairs)], pictures=str(tmp_path / "sheets")))
-    assert [row["name"] for row in rows] == [
+    *versions, gained = rows
+    assert [row["name"] for row in versions] == [
         "bicubic",
         "nano, true end",
         "nano, as shipped",
         "nano, sharp end",
     ]
-    for row in rows:
+    for row in versions:
         assert row.keys() == {"name", "set", "photos", *COLUMNS}
         assert (row["set"], row["photos"]) == (pairs.name, 2)
         assert row["psnr_y"] > 20
     assert rows[2]["hf_ratio"] > rows[0]["hf_ratio"]
+    assert (gained["name"], gained["set"]) == ("nano, true end, less: bicubic", pairs.name)
     with Image.open(tmp_path / "sheets" / f"{pairs.name}_worst.jpg") as sheet:
         assert sheet.width > 4 * 400
 
@@ -67,6 +69,27 @@ def test_the_interval_of_a_gain_holds_what_every_photo_gained():
         ("ugc", "theirs"): {"a": row(1.0), "b": row(2.0)},
     }
     assert gains(scores, ["ugc"], "theirs", "ours")["psnr_y"] == "2.5000 [2.0000, 3.0000]"
+
+
+@pytest.mark.parametrize(
+    ("ours", "gain"),
+    [
+        ({"st_lpips": 0.35, "psnr_y": 23.5}, 0.5),  # half of each: 23.0 dB
+        ({"st_lpips": 0.23, "psnr_y": 22.1}, -0.1),  # nine parts of x4plus: 22.2 dB
+        ({"st_lpips": 0.19, "psnr_y": 23.5}, None),  # sharper than x4plus
+        ({"st_lpips": 0.51, "psnr_y": 23.5}, None),  # softer than bicubic
+    ],
+)
+def test_x4plus_is_softened_until_it_is_as_sharp_as_ours(ours, gain):
+    from benchmarks.quality import SHARP, gain_at_equal
+
+    theirs = {"x4plus 0.1": (0.47, 23.8), "x4plus 0.2": (0.44, 23.6), "x4plus 0.3": (0.41, 23.4)}
+    theirs |= {"x4plus 0.4": (0.38, 23.2), "x4plus 0.5": (0.35, 23.0), "x4plus 0.6": (0.32, 22.8)}
+    theirs |= {"x4plus 0.7": (0.29, 22.6), "x4plus 0.8": (0.26, 22.4), "x4plus 0.9": (0.23, 22.2)}
+    theirs |= {"bicubic": (0.5, 24.0), "x4plus": (0.2, 22.0)}
+    scores = {("ugc", v): {"a": {"st_lpips": s, "psnr_y": p}} for v, (s, p) in theirs.items()}
+    scores["ugc", SHARP] = {"a": ours}
+    assert gain_at_equal(scores, "ugc") == {"psnr_y": gain}
 
 
 def test_pairs_of_other_shapes_are_refused_by_name(pairs):

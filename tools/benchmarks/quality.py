@@ -23,7 +23,7 @@ from ugc_sr.score.pil_image import to_picture
 from ugc_sr.score.sheet import compare, stacked
 from ugc_sr.train import realesrgan
 
-from .quickstart import ENDS, SHARP, restore, shuffled, zero
+from .quickstart import ENDS, SHARP, TRUE, restore, shuffled, zero
 from .samples import MEASURED, Sample, folder, held_out
 
 SCORED = ("psnr_y", "ssim_y", "hf_ratio", "grid")
@@ -32,7 +32,10 @@ DEFAULT_SCALE = 4
 WORST = 5
 SHOWN = ("stream", "mountain", "brushes", "dogs", "bark", "astronaut")  # held-out photos of known origin
 RESAMPLED = 4_000
-_TOKENS = " tokens"  # prefix of the names of versions with other tokens
+BICUBIC = "bicubic"
+X4PLUS = "x4plus"
+SHARES = tuple(tenth / 10 for tenth in range(1, 10))  # of x4plus in its blends with bicubic
+_TOKENS = " tokens"  # part of the names of versions with other tokens
 
 Way = Callable[[Sample], Tensor]
 Scores = dict[str, float]
@@ -48,7 +51,10 @@ def run(
     scales: Sequence[int] = (DEFAULT_SCALE,),
     pictures: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row of medians for each set and version, and, with `tokens`, the gains of the true tokens.
+    """Yield the medians of each version for each set, and what nano gains over others there.
+
+    The gains are those of the true end over bicubic, with `peers` those of the sharp end over an x4plus that
+    is as sharp, and with `tokens` those of the true tokens over others, which are for all sets together.
 
     Args:
         photos: folder that tools/fetch_photos.sh filled; each recipe gives one set of the held-out photos.
@@ -82,8 +88,17 @@ def run(
             sheets.save(Path(pictures), name)
         for version in ways:
             yield {"name": version, "set": name, **medians(scores[name, version].values())}
+        yield from _gained(scores, name, ways)
     for version in filter(lambda version: _TOKENS in version, ways):
         yield {"name": f"{SHARP}, less: {version}", **gains(scores, tuple(sets), version, SHARP)}
+
+
+def _gained(scores: Table, name: str, ways: Mapping[str, Way]) -> Iterator[dict[str, Any]]:
+    """Yield what nano gains over bicubic, and over x4plus if that is measured, in a set."""
+    if {BICUBIC, TRUE} <= ways.keys():
+        yield {"name": f"{TRUE}, less: {BICUBIC}", "set": name, **gains(scores, [name], BICUBIC, TRUE)}
+    if X4PLUS in ways:
+        yield {"name": f"{SHARP}, less: {X4PLUS} as sharp", "set": name, **gain_at_equal(scores, name)}
 
 
 def _measured(
@@ -94,6 +109,9 @@ def _measured(
     for sample in samples:
         made = {version: _timed(way, sample) for version, way in ways.items()}
         rows = {v: scored(picture, sample, network) | {"seconds": s} for v, (picture, s) in made.items()}
+        if X4PLUS in made:
+            blends = {blend(x): made[BICUBIC][0].lerp(made[X4PLUS][0], x) for x in SHARES}
+            rows |= {v: scored(picture, sample, network) for v, picture in blends.items()}
         if sheets:
             sheets.add({v: picture for v, (picture, _) in made.items()}, sample, rows[SHARP])
         yield from ((version, sample.name, row) for version, row in rows.items())
@@ -101,7 +119,7 @@ def _measured(
 
 def versions(nano: LoadedNano, *, peers: bool, tokens: bool) -> dict[str, Way]:
     """Return name -> function that upscales a sample, for every version in the table."""
-    ways: dict[str, Way] = {"bicubic": lambda sample: finish(*fit(sample.lr, sample.scale))}
+    ways: dict[str, Way] = {BICUBIC: lambda sample: finish(*fit(sample.lr, sample.scale))}
     for name, options in ENDS.items():
         ways[name] = partial(_nano, nano, **options)
     if tokens:
@@ -109,7 +127,7 @@ def versions(nano: LoadedNano, *, peers: bool, tokens: bool) -> dict[str, Way]:
         ways[f"{SHARP}, shuffled tokens"] = partial(_nano, nano, tokens=shuffled)
         ways[f"{SHARP}, zero tokens"] = partial(_nano, nano, tokens=zero)
     if peers:
-        for name in ("animevideov3", "x4plus"):
+        for name in ("animevideov3", X4PLUS):
             ways[name] = partial(_peer, realesrgan.load(name))
     return ways
 
@@ -173,6 +191,28 @@ def gains(scores: Table, sets: Sequence[str], version: str, best: str) -> dict[s
         low, high = np.percentile(means[drawn].mean(axis=1), (2.5, 97.5))
         result[metric] = f"{means.mean():.4f} [{low:.4f}, {high:.4f}]"
     return result
+
+
+def blend(share: float) -> str:
+    """Return the name of a blend of bicubic with that share of x4plus."""
+    return f"{X4PLUS} {share:.1f}"
+
+
+def gain_at_equal(scores: Table, name: str) -> dict[str, float | None]:
+    """Return by how many dB the sharp end is truer than x4plus of the same ST-LPIPS, as medians of a set.
+
+    x4plus is blended with bicubic until its median ST-LPIPS is that of the sharp end. The value is None if no
+    blend has it.
+    """
+    ours = medians(scores[name, SHARP].values())
+    softer = [medians(scores[name, v].values()) for v in (BICUBIC, *map(blend, SHARES), X4PLUS)]
+    for before, after in reversed(list(itertools.pairwise(softer))):  # the sharpest of several
+        span = before["st_lpips"] - after["st_lpips"]
+        share = (before["st_lpips"] - ours["st_lpips"]) / span if span else -1
+        if 0 <= share <= 1:
+            theirs = before["psnr_y"] + share * (after["psnr_y"] - before["psnr_y"])
+            return {"psnr_y": round(ours["psnr_y"] - theirs, 2)}
+    return {"psnr_y": None}
 
 
 def _timed(way: Way, sample: Sample) -> tuple[Tensor, float]:

@@ -21,12 +21,8 @@ from .sampling import sample
 Tokens = Callable[[Semantics], Semantics]
 
 # The options of `restore` for the bundled model's truest and sharpest results.
-ENDS = {
-    "nano, true end": {"steps": 0},
-    "nano, as shipped": {"sharpness": 0.75},
-    "nano, sharp end": {"steps": 1},
-}
-SHARP = "nano, sharp end"
+TRUE, SHARP = "nano, true end", "nano, sharp end"
+ENDS = {TRUE: {"steps": 0}, "nano, as shipped": {"sharpness": 0.75}, SHARP: {"steps": 1}}
 
 
 @torch.inference_mode()
