@@ -77,23 +77,27 @@ class _NanoTask(Task):
 class AnchorTask(_NanoTask):
     """The anchor alone: a regression of the clean photo, without the other networks."""
 
-    def __init__(self, model: Nano, *, weave: float) -> None:
-        """Train the anchor of `model`; `weave` is the weight of the weave loss."""
+    def __init__(self, model: Nano, *, weave: float, harm: float) -> None:
+        """Train the anchor of `model`; `weave` is the weight of the weave loss, `harm` that of harm done."""
         super().__init__()
-        self.model, self.weave = model, weave
+        self.model, self.weave, self.harm = model, weave, harm
         model.requires_grad_(False)
         model.vae.to(memory_format=torch.channels_last).requires_grad_(True)  # pyright: ignore[reportCallIssue]
 
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return the loss, and its parts "psnr" and "weave".
+        """Return the loss, and its parts "psnr", "weave" and "harm".
 
-        "psnr" is the mean logarithm of the crops' squared errors, so that all PSNRs count alike.
+        "psnr" is the mean logarithm of the crops' squared errors, so that all PSNRs count alike. "harm" is by
+        how much that exceeds the logarithm before restoring, for crops that lost.
         """
         hint = batch.lr.contiguous(memory_format=torch.channels_last)
         truest = self.model.picture(self.model.anchor(hint))
-        error = (truest - batch.hr).square().mean((1, 2, 3))
-        parts = {"psnr": (error + _LEAST_ERROR).log().mean(), "weave": _weave(truest, batch.hr)}
-        return {"loss": parts["psnr"] + self.weave * parts["weave"], **parts}
+        after, before = (
+            ((picture - batch.hr).square().mean((1, 2, 3)) + _LEAST_ERROR).log() for picture in (truest, hint)
+        )
+        weave, harm = _weave(truest, batch.hr), F.relu(after - before).mean()
+        loss = after.mean() + self.weave * weave + self.harm * harm
+        return {"loss": loss, "psnr": after.mean(), "weave": weave, "harm": harm}
 
     def restore(self, lr: Tensor, seed: int = 0) -> Tensor:  # noqa: ARG002 - nothing is drawn
         """Return the anchor's picture of hints."""
@@ -115,6 +119,7 @@ class RestoreTask(_NanoTask):
         texture: float,
         weave: float,
         teeth: float,
+        calm: float,
         window: int,
         tokens: bool,
     ) -> None:
@@ -126,12 +131,14 @@ class RestoreTask(_NanoTask):
             texture: weight of ST-LPIPS with VGG-16, whose first features see single pixels.
             weave: weight of the weave loss, for patterns to which AlexNet is blind.
             teeth: weight of the same loss in small neighbourhoods, for patterns along a single edge.
+            calm: weight of the difference from the anchor where that is flat, for faint patterns there.
             window: side in pixels of the part of each crop for AlexNet; VGG-16 gets two thirds of it.
             tokens: read the encoder's tokens; otherwise they are zero.
         """
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.weights = {"perceptual": perceptual, "texture": texture, "weave": weave, "teeth": teeth}
+        self.weights = {"perceptual": perceptual, "texture": texture}
+        self.weights |= {"weave": weave, "teeth": teeth, "calm": calm}
         self.window = window
         self.reads = tokens
         model.encoder.requires_grad_(False)
@@ -148,10 +155,11 @@ class RestoreTask(_NanoTask):
         timestep = _timesteps(batch.seeds).to(hint.device)
         with torch.no_grad():
             anchor = self.model.anchor(hint)
+            truest = self.model.picture(anchor)
             target = batch.hr
             if batch.target is not None:
                 taught = (batch.target != batch.hr).flatten(1).any(1).view(-1, 1, 1, 1)
-                blend = self.model.picture(anchor).lerp(batch.target, TEACHER_SHARE)
+                blend = truest.lerp(batch.target, TEACHER_SHARE)
                 target = torch.where(taught, blend, target)
         tokens = self.tokens(hint, batch.seeds)
         picture = self.model.picture(anchor + self.model.residual(anchor, hint, tokens, timestep))
@@ -167,6 +175,7 @@ class RestoreTask(_NanoTask):
             "texture": vgg(*(side[..., :near, :near] for side in sides)).mean(),
             "weave": _weave(picture, target),
             "teeth": _weave(picture, target, _TEETH_CELLS),
+            "calm": _in_flat_places(picture, truest),
         }
         loss = parts["l1"]
         for name, weight in self.weights.items():
@@ -190,6 +199,9 @@ class RestoreTask(_NanoTask):
 _LEAST_ERROR = 2e-5  # squared error that is added, so that crops above 47 dB hardly count
 _WEAVE_CELLS = 8  # side in cells of the neighbourhood that the weave loss averages over
 _TEETH_CELLS = 2  # the same for the teeth along edges
+_DETAIL_PX = 9  # side of the box whose mean is taken off to find a photo's detail
+_CALM_PX = 17  # side of the box over which the detail's energy is averaged
+_CALM_DEVIATION = 0.7 / 255  # of the detail where a place counts half
 
 
 def _weave(picture: Tensor, target: Tensor, cells: int = _WEAVE_CELLS) -> Tensor:
@@ -205,6 +217,17 @@ def _weave(picture: Tensor, target: Tensor, cells: int = _WEAVE_CELLS) -> Tensor
         near = F.avg_pool2d(places, cells, stride=cells // 2).unflatten(1, (-1, FOLD**2))
         patterns.append(near - near.mean(2, keepdim=True))
     return (patterns[0] - patterns[1]).abs().mean()
+
+
+def _in_flat_places(picture: Tensor, anchor: Tensor) -> Tensor:
+    """Return the mean difference of (B, 3, H, W) from the anchor, each weighted by how flat that is there."""
+    detail = (anchor - _blurred(anchor, _DETAIL_PX)).square().mean(1, keepdim=True)
+    energy = _blurred(detail, _CALM_PX)
+    return ((picture - anchor).abs() / (1 + energy / _CALM_DEVIATION**2)).mean()
+
+
+def _blurred(x: Tensor, side: int) -> Tensor:
+    return F.avg_pool2d(x, side, stride=1, padding=side // 2, count_include_pad=False)
 
 
 @cache

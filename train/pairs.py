@@ -41,6 +41,7 @@ SCALES = {4.0: 0.46, 3.0: 0.12, 2.0: 0.17, 1.5: 0.07, 1.0: 0.18}  # share of eac
 SHARES = {"photo": 0.8, "leaves": 0.08, "text": 0.12}
 SIDES = ("hr", "lr", "target")
 TEACHER = "x4plus"
+NATIVE = 2.0  # up to this scale, half of the crops are of unresized photos, whose grain isn't damage
 TAUGHT = (4.0, 3.0)  # scales with a teacher; at smaller ones it is slow and sharpens too much
 SIDE_PX = 264  # side of a crop; a whole number of latent cells, and of damaged pixels at every scale
 MARGIN_PX = 24  # damaged around a crop and cut away
@@ -115,13 +116,13 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _levels(path: Path) -> list[Image.Image]:
-    """Return the photo at a few sizes, for training at several distances."""
+    """Return the photo as it is, and at a few sizes, for training at several distances."""
     photo = _opened(path)
     side = min(photo.size)
     factors = (0.7, 0.5, 0.35, 0.25) if side > 1500 else (1.0, 0.7, 0.5)
     least = SIDE_PX + 2 * MARGIN_PX
     sizes = [(round(photo.width * f), round(photo.height * f)) for f in factors if round(side * f) >= least]
-    return [photo.resize(size, Image.Resampling.BOX) for size in sizes or [photo.size]]
+    return [photo, *(photo.resize(size, Image.Resampling.BOX) for size in sizes or [photo.size])]
 
 
 def _pictures(job: Job) -> list[Image.Image]:
@@ -151,7 +152,9 @@ def _crops(job: Job, teacher: Callable[[], Teacher] | None) -> list[np.ndarray]:
 def _crop(rng: random.Random, pictures: list[np.ndarray], scale: float) -> np.ndarray | None:
     """Return a square of a random picture for `damage`, None if the picture is too small."""
     side = (SIDE_PX + 2 * MARGIN_PX) * _shrink(scale)
-    picture = rng.choice(pictures)
+    picture = rng.choice(pictures[1:] or pictures)
+    if scale <= NATIVE and rng.random() < 0.5:
+        picture = pictures[0]
     spare = [length - side for length in picture.shape[:2]]
     if min(spare) < 0:
         return None

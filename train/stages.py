@@ -133,7 +133,7 @@ PRESETS = {
                 batch=8,
                 ema=0.999,
                 precision="bf16",  # a quarter faster on a CPU; the losses are in float32
-                options={"weave": 150.0},
+                options={"weave": 150.0, "harm": 2.0},
             ),
         ),
     ),
@@ -151,10 +151,11 @@ PRESETS = {
                 steps=2_500,
                 precision="bf16",
                 options={  # weights relative to L1
-                    "perceptual": 0.3,
-                    "texture": 0.2,
+                    "perceptual": 0.4,
+                    "texture": 0.3,
                     "weave": 10.0,
-                    "teeth": 5.0,
+                    "teeth": 8.0,
+                    "calm": 10.0,
                     "window": 96,  # side in pixels of the part of each crop that ST-LPIPS sees
                     "tokens": True,
                 },

@@ -1,5 +1,6 @@
 """The bundled model's training: its photos, its pairs, its tasks, and the file that comes out."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
@@ -26,7 +27,15 @@ from ugc_sr.train.stages import PRESETS
 from ugc_sr.train.task import Batch, Start, seed_of
 
 BUNDLED = Path(photo_list.__file__).parents[1] / "models" / "bundled" / "nano.safetensors"
-OPTIONS = {"perceptual": 0.1, "texture": 0.1, "weave": 1.0, "teeth": 1.0, "window": 64, "tokens": True}
+OPTIONS = {
+    "perceptual": 0.1,
+    "texture": 0.1,
+    "weave": 1.0,
+    "teeth": 1.0,
+    "calm": 1.0,
+    "window": 64,
+    "tokens": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +98,14 @@ def test_pairs_are_made_of_their_seed_alone_and_fill_the_count(tmp_path, monkeyp
     untaught = making._crops(job, None)
     assert len(untaught) == 2
     assert all(np.array_equal(a, b) for a, b in zip(first, untaught, strict=False))
+
+
+@pytest.mark.parametrize(("scale", "share"), [(1.0, 0.5), (2.0, 0.5), (3.0, 0.0), (4.0, 0.0)])
+def test_half_of_the_crops_at_small_scales_are_of_the_unresized_photo(scale, share):
+    native, smaller = (np.full((400, 400, 3), level, np.uint8) for level in (1, 0))
+    rng = random.Random(0)
+    taken = [making._crop(rng, [native, smaller, smaller], scale)[0, 0, 0] for _ in range(300)]
+    assert abs(np.mean(taken) - share) <= 0.2 * share
 
 
 def test_pictures_too_flat_for_crops_leave_no_gap(tmp_path, monkeypatch):
@@ -183,6 +200,15 @@ def test_a_teacher_s_result_counts_for_four_fifths_beside_the_anchor(model):
     assert untaught.item() == clean.item() != taught.item()
 
 
+def test_a_faint_pattern_counts_in_flat_places_and_not_in_busy_ones():
+    pattern = 0.002 * (-1.0) ** (torch.arange(32) + torch.arange(32)[:, None])
+    flat = torch.full((1, 3, 32, 32), 0.5)
+    busy = flat + 50 * pattern
+    assert training._in_flat_places(flat + pattern, flat).item() == pytest.approx(0.002, rel=1e-3)
+    assert training._in_flat_places(busy + pattern, busy) < 1e-5
+    assert training._in_flat_places(busy, busy) == 0
+
+
 def test_a_weave_is_told_from_noise_of_the_same_strength():
     generator = torch.Generator().manual_seed(0)
     photo = torch.rand(1, 3, 128, 128, generator=generator)
@@ -233,7 +259,7 @@ def test_the_encoder_learns_what_the_trunk_says_of_the_clean_photo():
     "build",
     [
         training.build_reading,
-        partial(training.build_anchor, weave=1.0),
+        partial(training.build_anchor, weave=1.0, harm=1.0),
         partial(training.build_restore, **OPTIONS),
     ],
     ids=("reading", "anchor", "restore"),
@@ -295,7 +321,7 @@ def test_seeds_place_the_windows_and_the_timesteps():
 
 def test_the_anchor_is_trained_alone(model):
     hint = hints()
-    task = training.AnchorTask(deepcopy(model), weave=1.0)
+    task = training.AnchorTask(deepcopy(model), weave=1.0, harm=0.0)
     moved = {name for name, parameter in task.named_parameters() if parameter.requires_grad}
     assert moved
     assert all(name.startswith("model.vae.") for name in moved)
@@ -304,6 +330,19 @@ def test_the_anchor_is_trained_alone(model):
     near = task(Batch(task.restore(hint), hint, (1, 2)))
     assert near["psnr"] < losses["psnr"]
     assert near["weave"] < losses["weave"]
+
+
+def test_harm_is_what_a_crop_lost_by_restoring(model):
+    task = training.AnchorTask(deepcopy(model), weave=0.0, harm=3.0)
+    hint = hints()
+    clean = Batch(hint, hint, (1, 2))  # any change is harm: from the least error, 2e-5
+    lost = task(clean)
+    with torch.no_grad():
+        error = (task.model.picture(task.model.anchor(hint)) - hint).square().mean((1, 2, 3))
+    assert lost["harm"].item() == pytest.approx((error / 2e-5 + 1).log().mean().item(), rel=1e-4)
+    assert lost["loss"].item() == pytest.approx((lost["psnr"] + 3 * lost["harm"]).item(), rel=1e-5)
+    gained = task(Batch(task.restore(hint), hint, (1, 2)))
+    assert gained["harm"] == 0
 
 
 def test_every_photo_of_training_is_under_a_permissive_licence():
