@@ -71,6 +71,16 @@ def test_the_interval_of_a_gain_holds_what_every_photo_gained():
     assert gains(scores, ["ugc"], "theirs", "ours")["psnr_y"] == "2.5000 [2.0000, 3.0000]"
 
 
+def test_a_photo_that_was_not_damaged_counts_as_50_db():
+    from benchmarks.quality import COLUMNS, gains
+
+    scores = {
+        ("upload x1", "ours"): {"a": dict.fromkeys(COLUMNS, 46.0)},
+        ("upload x1", "theirs"): {"a": dict.fromkeys(COLUMNS, float("inf"))},
+    }
+    assert gains(scores, ["upload x1"], "theirs", "ours")["psnr_y"] == "-4.0000 [-4.0000, -4.0000]"
+
+
 @pytest.mark.parametrize(
     ("ours", "gain"),
     [

@@ -32,6 +32,7 @@ DEFAULT_SCALE = 4
 WORST = 5
 SHOWN = ("stream", "mountain", "brushes", "dogs", "bark", "astronaut")  # held-out photos of known origin
 RESAMPLED = 4_000
+EQUAL_DB = 50.0  # PSNR from which pictures count as equal; an undamaged photo would have an infinite one
 BICUBIC = "bicubic"
 X4PLUS = "x4plus"
 SHARES = tuple(tenth / 10 for tenth in range(1, 10))  # of x4plus in its blends with bicubic
@@ -173,14 +174,16 @@ def medians(rows: Iterable[Scores]) -> dict[str, Any]:
 def gains(scores: Table, sets: Sequence[str], version: str, best: str) -> dict[str, Any]:
     """Return metric -> "mean [low, high]" of `best` less `version`, on the same photos and sets.
 
-    The interval is the 95 % bootstrap interval; photos are resampled, each with all its sets.
+    The interval is the 95 % bootstrap interval; photos are resampled, each with all its sets. A PSNR above 50
+    counts as 50.
     """
     result = {}
     names = dict.fromkeys(photo for each in sets for photo in scores[each, best])
     for metric in COLUMNS[:-1]:
         table = [
             [
-                scores[each, best][photo][metric] - scores[each, version][photo][metric]
+                min(scores[each, best][photo][metric], EQUAL_DB)
+                - min(scores[each, version][photo][metric], EQUAL_DB)
                 for each in sets
                 if metric in scores[each, best].get(photo, {})
             ]
