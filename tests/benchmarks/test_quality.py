@@ -88,6 +88,7 @@ def test_a_photo_that_was_not_damaged_counts_as_50_db():
         ({"st_lpips": 0.23, "psnr_y": 22.1}, -0.1),  # nine parts of x4plus: 22.2 dB
         ({"st_lpips": 0.19, "psnr_y": 23.5}, None),  # sharper than x4plus
         ({"st_lpips": 0.51, "psnr_y": 23.5}, None),  # softer than bicubic
+        ({"psnr_y": 23.5}, None),  # too small for ST-LPIPS
     ],
 )
 def test_x4plus_is_softened_until_it_is_as_sharp_as_ours(ours, gain):

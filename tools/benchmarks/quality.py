@@ -205,9 +205,11 @@ def gain_at_equal(scores: Table, name: str) -> dict[str, float | None]:
     """Return by how many dB the sharp end is truer than x4plus of the same ST-LPIPS, as medians of a set.
 
     x4plus is blended with bicubic until its median ST-LPIPS is that of the sharp end. The value is None if no
-    blend has it.
+    blend has it, or if the photos are too small for ST-LPIPS.
     """
     ours = medians(scores[name, SHARP].values())
+    if "st_lpips" not in ours:
+        return {"psnr_y": None}
     softer = [medians(scores[name, v].values()) for v in (BICUBIC, *map(blend, SHARES), X4PLUS)]
     for before, after in reversed(list(itertools.pairwise(softer))):  # the sharpest of several
         span = before["st_lpips"] - after["st_lpips"]
