@@ -44,7 +44,7 @@ def nano():
     from ugc_sr.train.nano_network import load_nano
     from ugc_sr.train.nano_tasks import RestoreTask
 
-    weights = {"perceptual": 0.1, "texture": 0.01, "weave": 1.0, "teeth": 1.0}
+    weights = {"perceptual": 0.1, "texture": 0.01, "weave": 1.0, "teeth": 1.0, "calm": 1.0}
     return RestoreTask(load_nano(seed=0, base=None), **weights, window=64, tokens=True)
 
 
