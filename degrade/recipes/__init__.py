@@ -13,6 +13,7 @@ _HOMES = {
     "upload": "ugc",
     "reupload": "ugc",
     "messenger": "ugc",
+    "enlarged": "ugc",
     "srlab_wild": "real_esrgan",
     "srlab_synthetic": "real_esrgan",
     "real_esrgan_x4": "real_esrgan",

@@ -179,3 +179,18 @@ MESSENGER = Recipe(
         step("jpeg", quality=70, subsampling="4:2:0"),
     ],
 )
+ENLARGED = Recipe(
+    name="enlarged",
+    scale=4,
+    source="assumed: a small or cropped photo that an app enlarged, some without smoothing, before it was "
+    "saved again",
+    steps=[
+        step("gaussian_blur", 0.5, sigma_x=uniform(0.2, 1.4)),
+        step("shrink", mode=_MODE, factor=uniform(0.33, 0.8)),
+        step("gaussian_noise", 0.4, sigma=uniform(0.0, 5.0), grey=_GREY),
+        step("jpeg", 0.8, quality=uniform(40, 95), subsampling=_CHROMA),
+        step("shrink", mode=choice(("nearest", "bilinear", "bicubic", "lanczos"), (0.35, 0.3, 0.25, 0.1))),
+        step("sharpen", 0.2, amount=uniform(0.3, 1.0), radius=uniform(0.7, 2.0)),
+        step("jpeg", 0.7, quality=uniform(60, 95), subsampling=_CHROMA),
+    ],
+)
