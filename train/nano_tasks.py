@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..color import grey
 from ..models.nano import FOLD, LATENT_SCALE, MODEL, TOKEN_DIM
 from ..models.segmenter import ImageEncoder
 from ..score.perceptual import STLPIPS
@@ -92,9 +93,7 @@ class AnchorTask(_NanoTask):
         """
         hint = batch.lr.contiguous(memory_format=torch.channels_last)
         truest = self.model.picture(self.model.anchor(hint))
-        after, before = (
-            ((picture - batch.hr).square().mean((1, 2, 3)) + _LEAST_ERROR).log() for picture in (truest, hint)
-        )
+        after, before = ((_error(picture, batch.hr) + _LEAST_ERROR).log() for picture in (truest, hint))
         weave, harm = _weave(truest, batch.hr), F.relu(after - before).mean()
         loss = after.mean() + self.weave * weave + self.harm * harm
         return {"loss": loss, "psnr": after.mean(), "weave": weave, "harm": harm}
@@ -197,11 +196,18 @@ class RestoreTask(_NanoTask):
 
 
 _LEAST_ERROR = 2e-5  # squared error that is added, so that crops above 47 dB hardly count
+_LUMA = 0.75  # share of luma, which people see best, in the squared error; the rest is that of RGB
 _WEAVE_CELLS = 8  # side in cells of the neighbourhood that the weave loss averages over
 _TEETH_CELLS = 2  # the same for the teeth along edges
 _DETAIL_PX = 9  # side of the box whose mean is taken off to find a photo's detail
 _CALM_PX = 17  # side of the box over which the detail's energy is averaged
 _CALM_DEVIATION = 0.7 / 255  # of the detail where a place counts half
+
+
+def _error(picture: Tensor, clean: Tensor) -> Tensor:
+    """Return the squared error (B,) of (B, 3, H, W), that of luma and that of the colours in one."""
+    apart = picture - clean
+    return grey(apart).square().mean((1, 2, 3)).lerp(apart.square().mean((1, 2, 3)), 1 - _LUMA)
 
 
 def _weave(picture: Tensor, target: Tensor, cells: int = _WEAVE_CELLS) -> Tensor:

@@ -30,12 +30,13 @@ from .photos import training_photos
 from .scenes import captioned, dead_leaves
 
 MIX = {  # recipe -> share
-    "upload": 0.12,
-    "messenger": 0.14,
-    "reupload": 0.16,
-    "ugc": 0.22,
-    "srlab_wild": 0.22,
-    "real_esrgan_x4": 0.14,
+    "upload": 0.11,
+    "messenger": 0.12,
+    "reupload": 0.14,
+    "enlarged": 0.12,
+    "ugc": 0.2,
+    "srlab_wild": 0.19,
+    "real_esrgan_x4": 0.12,
 }
 SCALES = {4.0: 0.46, 3.0: 0.12, 2.0: 0.17, 1.5: 0.07, 1.0: 0.18}  # share of each enlargement
 SHARES = {"photo": 0.8, "leaves": 0.08, "text": 0.12}

@@ -338,11 +338,18 @@ def test_harm_is_what_a_crop_lost_by_restoring(model):
     clean = Batch(hint, hint, (1, 2))  # any change is harm: from the least error, 2e-5
     lost = task(clean)
     with torch.no_grad():
-        error = (task.model.picture(task.model.anchor(hint)) - hint).square().mean((1, 2, 3))
+        error = training._error(task.model.picture(task.model.anchor(hint)), hint)
     assert lost["harm"].item() == pytest.approx((error / 2e-5 + 1).log().mean().item(), rel=1e-4)
     assert lost["loss"].item() == pytest.approx((lost["psnr"] + 3 * lost["harm"]).item(), rel=1e-5)
     gained = task(Batch(task.restore(hint), hint, (1, 2)))
     assert gained["harm"] == 0
+
+
+def test_an_error_of_colour_alone_counts_a_quarter():
+    clean = torch.full((2, 3, 8, 8), 0.5)
+    wrong = clean + 0.1
+    wrong[1] = clean[1] + torch.tensor([0.114, 0.0, -0.299]).view(3, 1, 1)  # of the same luma
+    assert training._error(wrong, clean).tolist() == pytest.approx([0.01, 0.25 * 0.034132], rel=1e-4)
 
 
 def test_every_photo_of_training_is_under_a_permissive_licence():
