@@ -186,7 +186,7 @@ ENLARGED = Recipe(
     "saved again",
     steps=[
         step("gaussian_blur", 0.5, sigma_x=uniform(0.2, 1.4)),
-        step("shrink", mode=_MODE, factor=uniform(0.33, 0.8)),
+        step("shrink", mode=_MODE, factor=uniform(0.2, 0.8)),
         step("gaussian_noise", 0.4, sigma=uniform(0.0, 5.0), grey=_GREY),
         step("jpeg", 0.8, quality=uniform(40, 95), subsampling=_CHROMA),
         step("shrink", mode=choice(("nearest", "bilinear", "bicubic", "lanczos"), (0.35, 0.3, 0.25, 0.1))),
