@@ -14,15 +14,14 @@ from ugc_sr.score.extras import Extras
 
 from .quality import Scores, scored
 from .quickstart import restore
-from .samples import held_out
+from .samples import MEASURED, held_out
 
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)  # values of fidelity
-RECIPES_MEASURED = ("ugc", "srlab_wild")
 FIDELITY, PERCEPTION = "ssim_y", "st_lpips"
 
 
 @torch.inference_mode()
-def run(photos: str, out: str, recipes: Sequence[str] = RECIPES_MEASURED) -> Iterator[dict[str, Any]]:
+def run(photos: str, out: str, recipes: Sequence[str] = MEASURED) -> Iterator[dict[str, Any]]:
     """Measure the curve that Restoration Preset uses, write it, and yield each of its points.
 
     Args:

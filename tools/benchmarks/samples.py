@@ -14,7 +14,7 @@ from ugc_sr.score.pil_image import from_picture
 from ugc_sr.score.scoring import load, matched
 from ugc_sr.train.photos import HELD_OUT, HeldOut
 
-MEASURED = ("upload", "messenger", "reupload", "ugc", "srlab_wild", "real_esrgan_x4")
+MEASURED = ("upload", "messenger", "reupload", "enlarged", "ugc", "srlab_wild", "real_esrgan_x4")
 SIDE_PX = 512
 SEED = 1000  # photo k is degraded with seed 1000 + k
 
