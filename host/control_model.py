@@ -53,7 +53,7 @@ class SemanticControlModel(comfy.cldm.cldm.ControlNet):
         Args:
             x: scaled latent (B, C, h, w).
             embedding: embedding of the hint, as `embed` returns it.
-            timesteps: (B,).
+            timesteps: (B,), or (1,) for all.
             context: text tokens (B, L, D).
             run: tokens of the photo.
             model_options: transformer options of the UNet.

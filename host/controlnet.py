@@ -151,7 +151,7 @@ class SemanticControlNet(comfy.controlnet.ControlNet):
         control = self.control_model.control(
             x=sampling.calculate_input(t, x_noisy).to(dtype),
             embedding=rows(self._embedding(plan, x_noisy.device, dtype), x_noisy.shape[0]),
-            timesteps=sampling.timestep(t).float(),
+            timesteps=sampling.timestep(t[:1]).float(),  # one for all rows, so embedded alike in any batch
             context=comfy.model_management.cast_to_device(context, x_noisy.device, dtype),
             run=run,
             model_options=transformer_options,

@@ -122,7 +122,8 @@ class ResidualModel(comfy.model_base.BaseModel):
     ) -> Tensor:
         anchor, where = c_concat.to(x).split([LATENT_CHANNELS, PLACE_CHANNELS], dim=1)
         conditions = where, c_crossattn, control, transformer_options
-        answer = super()._apply_model(detail(anchor), t, *conditions, **kwargs)
+        # A sampler's level is one for all rows; as one row, it is embedded alike in a batch of any size.
+        answer = super()._apply_model(detail(anchor), t[:1], *conditions, **kwargs)
         return anchor + transformer_options.get(_SHARPNESS, 1.0) * residual(answer, anchor)
 
 

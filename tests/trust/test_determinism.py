@@ -4,7 +4,6 @@ import copy
 import os
 import urllib.request
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -137,12 +136,7 @@ def test_at_every_place_of_a_batch_under_the_same_noise(tiled, new_name, pixels,
         graph["9"]["inputs"]["latent_image"] = ["94", 0]
         return pixels(graph)[0]
 
-    # A convolution may sum a batch in another order than one photo: a value near a half rounds either way.
-    for place, beside in enumerate(pixels(together)):
-        one, other = (np.frombuffer(levels, np.uint8).astype(int) for levels in (alone(place), beside))
-        apart = np.abs(one - other)
-        assert apart.max() <= 1
-        assert (apart > 0).mean() < 1e-4
+    assert [alone(place) for place in range(2)] == pixels(together)
 
 
 def test_damage_of_the_same_seed_is_the_same_in_any_batch(new_name, pixels):
