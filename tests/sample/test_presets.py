@@ -239,6 +239,7 @@ def test_fidelity_moves_the_bundled_model_from_its_sharpest_to_its_truest_pictur
 def test_along_the_curve_truth_falls_as_the_looks_improve():
     curve = FidelityCurve.from_json((TUNED / "nano_curve.json").read_text())
     truth, distance = ([p.figures[name] for p in curve.points] for name in (curve.fidelity, curve.perception))
+    assert curve.fidelity == "ssim_y"
     assert truth == sorted(truth)
     assert truth[-1] - truth[0] > 0.005
     assert distance == sorted(distance)
