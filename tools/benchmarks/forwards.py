@@ -122,7 +122,11 @@ def reference_macs(plan: Plan, cost: Cost) -> int:
 
 
 def our_macs(plan: Plan, cost: Cost) -> int:
-    """Return our multiply-adds: tokens are projected once, with folded weights, the hint once per tile."""
+    """Return our multiply-adds: tokens are projected once, with folded weights, the hint once per tile.
+
+    The ControlNet's embedding of the noise level is counted for each row; in truth all rows of a forward
+    share one, and their number depends on the memory.
+    """
     each = cost.total - cost.projections - cost.embedding
     return plan.forwards * each + plan.tiles * cost.embedding + cost.projections // 2
 
